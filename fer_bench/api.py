@@ -1,0 +1,144 @@
+"""The main job, from a notebook or from the command line: plan, train what is missing, write tables and plots."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from fer_bench.display import Display
+from fer_bench.spec import require
+from fer_bench.store import RunFolder
+from fer_bench.sweep import Plan, Planned, Request, Sweep, find_sweep, images_per_second, plan, save_sweep
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class IncompleteSweep(RuntimeError):
+    """Some runs failed; the message says which and why. The others are finished and tabled."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call of :func:`carry_out` left behind."""
+
+    sweep: Sweep
+    failed: int
+    trained: int
+
+
+def run(
+    methods: Sequence[str] | str,
+    noise: Sequence[float] | None = None,
+    *,
+    out: str | Path = "results",
+    jobs: int | None = None,
+    device: str = "auto",
+    name: str | None = None,
+    force: bool = False,
+    **options: Any,
+) -> pd.DataFrame:
+    """Trains a sweep and returns one row per finished run, as ``fer_bench.load_runs`` does.
+
+    ``methods`` are keys or globs, ``noise`` are rates; ``options`` are the other fields of
+    :class:`fer_bench.sweep.Request` (``dataset=``, ``seeds=``, ``preset=``, ...) and settings of the recipe
+    (``epochs=``, ``lr=``, ``backbone=``, ...). What is already in ``out`` is not trained again. Raises SpecError or
+    DataError for bad input before anything is trained, IncompleteSweep if a run failed.
+    """
+    request = make_request(methods=[methods] if isinstance(methods, str) else list(methods), noise=noise, **options)
+    console = Console(stderr=True)
+    planned = plan(request)
+    outcome = carry_out(planned, Path(out), jobs, device, name, force, console, f"fer_bench.run({request})")
+    if outcome.failed:
+        raise IncompleteSweep("\n".join(outcome.sweep.unfinished()))
+    return outcome.sweep.finished()
+
+
+def make_request(**options: Any) -> Request:
+    """A Request from its fields and from settings of the recipe, by name. TypeError for a name that is neither."""
+    recipe = ("epochs", "batch_size", "lr", "backbone", "image_size")
+    overrides = {key: options.pop(key) for key in recipe if options.get(key) is not None}
+    return Request(**{key: value for key, value in options.items() if key not in recipe}, overrides=overrides)
+
+
+def carry_out(
+    planned: Plan,
+    out: Path,
+    jobs: int | None,
+    device: str,
+    name: str | None,
+    force: bool,
+    console: Console,
+    command: str,
+) -> Outcome:
+    """Trains the runs of a plan that are not done, then writes the sweep's tables and plots."""
+    from fer_bench.launch.local import train_all
+
+    todo = missing(planned, out, force)
+    devices = choose_devices(device, jobs, len(todo))
+    sweep_name = name or planned.name
+    save_sweep(planned, out, sweep_name, command)
+    failed = 0
+    if todo:
+        with Display(console, todo, estimate(planned, todo, out, devices)) as display:
+            train_all(planned, todo, out, devices, force, display.tell)
+        failed = display.failed
+    sweep = find_sweep(out, sweep_name)
+    write_outputs(sweep, plots=bool(todo) or not (sweep.folder / "plots").exists())
+    return Outcome(sweep, failed, len(todo))
+
+
+def missing(planned: Plan, out: Path, force: bool) -> list[Planned]:
+    """The runs of a plan that have no results yet."""
+    return [run for run in planned.runs if force or not (RunFolder.of(out, run.spec).path / "final.json").exists()]
+
+
+def estimate(planned: Plan, todo: list[Planned], out: Path, devices: list[str]) -> float:
+    """Seconds that ``todo`` will take, from earlier runs of the same recipe or a short measurement."""
+    from fer_bench.engine.environment import measure_speed
+
+    if not todo:
+        return 0.0
+    rate = images_per_second(todo[0].spec.recipe, out, devices[0], measure_speed)
+    return sum(run.cost for run in todo) / rate / len(devices)
+
+
+def choose_devices(device: str, jobs: int | None, runs: int) -> list[str]:
+    """One device for each worker process: every GPU, or one worker for each core. SpecError for one that is not there."""
+    import torch
+
+    gpus = torch.cuda.device_count()
+    if device == "auto":
+        device = "cuda" if gpus else "cpu"
+    if device == "cpu":
+        places, default = ["cpu"], len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    else:
+        kind, _, number = device.partition(":")
+        require(kind == "cuda" and (not number or number.isdigit()), f"--device {device!r}; there are: auto, cpu, cuda, cuda:N")
+        require(gpus > int(number or 0), f"--device {device}: this machine has {gpus} CUDA devices")
+        places = [device] if number else [f"cuda:{i}" for i in range(gpus)]
+        default = len(places)
+    require(jobs is None or jobs >= 1, f"--jobs {jobs}: at least 1 is needed")
+    count = max(1, min(jobs or default, runs or 1))
+    return [places[i % len(places)] for i in range(count)]
+
+
+def write_outputs(sweep: Sweep, plots: bool = True) -> list[Path]:
+    """Tables, ``runs.csv`` and plots of what is finished; nothing where no run is."""
+    from fer_bench.report import tables
+
+    runs = sweep.finished()
+    if runs.empty:
+        return []
+    written = tables.write(runs, sweep.folder, notes=sweep.unfinished())
+    if plots:
+        from fer_bench.report import plots as figures
+
+        classes = {name: tuple(values) for name, values in sweep.content["classes"].items()}
+        written += figures.write(runs, sweep.folder, classes=classes)
+    return written

@@ -1,0 +1,101 @@
+"""What ``fer-bench methods`` and ``fer-bench datasets`` print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from fer_bench.registry import Plugin, PluginError
+
+
+def method_list(plugins: Mapping[str, Plugin]) -> RenderableType:
+    """One line per method; a broken plugin is listed with its error."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("key", "year", "against", "nets", "forwards", "needs", "paper"):
+        table.add_column(name, justify="right" if name in ("year", "nets", "forwards") else "left")
+    for key, plugin in plugins.items():
+        try:
+            method = plugin.load()
+            needs = method.needs(method.Config())
+        except (PluginError, TypeError, ValueError) as error:
+            table.add_row(Text(key, style="red"), "", "", "", "", "", Text(f"broken: {str(error).splitlines()[0]}", style="red"))
+            continue
+        asks = [name for name, wanted in (("noise rate", needs.noise_rate), ("landmarks", needs.landmarks)) if wanted]
+        info = method.info
+        cost = f"{needs.forwards:g}x"
+        table.add_row(Text(key, style="bold"), str(info.year), info.kind, str(needs.networks), cost, ", ".join(asks), Text(info.title))
+    return Group(table, Text("one method: fer-bench methods KEY", style="dim"))
+
+
+def method_card(plugin: Plugin) -> RenderableType:
+    """Citation, idea, hyper-parameters with sources, presets and deviations of one method. PluginError if broken."""
+    method = plugin.load()
+    info, needs = method.info, method.needs(method.Config())
+    where = [f"arXiv {info.arxiv}" if info.arxiv else "", info.code]
+    parts: list[RenderableType] = [
+        Text(f"{plugin.key}  {info.title}", style="bold"),
+        Text(f"{info.authors}. {info.venue}, {info.year}. {' · '.join(filter(None, where))}"),
+        Padding(Text(info.idea.strip()), (1, 2)),
+        Text(
+            f"against: {info.kind} · networks: {needs.networks} · forward passes per image: {needs.forwards:g} · views: "
+            f"{', '.join(needs.views)} · told the noise rate: {'yes' if needs.noise_rate else 'no'}"
+        ),
+        _settings(method.Config, plugin),
+    ]
+    if info.deviations:
+        parts.append(Text("\nWhere the default departs from the official code", style="bold"))
+        parts += [Padding(Text(f"- {deviation}"), (0, 2)) for deviation in info.deviations]
+    parts.append(Text(f"\nfile: {plugin.path} ({plugin.origin})", style="dim"))
+    return Group(*parts)
+
+
+def _settings(config: type, plugin: Plugin) -> RenderableType:
+    table = Table("setting", "default", "meaning", "source", title="settings (--set KEY.SETTING=VALUE)", title_justify="left")
+    for entry in fields(config):
+        default = entry.default if entry.default is not MISSING else ""
+        table.add_row(entry.name, Text(repr(default)), Text(entry.metadata.get("doc", "")), Text(entry.metadata.get("source", "")))
+    for dataset, values in plugin.presets().items():
+        for name, value in _flat(values):
+            table.add_row(Text(name), Text(repr(value["value"])), Text(f"preset for {dataset}"), Text(value.get("source", "")))
+    return table
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Mapping[str, Any]]]:
+    rows = []
+    for name, value in values.items():
+        if isinstance(value, Mapping) and "value" in value:
+            rows.append((prefix + name, value))
+        else:
+            rows += _flat(value, f"{prefix}{name}: ")
+    return rows
+
+
+def dataset_list() -> RenderableType:
+    """One line per known data set."""
+    from fer_bench.data.catalog import DATASETS
+
+    table = Table("name", "classes", "expected images", "what", box=None, header_style="bold", pad_edge=False)
+    for entry in DATASETS.values():
+        counts = ", ".join(f"{split} {count:,}" for split, count in entry.expected.items())
+        table.add_row(Text(entry.name, style="bold"), str(len(entry.classes)), counts or "any", Text(entry.title))
+    hint = "one data set: fer-bench datasets NAME; or give --dataset a folder of images or a CSV/Parquet manifest"
+    return Group(table, Text(hint, style="dim"))
+
+
+def dataset_card(name: str) -> RenderableType:
+    """Classes, where to get it, and how its files must lie. DataError with the nearest names for an unknown one."""
+    from fer_bench.data.catalog import find
+
+    entry = find(name)
+    return Group(
+        Text(f"{entry.name}  {entry.title}", style="bold"),
+        Text(entry.where),
+        Text(f"classes: {', '.join(entry.classes)}"),
+        Text(f"\nexpected under --data-root:\n{entry.layout}" if entry.layout else ""),
+    )

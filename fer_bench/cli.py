@@ -1,0 +1,302 @@
+"""The command line: parses, calls, prints. Heavy imports wait until a command needs them, so ``--help`` is quick."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120, "auto_envvar_prefix": None}
+
+
+class Numbers(click.ParamType):
+    """A comma-separated list of numbers of one type."""
+
+    def __init__(self, kind: type) -> None:
+        self.kind, self.name = kind, "N,N,…" if kind is int else "X,X,…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[Any]:
+        numbers = []
+        for part in value.split(","):
+            try:
+                numbers.append(self.kind(part.strip()))
+            except ValueError:
+                self.fail(f"{part.strip()!r} is not {'a whole number' if self.kind is int else 'a number'}", param, ctx)
+        return numbers
+
+
+class Names(click.ParamType):
+    """A comma-separated list of names."""
+
+    name = "A,B,…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        return [part.strip() for part in value.split(",") if part.strip()]
+
+
+class Commands(click.Group):
+    """Turns the errors that a person can mend into one clear message; exit code 2 for input, 1 for failed runs."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from fer_bench.data.manifest import DataError
+        from fer_bench.registry import PluginError
+        from fer_bench.spec import SpecError
+
+        try:
+            return super().invoke(ctx)
+        except (SpecError, DataError, PluginError) as error:
+            _fail(str(error), 2)
+        except OSError as error:
+            _fail(str(error), 1)
+        except RuntimeError as error:
+            _fail(str(error), 1)
+
+
+def _fail(message: str, code: int) -> None:
+    click.secho("error: ", fg="red", bold=True, err=True, nl=False)
+    click.echo(message, err=True)
+    sys.exit(code)
+
+
+OUT = click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="results", show_default=True,
+                   help="Folder of runs and sweeps.")  # fmt: skip
+PLUGINS = click.option("--plugins", multiple=True, metavar="PATH",
+                       help="A folder (or file) with methods of your own; may be given more than once.")  # fmt: skip
+DATASET = click.option("--dataset", default="synthetic", show_default=True,
+                       help="A data set by name (see `fer-bench datasets`), a folder of images, or a CSV/Parquet manifest.")  # fmt: skip
+ROOT = click.option("--data-root", type=click.Path(path_type=Path), default=None,
+                    help="Folder that holds the data sets [default: $FER_BENCH_DATA or ./data].")  # fmt: skip
+DEDUP = click.option("--dedup", is_flag=True, help="Leave out training images that are copies of test images.")
+
+
+@click.group(cls=Commands, context_settings=CONTEXT)
+@click.version_option(package_name="fer-bench", prog_name="fer-bench")
+def main() -> None:
+    """Compares methods for facial expression recognition under noisy labels and class imbalance.
+
+    \b
+    fer-bench run --methods nla,jocor,eac --noise 0.1,0.2,0.3      train, then table and plots
+    fer-bench methods                                              what can be compared
+    """
+
+
+@main.command()
+@click.option("--methods", type=Names(), required=True, help="Keys, globs, or 'all'; see `fer-bench methods`.")
+@click.option("--noise", type=Numbers(float), default=None, help="Rates of label noise, 0 to 1 [default: 0].")
+@click.option("--noise-type", "noise_types", type=Names(), default="symmetric", show_default=True,
+              help="Kinds of label noise: symmetric, pair, class-dependent, instance, human, …")  # fmt: skip
+@click.option("--noise-mode", type=click.Choice(["exact", "bernoulli"]), default="exact", show_default=True,
+              help="An exact number of wrong labels, or one coin for each label.")  # fmt: skip
+@click.option("--noise-file", type=click.Path(path_type=Path), help="For the kinds confusion, instance-hard and file.")
+@click.option("--imbalance", type=Numbers(float), default="1", show_default=True,
+              help="Imbalance factors (largest class over smallest); 1 leaves the data as they are.")  # fmt: skip
+@click.option("--imbalance-type", type=click.Choice(["exp", "step"]), default="exp", show_default=True)
+@click.option("--seeds", type=Numbers(int), default="0", show_default=True, help="Training seeds.")
+@click.option("--data-seed", type=int, default=0, show_default=True, help="Draws noise, imbalance, part and hold-out.")
+@DATASET
+@ROOT
+@DEDUP
+@click.option("--train-size", type=int, default=None, help="Train on a stratified part of this many images.")
+@click.option("--preset", default="quick", show_default=True, help="A recipe: quick (CPU), standard, paper (GPU), or a .toml file.")
+@click.option("--epochs", type=int, default=None)
+@click.option("--batch-size", type=int, default=None)
+@click.option("--lr", type=float, default=None, help="Learning rate.")
+@click.option("--backbone", default=None, help="ferres8 (small, built in) or any timm model.")
+@click.option("--image-size", type=int, default=None, help="Side of the images in pixels.")
+@click.option("--pretrained", default="", help="A checkpoint file, or 'timm' for timm's own weights.")
+@click.option("--set", "settings", multiple=True, metavar="METHOD.FIELD=VALUE", help="A hyper-parameter of a method.")
+@PLUGINS
+@OUT
+@click.option("--name", default=None, help="Name of the sweep's folder [default: data set and a hash].")
+@click.option("--jobs", type=int, default=None, help="Runs at the same time [default: one a core, or one a GPU].")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--force", is_flag=True, help="Train again what is already done.")
+@click.option("--dry-run", is_flag=True, help="Show the runs, what is done, what is skipped and why, and the time.")
+def run(out: Path, name: str | None, jobs: int | None, device: str, force: bool, dry_run: bool, **options: Any) -> None:
+    """Trains methods under label noise and imbalance, and writes tables and plots. What is done is not done again."""
+    from fer_bench import api
+    from fer_bench.sweep import plan
+
+    console = _console()
+    request = api.make_request(**options)
+    with console.status("looking at the data …") as status:
+        planned = plan(request, lambda what, done, total: status.update(f"{what}: {done:,} of {total:,}"))
+    for reason in planned.skipped:
+        console.print(f"skipped  {reason}", style="yellow", markup=False, highlight=False)
+    if not planned.runs:
+        _fail("no method can run", 1)
+    if dry_run:
+        return _show_plan(planned, out, jobs, device, force)
+    try:
+        outcome = api.carry_out(planned, out, jobs, device, name, force, console, _command())
+    except KeyboardInterrupt:
+        _fail(f"stopped; finished epochs are kept. Go on with:\n  {_command()}", 130)
+    _show_outcome(outcome, out)
+    if outcome.failed or planned.skipped:
+        sys.exit(1 if outcome.failed else 0)
+
+
+def _show_plan(planned: Any, out: Path, jobs: int | None, device: str, force: bool) -> None:
+    from rich.table import Table
+
+    from fer_bench import api
+    from fer_bench.display import duration
+    from fer_bench.store import RunFolder
+
+    todo = api.missing(planned, out, force)
+    table = Table("run", "key", "state", title=f"sweep {planned.name}", title_justify="left")
+    for item in planned.runs:
+        state = "again" if force else RunFolder.of(out, item.spec).state
+        table.add_row(item.spec.name, item.spec.key, {"new": "to train"}.get(state, state))
+    console = _console()
+    console.print(table)
+    devices = api.choose_devices(device, jobs, len(todo))
+    with console.status("measuring the speed of this machine …"):
+        seconds = api.estimate(planned, todo, out, devices)
+    console.print(
+        f"{len(planned.runs)} runs, {len(planned.runs) - len(todo)} done, {len(todo)} to train, {len(planned.skipped)} methods "
+        f"skipped; about {duration(seconds)} with {len(devices)} at a time on {', '.join(sorted(set(devices)))}"
+    )
+
+
+def _show_outcome(outcome: Any, out: Path) -> None:
+    from fer_bench.report import tables
+
+    console, sweep = _console(), outcome.sweep
+    runs = sweep.finished()
+    if not runs.empty:
+        console.print(tables.comparison(runs, notes=sweep.unfinished()).rich())
+    if not outcome.trained:
+        console.print("nothing to train: every run was done before", style="dim")
+    console.print(f"tables, runs.csv and plots: [bold]{sweep.folder}[/bold]", highlight=False, soft_wrap=True)
+    if outcome.failed:
+        console.print(f"{outcome.failed} runs failed; why: fer-bench status {sweep.name} --out {out}", style="red", soft_wrap=True)
+    else:
+        console.print(f"next: fer-bench plot {sweep.name} --out {out}   or repeat with --seeds 0,1,2 for a spread",
+                      style="dim", soft_wrap=True)  # fmt: skip
+
+
+@main.command()
+@click.argument("sweep", required=False)
+@OUT
+def status(sweep: str | None, out: Path) -> None:
+    """Shows what is done, running, interrupted or failed (with the reason) in SWEEP, or in the newest one."""
+    from collections import Counter
+
+    from fer_bench.sweep import find_sweep
+
+    console, found = _console(), find_sweep(out, sweep)
+    console.print(f"sweep [bold]{found.name}[/bold]  {found.content['command']}", highlight=False, soft_wrap=True)
+    counts = Counter(folder.state for folder in found.runs)
+    console.print(", ".join(f"{number} {state}" for state, number in counts.most_common()) or "no runs")
+    for line in found.unfinished():
+        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+    for folder in found.runs:
+        if folder.state == "failed":
+            console.rule(str(folder.path), style="red")
+            console.print(folder.failure["traceback"] if "traceback" in folder.failure else "", markup=False, highlight=False)
+
+
+@main.command()
+@click.argument("sweep", required=False)
+@OUT
+@click.option("--format", "style", type=click.Choice(["terminal", "markdown", "csv", "latex", "html"]), default="terminal",
+              show_default=True)  # fmt: skip
+def table(sweep: str | None, out: Path, style: str) -> None:
+    """Prints the comparison table of SWEEP (or the newest one) and writes its files again; trains nothing."""
+    from fer_bench import api
+    from fer_bench.report import tables
+    from fer_bench.sweep import find_sweep
+
+    found = find_sweep(out, sweep)
+    runs = found.finished()
+    if runs.empty:
+        _fail(f"no run of {found.name} is finished yet; see `fer-bench status {found.name}`", 1)
+    api.write_outputs(found, plots=False)
+    content = tables.comparison(runs, notes=found.unfinished())
+    if style == "terminal":
+        _console().print(content.rich())
+    else:
+        click.echo(getattr(content, style)())
+
+
+@main.command()
+@click.argument("sweep", required=False)
+@OUT
+def plot(sweep: str | None, out: Path) -> None:
+    """Draws the plots of SWEEP (or the newest one) again; trains nothing."""
+    from fer_bench import api
+    from fer_bench.sweep import find_sweep
+
+    written = [path for path in api.write_outputs(find_sweep(out, sweep)) if path.suffix in (".png", ".pdf")]
+    if not written:
+        _fail("no finished run to plot", 1)
+    for path in written:
+        click.echo(path)
+
+
+@main.command()
+@click.argument("key", required=False)
+@PLUGINS
+def methods(key: str | None, plugins: tuple[str, ...]) -> None:
+    """Lists the methods, or shows one as a card: citation, idea, hyper-parameters with sources, deviations."""
+    from fer_bench import cards
+    from fer_bench.registry import discover, plugin_folders
+    from fer_bench.spec import SpecError, nearest
+
+    found = discover(plugin_folders(plugins))
+    if key is None:
+        _console().print(cards.method_list(found))
+    elif key in found:
+        _console().print(cards.method_card(found[key]))
+    else:
+        raise SpecError(f"unknown method {key!r}{nearest(key, found)}")
+
+
+@main.command()
+@click.argument("name", required=False)
+def datasets(name: str | None) -> None:
+    """Lists the data sets, or says of one where to get it and how its files must lie."""
+    from fer_bench import cards
+
+    _console().print(cards.dataset_list() if name is None else cards.dataset_card(name))
+
+
+@main.group()
+def data() -> None:
+    """Looks at data before anything is trained."""
+
+
+@data.command()
+@DATASET
+@ROOT
+@DEDUP
+def check(dataset: str, data_root: Path | None, dedup: bool) -> None:
+    """Counts, decodes every image, and finds exact duplicates across splits. Exit code 1 if something is wrong."""
+    from fer_bench.data.cache import read_manifest
+    from fer_bench.data.check import check as examine
+
+    console = _console()
+    with console.status(f"decoding {dataset} …"):
+        report = examine(read_manifest(dataset, data_root, dedup))
+    console.print(report.render())
+    if report.undecodable:
+        sys.exit(1)
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console()
+
+
+def _command() -> str:
+    return shlex.join(["fer-bench", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""The data sets that fer-bench knows by name, and ``open_manifest``, which opens one of them or a path."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from fer_bench.data.manifest import DataError, Manifest
+
+ROOT_VARIABLE = "FER_BENCH_DATA"
+DEFAULT_ROOT = Path("data")
+TABLE_NAMES = ("manifest.csv", "manifest.parquet")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One known data set. Its reader module is imported when something of it is asked for.
+
+    module    the module with ``read``, ``CLASSES`` and, for data on disk, ``EXPECTED`` and ``LAYOUT``
+    variant   number of classes where one reader serves several label sets, else None
+    where     who provides the data and under which terms
+    drawn     the images are drawn by fer-bench: there is nothing to download and no root
+    """
+
+    name: str
+    title: str
+    module: str
+    where: str
+    variant: int | None = None
+    drawn: bool = False
+
+    @property
+    def reader(self) -> ModuleType:
+        return importlib.import_module(self.module)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.reader.CLASSES[: self.variant]
+
+    @property
+    def expected(self) -> Mapping[str, int]:
+        """Images per split of the official release, where it is known."""
+        if self.drawn:
+            return {}
+        return self.reader.EXPECTED if self.variant is None else self.reader.EXPECTED[self.variant]
+
+    @property
+    def layout(self) -> str:
+        """Which files are expected where."""
+        return "" if self.drawn else self.reader.LAYOUT
+
+    def read(self, root: Path) -> Manifest:
+        if self.drawn:
+            return self.reader.read(self.name)
+        return self.reader.read(root) if self.variant is None else self.reader.read(root, self.variant)
+
+
+_READERS = "fer_bench.data.readers"
+_AFFECTNET = "On request from the authors for research: http://mohammadmahoor.com/affectnet/"
+_KAGGLE = "https://www.kaggle.com/c/challenges-in-representation-learning-facial-expression-recognition-challenge"
+_FER2013 = f"For research: {_KAGGLE}"
+_FERPLUS = f"Votes: https://github.com/microsoft/FERPlus (MIT). Faces: FER2013. {_FER2013}"
+
+DATASETS: dict[str, Entry] = {
+    entry.name: entry
+    for entry in (
+        Entry(
+            "synthetic", "Drawn faces, balanced", "fer_bench.data.synthetic",
+            "Drawn by fer-bench; nothing to download", drawn=True,
+        ),
+        Entry(
+            "synthetic-natural", "Drawn faces, natural class counts", "fer_bench.data.synthetic",
+            "Drawn by fer-bench; nothing to download", drawn=True,
+        ),
+        Entry(
+            "rafdb", "RAF-DB, basic expressions", f"{_READERS}.rafdb",
+            "On request from the authors for non-commercial research: http://www.whdeng.cn/RAF/model1.html",
+        ),
+        Entry("fer2013", "FER2013", f"{_READERS}.fer2013", _FER2013),
+        Entry("ferplus", "FERPlus, 7 basic expressions", f"{_READERS}.ferplus", _FERPLUS, variant=7),
+        Entry("ferplus8", "FERPlus, 8 classes", f"{_READERS}.ferplus", _FERPLUS, variant=8),
+        Entry("affectnet7", "AffectNet, 7 expressions", f"{_READERS}.affectnet", _AFFECTNET, variant=7),
+        Entry("affectnet8", "AffectNet, 8 expressions", f"{_READERS}.affectnet", _AFFECTNET, variant=8),
+        Entry(
+            "expw", "ExpW, expressions in the wild", f"{_READERS}.expw",
+            "From the authors for non-commercial research: https://mmlab.ie.cuhk.edu.hk/projects/socialrelation/",
+        ),
+        Entry(
+            "sfew", "SFEW 2.0", f"{_READERS}.sfew",
+            "On request from the authors for research: https://cs.anu.edu.au/few/",
+        ),
+    )
+}  # fmt: skip
+
+
+def find(name: str) -> Entry:
+    """The entry of a known name; DataError with the nearest names for any other."""
+    if name in DATASETS:
+        return DATASETS[name]
+    raise _unknown(name)
+
+
+def open_manifest(name_or_path: str | Path, root: Path | None = None) -> Manifest:
+    """Opens a known data set by name, or a folder of images or a table by path.
+
+    Known sets are looked for under ``root`` (default: the environment variable FER_BENCH_DATA, else ./data). A folder
+    that holds manifest.csv or manifest.parquet is read as that table.
+    """
+    from fer_bench.data.readers import folder, table
+
+    name = str(name_or_path)
+    if name in DATASETS:
+        return DATASETS[name].read(root or Path(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT))
+    path = Path(name)
+    if path.is_file() and path.suffix.lower() in table.SUFFIXES:
+        return table.read(path)
+    if path.is_dir():
+        tables = [path / each for each in TABLE_NAMES if (path / each).is_file()]
+        if len(tables) > 1:
+            raise DataError(f"{path} holds both {' and '.join(TABLE_NAMES)}: name the one to read")
+        return table.read(tables[0]) if tables else folder.read(path)
+    if path.is_file():
+        raise DataError(f"{path}: a data set is a folder or a {' or '.join(table.SUFFIXES)} file")
+    raise _unknown(name)
+
+
+def _unknown(name: str) -> DataError:
+    near = difflib.get_close_matches(name.lower(), DATASETS, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    return DataError(
+        f"no data set or path {name!r}: {hint}Known names: {', '.join(DATASETS)}; "
+        "anything else must be a folder of images or a .csv or .parquet table that exists"
+    )

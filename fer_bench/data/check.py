@@ -1,0 +1,205 @@
+"""Is a data set what it should be: counts, images that do not decode, and copies of one image."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from fer_bench.data.manifest import SPLITS, DataError, Manifest
+
+_BATCH = 256
+_SHOWN = 10  # entries of a long list that the terminal shows
+
+
+class Copy(NamedTuple):
+    """One image of a duplicate group."""
+
+    id: str
+    split: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What ``check`` found in one data set.
+
+    counts       images per split and class, classes in the order of ``classes``
+    expected     images per split of the official release, where known
+    undecodable  (id, cause) of each image that cannot be decoded
+    duplicates   groups of images with identical stored content
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    counts: Mapping[str, tuple[int, ...]]
+    expected: Mapping[str, int]
+    undecodable: tuple[tuple[str, str], ...]
+    duplicates: tuple[tuple[Copy, ...], ...]
+
+    @property
+    def across(self) -> tuple[tuple[Copy, ...], ...]:
+        """Duplicate groups with members in more than one split: leakage."""
+        return tuple(group for group in self.duplicates if len({copy.split for copy in group}) > 1)
+
+    @property
+    def within(self) -> tuple[tuple[Copy, ...], ...]:
+        """Duplicate groups inside one split."""
+        return tuple(group for group in self.duplicates if len({copy.split for copy in group}) == 1)
+
+    @property
+    def conflicting(self) -> tuple[tuple[Copy, ...], ...]:
+        """Duplicate groups whose members carry different labels."""
+        return tuple(group for group in self.duplicates if len({copy.label for copy in group}) > 1)
+
+    @property
+    def leaked(self) -> dict[str, int]:
+        """Images of "val" and "test" that have an exact copy in train."""
+        leaky = [group for group in self.duplicates if any(copy.split == "train" for copy in group)]
+        found = Counter(copy.split for group in leaky for copy in group)
+        return {split: found[split] for split in ("val", "test")}
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Every finding as one sentence; empty where the data set is as it should be."""
+        found = [
+            f"{split}: {sum(self.counts[split])} images, the official release has {self.expected[split]}"
+            for split in SPLITS
+            if split in self.expected and sum(self.counts[split]) != self.expected[split]
+        ]
+        found += [f"{split}: no images" for split in ("train", "test") if not any(self.counts[split])]
+        found += [
+            f"{split}: no image of class {name}"
+            for split in SPLITS
+            for name, count in zip(self.classes, self.counts[split], strict=True)
+            if not count and any(self.counts[split])
+        ]
+        if self.undecodable:
+            found.append(f"images that cannot be decoded: {len(self.undecodable)}")
+        found += [f"{split}: images with an exact copy in train: {n}" for split, n in self.leaked.items() if n]
+        if self.conflicting:
+            found.append(f"groups of identical images with different labels: {len(self.conflicting)}")
+        return tuple(found)
+
+    def render(self) -> Group:
+        """The report for a terminal: ``rich.print(report.render())``."""
+        parts: list[Table | Text] = [self._count_table(), self._copy_table()]
+        if self.undecodable:
+            title = f"undecodable ({len(self.undecodable)}, first {_SHOWN} shown)"
+            parts.append(_table(title, ("id", "cause"), self.undecodable[:_SHOWN]))
+        shown = sorted(set(self.across) | set(self.conflicting))[:_SHOWN]
+        if shown:
+            lines = [("; ".join(f"{copy.id}, {copy.split}, {copy.label}" for copy in group),) for group in shown]
+            parts.append(_table(f"leaks and conflicts (first {len(shown)})", ("id, split, label of each",), lines))
+        parts.append(Text("\n".join(f"! {warning}" for warning in self.warnings) or "nothing to complain about"))
+        return Group(*parts)
+
+    def _count_table(self) -> Table:
+        """Classes are rows, so that the table fits a terminal of 80 columns."""
+        splits = [split for split in SPLITS if any(self.counts[split]) or split in self.expected]
+        rows = [(name, *(f"{self.counts[split][at]:,}" for split in splits)) for at, name in enumerate(self.classes)]
+        rows.append(("images", *(f"{sum(self.counts[split]):,}" for split in splits)))
+        known = (f"{self.expected[split]:,}" if split in self.expected else "not known" for split in splits)
+        rows.append(("official release", *known))
+        return _table(f"{self.name}: images", ("class", *splits), rows)
+
+    def _copy_table(self) -> Table:
+        kinds = (
+            ("within one split", self.within),
+            ("across splits", self.across),
+            ("with different labels", self.conflicting),
+        )
+        rows = [(kind, f"{len(groups):,}", f"{sum(map(len, groups)):,}") for kind, groups in kinds]
+        return _table("duplicates", ("identical images", "groups", "images"), rows)
+
+
+class Deduplicated(NamedTuple):
+    """A manifest without leaked images, and the ids that were dropped from "train" and "val"."""
+
+    manifest: Manifest
+    dropped: dict[str, list[str]]
+
+
+def check(manifest: Manifest) -> Report:
+    """Counts, decodes and hashes every image; a damaged one is reported and does not stop the check."""
+    broken: dict[int, str] = {}
+    copies: dict[bytes, list[int]] = defaultdict(list)
+    order = np.argsort(manifest.ids, kind="stable").tolist()
+    for start in range(0, len(order), _BATCH):
+        rows = order[start : start + _BATCH]
+        broken |= _undecodable(manifest, rows)
+        sound = [row for row in rows if row not in broken]
+        for row, content in zip(sound, manifest.source.digest(sound), strict=True):
+            copies[content].append(row)
+    return Report(
+        name=manifest.name,
+        classes=manifest.classes,
+        counts={split: tuple(_counts(manifest, split).tolist()) for split in SPLITS},
+        expected=manifest.expected,
+        undecodable=tuple((str(manifest.ids[row]), cause) for row, cause in broken.items()),
+        duplicates=tuple(tuple(_copy(manifest, row) for row in rows) for rows in copies.values() if len(rows) > 1),
+    )
+
+
+def dedup(manifest: Manifest) -> Deduplicated:
+    """Drops train images with an exact copy in val or test, and val images with one in test; test stays as it is.
+
+    The expected counts of the splits that lost images are dropped with them.
+    """
+    content = np.array(manifest.source.digest(range(len(manifest))), dtype=object)
+    keep = np.ones(len(manifest), dtype=bool)
+    dropped = {}
+    for split, later in (("train", ("val", "test")), ("val", ("test",))):
+        held_out = set(content[np.isin(manifest.split, later)])
+        leaked = [row for row in manifest.rows(split) if content[row] in held_out]
+        keep[leaked] = False
+        dropped[split] = manifest.ids[leaked].tolist()
+    if keep.all():
+        return Deduplicated(manifest, dropped)
+    kept = manifest.subset(keep)
+    known = {split: count for split, count in manifest.expected.items() if not dropped.get(split)}
+    return Deduplicated(replace(kept, expected=known), dropped)
+
+
+def require_classes(manifest: Manifest) -> None:
+    """Raises DataError naming each class of the data set that has no training image, with the counts of all."""
+    counts = _counts(manifest, "train")
+    absent = [name for name, count in zip(manifest.classes, counts, strict=True) if not count]
+    if absent:
+        listed = ", ".join(f"{name} {count}" for name, count in zip(manifest.classes, counts, strict=True))
+        raise DataError(f"{manifest.name}: no training image of class {', '.join(absent)} (train: {listed})")
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table of plain text: a file called "[a].jpg" must not be read as markup."""
+    table = Table(title=Text(title))
+    for place, name in enumerate(columns):
+        table.add_column(Text(name), justify="right" if place and len(columns) > 2 else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _counts(manifest: Manifest, split: str) -> np.ndarray:
+    return np.bincount(manifest.label[manifest.split == split], minlength=len(manifest.classes))
+
+
+def _copy(manifest: Manifest, row: int) -> Copy:
+    return Copy(str(manifest.ids[row]), str(manifest.split[row]), manifest.classes[manifest.label[row]])
+
+
+def _undecodable(manifest: Manifest, rows: list[int]) -> dict[int, str]:
+    """Row -> cause for each of ``rows`` that cannot be decoded; one by one only where the whole batch fails."""
+    try:
+        manifest.source.pixels(rows, 32)
+    except DataError as error:
+        if len(rows) == 1:
+            return {rows[0]: str(error)}
+        return {row: cause for each in rows for row, cause in _undecodable(manifest, [each]).items()}
+    return {}

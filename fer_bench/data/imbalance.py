@@ -1,0 +1,175 @@
+"""Class imbalance, stratified parts and hold-outs of a training set, always made on its clean labels.
+
+Order matters: imbalance on clean labels first, label noise on the images that are kept (the order of RoLT and TABASCO).
+A test set is never touched. All draws belong to an image's id (``seeds.uniform_by_id``), so nothing here depends on the
+order of a file, on training seeds, or on what was drawn before; a stronger setting keeps a subset of a weaker one.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+
+from fer_bench.seeds import uniform_by_id
+from fer_bench.spec import nearest
+
+KINDS = {
+    "exp": "exponential profile: n_max * IF^(-rank / (C - 1)) images in the class of this rank",
+    "step": "the larger half of the classes keeps n_max images, the smaller half n_max / IF",
+}
+
+
+def imbalance_factor(counts: np.ndarray) -> float | None:
+    """Largest over smallest class count; None where a class is empty. ``counts`` [C], images (or expected images)."""
+    return float(np.max(counts) / np.min(counts)) if np.min(counts) > 0 else None
+
+
+def shares(kind: str, factor: float, classes: int) -> np.ndarray:
+    """Share of the largest class that the class of each rank gets: float64 [classes], from 1 down to 1 / factor.
+
+    exp: LDAM-DRW ``imbalance_cifar.py``, Class-Balanced ``get_img_num_per_cls`` (their imb_factor is 1 / factor).
+    step: the same file; its loops run over C // 2 classes twice and so lose one of an odd number of classes, here the
+    larger half has ceil(C / 2).
+    """
+    if kind not in KINDS:
+        raise ValueError(f"imbalance kind {kind!r} is unknown{nearest(kind, KINDS)}")
+    if not 1 <= factor < math.inf:
+        raise ValueError(f"imbalance factor = {factor} is out of range: 1 (the data's own balance) or more")
+    rank = np.arange(classes)
+    if kind == "step":
+        return np.where(rank < (classes + 1) // 2, 1.0, 1.0 / factor)
+    return np.asarray(factor, dtype=np.float64) ** (-rank / max(classes - 1, 1))
+
+
+def describe(counts: np.ndarray, factor: float, kind: str = "exp") -> dict[str, Any]:
+    """What a profile makes of these clean class counts [C]; ready for JSON.
+
+    ideal         [C] int, the profile itself, from the largest class down; classes without images get none
+    kept          [C] int, min(available, ideal), and at least 1 where there is an image
+    raised        class ids that the profile would leave empty and that keep one image instead
+    capped        class ids that have fewer images than the profile asks for: the real curve is steeper there
+    total         images kept
+    factor        imbalance factor of ``kept`` (None if a class is empty)
+    exact_head    the largest class size for which no class is capped, and ``exact_counts``, the profile it gives
+    """
+    counts = np.asarray(counts, dtype=np.int64)
+    # FER data are imbalanced already, so classes are ranked by size and not, as in CIFAR-LT, by their number
+    order = np.argsort(-counts, kind="stable")
+    order = order[counts[order] > 0]
+    share = np.zeros(len(counts))
+    share[order] = shares(kind, factor, len(order))
+    head = int(counts.max(initial=0))
+    ideal = (head * share).astype(np.int64)
+    kept = np.minimum(counts, np.maximum(ideal, 1))
+    exact_head = min([head, *(int(counts[c] / share[c]) for c in order)])
+    return {
+        "ideal": ideal.tolist(),
+        "kept": kept.tolist(),
+        "raised": np.flatnonzero((ideal < 1) & (counts > 0)).tolist(),
+        # under factor 1 every profile asks for n_max everywhere, which means "as it is" and not "capped"
+        "capped": np.flatnonzero(counts < ideal).tolist() if factor > 1 else [],
+        "total": int(kept.sum()),
+        "factor": imbalance_factor(kept) if len(kept) else None,
+        "exact_head": exact_head,
+        "exact_counts": (exact_head * share).astype(np.int64).tolist(),
+    }
+
+
+def targets(counts: np.ndarray, factor: float, kind: str = "exp") -> np.ndarray:
+    """Images to keep of each class: int64 [C]; n_c = min(available, int(n_max * share of the rank)).
+
+    Ranks go by descending clean count, ties by class id. Factor 1 leaves the data's own balance as it is: it is not a
+    request for equal classes. A class that the profile would empty keeps one image, with a warning.
+    """
+    plan = describe(counts, factor, kind)
+    if plan["raised"]:
+        warnings.warn(
+            f"imbalance factor {factor:g} would leave no image of class {', '.join(map(str, plan['raised']))}; "
+            "one image of each is kept",
+            stacklevel=2,
+        )
+    return np.asarray(plan["kept"], dtype=np.int64)
+
+
+def keep(labels: np.ndarray, ids: np.ndarray, *, kind: str = "exp", factor: float = 1.0, seed: int = 0) -> np.ndarray:
+    """Which images to keep: bool [N]. ``labels`` [N] int64 are the clean ones; a larger factor keeps a subset.
+
+    Each class is cut along one permutation of its ids, drawn from ``seed``.
+    """
+    labels = _checked(labels, ids)
+    if not len(labels):
+        return np.zeros(0, dtype=bool)
+    counts = np.bincount(labels)
+    rank = _rank_in_class(labels, uniform_by_id(seed, "imbalance", ids)[:, 0])
+    return rank < targets(counts, factor, kind)[labels]
+
+
+def stratified_queue(labels: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+    """Rows in an order whose every beginning is stratified: int64 [N].
+
+    The sample of rank k = 0, 1, … in its class (by ``uniform`` [N]) stands at (k + 1/2) / n_c. The first K rows hold
+    round(K n_c / N) of each class up to the rounding that makes the sum K: Webster's apportionment. Largest remainders
+    would give the same counts nearly always, but may take a seat from a class as K grows (the Alabama paradox); here
+    the first K rows are a subset of the first K + 1 by construction.
+    """
+    counts = np.bincount(labels) if len(labels) else np.zeros(0, dtype=np.int64)
+    place = (_rank_in_class(labels, uniform) + 0.5) / counts[labels]
+    return np.lexsort((uniform, labels, place))
+
+
+def stratified_part(labels: np.ndarray, ids: np.ndarray, size: int, seed: int = 0) -> np.ndarray:
+    """Which images a stratified part of ``size`` images keeps: bool [N]; a smaller part is a subset of a larger one.
+
+    Every class is represented: its first image is taken before any proportions are looked at.
+    """
+    labels = _checked(labels, ids)
+    present = len(np.unique(labels))
+    if not present <= size <= len(labels):
+        raise ValueError(
+            f"size = {size} is out of range: {present} (one image of each class) to {len(labels)} (all of them)"
+        )
+    uniform = uniform_by_id(seed, "part", ids)[:, 0]
+    queue = stratified_queue(labels, uniform)
+    first = _rank_in_class(labels, uniform)[queue] == 0
+    return _mask(np.concatenate([queue[first], queue[~first]])[:size], len(labels))
+
+
+def holdout(labels: np.ndarray, ids: np.ndarray, fraction: float, seed: int = 0) -> np.ndarray:
+    """Which images to hold out for validation: bool [N], round(fraction * N) of them, stratified by label, nested."""
+    labels = _checked(labels, ids)
+    if not 0 <= fraction < 1:
+        raise ValueError(f"fraction = {fraction} is out of range: 0 (hold out nothing) to less than 1")
+    queue = stratified_queue(labels, uniform_by_id(seed, "holdout", ids)[:, 0])
+    return _mask(queue[: nearest_count(fraction, len(labels))], len(labels))
+
+
+def nearest_count(rate: float, total: int) -> int:
+    """``rate * total`` rounded half up, as a count; half an image lost to binary fractions (0.1 * 5) is given back."""
+    return min(total, math.floor(rate * total + 0.5 + 1e-9))
+
+
+def _rank_in_class(labels: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+    """Rank of each sample among its class by ``uniform``, from 0: int64 [N]."""
+    order = np.lexsort((uniform, labels))
+    ordered = labels[order]
+    rank = np.empty(len(labels), dtype=np.int64)
+    rank[order] = np.arange(len(labels)) - np.searchsorted(ordered, ordered)
+    return rank
+
+
+def _mask(rows: np.ndarray, total: int) -> np.ndarray:
+    mask = np.zeros(total, dtype=bool)
+    mask[rows] = True
+    return mask
+
+
+def _checked(labels: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    labels = np.asarray(labels)
+    if labels.shape != (len(ids),):
+        raise ValueError(f"labels have shape {labels.shape}, but there are {len(ids)} ids")
+    if len(labels) and (labels.dtype.kind not in "iu" or labels.min() < 0):
+        raise ValueError("labels must be integers from 0")
+    return labels.astype(np.int64)

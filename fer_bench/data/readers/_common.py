@@ -1,0 +1,76 @@
+"""What the readers share: canonical names, splits, errors that say what is missing, and the final checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fer_bench.data.manifest import DataError
+
+EMOTIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+"""Canonical names, so that one class is called the same in every data set (the order is that of FERPlus)."""
+
+_ALIASES = {
+    "neutrality": "neutral", "happy": "happiness", "surprised": "surprise", "sad": "sadness", "angry": "anger",
+    "disgusted": "disgust", "fearful": "fear", "afraid": "fear", "contemptuous": "contempt",
+}  # fmt: skip
+SPLIT_NAMES = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
+    "testing": "test",
+}  # fmt: skip
+
+
+def canonical(name: str) -> str:
+    """``"Happy"`` -> ``"happiness"``; a name that is no basic emotion stays as it is written."""
+    plain = name.strip()
+    lower = plain.lower()
+    return _ALIASES.get(lower, lower if lower in EMOTIONS else plain)
+
+
+def missing(path: Path, layout: str) -> DataError:
+    """The error for something that should be on disk and is not."""
+    return DataError(f"{path} does not exist. Expected layout:\n{layout.strip()}")
+
+
+def first_existing(candidates: Sequence[Path], layout: str) -> Path:
+    """The first of several accepted places; the error names the first, which is the official one."""
+    for path in candidates:
+        if path.exists():
+            return path
+    raise missing(candidates[0], layout)
+
+
+def require_files(paths: Sequence[Path], layout: str) -> None:
+    """Raises DataError naming the first absent image and how many are absent."""
+    absent = [path for path in paths if not path.is_file()]
+    if absent:
+        raise DataError(
+            f"{absent[0]} does not exist ({len(absent)} of {len(paths)} listed images are missing). "
+            f"Expected layout:\n{layout.strip()}"
+        )
+
+
+def images_under(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """Image files at any depth under ``folder``, sorted; hidden files (such as macOS "._" copies) are passed over."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes and p.name[0] != "." and p.is_file())
+
+
+def unique_ids(ids: Iterable[str], where: Path) -> np.ndarray:
+    """Ids as an array [N] of str; raises DataError when two rows share one, because noise draws hang on them."""
+    names = np.array(list(ids), dtype=str)
+    seen, counts = np.unique(names, return_counts=True)
+    if len(seen) < len(names):
+        again = seen[counts > 1]
+        raise DataError(f"{where}: {len(again)} ids appear more than once, first {str(again[0])!r}")
+    return names
+
+
+def read_lines(path: Path) -> list[tuple[int, list[str]]]:
+    """Non-empty lines of a list file with their line numbers, split at white space."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not a text file ({error})") from error
+    return [(number, line.split()) for number, line in enumerate(lines, 1) if line.strip()]

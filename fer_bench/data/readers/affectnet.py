@@ -1,0 +1,99 @@
+"""AffectNet, manually annotated (Mollahosseini, Hasani and Mahoor 2019), 7 or 8 expressions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from fer_bench.data.images import FileSource
+from fer_bench.data.manifest import DataError, Manifest
+from fer_bench.data.readers._common import first_existing, images_under, missing, require_files, unique_ids
+from fer_bench.data.readers.fer2013 import numbers, read_csv
+
+CLASSES = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
+# training.csv and validation.csv of the original release; the later one with annotation files differs by a few images
+EXPECTED = {
+    7: {"train": 283_901, "test": 3_500},
+    8: {"train": 287_651, "test": 4_000},
+}
+LAYOUT = """
+  <root>/affectnet/training.csv, validation.csv     columns subDirectory_filePath,expression and, where
+                                                    the face is to be cropped, face_x,face_y,face_width,
+                                                    face_height (also in Manually_Annotated_file_lists/)
+  <root>/affectnet/Manually_Annotated_Images/<subDirectory_filePath>
+or, as later released,
+  <root>/affectnet/train_set/images/0.jpg and train_set/annotations/0_exp.npy, the same in val_set/
+"""
+_BOX = ("face_x", "face_y", "face_width", "face_height")
+
+
+def read(root: Path, classes: int = 8) -> Manifest:
+    """The official validation set is the test split (the real test set was never released): no official validation.
+
+    Faces marked none, uncertain or no-face (8 to 10), and contempt with 7 classes, are left out.
+    """
+    base = root / "affectnet"
+    if not base.is_dir():
+        raise missing(base, LAYOUT)
+    read_split = _folder_split if (base / "train_set").is_dir() else _csv_split
+    parts = [read_split(base, split, classes) for split in ("train", "test")]
+    ids = [name for part in parts for name in part[0]]
+    drawn = [part[3] for part in parts if part[3] is not None]
+    boxes = np.concatenate(drawn) if len(drawn) == len(parts) else None
+    return Manifest(
+        name=f"affectnet{classes}",
+        classes=CLASSES[:classes],
+        ids=unique_ids(ids, base),
+        split=np.repeat(["train", "test"], [len(part[0]) for part in parts]),
+        label=np.concatenate([part[2] for part in parts]),
+        source=FileSource([path for part in parts for path in part[1]], boxes),
+        expected=EXPECTED[classes] if read_split is _csv_split else {},
+    )
+
+
+_Part = tuple[list[str], list[Path], np.ndarray, np.ndarray | None]  # ids, paths, labels [n], boxes [n, 4] or None
+
+
+def _csv_split(base: Path, split: str, classes: int) -> _Part:
+    name = {"train": "training.csv", "test": "validation.csv"}[split]
+    listed = first_existing([base / name, base / "Manually_Annotated_file_lists" / name], LAYOUT)
+    images = first_existing([base / "Manually_Annotated_Images"], LAYOUT)
+    table = read_csv(listed, ("subDirectory_filePath", "expression"))
+    label = numbers(table, "expression", listed)
+    kept = (label >= 0) & (label < classes)
+    table, label = table[kept].reset_index(drop=True), label[kept]
+    ids = table["subDirectory_filePath"].str.strip().tolist()
+    paths = [images / name for name in ids]
+    require_files(paths, LAYOUT)
+    return ids, paths, label, _boxes(table, listed)
+
+
+def _boxes(table: pd.DataFrame, listed: Path) -> np.ndarray | None:
+    if not set(_BOX) <= set(table.columns):
+        return None
+    left, top, width, height = (numbers(table, name, listed) for name in _BOX)
+    return np.stack([left, top, left + width, top + height], axis=1)
+
+
+def _folder_split(base: Path, split: str, classes: int) -> _Part:
+    folder = base / {"train": "train_set", "test": "val_set"}[split]
+    images, annotations = (first_existing([folder / name], LAYOUT) for name in ("images", "annotations"))
+    ids, paths, labels = [], [], []
+    for path in images_under(images, (".jpg",)):
+        label = _expression(annotations / f"{path.stem}_exp.npy")
+        if 0 <= label < classes:
+            ids.append(f"{folder.name}/{path.name}")
+            paths.append(path)
+            labels.append(label)
+    return ids, paths, np.array(labels, dtype=np.int64), None
+
+
+def _expression(path: Path) -> int:
+    if not path.is_file():
+        raise missing(path, LAYOUT)
+    try:
+        return int(np.load(path, allow_pickle=False).item())  # the release stores the number as a string
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(f"{path}: does not hold one expression number ({error})") from error

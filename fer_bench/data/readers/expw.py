@@ -1,0 +1,65 @@
+"""ExpW, expressions in the wild (Zhang, Luo, Loy and Tang, IJCV 2018)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from fer_bench.data.images import FileSource
+from fer_bench.data.manifest import DataError, Manifest
+from fer_bench.data.readers._common import missing, read_lines, require_files, unique_ids
+from fer_bench.seeds import uniform_by_id
+
+CLASSES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
+EXPECTED: dict[str, int] = {}  # the split is ours, so no release documents its counts
+TEST_SHARE = 0.2
+LAYOUT = """
+  <root>/expw/label.lst     lines "image_name face_id top left right bottom confidence label", labels 0 to 6
+                            (also accepted as <root>/expw/label/label.lst)
+  <root>/expw/image/origin/<image_name>
+"""
+
+
+def read(root: Path) -> Manifest:
+    """Faces cropped by the box of the list. ExpW has no official split: 80 % train and 20 % test are derived.
+
+    An image goes to one side by a hash of its name, so two faces of one photo are never on both sides and the split
+    depends on nothing else.
+    """
+    base = root / "expw"
+    if not base.is_dir():
+        raise missing(base, LAYOUT)
+    nested = base / "label" / "label.lst"
+    listed = nested if nested.is_file() else base / "label.lst"
+    if not listed.is_file():
+        raise missing(listed, LAYOUT)
+    images = base / "image" / "origin"
+    if not images.is_dir():
+        raise missing(images, LAYOUT)
+
+    names, faces, boxes, labels = [], [], [], []
+    for number, fields in read_lines(listed):
+        try:
+            name, face, top, left, right, bottom, _, label = fields
+            box, expression = [int(left), int(top), int(right), int(bottom)], int(label)
+            if not 0 <= expression < len(CLASSES):
+                raise ValueError(f"label {expression} is not 0 to 6")
+        except ValueError as error:
+            raise DataError(f"{listed}, line {number}: {error}; expected {LAYOUT.strip().splitlines()[0]}") from error
+        names.append(name)
+        faces.append(face)
+        boxes.append(box)
+        labels.append(expression)
+    paths = [images / name for name in names]
+    require_files(paths, LAYOUT)
+    held_out = uniform_by_id(0, "expw/split", names)[:, 0] < TEST_SHARE
+    return Manifest(
+        name="expw",
+        classes=CLASSES,
+        ids=unique_ids((f"{name}#{face}" for name, face in zip(names, faces, strict=True)), listed),
+        split=np.where(held_out, "test", "train"),
+        label=np.array(labels, dtype=np.int64),
+        source=FileSource(paths, np.array(boxes, dtype=np.int64).reshape(-1, 4)),
+        expected=EXPECTED,
+    )

@@ -1,0 +1,104 @@
+"""FER2013 (Goodfellow et al. 2013), the csv file of the challenge: 48x48 grey faces."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from fer_bench.data.images import ArraySource
+from fer_bench.data.manifest import DataError, Manifest
+from fer_bench.data.readers._common import missing
+
+CLASSES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
+EXPECTED = {"train": 28_709, "val": 3_589, "test": 3_589}
+USAGE = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
+SIDE = 48
+LAYOUT = """
+  <root>/fer2013/fer2013.csv     columns emotion,pixels,Usage
+"""
+
+
+def read(root: Path) -> Manifest:
+    """PublicTest is the validation and PrivateTest the test split, as in the challenge.
+
+    The file has no names, so the id of a face is its row in the official file, ``row00000`` first.
+    """
+    path = root / "fer2013" / "fer2013.csv"
+    if not path.is_file():
+        raise missing(path, LAYOUT)
+    label, split, frames = load(path)
+    return Manifest(
+        name="fer2013",
+        classes=CLASSES,
+        ids=np.array([row_id(row) for row in range(len(label))], dtype=str),
+        split=split,
+        label=label,
+        source=ArraySource(frames),
+        expected=EXPECTED,
+    )
+
+
+def row_id(row: int) -> str:
+    """The id of a data row of fer2013.csv, the same in FER2013 and in FERPlus (whose own names leave out some rows)."""
+    return f"row{row:05d}"
+
+
+def load(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels int64 [N] (0 angry ... 6 neutral), splits str [N] and frames uint8 [N, 48, 48] of the csv file."""
+    table = read_csv(path, ("emotion", "pixels", "Usage"))
+    label = numbers(table, "emotion", path)
+    if len(label) and not (label.min() >= 0 and label.max() < len(CLASSES)):
+        raise DataError(f"{path}: column emotion must hold 0 to 6, found {label.min()} to {label.max()}")
+    frames = np.empty((len(table), SIDE, SIDE), dtype=np.uint8)
+    with warnings.catch_warnings():
+        # numpy only warns when it stops at something that is no number; the length check would miss a bad last one
+        warnings.simplefilter("error", DeprecationWarning)
+        for row, text in enumerate(table["pixels"]):
+            frames[row] = _frame(text, path, row)
+    return label, usage(table, path), frames
+
+
+def read_csv(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """A csv file as text (copies in circulation have a blank before each name); raises naming an absent column."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", low_memory=False)
+    except (ValueError, pd.errors.ParserError) as error:
+        raise DataError(f"{path}: is not a csv file ({error})") from error
+    table.columns = table.columns.str.strip()
+    absent = [name for name in columns if name not in table.columns]
+    if absent:
+        raise DataError(f"{path}: no column {absent[0]!r}; found {', '.join(table.columns)}")
+    return table
+
+
+def usage(table: pd.DataFrame, path: Path) -> np.ndarray:
+    """The column Usage as splits of the harness, str [N]."""
+    split = table["Usage"].str.strip().map(USAGE)
+    unknown = np.flatnonzero(split.isna())
+    if len(unknown):
+        row = int(unknown[0])
+        raise DataError(f"{path}, data row {row}: unknown Usage {table['Usage'].iloc[row]!r}, not one of {list(USAGE)}")
+    return split.to_numpy(dtype=str)
+
+
+def numbers(table: pd.DataFrame, column: str, path: Path) -> np.ndarray:
+    """One column as int64 [N]; raises DataError naming the first row that holds no whole number."""
+    values = pd.to_numeric(table[column].str.strip(), errors="coerce")
+    bad = np.flatnonzero(values.isna() | (values % 1 != 0))
+    if len(bad):
+        row = int(bad[0])
+        raise DataError(f"{path}, data row {row}: {column} is {table[column].iloc[row]!r}, not a whole number")
+    return values.to_numpy(dtype=np.int64)
+
+
+def _frame(text: str, path: Path, row: int) -> np.ndarray:
+    try:
+        values = np.fromstring(text, dtype=np.int16, sep=" ")
+    except (DeprecationWarning, ValueError) as error:
+        raise DataError(f"{path}, data row {row}: pixels hold something that is no number") from error
+    if len(values) != SIDE * SIDE or values.min() < 0 or values.max() > 255:
+        raise DataError(f"{path}, data row {row}: not {SIDE * SIDE} pixels of 0 to 255 but {len(values)} values")
+    return values.reshape(SIDE, SIDE)

@@ -1,0 +1,69 @@
+"""FERPlus (Barsoum et al., ICMI 2016): ten crowd votes for each face of FER2013, reduced to a majority label."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from fer_bench.data.images import ArraySource
+from fer_bench.data.manifest import DataError, Manifest
+from fer_bench.data.readers import fer2013
+from fer_bench.data.readers._common import EMOTIONS, first_existing, missing
+
+CLASSES = EMOTIONS  # the column order of fer2013new.csv
+VOTE_COLUMNS = (*CLASSES, "unknown", "NF")
+# 8 classes: the counts of the official reader; 7: the same without the faces whose majority is contempt
+EXPECTED = {
+    8: {"train": 25_060, "val": 3_199, "test": 3_153},
+    7: {"train": 24_941, "val": 3_186, "test": 3_137},
+}
+LAYOUT = """
+  <root>/fer2013/fer2013.csv        columns emotion,pixels,Usage
+  <root>/ferplus/fer2013new.csv     columns Usage,Image name,neutral,...,contempt,unknown,NF, same row order
+                                    (also accepted as <root>/fer2013new.csv)
+"""
+
+
+def read(root: Path, classes: int = 8) -> Manifest:
+    """Faces whose majority is one of the ``classes`` (8, or the 7 basic ones without contempt).
+
+    ``votes`` are the annotators' counts over these classes, ``distribution`` their shares, and ``human`` is the
+    original FER2013 label of the same face: real label noise.
+    """
+    faces = root / "fer2013" / "fer2013.csv"
+    if not faces.is_file():
+        raise missing(faces, LAYOUT)
+    listed = first_existing([root / "ferplus" / "fer2013new.csv", root / "fer2013new.csv"], LAYOUT)
+    table = fer2013.read_csv(listed, ("Usage", *VOTE_COLUMNS))
+    original, split, frames = fer2013.load(faces)
+    if len(table) != len(original) or not np.array_equal(fer2013.usage(table, listed), split):
+        raise DataError(f"{listed} ({len(table)} rows) and {faces} ({len(original)} rows) must list the same faces")
+
+    votes = np.stack([fer2013.numbers(table, name, listed) for name in VOTE_COLUMNS], axis=1)
+    winner = majority(votes)
+    kept = np.flatnonzero((winner >= 0) & (winner < classes))
+    counts = votes[kept, :classes]
+    to_plus = np.array([CLASSES.index(name) for name in fer2013.CLASSES], dtype=np.int64)
+    return Manifest(
+        name="ferplus" if classes == 7 else f"ferplus{classes}",
+        classes=CLASSES[:classes],
+        ids=np.array([fer2013.row_id(int(row)) for row in kept], dtype=str),
+        split=split[kept],
+        label=winner[kept],
+        source=ArraySource(frames[kept]),
+        votes=counts,
+        distribution=(counts / counts.sum(axis=1, keepdims=True)).astype(np.float32),
+        human=to_plus[original[kept]],
+        expected=EXPECTED[classes],
+    )
+
+
+def majority(votes: np.ndarray) -> np.ndarray:
+    """Column that wins each row of ``votes`` [N, 10], -1 where none does: int64 [N].
+
+    The rule of the official reader (github.com/microsoft/FERPlus): a single vote is an outlier and is dropped, then
+    the top column must have more than half of what is left. Columns 8 (unknown) and 9 (no face) can win.
+    """
+    left = np.where(votes <= 1, 0, votes)
+    return np.where(2 * left.max(axis=1) > left.sum(axis=1), left.argmax(axis=1), -1)

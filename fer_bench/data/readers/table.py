@@ -1,0 +1,145 @@
+"""Any csv or Parquet manifest: one row per image with path, label and split."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fer_bench.data.images import FileSource
+from fer_bench.data.manifest import DataError, Manifest
+from fer_bench.data.readers._common import SPLIT_NAMES, canonical, missing, require_files, unique_ids
+
+SUFFIXES = (".csv", ".parquet")
+LAYOUT = """
+  <name>.csv or <name>.parquet with the columns
+    path        image file, relative to the folder of the table
+    label       class name or number; the classes are the sorted distinct values
+    split       train, val or test
+    landmarks   (optional) JSON list of [x, y] as fractions of width and height; empty = none found
+    id          (optional) unique; the path where there is no such column
+"""
+
+
+def read(root: Path) -> Manifest:
+    """The manifest that the file ``root`` describes; rows in errors count from 1, the header not included."""
+    if not root.is_file():
+        raise missing(root, LAYOUT)
+    table = _load(root)
+    for name in ("path", "label", "split"):
+        _require_column(table, name, root)
+    if table.empty:
+        raise DataError(f"{root}: holds no rows")
+
+    written = [_text(value).replace("\\", "/") for value in table["path"]]  # as a Windows program writes them
+    paths = [root.parent / path for path in written]
+    require_files(paths, LAYOUT)
+    classes, label = _labels(table["label"], root)
+    landmarks, found = _landmarks(table["landmarks"], root) if "landmarks" in table else (None, None)
+    return Manifest(
+        name=root.stem,
+        classes=classes,
+        ids=unique_ids([_text(value) for value in table["id"]] if "id" in table else written, root),
+        split=_splits(table["split"], root),
+        label=label,
+        source=FileSource(paths),
+        landmarks=landmarks,
+        landmarks_ok=found,
+    )
+
+
+def _load(path: Path) -> pd.DataFrame:
+    try:
+        if path.suffix.lower() == ".parquet":
+            table = pd.read_parquet(path)
+        else:
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except Exception as error:  # pyarrow and pandas have no common base class for a damaged file
+        raise DataError(f"{path}: cannot be read as a table ({error})") from error
+    table.columns = [str(name).strip() for name in table.columns]
+    return table
+
+
+def _require_column(table: pd.DataFrame, name: str, path: Path) -> None:
+    if name in table.columns:
+        return
+    near = difflib.get_close_matches(name, [str(column) for column in table.columns], n=1, cutoff=0.5)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    raise DataError(f"{path}: no column {name!r}; found {', '.join(table.columns)}{hint}. Expected:\n{LAYOUT.strip()}")
+
+
+def _text(value: object) -> str:
+    """A cell as text; Parquet numbers lose a trailing .0, and an absent value is empty."""
+    if value is None or (isinstance(value, float) and np.isnan(value)) or value is pd.NA:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def _labels(column: pd.Series, path: Path) -> tuple[tuple[str, ...], np.ndarray]:
+    """Class names, sorted (numbers by value), and labels int64 [N]."""
+    names = [canonical(_text(value)) for value in column]
+    if "" in names:
+        raise DataError(f"{path}, row {names.index('') + 1}: the label is empty")
+    distinct = set(names)
+    numeric = all(name.isdecimal() for name in distinct)
+    classes = tuple(sorted(distinct, key=lambda name: (int(name) if numeric else 0, name)))
+    place = {name: number for number, name in enumerate(classes)}
+    return classes, np.array([place[name] for name in names], dtype=np.int64)
+
+
+def _splits(column: pd.Series, path: Path) -> np.ndarray:
+    """Splits of the harness, str [N]; raises DataError naming the first row with another value."""
+    split = []
+    for row, value in enumerate(column, 1):
+        name = SPLIT_NAMES.get(_text(value).lower())
+        if name is None:
+            raise DataError(f"{path}, row {row}: unknown split {_text(value)!r}, not one of train, val, test")
+        split.append(name)
+    for name in ("train", "test"):
+        if name not in split:
+            raise DataError(f"{path}: no row has split {name!r}")
+    return np.array(split, dtype=str)
+
+
+def _landmarks(column: pd.Series, path: Path) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Points float32 [N, L, 2] as fractions and whether each image has them, bool [N]; zeros where it has none."""
+    points = [_points(value, path, row) for row, value in enumerate(column, 1)]
+    sizes = {len(each): row for row, each in enumerate(points, 1) if each is not None}
+    if not sizes:
+        return None, None
+    if len(sizes) > 1:
+        counts = ", ".join(f"{size} in row {row}" for size, row in sorted(sizes.items()))
+        raise DataError(f"{path}: every image must have the same number of landmarks, found {counts}")
+    blank = np.zeros((next(iter(sizes)), 2), dtype=np.float32)
+    found = np.array([each is not None for each in points])
+    return np.stack([blank if each is None else each for each in points]), found
+
+
+def _points(value: object, path: Path, row: int) -> np.ndarray | None:
+    """One cell as float32 [L, 2], or None where it is empty. Parquet may hold the lists themselves."""
+    pairs: Any = value
+    if not isinstance(value, (list, np.ndarray)):
+        text = _text(value)
+        if not text:
+            return None
+        try:
+            pairs = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{path}, row {row}: landmarks are no JSON list ({error})") from error
+    try:
+        points = np.array([list(pair) for pair in pairs], dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}, row {row}: landmarks must be a list of [x, y] pairs ({error})") from error
+    if points.size == 0:
+        return None
+    if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
+        raise DataError(f"{path}, row {row}: landmarks must be a list of finite [x, y] pairs")
+    if points.min() < -1 or points.max() > 2:  # a detector may place a point a little outside the image
+        raise DataError(f"{path}, row {row}: landmarks must be fractions of width and height, not pixels")
+    return points

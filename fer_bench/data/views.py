@@ -1,0 +1,96 @@
+"""Augmentation as batched tensor work on the device of the model, every draw from a derived seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from fer_bench.seeds import torch_generator
+from fer_bench.spec import Augmentation, Recipe
+
+ASPECT = (0.3, 3.3)
+"""Range of width over height of an erased rectangle (torchvision.transforms.RandomErasing's default)."""
+
+
+class Views:
+    """Makes the named views of one batch of uint8 images [B, 3, H, W]; see ``fer_bench.method.VIEWS``."""
+
+    def __init__(self, recipe: Recipe, device: torch.device) -> None:
+        self.augmentation, self.device = recipe.augmentation, device
+        self.mean = 255 * torch.tensor(recipe.mean, device=device).view(1, 3, 1, 1)
+        self.scale = 1 / (255 * torch.tensor(recipe.std, device=device).view(1, 3, 1, 1))
+
+    def plain(self, images: Tensor) -> Tensor:
+        """The test view: normalised float32, nothing else."""
+        return ((images.to(self.device).float() - self.mean) * self.scale).contiguous(memory_format=torch.channels_last)
+
+    def batch(self, images: Tensor, *seed: int | str) -> tuple[Callable[[str], Tensor], Tensor]:
+        """A maker of views for this batch, and which images 'weak' mirrors (bool [B])."""
+        images = images.to(self.device)
+        flipped = self._coin(len(images), self.augmentation.flip, *seed, "flip")
+
+        @cache
+        def make(name: str) -> Tensor:
+            if name == "weak":
+                return self._augment(images, flipped, *seed, name)
+            if name == "mirror":
+                return make("weak").flip(-1)
+            if name == "mirror-erased":
+                return self._erase(self.plain(_mirror(images, ~flipped)), *seed, name)
+            other = self._coin(len(images), self.augmentation.flip, *seed, name, "flip")
+            return self._augment(images, other, *seed, name)
+
+        return make, flipped
+
+    def _augment(self, images: Tensor, flipped: Tensor, *seed: int | str) -> Tensor:
+        pixels = _mirror(images, flipped).float()
+        if self.augmentation.noise:
+            noisy = self._coin(len(pixels), self.augmentation.noise, *seed, "noise").nonzero().squeeze(1)
+            generator = torch_generator(*seed, "noise pixels", device=self.device)  # type: ignore[arg-type]
+            grain = torch.randn((len(noisy), *pixels.shape[1:]), generator=generator, device=self.device)
+            # rounded and clipped as in the official pipelines, which add the noise to uint8 images
+            pixels[noisy] = (pixels[noisy] + grain * math.sqrt(self.augmentation.noise_variance)).clamp_(0, 255).floor_()
+        normalised = (pixels - self.mean) * self.scale
+        return self._erase(normalised, *seed).contiguous(memory_format=torch.channels_last)
+
+    def _coin(self, count: int, probability: float, *seed: int | str) -> Tensor:
+        generator = torch_generator(*seed)  # type: ignore[arg-type]
+        return (torch.rand(count, generator=generator) < probability).to(self.device)
+
+    def _erase(self, images: Tensor, *seed: int | str) -> Tensor:
+        """Sets one rectangle of the chosen images to 0, which is the mean colour after normalisation."""
+        height, width = images.shape[-2:]
+        boxes = erased_boxes(len(images), height, width, self.augmentation, *seed).to(self.device)
+        top, bottom, left, right = boxes.unbind(1)
+        rows = torch.arange(height, device=self.device)
+        columns = torch.arange(width, device=self.device)
+        inside_rows = (rows >= top[:, None]) & (rows < bottom[:, None])
+        inside_columns = (columns >= left[:, None]) & (columns < right[:, None])
+        return images.masked_fill_((inside_rows[:, :, None] & inside_columns[:, None, :])[:, None], 0.0)
+
+
+def erased_boxes(count: int, height: int, width: int, augmentation: Augmentation, *seed: int | str) -> Tensor:
+    """Rectangles to erase, int64 [count, 4] as (top, bottom, left, right); an empty one where nothing is erased.
+
+    Area and aspect ratio are drawn as in RandomErasing (Zhong et al., AAAI 2020); where torchvision draws again when a
+    rectangle does not fit, its sides are cut to the image.
+    """
+    draw = torch.rand((5, count), generator=torch_generator(*seed, "erase"))  # type: ignore[arg-type]
+    area = height * width * (augmentation.erase_min + draw[0] * (augmentation.erase_max - augmentation.erase_min))
+    low, high = math.log(ASPECT[0]), math.log(ASPECT[1])
+    aspect = torch.exp(low + draw[1] * (high - low))
+    tall = (area * aspect).sqrt().round().clamp(1, height - 1)
+    wide = (area / aspect).sqrt().round().clamp(1, width - 1)
+    top = (draw[2] * (height - tall + 1)).floor()
+    left = (draw[3] * (width - wide + 1)).floor()
+    erased = (draw[4] < augmentation.erase).float()
+    return torch.stack([top, top + tall * erased, left, left + wide], 1).long()
+
+
+def _mirror(images: Tensor, flipped: Tensor) -> Tensor:
+    """Images with the chosen ones mirrored left to right; ``flipped`` bool [B]."""
+    return torch.where(flipped[:, None, None, None], images.flip(-1), images)

@@ -1,0 +1,83 @@
+"""Where a run ran: versions and hardware, for ``env.json`` and for estimates of time."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fer_bench.engine.networks import make_network
+from fer_bench.engine.optim import make_optimizer
+from fer_bench.spec import Recipe
+
+PACKAGES = ("fer-bench", "torch", "torchvision", "timm", "numpy", "pillow")
+
+
+def describe(device: str) -> dict[str, Any]:
+    """Versions, platform and device, without names of hosts or users."""
+    return {
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor(),
+        "cores": os.cpu_count(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "commit": _commit(),
+    }
+
+
+def measure_speed(recipe: Recipe, device: str) -> float:
+    """Images per second of one job: a few training steps of the recipe's backbone on random images."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(recipe.threads)
+    try:
+        net = make_network(recipe.backbone, 7, seed=0, role="speed", pretrained="", weights=None).to(device).train()
+        optimizer = make_optimizer(recipe, net.parameters())
+        size = (recipe.batch_size, 3, recipe.image_size, recipe.image_size)
+        images = torch.randn(size, device=device).contiguous(memory_format=torch.channels_last)
+        spent = []
+        while len(spent) < 2 or (sum(spent) < 1 and len(spent) < 20):
+            started = time.perf_counter()
+            net(images).square().mean().backward()
+            optimizer.step()
+            if device.startswith("cuda"):
+                torch.cuda.synchronize()
+            spent.append(time.perf_counter() - started)
+        return recipe.batch_size * (len(spent) - 1) / sum(spent[1:])
+    finally:
+        torch.set_num_threads(before)
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "?"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    """The commit of the source tree that runs, "+" behind it if files differ; None for an installed package."""
+    here = Path(__file__)
+
+    def git(*words: str) -> str:
+        call = ["git", "-C", str(here.parent), *words]
+        return subprocess.run(call, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", here.name)  # a repository that merely holds the virtual environment is not ours
+        return git("describe", "--always", "--dirty=+", "--abbrev=12", "--match=") or None
+    except (OSError, subprocess.SubprocessError):
+        return None

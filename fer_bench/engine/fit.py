@@ -1,0 +1,357 @@
+"""The training loop: the same for every method, and it never asks a method its name."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fer_bench import metrics
+from fer_bench.data.cache import Faces
+from fer_bench.data.problem import Problem, pose
+from fer_bench.data.views import Views
+from fer_bench.engine.evaluate import logits
+from fer_bench.engine.harness import Harness
+from fer_bench.engine.networks import make_network
+from fer_bench.engine.optim import make_optimizer, schedule
+from fer_bench.method import Batch, Method, Stage, Task
+from fer_bench.seeds import derive, numpy_rng, torch_generator
+from fer_bench.spec import RunSpec
+from fer_bench.store import RunFolder
+
+PROBE = 1000
+"""Training images on which the fit to given and to true labels is measured after each epoch; all of them at the end."""
+
+Say = Callable[[dict[str, Any]], None]
+"""Called with progress: epoch, epochs, step, steps, loss, images_per_second, overall (of the last evaluation)."""
+
+
+class Interrupted(Exception):
+    """Training was asked to stop; the folder holds everything up to the last finished epoch."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Where a run finds things. Nothing here can change a number, so nothing here is part of the key."""
+
+    device: torch.device
+    weights: Path | None = None
+    noise_file: Path | None = None
+
+
+def train(
+    spec: RunSpec,
+    faces: Faces,
+    method_class: type[Method],
+    config: Any,
+    folder: RunFolder,
+    resources: Resources,
+    say: Say = lambda event: None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> None:
+    """Trains one run to its end, from its last finished epoch if there is one, and writes its results to ``folder``.
+
+    The caller holds the folder's claim. Raises Interrupted when ``stopping()`` turns true, NonFiniteLoss, DataError,
+    SpecError, or whatever the method raises.
+    """
+    with _contained(spec.recipe.threads):
+        _Trainer(spec, faces, method_class, config, folder, resources, say, stopping).run()
+
+
+class _Trainer:
+    def __init__(
+        self,
+        spec: RunSpec,
+        faces: Faces,
+        method_class: type[Method],
+        config: Any,
+        folder: RunFolder,
+        resources: Resources,
+        say: Say,
+        stopping: Callable[[], bool],
+    ) -> None:
+        recipe, device = spec.recipe, resources.device
+        self.spec, self.recipe, self.folder, self.device = spec, recipe, folder, device
+        self.say, self.stopping = say, stopping
+        self.problem: Problem = pose(faces, spec, resources.noise_file)
+        self.classes = len(faces.classes)
+        self.pixels = _resident(faces.pixels(recipe.image_size), device)
+        self.landmarks = faces.landmarks, faces.landmarks_ok
+        self.views = Views(recipe, device)
+        self.rows = torch.from_numpy(self.problem.train).to(self.pixels.device)
+        self.given = torch.from_numpy(self.problem.given).to(device)
+        self.probe = np.sort(numpy_rng(0, "probe").permutation(len(self.rows))[:PROBE])
+        self.needs = method_class.needs(config)
+        clean = self.given.cpu() == torch.from_numpy(self.problem.true)
+        self.harness = Harness(spec, device, clean.to(device), self.given, self.classes)
+        task = Task(
+            num_classes=self.classes,
+            num_samples=len(self.rows),
+            class_counts=torch.bincount(self.given.cpu(), minlength=self.classes),
+            epochs=recipe.epochs,
+            batch_size=recipe.batch_size,
+            noise_rate=self.problem.noise["realised_rate"] if self.needs.noise_rate else None,
+        )
+
+        def network(role: str) -> Any:
+            net = make_network(
+                recipe.backbone, self.classes, seed=spec.seed, role=role, pretrained=recipe.pretrained, weights=resources.weights
+            )
+            self.harness.meter.attach(net)
+            return net
+
+        torch.manual_seed(derive(spec.seed, "method"))
+        self.method = method_class(config, task)
+        self.method.build(network)
+        self.method.to(device)
+        self.stages = stage_epochs(self.method.stages(), recipe.epochs)
+        self.records: list[dict[str, Any]] = []
+
+    def run(self) -> None:
+        done = self._resume()
+        for stage, first, last in self.stages:
+            if last <= done:
+                continue
+            if not self.harness.optimizers or self.harness.stage != stage.name:
+                self._begin_stage(stage.name)
+            for epoch in range(max(first, done), last):
+                self._epoch(stage, epoch, epoch - first, last - first)
+        self._finish()
+
+    def _begin_stage(self, name: str) -> None:
+        torch.manual_seed(derive(self.spec.seed, "stage", name))
+        self._make_optimizers(name)
+        self.method.on_stage_start(name, self.harness)
+
+    def _make_optimizers(self, stage: str) -> None:
+        self.harness.stage = stage
+        self.harness.optimizers = self.method.optimizers(stage, partial(make_optimizer, self.recipe))
+        self._base_rates = self._rates()
+
+    def _rates(self) -> dict[str, list[float]]:
+        return {name: [g["lr"] for g in o.param_groups] for name, o in self.harness.optimizers.items()}
+
+    def _epoch(self, stage: Stage, epoch: int, stage_epoch: int, stage_epochs: int) -> None:
+        started = time.perf_counter()
+        _seed_everything(derive(self.spec.seed, "epoch", epoch))
+        order = self._order(epoch)
+        batches = _batches(order, self.recipe.batch_size)
+        self.harness.begin_epoch(stage.name, epoch, len(batches))
+        factor = schedule(self.recipe, stage_epoch, stage_epochs)
+        for name, rates in self._base_rates.items():
+            for group, rate in zip(self.harness.optimizers[name].param_groups, rates, strict=True):
+                group["lr"] = rate * factor
+        self.method.train()
+        self.method.on_epoch_start(self.harness)
+        sums: dict[str, Tensor | float] = {}
+        said = started
+        for step, rows in enumerate(batches):
+            if self.stopping():
+                raise Interrupted(f"stopped in epoch {epoch + 1}")
+            logged = self.method.train_step(self._batch(rows, epoch, step), self.harness)
+            self.harness.end_step()
+            for name, value in logged.items():
+                sums[name] = sums.get(name, 0.0) + value
+            if time.perf_counter() - said > 0.5:
+                said = time.perf_counter()
+                self._tell(epoch, step + 1, len(batches), sums, (step + 1) * self.recipe.batch_size / (said - started))
+        self.method.on_epoch_end(self.harness)
+        if epoch + 1 == self.recipe.epochs:
+            self.method.on_fit_end(self.harness)
+        selection = self.harness.end_epoch()
+        trained = time.perf_counter()
+        record = {
+            "epoch": epoch + 1,
+            "stage": stage.name,
+            "lr": {name: rates[0] for name, rates in self._rates().items()},
+            "train": {name: float(value) / len(batches) for name, value in sums.items()},
+            "selection": selection,
+            "skipped_steps": self.harness.skipped_steps,
+            "images_forward": self.harness.meter.forward,
+            "images_backward": self.harness.meter.backward,
+            **self._measure(),
+        }
+        record["seconds"] = {"train": trained - started, "evaluate": time.perf_counter() - trained}
+        self.records.append(record)
+        self._tell(epoch + 1, 0, len(batches), sums, len(order) / (trained - started))
+        self.folder.save_epochs(self.records)
+        self.folder.save_checkpoint(self._state())
+
+    def _order(self, epoch: int) -> Tensor:
+        """The rows of the training set that this epoch visits: the method's own, or a shuffle shared by all methods."""
+        generator = torch_generator(self.spec.seed, "order", epoch)
+        own = self.method.epoch_indices(self.given.cpu(), generator)
+        if own is None:
+            return torch.randperm(len(self.rows), generator=torch_generator(self.spec.seed, "order", epoch))
+        if own.ndim != 1 or own.dtype != torch.int64 or not len(own) or own.min() < 0 or own.max() >= len(self.rows):
+            raise ValueError(f"epoch_indices() must be int64 rows in [0, {len(self.rows)}), got {own.dtype} {tuple(own.shape)}")
+        return own
+
+    def _batch(self, rows: Tensor, epoch: int, step: int) -> Batch:
+        index = rows.to(self.pixels.device)
+        make, flipped = self.views.batch(self.pixels[self.rows[index]], self.spec.seed, "augment", epoch, step)
+        index = index.to(self.device)
+        points = found = None
+        if self.needs.landmarks and self.landmarks[0] is not None and self.landmarks[1] is not None:
+            of_batch = self.problem.train[rows.numpy()]
+            points = torch.from_numpy(self.landmarks[0][of_batch]).to(self.device)
+            points = torch.where(flipped[:, None, None], points * points.new_tensor([-1, 1]) + points.new_tensor([1, 0]), points)
+            found = torch.from_numpy(self.landmarks[1][of_batch]).to(self.device)
+        return Batch(index, self.given[index], make, self.needs.views, points, found)
+
+    def _tell(self, epoch: int, step: int, steps: int, sums: dict[str, Any], rate: float) -> None:
+        event = {"epoch": epoch, "epochs": self.recipe.epochs, "step": step, "steps": steps, "images_per_second": rate}
+        if "loss" in sums:
+            event["loss"] = float(sums["loss"]) / (step or steps)
+        if self.records:
+            event["overall"] = self.records[-1]["test"]["overall"]
+        self.say(event)
+
+    def _logits(self, rows: np.ndarray, predict: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        return logits(predict or self.method.predict, self.pixels, rows, self.views, self.classes)
+
+    def _measure(self) -> dict[str, Any]:
+        """Test and validation metrics, and the fit to given and true labels on the probe."""
+        self.method.eval()
+        problem, probe = self.problem, self.probe
+        measured: dict[str, Any] = {"test": metrics.classification(self._logits(problem.test), _tensor(problem.test_label))}
+        measured["val"] = None
+        if len(problem.val):
+            measured["val"] = metrics.classification(self._logits(problem.val), _tensor(problem.val_label))
+        fitted = self._logits(problem.train[probe])
+        measured["train_fit"] = metrics.memorisation(fitted, _tensor(problem.given[probe]), _tensor(problem.true[probe]))
+        return measured
+
+    def _finish(self) -> None:
+        self.method.eval()
+        problem = self.problem
+        test, train = self._logits(problem.test), self._logits(problem.train)
+        given, true = _tensor(problem.given), _tensor(problem.true)
+        score = self.method.clean_score()
+        own_score = score is not None
+        if score is None:
+            score = -torch.nn.functional.cross_entropy(train, given, reduction="none")
+        score = score.detach().float().cpu()
+        others = {}
+        for name in self.method.other_predictions(self.views.plain(self.pixels[: min(2, len(self.pixels))])):
+            answer = self._logits(problem.test, lambda images, name=name: self.method.other_predictions(images)[name])
+            others[name] = metrics.classification(answer, _tensor(problem.test_label))
+        last = self.records[-1]
+        self.folder.finish(
+            {
+                "test": last["test"],
+                "other_predictions": others,
+                "detection": metrics.detection(score, given == true),
+                "detection_by": "method" if own_score else "loss",
+                "memorisation": metrics.memorisation(train, given, true),
+                "noise": problem.noise,
+                "realised_rate": problem.noise["realised_rate"],
+                "observed_imbalance": problem.noise["observed_imbalance"],
+                "told_noise_rate": self.needs.noise_rate,
+                "train_images": len(problem.train),
+                "parameters": sum(p.numel() for p in self.method.parameters()),
+                **{name: last[name] for name in ("images_forward", "images_backward", "skipped_steps")},
+                "seconds": sum(record["seconds"][part] for record in self.records for part in ("train", "evaluate")),
+            },
+            {
+                "test_logits": test.numpy(),
+                "test_label": problem.test_label,
+                "clean_score": score.numpy(),
+                "given": problem.given,
+                "true": problem.true,
+                "train_row": problem.train,
+            },
+        )
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "epoch": len(self.records),
+            "method": self.method.state_dict(),
+            "stage": self.harness.stage,
+            "optimizers": {name: o.state_dict() for name, o in self.harness.optimizers.items()},
+            "counters": [self.harness.meter.forward, self.harness.meter.backward, self.harness.skipped_steps],
+        }
+
+    def _resume(self) -> int:
+        """Restores the last finished epoch; the number of epochs done."""
+        state = self.folder.load_checkpoint()
+        if state is None:
+            return 0
+        self.method.load_state_dict(state["method"])
+        self._make_optimizers(state["stage"])
+        for name, optimizer in self.harness.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.harness.meter.forward, self.harness.meter.backward, self.harness.skipped_steps = state["counters"]
+        self.records = self.folder.epochs()[: state["epoch"]]
+        return state["epoch"]
+
+
+def stage_epochs(stages: Sequence[Stage], epochs: int) -> list[tuple[Stage, int, int]]:
+    """(stage, first epoch, one past its last epoch), each stage with at least one epoch, the last one to the end."""
+    if not stages or abs(sum(stage.share for stage in stages) - 1) > 1e-6:
+        raise ValueError(f"the shares of the stages {[stage.share for stage in stages]} do not sum to 1")
+    if len(stages) > epochs:
+        raise ValueError(f"{len(stages)} stages do not fit into {epochs} epochs")
+    parts, first, share = [], 0, 0.0
+    for number, stage in enumerate(stages, 1):
+        share += stage.share
+        last = min(max(first + 1, round(share * epochs)), epochs - (len(stages) - number))
+        parts.append((stage, first, last))
+        first = last
+    return parts
+
+
+def _batches(order: Tensor, size: int) -> list[Tensor]:
+    """Batches of ``size``; a last batch of one image joins the one before, because BatchNorm cannot train on it."""
+    batches = list(order.split(size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches
+
+
+def _resident(pixels: np.ndarray, device: torch.device) -> Tensor:
+    """The decoded images as a tensor: on the device where half of its free memory holds them, else memory-mapped."""
+    images = torch.from_numpy(pixels)
+    if device.type == "cuda" and pixels.nbytes < torch.cuda.mem_get_info(device)[0] / 2:
+        return images.to(device)
+    return images
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(array)
+
+
+def _seed_everything(seed: int) -> None:
+    """Plugins may use the global generators; they are the same after a resume as without one."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    random.seed(seed)
+
+
+@contextmanager
+def _contained(threads: int) -> Iterator[None]:
+    """Leaves random states, thread count and default dtype as they were, whatever a plugin does to them."""
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
+    before, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    cudnn = torch.backends.cudnn
+    deterministic, benchmark = cudnn.deterministic, cudnn.benchmark
+    try:
+        with torch.random.fork_rng():
+            torch.set_num_threads(threads)
+            cudnn.deterministic, cudnn.benchmark = True, False
+            yield
+    finally:
+        torch.set_num_threads(before)
+        torch.set_default_dtype(dtype)
+        cudnn.deterministic, cudnn.benchmark = deterministic, benchmark
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002

@@ -1,0 +1,117 @@
+"""What a method sees of the training: the one door to its optimizers, its random streams, and the counters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fer_bench.seeds import torch_generator
+from fer_bench.spec import RunSpec
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss was NaN or infinite."""
+
+
+class Meter:
+    """Counts the images that go forward, and forward and backward, through every network of a run in training."""
+
+    def __init__(self) -> None:
+        self.forward = self.backward = self._pending = 0
+
+    def attach(self, net: nn.Module) -> None:
+        """Counts at the first layer that has weights, so that calls to parts of the network count as well."""
+        first = next(m for m in net.modules() if next(m.children(), None) is None and next(m.parameters(), None) is not None)
+
+        def count(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            if module.training:
+                self.forward += len(inputs[0])
+                self._pending += len(inputs[0]) if torch.is_grad_enabled() else 0
+
+        first.register_forward_pre_hook(count)
+
+    def settle(self, stepped: bool) -> None:
+        """Whatever went forward with gradients since the last call went backward too if an optimizer stepped."""
+        self.backward += self._pending if stepped else 0
+        self._pending = 0
+
+
+class Harness:
+    """The :class:`fer_bench.method.Run` of a training run. Sums stay on the device until the epoch ends."""
+
+    def __init__(self, spec: RunSpec, device: torch.device, clean: Tensor, given: Tensor, num_classes: int) -> None:
+        self.device = device
+        self.epochs = spec.recipe.epochs
+        self.epoch = self.step = self.steps = 0
+        self.stage = ""
+        self.optimizers: Mapping[str, torch.optim.Optimizer] = {}
+        self.meter = Meter()
+        self.skipped_steps = 0
+        self._seed, self._clip = spec.seed, spec.recipe.clip_norm
+        self._clean, self._given, self._classes = clean, given, num_classes
+        self._stepped = False
+
+    @property
+    def progress(self) -> float:
+        return (self.epoch + self.step / max(1, self.steps)) / self.epochs
+
+    def generator(self, name: str) -> torch.Generator:
+        return torch_generator(self._seed, "method", name, self.epoch, self.step, device=self.device)
+
+    def minimise(self, loss: Tensor, name: str = "main") -> None:
+        if name not in self.optimizers:
+            raise KeyError(f"no optimizer {name!r}; optimizers() returned {sorted(self.optimizers)}")
+        if loss.ndim:
+            raise ValueError(f"minimise() takes a scalar loss, not a tensor of shape {tuple(loss.shape)}")
+        optimizer = self.optimizers[name]
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if self._clip:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            torch.nn.utils.clip_grad_norm_(parameters, self._clip)
+        optimizer.step()
+        self._finite &= torch.isfinite(loss.detach())
+        self._first_bad += self._finite
+        self._stepped = True
+
+    def record_selection(self, index: Tensor, kept: Tensor) -> None:
+        chosen = index[kept]
+        self._kept[0] += len(index)
+        self._kept[1] += len(chosen)
+        self._kept[2] += self._clean[chosen].sum()
+        self._kept[3] += self._clean[index].sum()
+        self._kept_by_class += torch.bincount(self._given[chosen], minlength=self._classes)
+
+    def begin_epoch(self, stage: str, epoch: int, steps: int) -> None:
+        self.stage, self.epoch, self.steps, self.step = stage, epoch, steps, 0
+        self._finite = torch.ones((), dtype=torch.bool, device=self.device)
+        self._first_bad = torch.zeros((), dtype=torch.int64, device=self.device)
+        self._kept = torch.zeros(4, dtype=torch.int64, device=self.device)
+        self._kept_by_class = torch.zeros(self._classes, dtype=torch.int64, device=self.device)
+
+    def end_step(self) -> None:
+        """Closes one training step."""
+        self.meter.settle(self._stepped)
+        self.skipped_steps += not self._stepped
+        self._stepped = False
+        self.step += 1
+
+    def end_epoch(self) -> dict[str, Any] | None:
+        """What the method selected in this epoch, or None. NonFiniteLoss if any loss was not finite."""
+        if not bool(self._finite):
+            raise NonFiniteLoss(
+                f"the loss became NaN or infinite in epoch {self.epoch + 1}, after {int(self._first_bad)} good updates "
+                "of it: try a smaller --lr, or look at the method's loss"
+            )
+        seen, kept, kept_clean, clean = self._kept.tolist()
+        if not seen:
+            return None
+        return {
+            "kept": kept / seen,
+            "purity": kept_clean / kept if kept else None,
+            "clean_kept": kept_clean / clean if clean else None,
+            "kept_by_class": self._kept_by_class.tolist(),
+        }

@@ -1,0 +1,258 @@
+"""The plugin contract, whole. A method owns its update; everything that must be equal between methods is the harness's.
+
+A plugin is one file with one subclass of :class:`Method`. It imports this module and ``fer_bench.ops``, nothing else of
+fer-bench, and it never sees a true label, a noise flag or a test image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+API_VERSION = 1
+
+VIEWS = {
+    "weak": "the recipe's random augmentation of the image",
+    "mirror": "the exact horizontal mirror of the finished 'weak' view (an erased box is mirrored with it)",
+    "mirror-erased": "the mirror of 'weak' before erasing, with an erased box of its own and no pixel noise",
+    "second": "a second, independent draw of the recipe's augmentation",
+}
+
+
+@dataclass(frozen=True)
+class Info:
+    """Where a method comes from, for the tables and the card that ``fer-bench methods KEY`` prints."""
+
+    title: str
+    authors: str
+    venue: str
+    year: int
+    idea: str
+    """What the method does, in at most three lines."""
+    kind: str
+    """What it is made against: "baseline", "label noise", "imbalance" or "both"."""
+    arxiv: str = ""
+    code: str = ""
+    """The official repository and commit."""
+    deviations: tuple[str, ...] = ()
+    """Where the default departs from the official code, each with its reason."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a method asks for before any data are built; it is skipped with a reason where it cannot be given."""
+
+    views: tuple[str, ...] = ("weak",)
+    noise_rate: bool = False
+    """The realised noise rate: the row is marked as having been told it."""
+    landmarks: bool = False
+    networks: int = 1
+    forwards: float = 1.0
+    """Images forwarded in training for each image of a batch: what time estimates go by."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training with optimizers of its own; the ``share``s of a method's stages sum to 1."""
+
+    name: str
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a method is told of the problem. Counts and labels are the observed ones, wrong labels included."""
+
+    num_classes: int
+    num_samples: int
+    class_counts: Tensor
+    """int64 [C]: training images per observed label."""
+    epochs: int
+    batch_size: int
+    noise_rate: float | None = None
+    """The realised share of wrong labels, for methods that declare ``Needs(noise_rate=True)``; else None."""
+
+
+class Batch:
+    """One mini-batch: ``index`` int64 [B] (rows of the training set), ``label`` int64 [B] (observed), and views.
+
+    ``landmarks`` is float32 [B, L, 2] as a fraction of width and height in the frame of the 'weak' view, with
+    ``landmarks_ok`` bool [B]; both are None unless the method declared that it needs them.
+    """
+
+    def __init__(
+        self,
+        index: Tensor,
+        label: Tensor,
+        make_view: Callable[[str], Tensor],
+        allowed: Sequence[str],
+        landmarks: Tensor | None = None,
+        landmarks_ok: Tensor | None = None,
+    ) -> None:
+        self.index, self.label = index, label
+        self.landmarks, self.landmarks_ok = landmarks, landmarks_ok
+        self._make_view, self._allowed = make_view, tuple(allowed)
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def view(self, name: str = "weak") -> Tensor:
+        """Normalised float32 images [B, 3, H, W], made when first asked for. KeyError if the view was not declared."""
+        if name not in self._allowed:
+            raise KeyError(f"view {name!r} was not declared: Needs(views={self._allowed}); there are {tuple(VIEWS)}")
+        return self._make_view(name)
+
+
+class Net(Protocol):
+    """A classification network in timm's interface, as ``make_net`` returns it."""
+
+    num_features: int
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Logits [B, C] of images [B, 3, H, W]."""
+        ...
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """The last feature map [B, D, h, w]."""
+        ...
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Logits [B, C], or the pooled features [B, D] that go into the classifier, from the last feature map."""
+        ...
+
+    def get_classifier(self) -> nn.Module:
+        """The last linear layer: weight [C, D], bias [C]."""
+        ...
+
+
+MakeNet = Callable[[str], Any]
+"""``make_net(role)``: a network of the recipe. The role names the stream of its random classifier, so two roles differ
+in their heads and share pre-trained weights; any random trunk differs as well."""
+
+MakeOptimizer = Callable[..., torch.optim.Optimizer]
+"""``make_optimizer(parameters, **overrides)``: the recipe's optimizer; overrides such as ``lr=...`` go to torch."""
+
+
+class Run(Protocol):
+    """The harness during training, as a method sees it."""
+
+    epoch: int
+    """0-based epoch over the whole budget."""
+    epochs: int
+    step: int
+    """0-based step in this epoch."""
+    steps: int
+    """Steps in this epoch."""
+    stage: str
+    device: torch.device
+    optimizers: Mapping[str, torch.optim.Optimizer]
+
+    @property
+    def progress(self) -> float:
+        """Share of the whole budget that is behind, in [0, 1)."""
+        ...
+
+    def minimise(self, loss: Tensor, name: str = "main") -> None:
+        """One optimizer step on a scalar loss: the only door to an optimizer. Backward pass, clipping, the check for
+        non-finite values and the cost counters live here. KeyError for a name that ``optimizers`` did not return."""
+        ...
+
+    def generator(self, name: str) -> torch.Generator:
+        """A random stream of the method's own, on the run's device, derived from (seed, name, epoch, step)."""
+        ...
+
+    def record_selection(self, index: Tensor, kept: Tensor) -> None:
+        """Reports which of the samples ``index`` int64 [B] this step trained on (``kept`` bool [B]); the harness turns
+        it into the purity and the per-class share of the selection."""
+        ...
+
+
+class Method(nn.Module):
+    """Base class of every method. The least a plugin writes is ``info`` and :meth:`loss`.
+
+    Per-sample memory is a registered buffer ``[num_samples, ...]`` indexed by ``batch.index``: it is saved and resumed
+    with the weights. Labels in the data set are never changed.
+    """
+
+    info: ClassVar[Info]
+
+    @dataclass(frozen=True)
+    class Config:
+        """Hyper-parameters, each documented. An unknown key is an error that names the nearest one."""
+
+    def __init__(self, config: Any, task: Task) -> None:
+        super().__init__()
+        self.config, self.task = config, task
+
+    @classmethod
+    def needs(cls, config: Any) -> Needs:
+        return Needs()
+
+    def build(self, make_net: MakeNet) -> None:
+        """Makes the networks. Runs once, inside a derived random scope: layers made here are reproducible."""
+        self.net = make_net("main")
+
+    def stages(self) -> Sequence[Stage]:
+        return (Stage("train"),)
+
+    def optimizers(self, stage: str, make_optimizer: MakeOptimizer) -> Mapping[str, torch.optim.Optimizer]:
+        """Optimizers by name, made anew at the start of each stage. The harness applies the recipe's schedule to each."""
+        return {"main": make_optimizer(self.parameters())}
+
+    def on_stage_start(self, stage: str, run: Run) -> None:
+        """Called before the first epoch of a stage."""
+
+    def on_epoch_start(self, run: Run) -> None:
+        """Called before each epoch, after the schedule has set the learning rates."""
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Called after each epoch, before the evaluation."""
+
+    def on_fit_end(self, run: Run) -> None:
+        """Called once after the last epoch, before the last evaluation."""
+
+    def epoch_indices(self, labels: Tensor, generator: torch.Generator) -> Tensor | None:
+        """A sampler is an index array: int64 rows to visit in this epoch, in order. None = the harness's shuffle.
+
+        ``labels`` int64 [N] are the observed labels, on the CPU, as is ``generator``.
+        """
+        return None
+
+    def train_step(self, batch: Batch, run: Run) -> Mapping[str, Tensor | float]:
+        """The only thing that the training loop calls; returns scalars to log (detached tensors cost no waiting).
+
+        The default minimises :meth:`loss`. Returning without ``run.minimise`` counts as a skipped step.
+        """
+        loss = self.loss(batch, run)
+        run.minimise(loss)
+        return {"loss": loss.detach()}
+
+    def loss(self, batch: Batch, run: Run) -> Tensor:
+        """A scalar loss for methods with one optimizer."""
+        raise NotImplementedError(f"{type(self).__name__} must define loss() or train_step()")
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Logits [B, C] of normalised, un-augmented images [B, 3, H, W]: what the tables report. Called in eval mode."""
+        return self.net(images)
+
+    def other_predictions(self, images: Tensor) -> Mapping[str, Tensor]:
+        """Other ways to answer (the second network, the mean of both), evaluated once, after the last epoch."""
+        return {}
+
+    def clean_score(self) -> Tensor | None:
+        """float [N]: higher = the observed label is more likely right. None = the harness scores by the final loss."""
+        return None
+
+    def sample_buffer(self, name: str, fill: float | int | bool, shape: Iterable[int] = (), **kwargs: Any) -> Tensor:
+        """Registers per-sample memory ``[num_samples, *shape]``, saved and resumed with the method."""
+        self.register_buffer(name, torch.full((self.task.num_samples, *shape), fill, **kwargs))
+        return self.get_buffer(name)
+
+
+def documented(default: Any, doc: str, source: str = "") -> Any:
+    """A dataclass field with its meaning and where its default comes from, both shown by ``fer-bench methods KEY``."""
+    return field(default=default, metadata={"doc": doc, "source": source})

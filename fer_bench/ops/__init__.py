@@ -1,0 +1,45 @@
+"""Pieces that more than one method uses. A method imports from here and from ``fer_bench.method``, nothing else."""
+
+from fer_bench.ops.agreement import bhattacharyya, jensen_shannon, kl_divergence, mean_log_probability
+from fer_bench.ops.checks import require_positive, require_range
+from fer_bench.ops.class_weights import effective_number, effective_number_weights
+from fer_bench.ops.consistency import class_activation_maps, flip_consistency, mirror, pooled_linear_classifier
+from fer_bench.ops.meta_sampler import class_draw_probability, initial_rates, straight_through_loss
+from fer_bench.ops.small_loss import (
+    clean_score_from_losses,
+    default_num_gradual,
+    forget_rate_at,
+    keep_count,
+    membership,
+    official_beta1,
+    official_learning_rate,
+    set_official_schedule,
+    small_loss,
+)
+
+__all__ = [
+    "bhattacharyya",
+    "class_activation_maps",
+    "class_draw_probability",
+    "clean_score_from_losses",
+    "default_num_gradual",
+    "effective_number",
+    "effective_number_weights",
+    "flip_consistency",
+    "forget_rate_at",
+    "initial_rates",
+    "jensen_shannon",
+    "keep_count",
+    "kl_divergence",
+    "mean_log_probability",
+    "membership",
+    "mirror",
+    "official_beta1",
+    "official_learning_rate",
+    "pooled_linear_classifier",
+    "require_positive",
+    "require_range",
+    "set_official_schedule",
+    "small_loss",
+    "straight_through_loss",
+]

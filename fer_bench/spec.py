@@ -1,0 +1,247 @@
+"""What a run is: everything that can change one of its numbers, and nothing else. Its key is a hash of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+PROTOCOL = 1
+"""Version of what the harness does with a spec (data order, augmentation, evaluation). Runs of two versions never share
+a key, so a table cannot mix them."""
+
+PRESETS = ("quick", "standard", "paper")
+
+
+class SpecError(ValueError):
+    """A setting is unknown, of the wrong type or out of range; the message names it, its value and the nearest one."""
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """``"; did you mean 'x'?"`` for the closest of ``names``, else the list of all of them."""
+    names = sorted(names)
+    close = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
+    if close:
+        return "; did you mean " + " or ".join(repr(c) for c in close) + "?"
+    return "; there are: " + ", ".join(names) if names else ""
+
+
+def require(condition: bool, message: str) -> None:
+    """Raises SpecError(message) unless the condition holds."""
+    if not condition:
+        raise SpecError(message)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of a training image, applied in this order: flip, pixel noise, normalisation, erasing."""
+
+    flip: float = 0.5
+    """Probability of a horizontal mirror."""
+    noise: float = 0.0
+    """Probability of Gaussian pixel noise."""
+    noise_variance: float = 30.0
+    """Variance of that noise, in grey levels squared on the 0..255 scale."""
+    erase: float = 0.5
+    """Probability of erasing a rectangle (filled with the mean colour)."""
+    erase_min: float = 0.02
+    erase_max: float = 0.25
+    """Share of the image area that an erased rectangle covers; its aspect ratio lies in [0.3, 3.3]."""
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "noise", "erase"):
+            value = getattr(self, name)
+            require(0 <= value <= 1, f"augmentation.{name} = {value} is not a probability in [0, 1]")
+        require(self.noise_variance >= 0, f"augmentation.noise_variance = {self.noise_variance} is negative")
+        require(
+            0 < self.erase_min <= self.erase_max < 1,
+            f"augmentation.erase_min, erase_max = {self.erase_min}, {self.erase_max}: need 0 < min <= max < 1",
+        )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How every method is trained: a preset names a whole one."""
+
+    backbone: str = "ferres8"
+    """A network of fer-bench or any timm model name."""
+    pretrained: str = ""
+    """"" = random weights, "timm" = timm's own, "sha256:…" = the checkpoint file with this hash."""
+    image_size: int = 48
+    epochs: int = 16
+    batch_size: int = 64
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    lr: float = 1e-3
+    weight_decay: float = 1e-4
+    momentum: float = 0.9
+    """For sgd only."""
+    schedule: Literal["constant", "exponential", "cosine"] = "exponential"
+    gamma: float = 0.9
+    """Factor on the learning rate after each epoch, for the exponential schedule."""
+    clip_norm: float = 0.0
+    """Clips the gradient of each optimizer to this global norm; 0 = no clipping."""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    threads: int = 1
+    """CPU threads of a run. They change the order of sums, so they belong to the key; ``--jobs`` does not."""
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("image_size", 16, 1024), ("epochs", 1, 100_000), ("batch_size", 2, 1_000_000)):
+            value = getattr(self, name)
+            require(low <= value <= high, f"{name} = {value} is out of range: {low} to {high}")
+        require(1 <= self.threads <= 1024, f"threads = {self.threads} is out of range: 1 to 1024")
+        require(0 < self.lr < math.inf, f"lr = {self.lr} is not a positive number")
+        for name in ("weight_decay", "clip_norm"):
+            require(0 <= getattr(self, name) < math.inf, f"{name} = {getattr(self, name)} is negative or not finite")
+        require(0 <= self.momentum < 1, f"momentum = {self.momentum} is not in [0, 1)")
+        require(0 < self.gamma <= 1, f"gamma = {self.gamma} is not in (0, 1]")
+        require(len(self.mean) == len(self.std) == 3 and min(self.std) > 0, "mean and std need three values, std > 0")
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Label noise on the training set; ``fer_bench.data.noise`` has the formulas."""
+
+    kind: str = "symmetric"
+    rate: float = 0.0
+    mode: Literal["exact", "bernoulli"] = "exact"
+    file: str = ""
+    """sha256 of the file that the kind reads (a label list, a confusion matrix), or ""."""
+
+    @property
+    def label(self) -> str:
+        """Short name for tables: "clean", "symmetric 0.2", "human"."""
+        if self.kind == "none":
+            return "clean"
+        return f"{self.kind} {self.rate:g}" if self.rate else self.kind
+
+
+@dataclass(frozen=True)
+class Imbalance:
+    """Class imbalance, made on clean labels before any noise; factor 1 leaves the data set as it is."""
+
+    kind: Literal["exp", "step"] = "exp"
+    factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        require(1 <= self.factor < math.inf, f"imbalance factor = {self.factor} is out of range: 1 (as it is) or more")
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One training run, fully resolved."""
+
+    dataset: str
+    fingerprint: str
+    """sha256 of the data: ids, splits, labels, image contents."""
+    method: str
+    code: str
+    """Hash of the plugin's code (comments and docstrings aside)."""
+    config: Mapping[str, Any]
+    """Every hyper-parameter of the method."""
+    noise: Noise = field(default_factory=Noise)
+    imbalance: Imbalance = field(default_factory=Imbalance)
+    train_size: int | None = None
+    """Size of the stratified part of the training set that is used; None = all of it."""
+    data_seed: int = 0
+    """Draws noise, imbalance, the part and the validation split: shared by all methods and training seeds."""
+    seed: int = 0
+    """Draws weights, order and augmentation."""
+    recipe: Recipe = field(default_factory=Recipe)
+    protocol: int = PROTOCOL
+
+    @cached_property
+    def canonical(self) -> str:
+        """The spec as JSON with sorted keys and shortest-round-trip floats: equal for equal specs only."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @cached_property
+    def key(self) -> str:
+        """sha256 of the canonical JSON, first 16 hexadecimal digits."""
+        return hashlib.sha256(self.canonical.encode()).hexdigest()[:16]
+
+    @property
+    def name(self) -> str:
+        """One line for a person: method, noise, imbalance, seed."""
+        parts = [self.method, self.noise.label]
+        if self.imbalance.factor != 1:
+            parts.append(f"{self.imbalance.kind} imbalance {self.imbalance.factor:g}")
+        return ", ".join([*parts, f"seed {self.seed}"])
+
+
+T = TypeVar("T")
+
+
+def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    """A dataclass from a mapping, strictly: unknown keys and wrong types raise SpecError that names ``where.key``."""
+    hints = typing.get_type_hints(cls)
+    names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    arguments = {}
+    for key, value in values.items():
+        require(key in names, f"{where} has no setting {key!r}{nearest(key, names)}")
+        arguments[key] = convert(hints[key], value, f"{where}.{key}")
+    try:
+        return cls(**arguments)
+    except (ValueError, TypeError) as error:
+        raise SpecError(f"{where}: {error}") from None
+
+
+def convert(hint: Any, value: Any, where: str) -> Any:
+    """``value`` as the annotated type, where nothing is lost by it; SpecError otherwise."""
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return build(hint, value, where)  # type: ignore[arg-type]
+    if origin is Literal:
+        require(value in options, f"{where} = {value!r}{nearest(str(value), [str(o) for o in options])}")
+        return value
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in options:
+            return None
+        return convert(next(o for o in options if o is not type(None)), value, where)
+    if origin is tuple and isinstance(value, (list, tuple)):
+        inner = options[:-1] * len(value) if options[-1:] == (Ellipsis,) else options
+        require(len(inner) == len(value), f"{where} = {value!r} needs {len(inner)} values")
+        return tuple(convert(h, v, where) for h, v in zip(inner, value, strict=True))
+    if hint is float and type(value) in (int, float):
+        require(math.isfinite(value), f"{where} = {value} is not finite")
+        return float(value)
+    if hint in (int, str, bool) and type(value) is hint:
+        return value
+    expected = getattr(hint, "__name__", str(hint))
+    raise SpecError(f"{where} = {value!r} is not of type {expected}")
+
+
+def restore(values: Mapping[str, Any]) -> RunSpec:
+    """The spec that ``RunSpec.canonical`` was made from."""
+    plain = dict(values)
+    config = plain.pop("config")
+    return dataclasses.replace(build(RunSpec, {**plain, "config": {}}, "spec"), config=config)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as a dict; SpecError with the file and line when it does not parse."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{path} is not valid TOML: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"cannot read {path}: {error}") from None
+
+
+def load_preset(name: str, **overrides: Any) -> Recipe:
+    """A preset by name (``quick``, ``standard``, ``paper``) or a TOML file by path; ``None`` overrides are left out."""
+    path = Path(name) if name.endswith(".toml") else Path(__file__).with_name("presets") / f"{name}.toml"
+    require(name.endswith(".toml") or name in PRESETS, f"unknown preset {name!r}{nearest(name, PRESETS)}")
+    given = {key: value for key, value in overrides.items() if value is not None}
+    return build(Recipe, {**read_toml(path), **given}, f"preset {name}")

@@ -1,0 +1,206 @@
+"""Run folders: one run, one key, one folder. ``final.json`` alone means done.
+
+    <out>/runs/<dataset>/<method>/<key>/
+        spec.json       what the run is           epochs.jsonl    one record per finished epoch
+        env.json        where it ran              checkpoint.pt   state after the last finished epoch, until done
+        status.json     failed: why               final.json      the results; written last
+        scores.npz      test logits, clean scores  lock           held by the process that trains the run
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import filelock
+
+from fer_bench.files import write_atomically
+from fer_bench.spec import RunSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+STATES = ("new", "running", "interrupted", "failed", "done")
+PROTOCOLS = ("last", "best_val", "best_test")
+
+
+class Busy(Exception):
+    """Another process is training this run."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Reads and writes one run's folder. Every file is replaced whole; a claim dies with the process that holds it."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, out: Path, spec: RunSpec) -> RunFolder:
+        return cls(out / "runs" / _safe(spec.dataset) / spec.method / spec.key)
+
+    @contextmanager
+    def claim(self) -> Iterator[None]:
+        """Holds the run. A kernel lock: it needs no clock and no heartbeat, and is free as soon as its owner is dead."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            with filelock.FileLock(self.path / "lock", timeout=0):
+                yield
+        except filelock.Timeout:
+            raise Busy(f"{self.path} is being trained by another process") from None
+
+    @property
+    def state(self) -> str:
+        """One of STATES; without taking or waiting for the claim of a running process."""
+        if (self.path / "final.json").exists():
+            return "done"
+        if not self.path.exists():
+            return "new"
+        lock = filelock.FileLock(self.path / "lock", timeout=0)
+        try:
+            with lock:
+                pass
+        except filelock.Timeout:
+            return "running"
+        except OSError:
+            pass  # a folder that we may only read
+        if self.failure:
+            return "failed"
+        return "interrupted" if (self.path / "epochs.jsonl").exists() else "new"
+
+    @property
+    def failure(self) -> dict[str, Any]:
+        """Why the last attempt failed: "error" (one line) and "traceback"; empty if it did not."""
+        return self._read("status.json") or {}
+
+    @property
+    def final(self) -> dict[str, Any] | None:
+        return self._read("final.json")
+
+    @property
+    def spec(self) -> dict[str, Any] | None:
+        return self._read("spec.json")
+
+    def epochs(self) -> list[dict[str, Any]]:
+        """The records of finished epochs, in order."""
+        path = self.path / "epochs.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def start(self, spec: RunSpec, environment: dict[str, Any]) -> None:
+        """Writes what the run is and where it runs, and forgets an earlier failure."""
+        write_atomically(self.path / "spec.json", json.dumps(json.loads(spec.canonical), indent=1).encode())
+        write_atomically(self.path / "env.json", _json(environment))
+        (self.path / "status.json").unlink(missing_ok=True)
+
+    def save_epochs(self, records: list[dict[str, Any]]) -> None:
+        write_atomically(self.path / "epochs.jsonl", b"".join(_json(record) + b"\n" for record in records))
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None:
+        import torch
+
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_atomically(self.path / "checkpoint.pt", buffer.getvalue())
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """The last checkpoint, read with ``weights_only``; None where there is none. RuntimeError if it is damaged."""
+        import torch
+
+        path = self.path / "checkpoint.pt"
+        if not path.exists():
+            return None
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise RuntimeError(f"{path} is damaged ({error}); delete it to train this run from the start") from error
+
+    def fail(self, error: str, traceback: str) -> None:
+        write_atomically(self.path / "status.json", _json({"error": error, "traceback": traceback}))
+
+    def finish(self, final: dict[str, Any], scores: dict[str, np.ndarray]) -> None:
+        """Writes the results, ``final.json`` last, and drops the checkpoint."""
+        import numpy as np
+
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **scores)  # type: ignore[arg-type]
+        write_atomically(self.path / "scores.npz", buffer.getvalue())
+        write_atomically(self.path / "final.json", _json(final))
+        (self.path / "checkpoint.pt").unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Forgets everything that was trained (for ``--force``); the caller holds the claim."""
+        for name in ("final.json", "epochs.jsonl", "checkpoint.pt", "scores.npz", "status.json"):
+            (self.path / name).unlink(missing_ok=True)
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        path = self.path / name
+        try:
+            return json.loads(path.read_text())
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise RuntimeError(f"{path} is damaged: {error}") from None
+
+
+def load_runs(out: str | Path = "results") -> pd.DataFrame:
+    """All finished runs under ``out``, one row each: settings, realised noise, last and selected epochs, cost.
+
+    Accuracies are fractions in [0, 1]. ``test_*`` is the last epoch, ``best_val_*`` the epoch with the best overall
+    accuracy on the validation split, ``best_test_*`` the one with the best on the test split (an oracle).
+    """
+    import pandas as pd
+
+    paths = sorted(Path(out).glob("runs/*/*/*/final.json"))
+    return pd.DataFrame([row(RunFolder(path.parent)) for path in paths])
+
+
+def row(folder: RunFolder) -> dict[str, Any]:
+    """One finished run, flat."""
+    spec, final, epochs = folder.spec, folder.final, folder.epochs()
+    if spec is None or final is None or not epochs:
+        raise RuntimeError(f"{folder.path} has results but no specification; remove the folder to train it again")
+    recipe, noise, imbalance = spec["recipe"], spec["noise"], spec["imbalance"]
+    values: dict[str, Any] = {
+        "key": folder.path.name,
+        **{name: spec[name] for name in ("dataset", "method", "seed", "data_seed", "train_size", "protocol")},
+        **{f"noise_{name}": noise[name] for name in ("kind", "rate", "mode")},
+        **{f"imbalance_{name}": value for name, value in imbalance.items()},
+        **{name: value for name, value in recipe.items() if name not in ("augmentation", "mean", "std")},
+        "config": json.dumps(spec["config"], sort_keys=True),
+        **{name: final[name] for name in ("train_images", "realised_rate", "observed_imbalance", "told_noise_rate")},
+        **{name: final[name] for name in ("parameters", "images_forward", "images_backward", "seconds", "skipped_steps")},
+        **{f"detection_{name}": value for name, value in final["detection"].items()},
+        **{name: final["memorisation"][name] for name in ("fit_given", "fit_true", "memorised")},
+    }
+    for protocol in PROTOCOLS:
+        record = select(epochs, protocol)
+        prefix = "test" if protocol == "last" else protocol
+        for name in ("overall", "mean", "macro_f1", "worst", "nll", "ece"):
+            values[f"{prefix}_{name}"] = record["test"][name] if record else None
+        values[f"{prefix}_epoch"] = record["epoch"] if record else None
+    values["path"] = str(folder.path)
+    return values
+
+
+def select(epochs: list[dict[str, Any]], protocol: str) -> dict[str, Any] | None:
+    """The record that a protocol reports: ``last``, ``best_val``, or ``best_test``; the earliest among equals."""
+    if protocol == "last":
+        return epochs[-1]
+    split = protocol.removeprefix("best_")
+    if epochs[-1].get(split) is None:
+        return None
+    return max(epochs, key=lambda record: (record[split]["overall"], -record["epoch"]))
+
+
+def _safe(name: str) -> str:
+    """A data set's name as one folder name: a path keeps its last part."""
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in Path(name).name) or "data"
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, allow_nan=False, sort_keys=True).encode()

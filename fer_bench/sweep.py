@@ -1,0 +1,261 @@
+"""A sweep: methods x noise x imbalance x seeds, expanded into runs, checked before the first step, trained, and tabled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fer_bench.files import write_atomically
+from fer_bench.registry import Plugin, PluginError, choose, describe_config, discover, plugin_folders, settings_by_method
+from fer_bench.spec import Imbalance, Noise, Recipe, RunSpec, SpecError, load_preset, nearest, require
+from fer_bench.store import RunFolder, row
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fer_bench.data.cache import Faces, Progress
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asks for; the fields are the options of ``fer-bench run``."""
+
+    methods: Sequence[str]
+    dataset: str = "synthetic"
+    data_root: Path | None = None
+    dedup: bool = False
+    noise: Sequence[float] | None = None
+    noise_types: Sequence[str] = ("symmetric",)
+    noise_mode: str = "exact"
+    noise_file: Path | None = None
+    imbalance: Sequence[float] = (1.0,)
+    imbalance_type: str = "exp"
+    seeds: Sequence[int] = (0,)
+    data_seed: int = 0
+    train_size: int | None = None
+    preset: str = "quick"
+    overrides: dict[str, Any] = field(default_factory=dict)
+    """Settings of the recipe that replace the preset's: epochs, batch_size, lr, backbone, image_size."""
+    pretrained: str = ""
+    settings: Sequence[str] = ()
+    """``key.field=value`` strings."""
+    plugins: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a sweep, with all that a worker needs besides the data."""
+
+    spec: RunSpec
+    plugin: Plugin
+    cost: float
+    """Images forwarded in training."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep that can start: every spec is resolved, every method that cannot run has its reason."""
+
+    runs: tuple[Planned, ...]
+    skipped: tuple[str, ...]
+    faces: Faces
+    request: Request
+    weights: Path | None
+
+    @property
+    def name(self) -> str:
+        """The data set and a hash of the set of runs: independent of the order on the command line."""
+        keys = hashlib.sha256("".join(sorted(run.spec.key for run in self.runs)).encode()).hexdigest()
+        return f"{Path(self.faces.name).stem}-{keys[:8]}"
+
+
+def plan(request: Request, say: Progress = lambda what, done, total: None) -> Plan:
+    """Resolves a request. SpecError, DataError or PluginError names what is wrong, before anything is trained.
+
+    Decodes the data into the cache if that was not done before; ``say`` is told how far it is.
+    """
+    from fer_bench.data.cache import build_pixels, open_faces, read_manifest
+    from fer_bench.data.noise import KINDS, PTD_SIZE
+
+    recipe, weights = resolve_recipe(request)
+    noises = expand_noise(request)
+    imbalances = [Imbalance(request.imbalance_type, factor) for factor in _distinct(request.imbalance, "--imbalance")]  # type: ignore[arg-type]
+    require(all(seed >= 0 for seed in request.seeds), f"--seeds {list(request.seeds)}: a seed is 0 or more")
+    plugins = discover(plugin_folders(request.plugins))
+    keys = choose(request.methods, plugins)
+    settings = settings_by_method(request.settings)
+    for key in settings:
+        require(key in plugins, f"--set {key}.…: unknown method {key!r}{nearest(key, plugins)}")
+    reopen = partial(read_manifest, request.dataset, request.data_root, request.dedup)
+    faces, manifest = open_faces(request.dataset, request.data_root, request.dedup)
+    for noise in noises:
+        need = KINDS[noise.kind].needs
+        given = {"votes": faces.votes is not None, "human": faces.human is not None, "file": request.noise_file is not None}
+        require(given.get(need, True), f"noise {noise.kind!r} needs {need}, which {faces.name} does not have"
+                + ("; name it with --noise-file" if need == "file" else ""))  # fmt: skip
+    part = request.train_size
+    require(part is None or part >= len(faces.classes), f"--train-size {part} is less than one image a class")
+
+    runs, skipped = [], []
+    for key in keys:
+        try:
+            method = plugins[key].load()
+            configs = {n.label: plugins[key].configure(faces.name, n.label, settings.get(key, {})) for n in noises}
+            needs = method.needs(next(iter(configs.values())))
+        except PluginError as error:
+            skipped.append(f"{key}: {str(error).splitlines()[0]}")
+            continue
+        if needs.landmarks and faces.landmarks is None:
+            skipped.append(f"{key}: needs landmarks, which {faces.name} does not have")
+            continue
+        base = RunSpec(faces.name, faces.fingerprint, key, plugins[key].code, {}, recipe=recipe,
+                       train_size=part, data_seed=request.data_seed)  # fmt: skip
+        images = recipe.epochs * (part or int((faces.split == "train").sum())) * needs.forwards
+        for noise in noises:
+            config = configs[noise.label]
+            for imbalance in imbalances:
+                for seed in _distinct(request.seeds, "--seeds"):
+                    spec = replace(base, noise=noise, imbalance=imbalance, seed=seed, config=describe_config(config))
+                    runs.append(Planned(spec, plugins[key], images))
+    if runs:
+        sizes = {recipe.image_size} | {PTD_SIZE for n in noises if KINDS[n.kind].needs == "pixels"}
+        for size in sorted(sizes):
+            build_pixels(faces, manifest, reopen, size, say)
+    return Plan(tuple(runs), tuple(skipped), faces, request, weights)
+
+
+def resolve_recipe(request: Request) -> tuple[Recipe, Path | None]:
+    """The preset with its overrides, and the file of weights if there is one."""
+    from fer_bench.engine.networks import check_backbone, file_hash
+
+    weights, pretrained = None, request.pretrained
+    if pretrained and pretrained != "timm":
+        weights = Path(pretrained)
+        require(weights.is_file(), f"--pretrained {pretrained}: no such file (give a checkpoint, or 'timm' for timm's own)")
+        pretrained = file_hash(weights)
+    recipe = load_preset(request.preset, **request.overrides, pretrained=pretrained or None)
+    check_backbone(recipe.backbone)
+    return recipe, weights
+
+
+def expand_noise(request: Request) -> list[Noise]:
+    """Every noise setting asked for, once; rate 0 of any kind is the same clean setting. SpecError for bad rates."""
+    from fer_bench.data import noise as label_noise
+    from fer_bench.engine.networks import file_hash
+
+    file = ""
+    if request.noise_file is not None:
+        require(request.noise_file.is_file(), f"--noise-file {request.noise_file}: no such file")
+        file = file_hash(request.noise_file)
+    kinds = label_noise.KINDS
+    for kind in request.noise_types:
+        require(kind in kinds, f"unknown --noise-type {kind!r}{nearest(kind, kinds)}")
+    rated = [kind for kind in request.noise_types if kinds[kind].rate]
+    require(request.noise is None or bool(rated), f"--noise gives rates, but {', '.join(request.noise_types)} has its own")
+    settings = []
+    for kind in request.noise_types:
+        mine = file if kinds[kind].needs == "file" else ""
+        if kind not in rated:
+            settings.append(Noise(kind, file=mine))
+            continue
+        for rate in _distinct(request.noise if request.noise is not None else (0.0,), "--noise"):
+            try:
+                label_noise.check(kind, rate, request.noise_mode)
+            except ValueError as error:
+                raise SpecError(f"--noise {rate}: {error}") from None
+            settings.append(Noise(kind, float(rate), request.noise_mode, mine) if rate else Noise("none"))  # type: ignore[arg-type]
+    return list(dict.fromkeys(settings))
+
+
+def _distinct(values: Iterable[Any], option: str) -> list[Any]:
+    values = list(values)
+    require(bool(values), f"{option} is empty")
+    return list(dict.fromkeys(values))
+
+
+# --- the folder of a sweep ----------------------------------------------------------------------------------------
+
+
+def sweep_folder(out: Path, name: str) -> Path:
+    return out / "sweeps" / name
+
+
+def save_sweep(plan: Plan, out: Path, name: str, command: str) -> Path:
+    """Writes ``sweep.json``: which runs belong to the sweep, what was skipped, and the command that asked for it."""
+    folder = sweep_folder(out, name)
+    runs = [str(RunFolder.of(Path(), run.spec).path) for run in plan.runs]
+    content = {
+        "name": name,
+        "command": command,
+        "runs": runs,
+        "names": {Path(path).name: run.spec.name for path, run in zip(runs, plan.runs, strict=True)},
+        "skipped": list(plan.skipped),
+        "classes": {plan.faces.name: list(plan.faces.classes)},
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    write_atomically(folder / "sweep.json", json.dumps(content, indent=1).encode())
+    return folder
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep as it is stored."""
+
+    name: str
+    folder: Path
+    content: dict[str, Any]
+
+    @property
+    def runs(self) -> list[RunFolder]:
+        return [RunFolder(self.folder.parent.parent / path) for path in self.content["runs"]]
+
+    def finished(self) -> pd.DataFrame:
+        """One row per finished run."""
+        import pandas as pd
+
+        return pd.DataFrame([row(folder) for folder in self.runs if (folder.path / "final.json").exists()])
+
+    def unfinished(self) -> list[str]:
+        """A line for each run that is not done, and for each method that was skipped."""
+        lines = [f"skipped: {reason}" for reason in self.content["skipped"]]
+        for folder in self.runs:
+            if (state := folder.state) != "done":
+                reason = f": {folder.failure['error']}" if state == "failed" else ""
+                lines.append(f"{self.content['names'][folder.path.name]}: {state}{reason}")
+        return lines
+
+
+def find_sweep(out: Path, name: str | None) -> Sweep:
+    """A sweep by name, the newest one without a name. SpecError lists what there is."""
+    files = {path.parent.name: path for path in (out / "sweeps").glob("*/sweep.json")}
+    require(bool(files), f"no sweep in {out / 'sweeps'}; `fer-bench run` makes one")
+    if name is None:
+        name = max(files, key=lambda key: files[key].stat().st_mtime)
+    name = Path(name).name
+    require(name in files, f"no sweep {name!r} in {out / 'sweeps'}{nearest(name, files)}")
+    try:
+        return Sweep(name, files[name].parent, json.loads(files[name].read_text()))
+    except ValueError as error:
+        raise SpecError(f"{files[name]} is damaged: {error}; run the sweep's command again") from None
+
+
+# --- how long -----------------------------------------------------------------------------------------------------
+
+
+def images_per_second(recipe: Recipe, out: Path, device: str, measure: Callable[[Recipe, str], float]) -> float:
+    """Images forwarded and backwarded per second by one job: from finished runs of this recipe, else measured now."""
+    alike = ("backbone", "image_size", "batch_size", "threads")
+    images = seconds = 0.0
+    for path in sorted((out / "runs").glob("*/*/*/final.json"), key=lambda p: -p.stat().st_mtime)[:20]:
+        folder = RunFolder(path.parent)
+        spec, final = folder.spec, folder.final
+        if spec and final and all(spec["recipe"][name] == getattr(recipe, name) for name in alike):
+            images += final["images_forward"]
+            seconds += final["seconds"]
+    return images / seconds if seconds else measure(recipe, device)

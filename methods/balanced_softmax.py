@@ -1,0 +1,77 @@
+"""Balanced Softmax.
+
+J. Ren, C. Yu, S. Sheng, X. Ma, H. Zhao, S. Yi, H. Li. "Balanced Meta-Softmax for Long-Tailed Visual Recognition".
+NeurIPS 2020, arXiv 2007.10740. Code: github.com/jiawei-ren/BalancedMetaSoftmax-Classification @ 34a61e4.
+
+1. Training labels follow the class frequencies n_c, while the mean accuracy wants all classes alike.
+2. log n_c is added to the logits inside the training softmax, so the raw logits learn a score that is free of it.
+3. At test time the term is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fer_bench.method import Batch, Info, Method, Run, Task, documented
+from fer_bench.ops import require_range
+
+
+def log_prior(counts: Tensor, tau: float = 1.0) -> Tensor:
+    """tau log n_c: float64 [C]. An absent class gets -inf, so it leaves the softmax; tau = 0 is no prior at all."""
+    return torch.zeros(len(counts), dtype=torch.float64) if tau == 0 else tau * counts.double().cpu().log()
+
+
+def balanced_softmax_loss(logits: Tensor, labels: Tensor, prior: Tensor, reduction: str = "mean") -> Tensor:
+    """CE(z + tau log n, y) of logits [B, C] and the log prior [C]; scaling all counts changes nothing.
+
+    ``reduction`` is "mean" (scalar), "sum" (scalar) or "none" ([B]); a label of an absent class gives inf.
+    """
+    return F.cross_entropy(logits + prior.to(logits), labels, reduction=reduction)
+
+
+class BalancedSoftmax(Method):
+    info = Info(
+        title="Balanced Meta-Softmax for Long-Tailed Visual Recognition",
+        authors="Jiawei Ren, Cunjun Yu, Shunan Sheng, Xiao Ma, Haiyu Zhao, Shuai Yi, Hongsheng Li",
+        venue="NeurIPS",
+        year=2020,
+        idea="Adds the log class counts to the logits inside the training softmax and drops them at test time, so that "
+        "the raw logits are free of the class frequencies.",
+        kind="imbalance",
+        arxiv="2007.10740",
+        code="github.com/jiawei-ren/BalancedMetaSoftmax-Classification @ 34a61e4",
+        deviations=(
+            "The Meta Sampler is left out: it needs a second stage and a class-balanced stream of meta images, and "
+            "with wrong labels that stream would tune it to the noise.",
+            "Counts come from the training set in memory; the official code reads a JSON file that may be stale.",
+            "A label of a class without training images is an error; officially the loss is infinite.",
+        ),
+    )
+
+    @dataclass(frozen=True)
+    class Config:
+        tau: float = documented(
+            1.0, "exponent of the counts; 0 is cross-entropy, other values are logit adjustment", "official loss: 1"
+        )
+
+        def __post_init__(self) -> None:
+            require_range("tau", self.tau, low=0)
+
+    def __init__(self, config: Config, task: Task) -> None:
+        super().__init__(config, task)
+        self.register_buffer("prior", log_prior(task.class_counts, config.tau).float(), persistent=False)
+        self.has_absent = bool((task.class_counts == 0).any())
+
+    def loss(self, batch: Batch, run: Run) -> Tensor:
+        if self.has_absent and bool(self.prior[batch.label].isneginf().any()):
+            raise ValueError("a label belongs to a class that had no training image when the prior was computed")
+        return balanced_softmax_loss(self.net(batch.view("weak")).float(), batch.label, self.prior)
+
+    def other_predictions(self, images: Tensor) -> Mapping[str, Tensor]:
+        """With the prior added back: the classifier that is biased by the class frequencies, for comparison."""
+        return {"with prior": self.net(images).float() + self.prior}

@@ -1,0 +1,168 @@
+"""Co-teaching: two networks, each taught on what the other finds easy.
+
+B. Han, Q. Yao, X. Yu, G. Niu, M. Xu, W. Hu, I. W. Tsang, M. Sugiyama. "Co-teaching: Robust Training of Deep Neural
+Networks with Extremely Noisy Labels". NeurIPS 2018, arXiv 1804.06872. Code: github.com/bhanML/Co-teaching @ 7c7fbe2
+(loss.py, main.py).
+
+1. Networks fit clean labels first, so samples with a small loss are probably clean.
+2. Two networks rank the same batch by their own cross-entropy; each is trained on the small-loss part of the OTHER.
+3. The kept share falls from 1 to 1 - (noise rate) during the first T_k epochs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Needs, Run, Task, documented
+from fer_bench.ops import (
+    clean_score_from_losses,
+    default_num_gradual,
+    forget_rate_at,
+    keep_count,
+    mean_log_probability,
+    membership,
+    require_positive,
+    require_range,
+    set_official_schedule,
+    small_loss,
+)
+
+
+def peer_losses(ce_a: Tensor, ce_b: Tensor, count: int, divide_twice: bool = False) -> tuple[Tensor, ...]:
+    """(L_a, L_b, S_a, S_b) of per-sample cross-entropies [B]: L_a is the mean of ce_a over S_b, L_b of ce_b over S_a.
+
+    S_k int64 [count] are the positions of the smallest ce_k. ``divide_twice`` divides both losses once more by
+    ``count``, as the official loss.py does.
+    """
+    kept_by_a, kept_by_b = small_loss(ce_a, count), small_loss(ce_b, count)
+    loss_a, loss_b = ce_a[kept_by_b].mean(), ce_b[kept_by_a].mean()
+    if divide_twice:
+        loss_a, loss_b = loss_a / count, loss_b / count
+    return loss_a, loss_b, kept_by_a, kept_by_b
+
+
+class Coteaching(Method):
+    info = Info(
+        title="Co-teaching: Robust Training of Deep Neural Networks with Extremely Noisy Labels",
+        authors="Bo Han, Quanming Yao, Xingrui Yu, Gang Niu, Miao Xu, Weihua Hu, Ivor W. Tsang, Masashi Sugiyama",
+        venue="NeurIPS",
+        year=2018,
+        idea="Two networks see the same batch; each is trained on the samples that have a small loss for the other. "
+        "The kept share falls to 1 - noise rate in the first epochs.",
+        kind="label noise",
+        arxiv="1804.06872",
+        code="github.com/bhanML/Co-teaching @ 7c7fbe2",
+        deviations=(
+            "The loss is the mean over the kept samples; the official code divides that mean once more by their number "
+            "(divide_twice=true), which under SGD shrinks the learning rate by it.",
+            "The exponent of the forget-rate ramp acts on time; officially on the rate, which for an exponent other "
+            "than 1 ends at the wrong rate (schedule='official').",
+            "At least one sample is kept, and the count is the exact floor; officially float truncation can drop one "
+            "sample and a count of 0 makes the loss NaN (counting='official').",
+            "The recipe's optimizer and learning-rate schedule are used for every method (lr_schedule='official').",
+            "The first network is the headline; the official log gives both. Epoch 0 is trained; officially it is not.",
+        ),
+    )
+
+    @dataclass(frozen=True)
+    class Config:
+        forget_rate: float | None = documented(
+            None, "final forget rate tau; none = the realised noise rate of the training labels", "official main.py"
+        )
+        num_gradual: int | None = documented(
+            None,
+            "epochs T_k of the ramp; none = 10, or a quarter of a budget of fewer than 40 epochs (2 at least)",
+            "official main.py: 10 of 200 epochs",
+        )
+        exponent: float = documented(1.0, "exponent c of the ramp", "official main.py")
+        schedule: Literal["paper", "official"] = documented(
+            "paper", "'paper': the exponent acts on time; 'official': on the rate", "paper"
+        )
+        counting: Literal["at-least-one", "official"] = documented(
+            "at-least-one", "'official' truncates in floating point and may keep nothing", "official loss.py"
+        )
+        divide_twice: bool = documented(False, "True: divide the mean loss by the kept count again", "official loss.py")
+        lr_schedule: Literal["recipe", "official"] = documented(
+            "recipe",
+            "'official': official_lr, linear decay to 0 and Adam's beta1 0.9 -> 0.1 from decay_start on",
+            "official main.py",
+        )
+        official_lr: float = documented(1e-3, "learning rate of lr_schedule='official'", "official main.py")
+        decay_start: int | None = documented(
+            None, "epoch at which lr_schedule='official' starts to decay; none = 40 % of the budget",
+            "official main.py: 80 of 200 epochs",
+        )
+
+        def __post_init__(self) -> None:
+            if self.forget_rate is not None:
+                require_range("forget_rate", self.forget_rate, 0, 1)
+            if self.num_gradual is not None:
+                require_range("num_gradual", self.num_gradual, low=1)
+            if self.decay_start is not None:
+                require_range("decay_start", self.decay_start, low=0)
+            require_positive("exponent", self.exponent)
+            require_positive("official_lr", self.official_lr)
+
+    def __init__(self, config: Config, task: Task) -> None:
+        super().__init__(config, task)
+        self.sample_buffer("last_loss", float("nan"), dtype=torch.float32)
+
+    @classmethod
+    def needs(cls, config: Config) -> Needs:
+        return Needs(noise_rate=config.forget_rate is None, networks=2, forwards=2.0)
+
+    def build(self, make_net: MakeNet) -> None:
+        # Two roles: pre-trained trunks are equal, so the different random heads are all that sets the networks apart.
+        self.net_a, self.net_b = make_net("a"), make_net("b")
+
+    def optimizers(self, stage: str, make_optimizer: MakeOptimizer) -> Mapping[str, torch.optim.Optimizer]:
+        return {"a": make_optimizer(self.net_a.parameters()), "b": make_optimizer(self.net_b.parameters())}
+
+    def forget_rate(self, epoch: int) -> float:
+        """r_e of a 0-based epoch."""
+        c = self.config
+        tau = c.forget_rate if c.forget_rate is not None else self.task.noise_rate
+        if tau is None:
+            raise ValueError("co-teaching needs the noise rate of the task, or forget_rate in its configuration")
+        num_gradual = c.num_gradual or default_num_gradual(self.task.epochs)
+        return forget_rate_at(epoch, tau, num_gradual, c.exponent, c.schedule)
+
+    def on_epoch_start(self, run: Run) -> None:
+        c = self.config
+        if c.lr_schedule == "official":
+            set_official_schedule(run.optimizers.values(), run.epoch, run.epochs, c.official_lr, c.decay_start)
+
+    def train_step(self, batch: Batch, run: Run) -> Mapping[str, Tensor | float]:
+        images, labels = batch.view("weak"), batch.label
+        # Both networks forward the whole batch, so batch-norm statistics include samples that are not kept.
+        ce_a = F.cross_entropy(self.net_a(images).float(), labels, reduction="none")
+        ce_b = F.cross_entropy(self.net_b(images).float(), labels, reduction="none")
+        rate = self.forget_rate(run.epoch)
+        count = keep_count(len(batch), rate, self.config.counting)
+        self.last_loss[batch.index] = (ce_a.detach() + ce_b.detach()) / 2
+        if count == 0:
+            run.record_selection(batch.index, torch.zeros_like(labels, dtype=torch.bool))
+            return {"forget_rate": rate}
+        loss_a, loss_b, _, kept_by_b = peer_losses(ce_a, ce_b, count, self.config.divide_twice)
+        # What the headline network is trained on is the choice of the other one.
+        run.record_selection(batch.index, membership(kept_by_b, len(batch)))
+        run.minimise(loss_a, "a")
+        run.minimise(loss_b, "b")
+        return {"loss": loss_a.detach(), "loss_b": loss_b.detach(), "forget_rate": rate}
+
+    def predict(self, images: Tensor) -> Tensor:
+        return self.net_a(images)
+
+    def other_predictions(self, images: Tensor) -> Mapping[str, Tensor]:
+        a, b = self.net_a(images), self.net_b(images)
+        return {"net b": b, "mean": mean_log_probability(a, b)}
+
+    def clean_score(self) -> Tensor:
+        """Minus the mean cross-entropy of the two networks when the sample was last seen."""
+        return clean_score_from_losses(self.last_loss)

@@ -1,0 +1,85 @@
+"""EAC: erasing attention consistency.
+
+Y. Zhang, C. Wang, X. Ling, W. Deng. "Learn From All: Erasing Attention Consistency for Noisy Label Facial Expression
+Recognition". ECCV 2022, arXiv 2207.10299. Code: github.com/zyh-uaiaaaa/Erasing-Attention-Consistency @ 61efdfd
+(src/main.py, src/loss.py, src/utils.py, src/model.py, src/dataset.py).
+
+1. Networks memorise a wrong label from a part of the face.
+2. Cross-entropy sees one randomly erased image only; its class activation maps are to be the mirror of the maps of the
+   mirrored image, which has an erased box of its own.
+3. A map that hangs on one patch is penalised: nothing is selected, relabelled or weighted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fer_bench.method import Batch, Info, MakeNet, Method, Needs, Run, documented
+from fer_bench.ops import class_activation_maps, flip_consistency, pooled_linear_classifier, require_range
+
+
+def attention_consistency(features: Tensor, features_mirror: Tensor, weight: Tensor) -> Tensor:
+    """AC of feature maps [B, C, H, W] of both views and the classifier weight [K, C]: the mean over B, K, H and W.
+
+    The gradient reaches the features of both views and never the classifier (src/loss.py, src/main.py).
+    """
+    maps = class_activation_maps(features, weight)
+    return flip_consistency(maps, class_activation_maps(features_mirror, weight))
+
+
+class Eac(Method):
+    info = Info(
+        title="Learn From All: Erasing Attention Consistency for Noisy Label Facial Expression Recognition",
+        authors="Yuhang Zhang, Chengrui Wang, Xu Ling, Weihong Deng",
+        venue="ECCV",
+        year=2022,
+        idea="Cross-entropy on a randomly erased face, whose class activation maps must be the mirror of those of the "
+        "mirrored face with another erased box.",
+        kind="label noise",
+        arxiv="2207.10299",
+        code="github.com/zyh-uaiaaaa/Erasing-Attention-Consistency @ 61efdfd",
+        deviations=(
+            "The two views always have boxes of their own; the official code does this for noisy label files only, and "
+            "with the clean file takes the exact mirror (shared_erasing=true).",
+            "The recipe's random flip acts before the two views are made; the official pipeline has none. The loss is "
+            "symmetric in the mirror.",
+            "Maps are mirrored exactly; the official grid_sample does the same up to float rounding.",
+        ),
+    )
+
+    @dataclass(frozen=True)
+    class Config:
+        lam: float = documented(5.0, "weight of the attention consistency", "official main.py")
+        shared_erasing: bool = documented(
+            False, "True: the second view is the exact mirror of the first, erased box included",
+            "official dataset.py: for noisy labels each view has its own box",
+        )
+
+        def __post_init__(self) -> None:
+            require_range("lam", self.lam, low=0)
+
+    @classmethod
+    def needs(cls, config: Config) -> Needs:
+        return Needs(views=("weak", "mirror" if config.shared_erasing else "mirror-erased"), forwards=2.0)
+
+    def build(self, make_net: MakeNet) -> None:
+        self.net = make_net("main")
+        pooled_linear_classifier(self.net)
+
+    def train_step(self, batch: Batch, run: Run) -> Mapping[str, Tensor]:
+        # Two calls, not one on both views: batch-norm statistics are then those of one view, as in the official code.
+        features = self.net.forward_features(batch.view("weak"))
+        second = "mirror" if self.config.shared_erasing else "mirror-erased"
+        features_mirror = self.net.forward_features(batch.view(second))
+        ce = F.cross_entropy(self.net.forward_head(features).float(), batch.label)
+        with torch.autocast(features.device.type, enabled=False):
+            weight = self.net.get_classifier().weight.float()
+            ac = attention_consistency(features.float(), features_mirror.float(), weight)
+        loss = ce + self.config.lam * ac
+        run.minimise(loss)
+        return {"loss": loss.detach(), "ce": ce.detach(), "consistency": ac.detach()}

@@ -1,0 +1,182 @@
+"""NLA: navigating label ambiguity.
+
+J. Lee, Y. Choi, H. Kim, I.-J. Kim, G. P. Nam. "Navigating Label Ambiguity for Facial Expression Recognition in the
+Wild". AAAI 2025, arXiv 2502.09993. Code: github.com/jungyu0413/NLA @ b86f31f (src/loss.py, train.py, main_rafdb.py).
+
+1. A sample is a point u = (p_GT, p_NN): the probability of its label, and the highest among the other classes.
+2. A weight w* is read off a 2-D Gaussian at u, one for correctly and one for wrongly predicted samples: ambiguous faces
+   weigh much, faces that look mislabelled hardly anything.
+3. The loss is (1 + w*) times cross-entropy plus the disagreement between a face and its mirror image.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fer_bench.method import Batch, Info, Method, Needs, Run, documented
+from fer_bench.ops import bhattacharyya, jensen_shannon, require_positive, require_range
+
+Regulariser = Literal["bhattacharyya_scaled", "bhattacharyya_sum", "jsd_mean"]
+Form = Literal["density", "unnormalised"]
+
+
+def sigma_schedule(epoch: int, epochs: int, slope: float = -15.0) -> float:
+    """s_e = 1 - exp(slope * e / E) of a 0-based epoch e: 0 at the start, towards 1 (main_rafdb.py)."""
+    return 1.0 - math.exp(slope * epoch / epochs)
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """A bivariate Gaussian over (p_GT, p_NN) whose covariance is [[variance, covariance], [covariance, variance]]."""
+
+    mean_gt: float
+    mean_nn: float
+    variance: float
+    covariance: float
+
+    def __call__(self, p_gt: Tensor, p_nn: Tensor, form: Form = "density") -> Tensor:
+        """The density at the points, or its exponential factor alone ("unnormalised", peak 1): [B].
+
+        Each sample meets only its own point: the inverse of the 2 x 2 matrix is written out, so no product over the
+        batch exists that could mix samples (as the first release of the official code did).
+        """
+        determinant = self.variance**2 - self.covariance**2
+        x, y = p_gt - self.mean_gt, p_nn - self.mean_nn
+        squared = (self.variance * (x * x + y * y) - 2 * self.covariance * x * y) / determinant
+        value = torch.exp(-0.5 * squared)
+        return value if form == "unnormalised" else value / (2 * math.pi * math.sqrt(determinant))
+
+
+def true_gaussian(mean: tuple[float, float], std: float, ratio: float, s: float) -> Gaussian:
+    """Of correctly predicted samples: isotropic at s = 0, long along (1, -1) at s = 1 (src/loss.py)."""
+    major, minor = std**2, (std / ratio) ** 2
+    return Gaussian(*mean, variance=major + minor, covariance=-s * (major - minor))
+
+
+def false_gaussian(mean: tuple[float, float], std: float, ratio: float) -> Gaussian:
+    """Of wrongly predicted samples: long along (1, 1), the same in every epoch (src/loss.py)."""
+    major, minor = std**2, (std / ratio) ** 2
+    return Gaussian(*mean, variance=major + minor, covariance=major - minor)
+
+
+def ambiguity(probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """p_GT and p_NN = max over k != y of p_k, both [B], of probabilities [B, K] and labels [B]."""
+    p_gt = probabilities.gather(1, labels[:, None]).squeeze(1)
+    others = probabilities.scatter(1, labels[:, None], -1.0)
+    return p_gt, others.max(dim=1).values
+
+
+def ambiguity_weight(
+    p_gt: Tensor, p_nn: Tensor, true: Gaussian, false: Gaussian, form: Form = "density", t_lambda: float = 1.0
+) -> Tensor:
+    """w* [B]: the True Gaussian (times t_lambda) where p_GT >= p_NN, a tie included; the False one elsewhere."""
+    return torch.where(p_gt >= p_nn, t_lambda * true(p_gt, p_nn, form), false(p_gt, p_nn, form))
+
+
+def flip_regulariser(
+    logits: Tensor, logits_mirror: Tensor, kind: Regulariser = "bhattacharyya_scaled", reference_batch: int = 32
+) -> Tensor:
+    """L_reg, a scalar, of the logits [B, K] of the faces and of their mirror images.
+
+    The official form is 0.5 [KL(M || p) + KL(M || p')] with M = softmax((z + z') / 2), which per sample is the
+    Bhattacharyya distance -log sum_k sqrt(p_k p'_k). "bhattacharyya_sum" is the official sum over the batch;
+    "bhattacharyya_scaled" is ``reference_batch`` times the mean, the same at B = 32 and as strong at any other size;
+    "jsd_mean" is the mean of the textbook Jensen-Shannon divergence.
+    """
+    if kind == "jsd_mean":
+        return jensen_shannon(logits, logits_mirror).mean()
+    distance = bhattacharyya(logits, logits_mirror)
+    return distance.sum() if kind == "bhattacharyya_sum" else reference_batch * distance.mean()
+
+
+class Nla(Method):
+    info = Info(
+        title="Navigating Label Ambiguity for Facial Expression Recognition in the Wild",
+        authors="JunGyu Lee, Yeji Choi, Haksub Kim, Ig-Jae Kim, Gi Pyo Nam",
+        venue="AAAI",
+        year=2025,
+        idea="Weights each face by a 2-D Gaussian over (probability of its label, best other probability): ambiguous "
+        "faces weigh much, likely wrong labels hardly anything. A face and its mirror image are made to agree.",
+        kind="both",
+        arxiv="2502.09993",
+        code="github.com/jungyu0413/NLA @ b86f31f",
+        deviations=(
+            "The flip regulariser is 32 times the batch mean instead of the batch sum: equal at the official batch "
+            "size of 32, and its strength does not change with the batch size or a short last batch "
+            "(reg='bhattacharyya_sum' is verbatim).",
+            "A batch of one works; the official squeeze() without a dimension crashes on it.",
+        ),
+    )
+
+    @dataclass(frozen=True)
+    class Config:
+        lam_a: float = documented(0.5, "weight of cross-entropy", "official main_rafdb.py")
+        lam_b: float = documented(0.5, "weight of w* times cross-entropy", "official main_rafdb.py")
+        lam_c: float = documented(0.5, "weight of the flip regulariser", "official main_rafdb.py")
+        slope: float = documented(-15.0, "slope of s_e = 1 - exp(slope * e / E)", "official main_rafdb.py")
+        schedule: bool = documented(True, "False: s = 1 in every epoch", "official main_rafdb.py")
+        t_lambda: float = documented(1.0, "factor on the weight of correctly predicted faces", "official main_rafdb.py")
+        mu_x_t: float = documented(0.5, "True Gaussian: mean of p_GT", "official main_rafdb.py")
+        mu_y_t: float = documented(0.5, "True Gaussian: mean of p_NN", "official main_rafdb.py")
+        mu_x_f: float = documented(0.3, "False Gaussian: mean of p_GT", "official main_rafdb.py")
+        mu_y_f: float = documented(0.15, "False Gaussian: mean of p_NN", "official main_rafdb.py")
+        t_std_major: float = documented(0.8, "True Gaussian: sigma_T", "official main_rafdb.py")
+        t_std_ratio: float = documented(2.0, "True Gaussian: ratio of its axes", "official main_rafdb.py")
+        f_std_major: float = documented(0.91, "False Gaussian: sigma_F", "official main_rafdb.py")
+        f_std_ratio: float = documented(6.0, "False Gaussian: ratio of its axes", "official main_rafdb.py")
+        gaussian: Literal["density", "unnormalised"] = documented(
+            "density", "'density', or 'unnormalised' (peak 1), as the authors' V-NAW has it", "official src/loss.py"
+        )
+        reg: Literal["bhattacharyya_scaled", "bhattacharyya_sum", "jsd_mean"] = documented(
+            "bhattacharyya_scaled",
+            "'bhattacharyya_scaled', 'bhattacharyya_sum' (verbatim) or 'jsd_mean' (the formula of the paper's figure)",
+            "official src/loss.py, made independent of the batch size",
+        )
+        reference_batch: int = documented(32, "batch size whose sum 'bhattacharyya_scaled' keeps", "official batch")
+        detach_weight: bool = documented(False, "True: no gradient through w*", "official src/loss.py does not detach")
+
+        def __post_init__(self) -> None:
+            for name in ("lam_a", "lam_b", "lam_c", "t_lambda"):
+                require_range(name, getattr(self, name), low=0)
+            require_range("slope", self.slope, high=0)
+            for name in ("t_std_major", "f_std_major"):
+                require_positive(name, getattr(self, name))
+            for name in ("t_std_ratio", "f_std_ratio", "reference_batch"):
+                require_range(name, getattr(self, name), low=1)
+
+    @classmethod
+    def needs(cls, config: Config) -> Needs:
+        return Needs(views=("weak", "mirror"), forwards=2.0)
+
+    def weight(self, logits: Tensor, labels: Tensor, s: float) -> Tensor:
+        """w* [B] of logits [B, K] at schedule value s."""
+        c = self.config
+        true = true_gaussian((c.mu_x_t, c.mu_y_t), c.t_std_major, c.t_std_ratio, s)
+        false = false_gaussian((c.mu_x_f, c.mu_y_f), c.f_std_major, c.f_std_ratio)
+        p_gt, p_nn = ambiguity(F.softmax(logits, dim=1), labels)
+        w = ambiguity_weight(p_gt, p_nn, true, false, c.gaussian, c.t_lambda)
+        return w.detach() if c.detach_weight else w
+
+    def objective(self, logits: Tensor, logits_mirror: Tensor, labels: Tensor, s: float) -> dict[str, Tensor]:
+        """L = lam_a mean(CE) + lam_b mean(w* CE) + lam_c L_reg and its parts; no cross-entropy on the mirror image."""
+        c = self.config
+        ce = F.cross_entropy(logits, labels, reduction="none")
+        w = self.weight(logits, labels, s)
+        reg = flip_regulariser(logits, logits_mirror, c.reg, c.reference_batch)
+        loss = c.lam_a * ce.mean() + c.lam_b * (w * ce).mean() + c.lam_c * reg
+        return {"loss": loss, "ce": ce.mean(), "weight": w.mean(), "reg": reg}
+
+    def train_step(self, batch: Batch, run: Run) -> dict[str, Tensor]:
+        # Two calls, not one on both views: batch-norm statistics are then those of one view, as in the official code.
+        logits = self.net(batch.view("weak")).float()
+        logits_mirror = self.net(batch.view("mirror")).float()
+        s = sigma_schedule(run.epoch, run.epochs, self.config.slope) if self.config.schedule else 1.0
+        parts = self.objective(logits, logits_mirror, batch.label, s)
+        run.minimise(parts["loss"])
+        return {name: value.detach() for name, value in parts.items()}

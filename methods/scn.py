@@ -1,0 +1,165 @@
+"""SCN: the self-cure network.
+
+K. Wang, X. Peng, J. Yang, S. Lu, Y. Qiao. "Suppressing Uncertainties for Large-Scale Facial Expression Recognition".
+CVPR 2020, arXiv 2002.10392. Code: github.com/kaiwang960112/Self-Cure-Network @ 9f4c3ad (src/train.py).
+
+1. A sigmoid scalar alpha for each face multiplies its logits: uncertain faces weigh less.
+2. A margin loss ranks alpha: the mean of the top 70 % of a batch is to exceed that of the rest.
+3. From epoch 10 on, a face whose best class beats its label by 0.2 in probability is relabelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fer_bench.method import Batch, Info, MakeNet, Method, Run, Task, documented
+from fer_bench.ops import membership, require_range
+
+NOT_RELABELLED = -1
+
+
+def high_count(size: int, beta: float) -> int:
+    """n_H = int(size * beta), truncated in floating point: 62 of 90 at 0.7 (src/train.py)."""
+    return int(size * beta)
+
+
+def importance_groups(alpha: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+    """Positions of the n_H largest and of the other entries of alpha [B]: int64 [n_H], int64 [B - n_H]."""
+    order = torch.sort(alpha.detach(), descending=True, stable=True).indices
+    n_high = high_count(len(alpha), beta)
+    return order[:n_high], order[n_high:]
+
+
+def group_means(alpha: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+    """Mean alpha of the high and of the low group; where a group is empty, both are the mean of the batch."""
+    high, low = importance_groups(alpha, beta)
+    if len(high) == 0 or len(low) == 0:
+        return alpha.mean(), alpha.mean()
+    return alpha[high].mean(), alpha[low].mean()
+
+
+def rank_regularisation(alpha: Tensor, beta: float, margin: float, official: bool = False) -> Tensor:
+    """RR = max(0, margin - (mean alpha_high - mean alpha_low)), a scalar (src/train.py).
+
+    A batch too small for two groups gives 0. ``official=True`` gives the margin there, a constant whose gradient is 0.
+    """
+    size, n_high = len(alpha), high_count(len(alpha), beta)
+    if not official and (n_high == 0 or n_high == size):
+        return alpha.sum() * 0.0
+    high_mean, low_mean = group_means(alpha, beta)
+    return F.relu(margin - (high_mean - low_mean))
+
+
+def relabelling(probabilities: Tensor, labels: Tensor, margin: float) -> tuple[Tensor, Tensor]:
+    """(changed bool [B], best class int64 [B]) of probabilities [B, K]; changed where max_k P - P[y] > margin (strict).
+
+    The first class wins a tie (src/train.py).
+    """
+    p_max, best = probabilities.max(dim=1)
+    p_gt = probabilities.gather(1, labels[:, None]).squeeze(1)
+    return p_max - p_gt > margin, best
+
+
+class Scn(Method):
+    info = Info(
+        title="Suppressing Uncertainties for Large-Scale Facial Expression Recognition",
+        authors="Kai Wang, Xiaojiang Peng, Jianfei Yang, Shijian Lu, Yu Qiao",
+        venue="CVPR",
+        year=2020,
+        idea="A learned importance multiplies the logits of each face and is ranked within the batch; faces whose best "
+        "class beats the given label clearly are relabelled from epoch 10 on.",
+        kind="label noise",
+        arxiv="2002.10392",
+        code="github.com/kaiwang960112/Self-Cure-Network @ 9f4c3ad",
+        deviations=(
+            "margin_1 is 0.07, as the official README says for batches of 64; the argument's default of 0.15 belongs "
+            "to the paper's batches of 1024.",
+            "A batch too small for two groups has a rank loss of 0; officially it is the constant margin_1, without a "
+            "gradient.",
+            "As in the official code and unlike the paper, relabelling looks at the whole batch (relabel_scope='low').",
+        ),
+    )
+
+    @dataclass(frozen=True)
+    class Config:
+        beta: float = documented(0.7, "share of the batch in the high-importance group", "official train.py")
+        margin_1: float = documented(
+            0.07, "margin between the group means of alpha; 0.15 at a batch of 1024", "official README, for batch 64"
+        )
+        margin_2: float = documented(0.2, "probability margin for relabelling", "official train.py")
+        relabel_epoch: int = documented(10, "first epoch, counted from 1, in which labels change", "official train.py")
+        relabel_scope: Literal["batch", "low"] = documented(
+            "batch", "'low' relabels only in the low-importance group, as the paper describes", "official train.py"
+        )
+        dropout: float = documented(0.0, "dropout on the pooled features", "official train.py")
+
+        def __post_init__(self) -> None:
+            require_range("beta", self.beta, 0, 1)
+            require_range("margin_1", self.margin_1, 0, 1)
+            require_range("margin_2", self.margin_2, 0, 1)
+            require_range("relabel_epoch", self.relabel_epoch, low=1)
+            require_range("dropout", self.dropout, 0, 1)
+
+    def __init__(self, config: Config, task: Task) -> None:
+        super().__init__(config, task)
+        self.sample_buffer("new_label", NOT_RELABELLED, dtype=torch.int64)
+        self.sample_buffer("alpha", 0.5, dtype=torch.float32)
+
+    def build(self, make_net: MakeNet) -> None:
+        self.net = make_net("main")
+        # The width that goes into the classifier, which some networks expand beyond their last feature map.
+        self.alpha_head = nn.Linear(self.net.get_classifier().in_features, 1)
+        self.dropout = nn.Dropout(self.config.dropout)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """alpha [B] = sigmoid(Wa v + ba) and logits [B, K] = W v + b of the pooled features v, not yet multiplied."""
+        v = self.dropout(self.net.forward_head(self.net.forward_features(images), pre_logits=True))
+        return torch.sigmoid(self.alpha_head(v).float().squeeze(1)), self.net.get_classifier()(v).float()
+
+    def current_labels(self, index: Tensor, given: Tensor) -> Tensor:
+        """The labels that the method trains on: the given ones, or its own where it has relabelled; int64 [B]."""
+        mine = self.new_label[index]
+        return torch.where(mine == NOT_RELABELLED, given, mine)
+
+    def train_step(self, batch: Batch, run: Run) -> Mapping[str, Tensor]:
+        c = self.config
+        labels = self.current_labels(batch.index, batch.label)
+        alpha, logits = self(batch.view("weak"))
+        z = alpha[:, None] * logits
+        ce = F.cross_entropy(z, labels)
+        rr = rank_regularisation(alpha, c.beta, c.margin_1)
+        run.minimise(ce + rr)
+        self.alpha[batch.index] = alpha.detach()
+        log = {"loss": (ce + rr).detach(), "ce": ce.detach(), "rank": rr.detach(), "alpha": alpha.detach().mean()}
+        if run.epoch + 1 >= c.relabel_epoch:
+            log["relabelled"] = self.relabel(batch.index, labels, alpha.detach(), z.detach())
+        return log
+
+    def relabel(self, index: Tensor, labels: Tensor, alpha: Tensor, z: Tensor) -> Tensor:
+        """Stores the new labels of this batch, which are used when its samples are next seen; returns how many changed.
+
+        z [B, K] are the weighted logits of the training pass, from before the step.
+        """
+        changed, best = relabelling(F.softmax(z, dim=1), labels, self.config.margin_2)
+        if self.config.relabel_scope == "low":
+            changed &= membership(importance_groups(alpha, self.config.beta)[1], len(alpha))
+        self.new_label[index] = torch.where(changed, best, self.new_label[index])
+        return changed.sum()
+
+    def predict(self, images: Tensor) -> Tensor:
+        """The weighted logits, as in the official code: alpha > 0 does not change the answer, only its confidence."""
+        alpha, logits = self(images)
+        return alpha[:, None] * logits
+
+    def other_predictions(self, images: Tensor) -> Mapping[str, Tensor]:
+        return {"without alpha": self(images)[1]}
+
+    def clean_score(self) -> Tensor:
+        """The importance alpha when the sample was last seen."""
+        return self.alpha

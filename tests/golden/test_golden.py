@@ -1,0 +1,151 @@
+"""Golden cases: inputs, parameters and outputs that were computed with the official code of each method.
+
+Every case of every file is a test. ``vectors/`` is the folder, or the one that FER_BENCH_GOLDEN names. A file is run
+through ``adapters/<file stem>.py``, whose ``compute(case)`` calls the project's own functions and returns every output
+that the case names. An adapter is given the names of the outputs, never their values.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import json
+import math
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+HERE = Path(__file__).parent
+VECTORS = Path(os.environ.get("FER_BENCH_GOLDEN") or HERE / "vectors")
+sys.path.insert(0, str(HERE))
+
+RTOL = {"float64": 1e-7, "float32": 3e-5}
+ATOL = {"float64": 1e-11, "float32": 2e-6}
+FILE_RTOL: dict[str, dict[str, float]] = {
+    "cb": {"float64": 1e-6, "float32": 1e-4},
+    "eac": {"float64": 1e-6},
+}
+"""Where a method's official outputs carry rounding of their own: EAC mirrors maps by a float32 grid."""
+FILE_ATOL = {"eac": {"float64": 1e-7}}
+"""Values that are 0 but for that rounding: EAC's gradients for exact mirror images."""
+FILE_SCALED = {"eac": 1e-6, "nla": 1e-7}
+"""Added to the absolute tolerance as a share of the largest number of an output, where its small entries are
+differences of large ones: EAC's mirrored maps, NLA's gradients (the official density has a float32 pi in float64)."""
+
+FLOAT32_CASES = ("meta_", "tiny_batches")
+"""Families whose numbers are float32 without saying so."""
+
+INPUTS_AMONG_OUTPUTS = {"noise_imbalance": ("count_matrix_rows_clean_cols_noisy",)}
+"""What a case measured on a file that cannot be shipped, and its other outputs follow from: handed over as well."""
+
+TEXT_KEYS = ("note", "notes", "official", "required")
+"""Outputs that are remarks in words. They are not compared, though an adapter has to return them."""
+
+
+def load_cases() -> list[Any]:
+    found = []
+    for path in sorted(VECTORS.glob("*.json")):
+        if not (HERE / "adapters" / f"{path.stem}.py").is_file():
+            found.append(pytest.param(path.stem, {"name": "no adapter"}, id=f"{path.stem}::no adapter"))
+            continue
+        for case in json.loads(path.read_text())["cases"]:
+            found.append(pytest.param(path.stem, case, id=f"{path.stem}::{case['name']}"))
+    return found
+
+
+def without_values(stem: str, case: dict[str, Any]) -> dict[str, Any]:
+    """A copy of the case whose outputs are names only: nothing is left to copy from."""
+    stripped = copy.deepcopy({k: v for k, v in case.items() if k != "outputs"})
+    given = INPUTS_AMONG_OUTPUTS.get(stem, ())
+    stripped["outputs"] = {key: copy.deepcopy(v) if key in given else None for key, v in case["outputs"].items()}
+    stripped["output_keys"] = list(case["outputs"])
+    return stripped
+
+
+def precision(case: dict[str, Any], key: str) -> str:
+    """"float32" or "float64", from the case's own field, its parameters, its family or the name of the output."""
+    told = str(case.get("dtype") or case.get("params", {}).get("dtype") or "").removeprefix("torch.")
+    if key.endswith("_float32") or case["name"].startswith(FLOAT32_CASES):
+        return "float32"
+    return told if told in RTOL else "float64"
+
+
+def plain(value: Any) -> Any:
+    """Tensors, arrays and tuples as nested lists; the strings "nan", "inf", "-inf" as floats."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu().tolist()
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, str) and value in ("nan", "inf", "-inf"):
+        return float(value)
+    return value
+
+
+def compare(ours: Any, theirs: Any, where: str, rtol: float, atol: float) -> None:
+    """Same structure, and every number within atol + rtol * |theirs|; whole numbers, truth values and text exactly."""
+    if isinstance(theirs, dict):
+        assert isinstance(ours, dict), f"{where}: expected a table, got {ours!r}"
+        missing = sorted(set(theirs) - set(ours))
+        assert not missing, f"{where}: missing {missing}"
+        for key, value in theirs.items():
+            compare(ours[key], value, f"{where}.{key}", rtol, atol)
+    elif isinstance(theirs, list):
+        assert isinstance(ours, list), f"{where}: expected a list, got {ours!r}"
+        assert len(ours) == len(theirs), f"{where}: {len(ours)} entries instead of {len(theirs)}"
+        for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+            compare(a, b, f"{where}[{i}]", rtol, atol)
+    elif isinstance(theirs, bool) or isinstance(ours, bool) or isinstance(theirs, str) or theirs is None:
+        assert ours == theirs, f"{where}: {ours!r} instead of {theirs!r}"
+    else:
+        assert isinstance(ours, int | float), f"{where}: {ours!r} instead of {theirs!r}"
+        if isinstance(theirs, float) and not math.isfinite(theirs):
+            same = math.isnan(ours) if math.isnan(theirs) else ours == theirs
+        else:
+            same = abs(ours - theirs) <= atol + rtol * abs(theirs)
+        assert same, f"{where}: {ours!r} instead of {theirs!r}"
+
+
+def largest(value: Any) -> float:
+    """The largest finite magnitude in nested lists of numbers, 0 if there is none."""
+    if isinstance(value, list):
+        return max((largest(v) for v in value), default=0.0)
+    return abs(value) if isinstance(value, float) and math.isfinite(value) else 0.0
+
+
+def drop_rows(value: list[Any], rows: list[int]) -> list[Any]:
+    return [row for i, row in enumerate(value) if i not in set(rows)]
+
+
+@pytest.mark.parametrize(("stem", "case"), load_cases())
+def test_golden(stem: str, case: dict[str, Any]) -> None:
+    assert case["name"] != "no adapter", f"{VECTORS}/{stem}.json has no adapter in {HERE / 'adapters'}"
+    ours = importlib.import_module(f"adapters.{stem}").compute(without_values(stem, case))
+    missing = sorted(set(case["outputs"]) - set(ours))
+    assert not missing, f"the adapter returned no {missing}"
+    for key, expected in case["outputs"].items():
+        if key in TEXT_KEYS and isinstance(expected, str):
+            continue
+        got, want = plain(ours[key]), plain(expected)
+        # "<key>_undefined_rows" names rows in which the official value is an arbitrary choice between ties.
+        undefined = case["outputs"].get(f"{key}_undefined_rows")
+        if undefined:
+            assert len(got) == len(want), f"{key}: {len(got)} rows instead of {len(want)}"
+            got, want = drop_rows(got, undefined), drop_rows(want, undefined)
+        kind = precision(case, key)
+        rtol = FILE_RTOL.get(stem, {}).get(kind, RTOL[kind])
+        atol = FILE_ATOL.get(stem, {}).get(kind, ATOL[kind])
+        compare(got, want, key, rtol, atol + FILE_SCALED.get(stem, 0.0) * largest(want))
+
+
+def test_every_built_in_file_is_found() -> None:
+    """An empty folder must not look like success."""
+    assert any(VECTORS.glob("*.json")), f"no golden files in {VECTORS}"

@@ -1,0 +1,133 @@
+"""The check of a data set: counts, damage, copies across splits, and what dedup drops."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from fer_bench.data.check import check, dedup, require_classes
+from fer_bench.data.images import ArraySource, FileSource
+from fer_bench.data.manifest import DataError, Manifest
+
+CLASSES = ("fear", "happiness", "neutral")
+Row = tuple[str, str, int, int]
+ROWS: list[Row] = [  # id, split, label, grey value (the same value is the same image)
+    ("a", "train", 0, 10),
+    ("b", "train", 1, 20),
+    ("c", "train", 1, 20),  # copy within train
+    ("d", "train", 2, 30),  # copy in val
+    ("e", "train", 2, 40),  # copy in test, other label
+    ("f", "val", 2, 30),
+    ("g", "val", 0, 50),  # copy in test
+    ("h", "test", 0, 50),
+    ("i", "test", 1, 40),
+    ("j", "test", 2, 60),
+]
+
+
+def manifest(rows: list[Row] = ROWS) -> Manifest:
+    ids, split, label, value = zip(*rows, strict=True)
+    frames = np.array(value, dtype=np.uint8)[:, None, None] * np.ones((1, 4, 4), dtype=np.uint8)
+    expected = {"train": 5, "val": 3, "test": 3}
+    return Manifest(
+        "tiny", CLASSES, np.array(ids), np.array(split), np.array(label, dtype=np.int64), ArraySource(frames),
+        expected=expected,
+    )  # fmt: skip
+
+
+def ids(groups: tuple) -> list[str]:
+    return sorted("".join(sorted(copy.id for copy in group)) for group in groups)
+
+
+def test_report() -> None:
+    report = check(manifest())
+    assert report.counts == {"train": (1, 2, 2), "val": (1, 0, 1), "test": (1, 1, 1)}
+    assert ids(report.within) == ["bc"]
+    assert ids(report.across) == ["df", "ei", "gh"]
+    assert ids(report.conflicting) == ["ei"]
+    assert report.leaked == {"val": 1, "test": 1}
+    assert report.warnings == (
+        "val: 2 images, the official release has 3",
+        "val: no image of class happiness",
+        "val: images with an exact copy in train: 1",
+        "test: images with an exact copy in train: 1",
+        "groups of identical images with different labels: 1",
+    )
+
+
+def test_render() -> None:
+    console = Console(width=80)
+    with console.capture() as shown:
+        console.print(check(manifest()).render())
+    text = shown.get()
+    conflict = "e, train, neutral; i, test, happiness"
+    for part in ("tiny: images", "official release", "across splits", conflict, "! val: 2 images"):
+        assert part in text
+    with console.capture() as shown:
+        console.print(check(dedup(manifest([*ROWS[:2], ROWS[3], *ROWS[7:]])).manifest).render())
+    assert "! train: 3 images" in shown.get()
+
+
+def test_a_sound_set_has_no_warnings() -> None:
+    parts = list(enumerate(("train", "test")))
+    sound = manifest([(f"{split}[b]{c}", split, c, 10 * c + at) for at, split in parts for c in range(3)])
+    sound = replace(sound, expected={"train": 3})
+    report = check(sound)
+    assert report.warnings == ()
+    with (console := Console(width=100)).capture() as shown:
+        console.print(report.render())
+    assert "nothing to complain about" in shown.get()
+    assert dedup(sound).manifest is sound
+
+
+def test_damaged_images_are_listed_and_are_no_duplicates(tmp_path: Path) -> None:
+    from PIL import Image
+
+    paths = [tmp_path / f"{name}.png" for name in "abcd"]
+    Image.new("L", (4, 4), 3).save(paths[0])
+    Image.new("L", (4, 4), 9).save(paths[3])
+    paths[1].touch()
+    paths[2].touch()
+    files = Manifest(
+        "files", ("x",), np.array(list("abcd")), np.array(["train", "train", "test", "test"]),
+        np.zeros(4, dtype=np.int64), FileSource(paths),
+    )  # fmt: skip
+    report = check(files)
+    assert [name for name, _ in report.undecodable] == ["b", "c"]
+    assert "0 bytes" in report.undecodable[0][1] and str(paths[1]) in report.undecodable[0][1]
+    assert report.duplicates == ()
+    assert "images that cannot be decoded: 2" in report.warnings
+    with (console := Console(width=200)).capture() as shown:
+        console.print(report.render())
+    assert "undecodable (2" in shown.get()
+
+
+def test_dedup_keeps_test_and_drops_train_then_val() -> None:
+    before = manifest()
+    after, dropped = dedup(before)
+    assert dropped == {"train": ["d", "e"], "val": ["g"]}
+    assert after.ids.tolist() == ["a", "b", "c", "f", "h", "i", "j"]
+    assert after.expected == {"test": 3}
+    assert after.source.pixels([3], 4)[0, 0, 0, 0] == 30
+    report = check(after)
+    assert report.across == () and ids(report.within) == ["bc"]
+
+
+def test_dedup_does_not_depend_on_file_order() -> None:
+    rows = [ROWS[place] for place in np.random.default_rng(0).permutation(len(ROWS))]
+    assert dedup(manifest(rows)).dropped == dedup(manifest()).dropped
+
+
+def test_an_empty_split_is_said_once() -> None:
+    report = check(replace(manifest(ROWS[:3]), expected={}))
+    assert [warning for warning in report.warnings if warning.startswith("test")] == ["test: no images"]
+
+
+def test_require_classes() -> None:
+    require_classes(manifest())
+    with pytest.raises(DataError, match=r"tiny: no training image of class fear \(train: fear 0, happiness 2, n"):
+        require_classes(manifest(ROWS[1:]))

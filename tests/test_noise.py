@@ -1,0 +1,429 @@
+import json
+import logging
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from scipy.stats import chisquare
+
+from fer_bench.data import imbalance, noise
+from fer_bench.data.manifest import DataError
+
+RAF = np.array([1290, 281, 717, 4772, 1982, 705, 2524])
+NAMES = noise.RAF_ORDER
+FROZEN = "79df3143305ed4bf731a7791467fd0780ad8707af8330260dbddf07b5ac6ae24"
+"""Hash of a small draw: results of a later version can be compared only while it stays."""
+MATRIX_KINDS = ["symmetric", "symmetric-inclusive", "pair", "class-dependent", "frequency", "confusion"]
+
+
+def sample(counts):
+    """Labels and ids with these class counts, named as RAF-DB names its training images."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    return labels, np.array([f"train_{k + 1:05d}" for k in range(len(labels))])
+
+
+def flat_pixels(rows, size):
+    """Different random images for different rows."""
+    return np.stack([np.random.default_rng(int(r)).integers(0, 256, (3, size, size), dtype=np.uint8) for r in rows])
+
+
+@pytest.fixture(scope="module")
+def confusion_csv(tmp_path_factory):
+    path = tmp_path_factory.mktemp("confusion") / "matrix.csv"
+    values = np.random.default_rng(0).integers(1, 50, (7, 7))
+    lines = [",".join(NAMES), *(",".join(map(str, row)) for row in values)]
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.fixture
+def corrupt(confusion_csv):
+    def draw(labels, ids, kind, rate, **options):
+        options = {"pixels": flat_pixels, "file": confusion_csv if kind == "confusion" else None, **options}
+        return noise.corrupt(labels, ids, NAMES, kind=kind, rate=rate, **options)
+
+    return draw
+
+
+# --- transition matrices ---
+
+
+@example("frequency", 1.0, 0)
+@example("symmetric", 1.0, 0)
+@given(st.sampled_from(MATRIX_KINDS), st.floats(0, 1), st.integers(0, 1000))
+def test_rows_sum_to_one_and_the_diagonal_is_one_minus_the_rate(kind, rate, seed):
+    rng = np.random.default_rng(seed)
+    options = {"counts": rng.integers(1, 99, 7), "matrix": rng.random((7, 7)) + 0.01}
+    matrix = noise.transition_matrix(kind, rate, NAMES, **options)
+    assert matrix.dtype == np.float64 and matrix.min() >= 0
+    np.testing.assert_allclose(matrix.sum(1), 1)
+    wrong = rate * 6 / 7 if kind == "symmetric-inclusive" else rate
+    np.testing.assert_allclose(np.diag(matrix), 1 - wrong, atol=1e-15)
+    if rate == 0:
+        assert (matrix == np.eye(7)).all()
+
+
+def test_matrices_by_hand():
+    np.testing.assert_allclose(noise.transition_matrix("symmetric", 0.3, 4)[0], [0.7, 0.1, 0.1, 0.1])
+    np.testing.assert_allclose(noise.transition_matrix("symmetric-inclusive", 0.4, 4)[0], [0.7, 0.1, 0.1, 0.1])
+    np.testing.assert_allclose(noise.transition_matrix("pair", 0.4, 3)[2], [0.4, 0, 0.6])
+    frequency = noise.transition_matrix("frequency", 0.5, 3, counts=np.array([6, 3, 1]))
+    np.testing.assert_allclose(frequency[1], [0.5 * 6 / 7, 0.5, 0.5 * 1 / 7])
+    confusion = noise.transition_matrix("confusion", 0.2, 3, matrix=np.array([[90, 8, 2], [0, 5, 0], [1, 1, 0]]))
+    np.testing.assert_allclose(confusion, [[0.8, 0.16, 0.04], [0, 1, 0], [0.1, 0.1, 0.8]])
+
+
+def test_class_dependent_map_goes_by_name():
+    assert noise.weights("class-dependent", NAMES).argmax(1).tolist() == [5, 0, 5, 6, 6, 2, 4]
+    classes = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+    matrix = noise.transition_matrix("class-dependent", 0.3, classes)
+    for source, target in noise.SIMILAR.items():
+        assert matrix[classes.index(source), classes.index(target)] == pytest.approx(0.3)
+    assert matrix[7].tolist() == [0] * 7 + [1]
+    with pytest.raises(ValueError, match="no disgust, sadness"):
+        noise.transition_matrix("class-dependent", 0.3, ("anger", "fear", "happiness", "surprise", "neutral"))
+    with pytest.raises(ValueError, match="has no anger"):
+        noise.transition_matrix("class-dependent", 0.3, 7)
+
+
+# --- drawing ---
+
+
+@pytest.mark.parametrize("kind", [*MATRIX_KINDS, "instance"])
+@pytest.mark.parametrize("mode", noise.MODES)
+def test_rate_zero_is_the_identity(corrupt, kind, mode):
+    labels, ids = sample([20] * 7)
+    given_labels = corrupt(labels, ids, kind, 0.0, mode=mode)
+    assert (given_labels == labels).all() and given_labels is not labels
+    assert (noise.corrupt(labels, ids, NAMES, kind="none") == labels).all()
+
+
+@pytest.mark.parametrize("kind", MATRIX_KINDS)
+@pytest.mark.parametrize("rate", [0.1, 0.2, 0.3, 0.45])
+def test_exact_mode_is_exact_in_all_and_in_each_class(corrupt, kind, rate):
+    labels, ids = sample(RAF)
+    found = noise.summary(labels, corrupt(labels, ids, kind, rate), 7)
+    wrong = rate * 6 / 7 if kind == "symmetric-inclusive" else rate
+    assert sum(found["flips"]) == round(wrong * len(labels))
+    assert np.abs(np.array(found["flips"]) - wrong * RAF).max() < 1
+
+
+@pytest.mark.parametrize("kind", [*MATRIX_KINDS, "instance"])
+@pytest.mark.parametrize("rate", [0.1, 0.3])
+def test_bernoulli_rate_lies_within_three_standard_errors(corrupt, kind, rate):
+    labels, ids = sample(RAF // 3)
+    found = noise.summary(labels, corrupt(labels, ids, kind, rate, mode="bernoulli", seed=1), 7)
+    wrong = rate * 6 / 7 if kind == "symmetric-inclusive" else rate
+    assert abs(found["realised_rate"] - wrong) < 3 * np.sqrt(wrong * (1 - wrong) / len(labels))
+
+
+@pytest.mark.parametrize("kind", ["symmetric", "frequency", "class-dependent", "pair"])
+def test_wrong_labels_follow_the_matrix(corrupt, kind):
+    labels, ids = sample(RAF)
+    confusion = np.array(noise.summary(labels, corrupt(labels, ids, kind, 0.4), 7)["confusion"])
+    matrix = noise.transition_matrix(kind, 0.4, NAMES, counts=RAF)
+    for label in range(7):
+        others = (matrix[label] > 0) & (np.arange(7) != label)
+        assert confusion[label][(matrix[label] == 0)].sum() == 0
+        expected = matrix[label][others] / matrix[label][others].sum() * confusion[label][others].sum()
+        assert others.sum() == 1 or chisquare(confusion[label][others], expected).pvalue > 1e-3
+
+
+@settings(max_examples=60)
+@given(
+    st.sampled_from(["symmetric", "symmetric-inclusive", "pair", "class-dependent", "frequency"]),
+    st.sampled_from(sorted(noise.MODES)),
+    st.lists(st.integers(0, 30), min_size=7, max_size=7),
+    st.floats(0, 0.49),
+    st.floats(0, 0.49),
+    st.integers(0, 5),
+)
+def test_flips_are_nested_across_rates_with_the_same_wrong_label(kind, mode, counts, one, other, seed):
+    labels, ids = sample(counts)
+    low, high = (
+        noise.corrupt(labels, ids, NAMES, kind=kind, rate=rate, mode=mode, seed=seed) for rate in sorted((one, other))
+    )
+    wrong = low != labels
+    assert (high[wrong] == low[wrong]).all()
+    assert low.min(initial=0) >= 0 and low.max(initial=0) < 7 and low.dtype == np.int64
+
+
+@pytest.mark.parametrize("kind", [*MATRIX_KINDS, "instance"])
+@pytest.mark.parametrize("mode", noise.MODES)
+def test_file_order_changes_nothing(corrupt, kind, mode):
+    labels, ids = sample([30, 5, 10, 40, 20, 9, 25])
+    order = np.random.default_rng(3).permutation(len(ids))
+    plain = corrupt(labels, ids, kind, 0.3, mode=mode)
+    shuffled = corrupt(
+        labels[order], ids[order], kind, 0.3, mode=mode, pixels=lambda rows, size: flat_pixels(order[rows], size)
+    )
+    assert (shuffled == plain[order]).all()
+    assert (plain != corrupt(labels, ids, kind, 0.3, mode=mode, seed=1)).any()
+
+
+def test_draws_do_not_change_between_versions():
+    labels, ids = sample([4] * 7)
+    given_labels = noise.corrupt(labels, ids, NAMES, kind="symmetric", rate=0.3, mode="bernoulli")
+    assert noise.labels_hash(given_labels) == FROZEN
+
+
+def test_bernoulli_noise_of_an_image_does_not_depend_on_the_others():
+    labels, ids = sample(RAF // 20)
+    some = imbalance.keep(labels, ids, factor=50)
+    whole = noise.corrupt(labels, ids, NAMES, kind="symmetric", rate=0.3, mode="bernoulli")
+    part = noise.corrupt(labels[some], ids[some], NAMES, kind="symmetric", rate=0.3, mode="bernoulli")
+    assert (part == whole[some]).all()
+
+
+def test_imbalance_then_noise_leaves_the_clean_counts_as_designed():
+    labels, ids = sample(RAF)
+    kept = imbalance.keep(labels, ids, factor=50)
+    given_labels = noise.corrupt(labels[kept], ids[kept], NAMES, kind="symmetric", rate=0.2)
+    found = noise.summary(labels[kept], given_labels, 7)
+    assert found["true_counts"] == imbalance.targets(RAF, 50).tolist()
+    assert found["observed_imbalance"] == pytest.approx(9.9, rel=0.1)
+    assert found["purity"][1] == pytest.approx(0.19, abs=0.03)
+
+
+# --- instance-dependent ---
+
+
+def test_part_dependent_probabilities():
+    rng = np.random.default_rng(0)
+    x, labels, projection = rng.normal(size=(9, 5)), np.arange(9) % 3, rng.normal(size=(3, 5, 3))
+    q = np.linspace(0, 1, 9)
+    found = noise.ptd_probabilities(x, labels, projection, q)
+    np.testing.assert_allclose(found.sum(1), 1)
+    np.testing.assert_allclose(found[np.arange(9), labels], 1 - q)
+    assert (found[0] == np.eye(3)[0]).all() and found[8, labels[8]] == 0
+    one = np.exp(x[4] @ projection[1])
+    np.testing.assert_allclose(found[4, [0, 2]], q[4] * one[[0, 2]] / one[[0, 2]].sum())
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.1, 0.3, 0.5, 0.8, 1.0])
+def test_truncation_does_not_move_the_mean_rate(rate):
+    q = noise.ptd_rates(rate, (np.arange(20000) + 0.5) / 20000)
+    assert q.min() >= 0 and q.max() <= 1
+    assert q.mean() == pytest.approx(rate, rel=1e-3)
+
+
+def test_instance_noise_is_exact_and_depends_on_the_image(corrupt):
+    labels, ids = sample([300] * 7)
+    given_labels = corrupt(labels, ids, "instance", 0.3)
+    assert (given_labels != labels).sum() == 630
+    other = corrupt(labels, ids, "instance", 0.3, pixels=lambda rows, size: flat_pixels(rows + 9999, size))
+    # the same images are wrong, but the wrong label comes from the pixels
+    assert ((given_labels != labels) == (other != labels)).all()
+    assert (given_labels != other).mean() > 0.1
+    twins = noise.ptd_probabilities(
+        noise._grey(lambda rows, size: flat_pixels(rows * 0, size), 2), labels[:2], noise._projection(0, 7), np.ones(2)
+    )
+    assert (twins[0] == twins[1]).all()
+
+
+def test_flat_images_have_no_preference():
+    x = noise._grey(lambda rows, size: np.full((len(rows), 3, size, size), 7, dtype=np.uint8), 5, chunk=2)
+    assert x.shape == (5, noise.PTD_SIZE**2) and (x == 0).all()
+
+
+def test_hardest_images_are_flipped_to_the_favourite_wrong_class(tmp_path):
+    labels, ids = np.array([0, 0, 1, 2]), np.array(["a", "b", "c", "d"])
+    probabilities = np.array([[0.9, 0.06, 0.04], [0.3, 0.1, 0.6], [0.45, 0.5, 0.05], [0.1, 0.2, 0.7]])
+    np.savez(tmp_path / "p.npz", ids=ids[::-1], probabilities=probabilities[::-1])
+    lines = ["id,z,x,y", *(f"{i},{p[2]},{p[0]},{p[1]}" for i, p in zip(ids, probabilities, strict=True))]
+    (tmp_path / "p.csv").write_text("\n".join(lines))
+    for name in ("p.npz", "p.csv"):
+        found = [
+            noise.corrupt(labels, ids, "xyz", kind="instance-hard", rate=rate, file=tmp_path / name).tolist()
+            for rate in (0, 0.25, 0.5, 1)
+        ]
+        assert found == [[0, 0, 1, 2], [0, 2, 1, 2], [0, 2, 0, 2], [1, 2, 0, 1]]
+    with pytest.raises(ValueError, match="bernoulli"):
+        noise.corrupt(labels, ids, "xyz", kind="instance-hard", rate=0.1, mode="bernoulli", file=tmp_path / "p.npz")
+    np.savez(tmp_path / "bad.npz", ids=ids)
+    for name in ("bad.npz", "absent.npz"):
+        with pytest.raises(DataError, match=name):
+            noise.corrupt(labels, ids, "xyz", kind="instance-hard", rate=0.1, file=tmp_path / name)
+
+
+# --- labels by people ---
+
+
+def test_human_labels_where_there_are_any():
+    labels, ids = sample([2, 2])
+    assert noise.corrupt(labels, ids, "xy", kind="human", human=np.array([1, -1, 0, 1])).tolist() == [1, 0, 0, 1]
+    with pytest.raises(DataError, match="human"):
+        noise.corrupt(labels, ids, "xy", kind="human", human=np.array([1, -1, 0, 2]))
+    with pytest.raises(DataError, match="needs human"):
+        noise.corrupt(labels, ids, "xy", kind="human")
+
+
+def test_votes_are_drawn_as_often_as_they_were_cast():
+    labels, ids = sample([3000, 3000])
+    votes = np.tile([7, 3, 0], (6000, 1))
+    votes[:3000] = 0
+    given_labels = noise.corrupt(labels, ids, "xyz", kind="votes", votes=votes)
+    assert (given_labels[:3000] == labels[:3000]).all()
+    share = np.bincount(given_labels[3000:], minlength=3) / 3000
+    assert share[2] == 0 and share[0] == pytest.approx(0.7, abs=3 * np.sqrt(0.21 / 3000))
+    with pytest.raises(DataError, match="votes"):
+        noise.corrupt(labels, ids, "xyz", kind="votes", votes=votes[:5])
+
+
+# --- label lists ---
+
+
+def write_list(path, ids, codes, pattern="{}.jpg {}"):
+    path.write_text("\n".join(pattern.format(i, c) for i, c in zip(ids, codes, strict=True)) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(("base", "pattern"), [(1, "{}.jpg {}"), (0, "{}.jpg {}"), (1, "{}.jpg {} 0")])
+def test_published_lists(tmp_path, caplog, base, pattern):
+    labels, ids = sample([5] * 7)
+    wrong = np.where(np.arange(35) % 4 == 0, (labels + 1) % 7, labels)
+    path = write_list(tmp_path / "noise01.txt", ids, wrong + base, pattern)
+    with caplog.at_level(logging.INFO):
+        assert (noise.corrupt(labels, ids, NAMES, kind="file", file=path) == wrong).all()
+    assert f"count from {base}" in caplog.text
+    # a part of the images, in another order, by the names of the aligned files, in a data set with other class ids
+    rows = np.array([30, 2, 17])
+    canonical = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear")
+    names = np.array([f"aligned/{i}_aligned.jpg" for i in ids[rows]])
+    found = noise.read_labels(path, names, canonical)
+    assert [canonical[k] for k in found] == [NAMES[k] for k in wrong[rows]]
+
+
+def test_numbers_follow_the_data_sets_own_order_without_raf_classes(tmp_path):
+    path = write_list(tmp_path / "list.txt", ["a", "b", "c"], [1, 3, 2])
+    assert noise.read_labels(path, np.array(["c", "b"]), ("x", "y", "z")).tolist() == [1, 2]
+
+
+def test_class_names_may_stand_for_numbers(tmp_path):
+    path = write_list(tmp_path / "list.txt", ["x/1", "y/1"], ["fear", "anger"])
+    assert noise.read_labels(path, np.array(["y/1.jpg", "x/1.jpg"]), NAMES).tolist() == [5, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train_00001.jpg 1\ntrain_00002.jpg 7\n", r"2 of 4 training images .* train_00003, train_00004 "),
+        ("train_00001.jpg 2\ntrain_00002.jpg 6\n", "from 2 to 6"),
+        ("train_00001.jpg 0\ntrain_00002.jpg 7\n", "from 0 to 7"),
+        ("train_00001.jpg 1\ntrain_00001.jpg 7\n", "line 2: the image is listed twice"),
+        ("train_00001.jpg\n", "line 1: expected"),
+        ("train_00001.jpg joy\n", "'joy' is neither"),
+        ("a/train_00001.jpg 1\nb/train_00001.jpg 7\n", "repeat in different folders"),
+        ("\n", "holds no labels"),
+        (None, "cannot be read"),
+    ],
+)
+def test_bad_lists_are_refused(tmp_path, text, message):
+    path = tmp_path / "list.txt"
+    if text is not None:
+        path.write_text(text)
+    labels, ids = sample([1, 1, 1, 1])
+    with pytest.raises(DataError, match=message):
+        noise.corrupt(labels, ids, NAMES, kind="file", file=path)
+
+
+def test_a_list_in_another_class_order_is_refused(tmp_path):
+    labels, ids = sample([5] * 7)
+    path = write_list(tmp_path / "list.txt", ids, 6 - labels)
+    with pytest.raises(DataError, match="another class order"):
+        noise.corrupt(labels, ids, NAMES, kind="file", file=path)
+
+
+# --- confusion matrices ---
+
+
+def test_confusion_matrix_goes_by_name(tmp_path):
+    expected = np.array([[8, 2, 0], [1, 9, 3], [0, 5, 5]])
+    plain, named = tmp_path / "plain.csv", tmp_path / "named.csv"
+    plain.write_text("x,y,z\n8,2,0\n1,9,3\n0,5,5\n")
+    named.write_text("true,z,x,y\ny,3,1,9\nz,5,0,5\nx,0,8,2\n")
+    for path in (plain, named):
+        assert (noise.read_matrix(path, ("x", "y", "z")) == expected).all()
+    assert (noise.read_matrix(plain, ("z", "y", "x")) == expected[::-1, ::-1]).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x,y\n1,2\n3,4\n", "must name the classes"),
+        ("x,y,z\n1,2,3\n", "found 1 rows"),
+        ("x,y,z\n1,2,3\n1,2,3\n1,2,-3\n", "none negative"),
+        ("x,y,z\n1,2,3\n1,2,3\n1,2,nan\n", "finite"),
+        ("x,y,z\n1,2,3\n1,2,3\n1,2,much\n", "much"),
+        ("x,y,z\n1,2,3\n1,2,3\n1,2\n", "csv"),
+        ("x,y,z\n", "header and rows"),
+    ],
+)
+def test_bad_confusion_matrices_are_refused(tmp_path, text, message):
+    path = tmp_path / "m.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        noise.read_matrix(path, ("x", "y", "z"))
+
+
+# --- settings and summaries ---
+
+
+def test_bad_settings_name_the_value_and_the_range():
+    labels, ids = sample([3] * 7)
+
+    def draw(**options):
+        return noise.corrupt(labels, ids, NAMES, **{"kind": "symmetric", "rate": 0.2, **options})
+
+    for rate in (-0.1, 1.1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=rf"rate = {rate} .* 0 to 1"):
+            draw(rate=rate)
+    with pytest.raises(ValueError, match=r"rate = 0.5 .* less than 0.5"):
+        draw(kind="pair", rate=0.5)
+    with pytest.raises(ValueError, match="did you mean 'symmetric'"):
+        draw(kind="symetric")
+    with pytest.raises(ValueError, match="did you mean 'exact'"):
+        draw(mode="exakt")
+    with pytest.raises(ValueError, match=r"takes no rate .* rate = 0.2"):
+        draw(kind="human")
+    for kind, what in (("instance", "pixels"), ("confusion", "file"), ("instance-hard", "file")):
+        for rate in (0, 0.2):
+            with pytest.raises(DataError, match=f"needs {what}"):
+                draw(kind=kind, rate=rate)
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        noise.corrupt(labels, ids, "xy", kind="symmetric", rate=0.2)
+    with pytest.raises(ValueError, match="unique"):
+        noise.corrupt(labels, np.full(21, "a"), NAMES, kind="symmetric", rate=0.2)
+    with pytest.raises(ValueError, match="class counts"):
+        noise.transition_matrix("frequency", 0.2, 3)
+    with pytest.raises(ValueError, match="shape"):
+        noise.transition_matrix("confusion", 0.2, 3, matrix=np.ones((2, 2)))
+    with pytest.raises(ValueError, match="no transition matrix"):
+        noise.transition_matrix("human", 0.2, 3)
+
+
+def test_every_kind_says_what_it_is():
+    assert {kind.needs for kind in noise.KINDS.values()} == {"", "pixels", "votes", "human", "file"}
+    assert all(kind.about for kind in noise.KINDS.values())
+
+
+def test_summary_by_hand():
+    found = noise.summary(np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, 0, 1]), 3)
+    assert found == {
+        "n": 6,
+        "realised_rate": 0.5,
+        "confusion": [[2, 1, 0], [1, 1, 0], [0, 1, 0]],
+        "true_counts": [3, 2, 1],
+        "observed_counts": [3, 3, 0],
+        "observed_imbalance": None,
+        "purity": [pytest.approx(2 / 3), pytest.approx(1 / 3), None],
+        "flips": [1, 1, 1],
+    }
+    json.dumps(noise.summary(np.array([0, 1]), np.array([1, 1]), 3), allow_nan=False)
+
+
+def test_labels_hash_depends_on_every_label_and_not_on_the_type():
+    labels = np.array([0, 1, 2])
+    assert noise.labels_hash(labels) == noise.labels_hash(labels.astype(np.int32)[::1])
+    assert noise.labels_hash(labels) != noise.labels_hash(labels[::-1])
