@@ -85,7 +85,7 @@ def carry_out(
     save_sweep(planned, out, sweep_name, command)
     failed = 0
     if todo:
-        with Display(console, todo, estimate(planned, todo, out, devices)) as display:
+        with Display(console, todo, estimate(todo, out, devices)) as display:
             train_all(planned, todo, out, devices, force, display.tell)
         failed = display.failed
     sweep = find_sweep(out, sweep_name)
@@ -98,7 +98,7 @@ def missing(planned: Plan, out: Path, force: bool) -> list[Planned]:
     return [run for run in planned.runs if force or not (RunFolder.of(out, run.spec).path / "final.json").exists()]
 
 
-def estimate(planned: Plan, todo: list[Planned], out: Path, devices: list[str]) -> float:
+def estimate(todo: list[Planned], out: Path, devices: list[str]) -> float:
     """Seconds that ``todo`` will take, from earlier runs of the same recipe or a short measurement."""
     from fer_bench.engine.environment import measure_speed
 
@@ -109,17 +109,21 @@ def estimate(planned: Plan, todo: list[Planned], out: Path, devices: list[str]) 
 
 
 def choose_devices(device: str, jobs: int | None, runs: int) -> list[str]:
-    """One device for each worker process: every GPU, or one worker for each core. SpecError for one that is not there."""
+    """One device for each worker process: every GPU, or one worker for each core. SpecError for a missing device."""
     import torch
 
     gpus = torch.cuda.device_count()
     if device == "auto":
         device = "cuda" if gpus else "cpu"
     if device == "cpu":
-        places, default = ["cpu"], len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        places = ["cpu"]
+        default = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     else:
         kind, _, number = device.partition(":")
-        require(kind == "cuda" and (not number or number.isdigit()), f"--device {device!r}; there are: auto, cpu, cuda, cuda:N")
+        require(
+            kind == "cuda" and (not number or number.isdigit()),
+            f"--device {device!r}; there are: auto, cpu, cuda, cuda:N",
+        )
         require(gpus > int(number or 0), f"--device {device}: this machine has {gpus} CUDA devices")
         places = [device] if number else [f"cuda:{i}" for i in range(gpus)]
         default = len(places)

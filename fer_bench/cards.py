@@ -18,18 +18,28 @@ def method_list(plugins: Mapping[str, Plugin]) -> RenderableType:
     """One line per method; a broken plugin is listed with its error."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("key", "year", "against", "nets", "forwards", "needs", "paper"):
-        table.add_column(name, justify="right" if name in ("year", "nets", "forwards") else "left")
+        table.add_column(name, justify="right" if name in ("year", "nets", "forwards") else "left", overflow="fold")
     for key, plugin in plugins.items():
         try:
             method = plugin.load()
             needs = method.needs(method.Config())
         except (PluginError, TypeError, ValueError) as error:
-            table.add_row(Text(key, style="red"), "", "", "", "", "", Text(f"broken: {str(error).splitlines()[0]}", style="red"))
+            table.add_row(
+                Text(key, style="red"), "", "", "", "", "", Text(f"broken: {str(error).splitlines()[0]}", style="red")
+            )
             continue
         asks = [name for name, wanted in (("noise rate", needs.noise_rate), ("landmarks", needs.landmarks)) if wanted]
         info = method.info
         cost = f"{needs.forwards:g}x"
-        table.add_row(Text(key, style="bold"), str(info.year), info.kind, str(needs.networks), cost, ", ".join(asks), Text(info.title))
+        table.add_row(
+            Text(key, style="bold"),
+            str(info.year or ""),
+            info.kind,
+            str(needs.networks),
+            cost,
+            ", ".join(asks),
+            Text(info.title),
+        )
     return Group(table, Text("one method: fer-bench methods KEY", style="dim"))
 
 
@@ -43,8 +53,8 @@ def method_card(plugin: Plugin) -> RenderableType:
         Text(f"{info.authors}. {info.venue}, {info.year}. {' · '.join(filter(None, where))}"),
         Padding(Text(info.idea.strip()), (1, 2)),
         Text(
-            f"against: {info.kind} · networks: {needs.networks} · forward passes per image: {needs.forwards:g} · views: "
-            f"{', '.join(needs.views)} · told the noise rate: {'yes' if needs.noise_rate else 'no'}"
+            f"against: {info.kind} · networks: {needs.networks} · forward passes per image: {needs.forwards:g} · "
+            f"views: {', '.join(needs.views)} · told the noise rate: {'yes' if needs.noise_rate else 'no'}"
         ),
         _settings(method.Config, plugin),
     ]
@@ -56,13 +66,19 @@ def method_card(plugin: Plugin) -> RenderableType:
 
 
 def _settings(config: type, plugin: Plugin) -> RenderableType:
-    table = Table("setting", "default", "meaning", "source", title="settings (--set KEY.SETTING=VALUE)", title_justify="left")
+    table = Table(
+        "setting", "default", "meaning", "source", title="settings (--set KEY.SETTING=VALUE)", title_justify="left"
+    )
     for entry in fields(config):
         default = entry.default if entry.default is not MISSING else ""
-        table.add_row(entry.name, Text(repr(default)), Text(entry.metadata.get("doc", "")), Text(entry.metadata.get("source", "")))
+        table.add_row(
+            entry.name, Text(repr(default)), Text(entry.metadata.get("doc", "")), Text(entry.metadata.get("source", ""))
+        )
     for dataset, values in plugin.presets().items():
         for name, value in _flat(values):
-            table.add_row(Text(name), Text(repr(value["value"])), Text(f"preset for {dataset}"), Text(value.get("source", "")))
+            table.add_row(
+                Text(name), Text(repr(value["value"])), Text(f"preset for {dataset}"), Text(value.get("source", ""))
+            )
     return table
 
 

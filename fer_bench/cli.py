@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +47,11 @@ class Commands(click.Group):
 
         try:
             return super().invoke(ctx)
+        except click.exceptions.Exit:  # a RuntimeError, too: how click ends --help
+            raise
         except (SpecError, DataError, PluginError) as error:
             _fail(str(error), 2)
-        except OSError as error:
-            _fail(str(error), 1)
-        except RuntimeError as error:
+        except (OSError, RuntimeError) as error:
             _fail(str(error), 1)
 
 
@@ -67,7 +66,7 @@ OUT = click.option("--out", type=click.Path(path_type=Path, file_okay=False), de
 PLUGINS = click.option("--plugins", multiple=True, metavar="PATH",
                        help="A folder (or file) with methods of your own; may be given more than once.")  # fmt: skip
 DATASET = click.option("--dataset", default="synthetic", show_default=True,
-                       help="A data set by name (see `fer-bench datasets`), a folder of images, or a CSV/Parquet manifest.")  # fmt: skip
+                       help="A name (see `fer-bench datasets`), a folder of images, or a CSV/Parquet file.")  # fmt: skip
 ROOT = click.option("--data-root", type=click.Path(path_type=Path), default=None,
                     help="Folder that holds the data sets [default: $FER_BENCH_DATA or ./data].")  # fmt: skip
 DEDUP = click.option("--dedup", is_flag=True, help="Leave out training images that are copies of test images.")
@@ -101,7 +100,12 @@ def main() -> None:
 @ROOT
 @DEDUP
 @click.option("--train-size", type=int, default=None, help="Train on a stratified part of this many images.")
-@click.option("--preset", default="quick", show_default=True, help="A recipe: quick (CPU), standard, paper (GPU), or a .toml file.")
+@click.option(
+    "--preset",
+    default="quick",
+    show_default=True,
+    help="A recipe: quick (CPU), standard, paper (GPU), or a .toml file.",
+)
 @click.option("--epochs", type=int, default=None)
 @click.option("--batch-size", type=int, default=None)
 @click.option("--lr", type=float, default=None, help="Learning rate.")
@@ -130,14 +134,15 @@ def run(out: Path, name: str | None, jobs: int | None, device: str, force: bool,
     if not planned.runs:
         _fail("no method can run", 1)
     if dry_run:
-        return _show_plan(planned, out, jobs, device, force)
+        _show_plan(planned, out, jobs, device, force)
+        return
     try:
         outcome = api.carry_out(planned, out, jobs, device, name, force, console, _command())
     except KeyboardInterrupt:
         _fail(f"stopped; finished epochs are kept. Go on with:\n  {_command()}", 130)
     _show_outcome(outcome, out)
-    if outcome.failed or planned.skipped:
-        sys.exit(1 if outcome.failed else 0)
+    if outcome.failed:
+        sys.exit(1)
 
 
 def _show_plan(planned: Any, out: Path, jobs: int | None, device: str, force: bool) -> None:
@@ -157,9 +162,10 @@ def _show_plan(planned: Any, out: Path, jobs: int | None, device: str, force: bo
     devices = api.choose_devices(device, jobs, len(todo))
     with console.status("measuring the speed of this machine …"):
         seconds = api.estimate(planned, todo, out, devices)
+    done, skipped = len(planned.runs) - len(todo), len(planned.skipped)
     console.print(
-        f"{len(planned.runs)} runs, {len(planned.runs) - len(todo)} done, {len(todo)} to train, {len(planned.skipped)} methods "
-        f"skipped; about {duration(seconds)} with {len(devices)} at a time on {', '.join(sorted(set(devices)))}"
+        f"{len(planned.runs)} runs: {done} done, {len(todo)} to train; {skipped} methods skipped; "
+        f"about {duration(seconds)} with {len(devices)} at a time on {', '.join(sorted(set(devices)))}"
     )
 
 
@@ -174,7 +180,9 @@ def _show_outcome(outcome: Any, out: Path) -> None:
         console.print("nothing to train: every run was done before", style="dim")
     console.print(f"tables, runs.csv and plots: [bold]{sweep.folder}[/bold]", highlight=False, soft_wrap=True)
     if outcome.failed:
-        console.print(f"{outcome.failed} runs failed; why: fer-bench status {sweep.name} --out {out}", style="red", soft_wrap=True)
+        console.print(
+            f"{outcome.failed} runs failed; why: fer-bench status {sweep.name} --out {out}", style="red", soft_wrap=True
+        )
     else:
         console.print(f"next: fer-bench plot {sweep.name} --out {out}   or repeat with --seeds 0,1,2 for a spread",
                       style="dim", soft_wrap=True)  # fmt: skip
@@ -198,14 +206,14 @@ def status(sweep: str | None, out: Path) -> None:
     for folder in found.runs:
         if folder.state == "failed":
             console.rule(str(folder.path), style="red")
-            console.print(folder.failure["traceback"] if "traceback" in folder.failure else "", markup=False, highlight=False)
+            console.print(folder.failure.get("traceback", ""), markup=False, highlight=False)
 
 
 @main.command()
 @click.argument("sweep", required=False)
 @OUT
-@click.option("--format", "style", type=click.Choice(["terminal", "markdown", "csv", "latex", "html"]), default="terminal",
-              show_default=True)  # fmt: skip
+@click.option("--format", "style", type=click.Choice(["terminal", "markdown", "csv", "latex", "html"]),
+              default="terminal", show_default=True)  # fmt: skip
 def table(sweep: str | None, out: Path, style: str) -> None:
     """Prints the comparison table of SWEEP (or the newest one) and writes its files again; trains nothing."""
     from fer_bench import api

@@ -105,7 +105,7 @@ class Display:
 
 
 def duration(seconds: float) -> str:
-    """"45 s", "12 min", "3 h 20 min"."""
+    """ "45 s", "12 min", "3 h 20 min"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

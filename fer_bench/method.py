@@ -200,7 +200,7 @@ class Method(nn.Module):
         return (Stage("train"),)
 
     def optimizers(self, stage: str, make_optimizer: MakeOptimizer) -> Mapping[str, torch.optim.Optimizer]:
-        """Optimizers by name, made anew at the start of each stage. The harness applies the recipe's schedule to each."""
+        """Optimizers by name, made anew for each stage; the harness applies the recipe's schedule to them."""
         return {"main": make_optimizer(self.parameters())}
 
     def on_stage_start(self, stage: str, run: Run) -> None:
@@ -223,7 +223,7 @@ class Method(nn.Module):
         return None
 
     def train_step(self, batch: Batch, run: Run) -> Mapping[str, Tensor | float]:
-        """The only thing that the training loop calls; returns scalars to log (detached tensors cost no waiting).
+        """The only thing that the training loop calls; returns scalars to log (a detached tensor costs no waiting).
 
         The default minimises :meth:`loss`. Returning without ``run.minimise`` counts as a skipped step.
         """
@@ -236,7 +236,7 @@ class Method(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define loss() or train_step()")
 
     def predict(self, images: Tensor) -> Tensor:
-        """Logits [B, C] of normalised, un-augmented images [B, 3, H, W]: what the tables report. Called in eval mode."""
+        """Logits [B, C] of normalised, un-augmented images [B, 3, H, W]: what tables report, in eval mode."""
         return self.net(images)
 
     def other_predictions(self, images: Tensor) -> Mapping[str, Tensor]:

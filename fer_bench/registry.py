@@ -16,7 +16,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +73,6 @@ class Plugin:
         values |= {key: entry["value"] for key, entry in special.items()}
         return build(config_class, {**values, **settings}, self.key)
 
-
     def restore_config(self, values: Mapping[str, Any]) -> Any:
         """The Config that a spec holds as plain values."""
         return build(self.load().Config, values, self.key)
@@ -99,7 +98,12 @@ def discover(folders: Sequence[str | Path] = ()) -> dict[str, Plugin]:
         module = importlib.util.find_spec(entry.module)
         package = entry.dist.name if entry.dist else "?"
         if module is None or module.origin is None:
-            add(entry.name, Path(entry.value), f"package {package}", f"entry point {entry.name}: no module {entry.module}")
+            add(
+                entry.name,
+                Path(entry.value),
+                f"package {package}",
+                f"entry point {entry.name}: no module {entry.module}",
+            )
         else:
             add(entry.name, Path(module.origin), f"package {package}")
     for place in map(Path, folders):
@@ -111,7 +115,7 @@ def discover(folders: Sequence[str | Path] = ()) -> dict[str, Plugin]:
 
 
 def choose(patterns: Iterable[str], plugins: Mapping[str, Plugin]) -> list[str]:
-    """Keys that match the given keys and globs (``all`` = every usable one), sorted. SpecError names the nearest key."""
+    """Keys that match the given keys and globs (``all`` = every usable one), sorted. SpecError names the nearest."""
     chosen: set[str] = set()
     for pattern in patterns:
         if pattern == "all":
@@ -160,12 +164,17 @@ def _code_hash(source: str) -> str:
         return hashlib.sha256(source.encode()).hexdigest()[:12]
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+        if (
+            isinstance(body, list)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+        ):
             del body[0]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:12]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _load(key: str, path: Path) -> type[Method]:
     from fer_bench.method import Info, Method
 

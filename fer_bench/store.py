@@ -1,10 +1,10 @@
 """Run folders: one run, one key, one folder. ``final.json`` alone means done.
 
-    <out>/runs/<dataset>/<method>/<key>/
-        spec.json       what the run is           epochs.jsonl    one record per finished epoch
-        env.json        where it ran              checkpoint.pt   state after the last finished epoch, until done
-        status.json     failed: why               final.json      the results; written last
-        scores.npz      test logits, clean scores  lock           held by the process that trains the run
+<out>/runs/<dataset>/<method>/<key>/
+    spec.json       what the run is           epochs.jsonl    one record per finished epoch
+    env.json        where it ran              checkpoint.pt   state after the last finished epoch, until done
+    status.json     failed: why               final.json      the results; written last
+    scores.npz      test logits, clean scores  lock           held by the process that trains the run
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class RunFolder:
 
     @contextmanager
     def claim(self) -> Iterator[None]:
-        """Holds the run. A kernel lock: it needs no clock and no heartbeat, and is free as soon as its owner is dead."""
+        """Holds the run with a kernel lock: no clock, no heartbeat, and free as soon as its owner is dead."""
         self.path.mkdir(parents=True, exist_ok=True)
         try:
             with filelock.FileLock(self.path / "lock", timeout=0):
@@ -173,7 +173,10 @@ def row(folder: RunFolder) -> dict[str, Any]:
         **{name: value for name, value in recipe.items() if name not in ("augmentation", "mean", "std")},
         "config": json.dumps(spec["config"], sort_keys=True),
         **{name: final[name] for name in ("train_images", "realised_rate", "observed_imbalance", "told_noise_rate")},
-        **{name: final[name] for name in ("parameters", "images_forward", "images_backward", "seconds", "skipped_steps")},
+        **{
+            name: final[name]
+            for name in ("parameters", "images_forward", "images_backward", "seconds", "skipped_steps")
+        },
         **{f"detection_{name}": value for name, value in final["detection"].items()},
         **{name: final["memorisation"][name] for name in ("fit_given", "fit_true", "memorised")},
     }

@@ -1,4 +1,4 @@
-"""A sweep: methods x noise x imbalance x seeds, expanded into runs, checked before the first step, trained, and tabled."""
+"""A sweep: methods x noise x imbalance x seeds; expanded, checked before the first step, trained and tabled."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fer_bench.files import write_atomically
-from fer_bench.registry import Plugin, PluginError, choose, describe_config, discover, plugin_folders, settings_by_method
+from fer_bench.registry import (
+    Plugin,
+    PluginError,
+    choose,
+    describe_config,
+    discover,
+    plugin_folders,
+    settings_by_method,
+)
 from fer_bench.spec import Imbalance, Noise, Recipe, RunSpec, SpecError, load_preset, nearest, require
 from fer_bench.store import RunFolder, row
 
@@ -82,6 +90,7 @@ def plan(request: Request, say: Progress = lambda what, done, total: None) -> Pl
     """
     from fer_bench.data.cache import build_pixels, open_faces, read_manifest
     from fer_bench.data.noise import KINDS, PTD_SIZE
+    from fer_bench.data.problem import pose
 
     recipe, weights = resolve_recipe(request)
     noises = expand_noise(request)
@@ -96,7 +105,11 @@ def plan(request: Request, say: Progress = lambda what, done, total: None) -> Pl
     faces, manifest = open_faces(request.dataset, request.data_root, request.dedup)
     for noise in noises:
         need = KINDS[noise.kind].needs
-        given = {"votes": faces.votes is not None, "human": faces.human is not None, "file": request.noise_file is not None}
+        given = {
+            "votes": faces.votes is not None,
+            "human": faces.human is not None,
+            "file": request.noise_file is not None,
+        }
         require(given.get(need, True), f"noise {noise.kind!r} needs {need}, which {faces.name} does not have"
                 + ("; name it with --noise-file" if need == "file" else ""))  # fmt: skip
     part = request.train_size
@@ -127,6 +140,8 @@ def plan(request: Request, say: Progress = lambda what, done, total: None) -> Pl
         sizes = {recipe.image_size} | {PTD_SIZE for n in noises if KINDS[n.kind].needs == "pixels"}
         for size in sorted(sizes):
             build_pixels(faces, manifest, reopen, size, say)
+        for spec in {(run.spec.noise, run.spec.imbalance): run.spec for run in runs}.values():
+            pose(faces, spec, request.noise_file)  # what the data cannot give is said now, not in every run
     return Plan(tuple(runs), tuple(skipped), faces, request, weights)
 
 
@@ -137,7 +152,9 @@ def resolve_recipe(request: Request) -> tuple[Recipe, Path | None]:
     weights, pretrained = None, request.pretrained
     if pretrained and pretrained != "timm":
         weights = Path(pretrained)
-        require(weights.is_file(), f"--pretrained {pretrained}: no such file (give a checkpoint, or 'timm' for timm's own)")
+        require(
+            weights.is_file(), f"--pretrained {pretrained}: no such file (give a checkpoint, or 'timm' for timm's own)"
+        )
         pretrained = file_hash(weights)
     recipe = load_preset(request.preset, **request.overrides, pretrained=pretrained or None)
     check_backbone(recipe.backbone)
@@ -157,7 +174,9 @@ def expand_noise(request: Request) -> list[Noise]:
     for kind in request.noise_types:
         require(kind in kinds, f"unknown --noise-type {kind!r}{nearest(kind, kinds)}")
     rated = [kind for kind in request.noise_types if kinds[kind].rate]
-    require(request.noise is None or bool(rated), f"--noise gives rates, but {', '.join(request.noise_types)} has its own")
+    require(
+        request.noise is None or bool(rated), f"--noise gives rates, but {', '.join(request.noise_types)} has its own"
+    )
     settings = []
     for kind in request.noise_types:
         mine = file if kinds[kind].needs == "file" else ""

@@ -56,7 +56,8 @@ class Eac(Method):
     class Config:
         lam: float = documented(5.0, "weight of the attention consistency", "official main.py")
         shared_erasing: bool = documented(
-            False, "True: the second view is the exact mirror of the first, erased box included",
+            False,
+            "True: the second view is the exact mirror of the first, erased box included",
             "official dataset.py: for noisy labels each view has its own box",
         )
 

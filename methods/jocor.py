@@ -97,7 +97,7 @@ class Jocor(Method):
         )
         exponent: float = documented(1.0, "exponent c of the ramp", "official main.py")
         schedule: Literal["paper", "official"] = documented(
-            "paper", "'paper': the exponent acts on time; 'official': on the rate", "as for Co-teaching"
+            "paper", "'paper': the exponent acts on time; 'official': on the rate", "project default, as for Co-teaching"
         )
         counting: Literal["at-least-one", "official"] = documented(
             "at-least-one", "'official' truncates in floating point and may keep nothing", "official loss.py"
@@ -110,7 +110,8 @@ class Jocor(Method):
         )
         official_lr: float = documented(1e-3, "learning rate of lr_schedule='official'", "official main.py")
         decay_start: int | None = documented(
-            None, "epoch at which lr_schedule='official' starts to decay; none = 40 % of the budget",
+            None,
+            "epoch at which lr_schedule='official' starts to decay; none = 40 % of the budget",
             "official main.py: 80 of 200 epochs",
         )
 

@@ -80,8 +80,10 @@ def read_manifest(dataset: str, root: Path | None, dedup: bool) -> Manifest:
     return without_duplicates(manifest).manifest if dedup else manifest
 
 
-def build_pixels(faces: Faces, manifest: Manifest | None, reopen: Callable[[], Manifest], size: int, say: Progress) -> None:
-    """Decodes every image at ``size`` into the cache, unless that is done. Written beside and renamed, never half there."""
+def build_pixels(
+    faces: Faces, manifest: Manifest | None, reopen: Callable[[], Manifest], size: int, say: Progress
+) -> None:
+    """Decodes every image at ``size`` into the cache, unless that is done. Written beside and renamed when whole."""
     path = faces.folder / f"pixels-{size}.npy"
     if path.exists():
         return
@@ -89,7 +91,9 @@ def build_pixels(faces: Faces, manifest: Manifest | None, reopen: Callable[[], M
     rows = np.argsort(manifest.ids, kind="stable")
     need = len(rows) * 3 * size * size
     if shutil.disk_usage(faces.folder).free < need + (64 << 20):
-        raise DataError(f"no space for the decoded images of {faces.name}: {need >> 20} MiB are needed in {faces.folder}")
+        raise DataError(
+            f"no space for the decoded images of {faces.name}: {need >> 20} MiB are needed in {faces.folder}"
+        )
     part = path.with_suffix(f".{os.getpid()}.part")
     try:
         array = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(rows), 3, size, size))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -68,7 +68,7 @@ class Manifest:
     def subset(self, keep: np.ndarray) -> Manifest:
         """The manifest without the rows where ``keep`` [N] (bool) is False."""
         rows = np.flatnonzero(keep)
-        parts = {
+        parts: dict[str, Any] = {
             name: None if getattr(self, name) is None else getattr(self, name)[rows]
             for name in ("ids", "split", "label", "landmarks", "landmarks_ok", "distribution", "votes", "human")
         }

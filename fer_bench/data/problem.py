@@ -35,7 +35,7 @@ class Problem:
 
 
 def pose(faces: Faces, spec: RunSpec, noise_file: Path | None = None) -> Problem:
-    """Realises the spec on the data: hold-out, part, imbalance (on clean labels), then noise. Test images stay as they are.
+    """Realises the spec on the data: hold-out, part, imbalance (on clean labels), then noise. Test images stay.
 
     Where there is no official validation split it is carved from train and gets the same noise as the rest. DataError
     where a class has no training image or there is no test split.

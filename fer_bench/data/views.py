@@ -53,7 +53,9 @@ class Views:
             generator = torch_generator(*seed, "noise pixels", device=self.device)  # type: ignore[arg-type]
             grain = torch.randn((len(noisy), *pixels.shape[1:]), generator=generator, device=self.device)
             # rounded and clipped as in the official pipelines, which add the noise to uint8 images
-            pixels[noisy] = (pixels[noisy] + grain * math.sqrt(self.augmentation.noise_variance)).clamp_(0, 255).floor_()
+            pixels[noisy] = (
+                (pixels[noisy] + grain * math.sqrt(self.augmentation.noise_variance)).clamp_(0, 255).floor_()
+            )
         normalised = (pixels - self.mean) * self.scale
         return self._erase(normalised, *seed).contiguous(memory_format=torch.channels_last)
 

@@ -40,7 +40,7 @@ def measure_speed(recipe: Recipe, device: str) -> float:
         optimizer = make_optimizer(recipe, net.parameters())
         size = (recipe.batch_size, 3, recipe.image_size, recipe.image_size)
         images = torch.randn(size, device=device).contiguous(memory_format=torch.channels_last)
-        spent = []
+        spent: list[float] = []
         while len(spent) < 2 or (sum(spent) < 1 and len(spent) < 20):
             started = time.perf_counter()
             net(images).square().mean().backward()
@@ -77,7 +77,9 @@ def _commit() -> str | None:
         return subprocess.run(call, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
 
     try:
-        git("ls-files", "--error-unmatch", here.name)  # a repository that merely holds the virtual environment is not ours
+        git(
+            "ls-files", "--error-unmatch", here.name
+        )  # a repository that merely holds the virtual environment is not ours
         return git("describe", "--always", "--dirty=+", "--abbrev=12", "--match=") or None
     except (OSError, subprocess.SubprocessError):
         return None

@@ -104,7 +104,12 @@ class _Trainer:
 
         def network(role: str) -> Any:
             net = make_network(
-                recipe.backbone, self.classes, seed=spec.seed, role=role, pretrained=recipe.pretrained, weights=resources.weights
+                recipe.backbone,
+                self.classes,
+                seed=spec.seed,
+                role=role,
+                pretrained=recipe.pretrained,
+                weights=resources.weights,
             )
             self.harness.meter.attach(net)
             return net
@@ -193,7 +198,9 @@ class _Trainer:
         if own is None:
             return torch.randperm(len(self.rows), generator=torch_generator(self.spec.seed, "order", epoch))
         if own.ndim != 1 or own.dtype != torch.int64 or not len(own) or own.min() < 0 or own.max() >= len(self.rows):
-            raise ValueError(f"epoch_indices() must be int64 rows in [0, {len(self.rows)}), got {own.dtype} {tuple(own.shape)}")
+            raise ValueError(
+                f"epoch_indices() must be int64 rows in [0, {len(self.rows)}), got {own.dtype} {tuple(own.shape)}"
+            )
         return own
 
     def _batch(self, rows: Tensor, epoch: int, step: int) -> Batch:
@@ -204,7 +211,9 @@ class _Trainer:
         if self.needs.landmarks and self.landmarks[0] is not None and self.landmarks[1] is not None:
             of_batch = self.problem.train[rows.numpy()]
             points = torch.from_numpy(self.landmarks[0][of_batch]).to(self.device)
-            points = torch.where(flipped[:, None, None], points * points.new_tensor([-1, 1]) + points.new_tensor([1, 0]), points)
+            points = torch.where(
+                flipped[:, None, None], points * points.new_tensor([-1, 1]) + points.new_tensor([1, 0]), points
+            )
             found = torch.from_numpy(self.landmarks[1][of_batch]).to(self.device)
         return Batch(index, self.given[index], make, self.needs.views, points, found)
 
@@ -219,16 +228,23 @@ class _Trainer:
     def _logits(self, rows: np.ndarray, predict: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         return logits(predict or self.method.predict, self.pixels, rows, self.views, self.classes)
 
+    def _other_prediction(self, name: str, images: Tensor) -> Tensor:
+        return self.method.other_predictions(images)[name]
+
     def _measure(self) -> dict[str, Any]:
         """Test and validation metrics, and the fit to given and true labels on the probe."""
         self.method.eval()
         problem, probe = self.problem, self.probe
-        measured: dict[str, Any] = {"test": metrics.classification(self._logits(problem.test), _tensor(problem.test_label))}
+        measured: dict[str, Any] = {
+            "test": metrics.classification(self._logits(problem.test), _tensor(problem.test_label))
+        }
         measured["val"] = None
         if len(problem.val):
             measured["val"] = metrics.classification(self._logits(problem.val), _tensor(problem.val_label))
         fitted = self._logits(problem.train[probe])
-        measured["train_fit"] = metrics.memorisation(fitted, _tensor(problem.given[probe]), _tensor(problem.true[probe]))
+        measured["train_fit"] = metrics.memorisation(
+            fitted, _tensor(problem.given[probe]), _tensor(problem.true[probe])
+        )
         return measured
 
     def _finish(self) -> None:
@@ -242,8 +258,8 @@ class _Trainer:
             score = -torch.nn.functional.cross_entropy(train, given, reduction="none")
         score = score.detach().float().cpu()
         others = {}
-        for name in self.method.other_predictions(self.views.plain(self.pixels[: min(2, len(self.pixels))])):
-            answer = self._logits(problem.test, lambda images, name=name: self.method.other_predictions(images)[name])
+        for name in self.method.other_predictions(self.views.plain(self.pixels[:2])):
+            answer = self._logits(problem.test, partial(self._other_prediction, name))
             others[name] = metrics.classification(answer, _tensor(problem.test_label))
         last = self.records[-1]
         self.folder.finish(

@@ -24,7 +24,9 @@ class Meter:
 
     def attach(self, net: nn.Module) -> None:
         """Counts at the first layer that has weights, so that calls to parts of the network count as well."""
-        first = next(m for m in net.modules() if next(m.children(), None) is None and next(m.parameters(), None) is not None)
+        first = next(
+            m for m in net.modules() if next(m.children(), None) is None and next(m.parameters(), None) is not None
+        )
 
         def count(module: nn.Module, inputs: tuple[Any, ...]) -> None:
             if module.training:

@@ -114,11 +114,15 @@ def load_weights(net: nn.Module, path: Path) -> None:
     other = sorted(name for name in wanted & weights.keys() if weights[name].shape != own[name].shape)
     if missing or other:
         problem = f"misses {missing[:3]}" if missing else f"has other shapes for {other[:3]}"
-        raise SpecError(f"{path} does not fit the backbone: it {problem} ({len(missing)} missing, {len(other)} misfits)")
+        raise SpecError(
+            f"{path} does not fit the backbone: it {problem} ({len(missing)} missing, {len(other)} misfits)"
+        )
     net.load_state_dict({**own, **{name: weights[name] for name in wanted}})
 
 
-def make_network(backbone: str, num_classes: int, *, seed: int, role: str, pretrained: str, weights: Path | None) -> Any:
+def make_network(
+    backbone: str, num_classes: int, *, seed: int, role: str, pretrained: str, weights: Path | None
+) -> Any:
     """A network whose random parts depend on (seed, role) alone. ``pretrained`` as in ``Recipe.pretrained``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "weights", role))

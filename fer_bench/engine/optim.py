@@ -12,7 +12,9 @@ from torch import nn
 from fer_bench.spec import Recipe
 
 
-def make_optimizer(recipe: Recipe, parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], **overrides: Any) -> torch.optim.Optimizer:
+def make_optimizer(
+    recipe: Recipe, parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], **overrides: Any
+) -> torch.optim.Optimizer:
     """The recipe's optimizer; ``overrides`` (``lr=...``, ``weight_decay=...``) replace its settings."""
     settings: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "fused": True, **overrides}
     if recipe.optimizer == "sgd":

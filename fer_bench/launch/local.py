@@ -26,8 +26,6 @@ class _Worker:
     run: Planned | None = None
 
 
-
-
 def train_all(plan: Plan, todo: list[Planned], out: Path, devices: list[str], force: bool, tell: Tell) -> None:
     """Trains ``todo`` with one worker process for each entry of ``devices``. KeyboardInterrupt stops the workers at
     their next step, with their finished epochs kept, and is raised again; a second one ends them at once.
@@ -69,7 +67,9 @@ def train_all(plan: Plan, todo: list[Planned], out: Path, devices: list[str], fo
 
 def _start(context: Any, plan: Plan, out: Path, device: str, force: bool, stop: Any) -> _Worker:
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, replace(plan, runs=()), out, device, force, stop), daemon=True)
+    process = context.Process(
+        target=_work, args=(theirs, replace(plan, runs=()), out, device, force, stop), daemon=True
+    )
     process.start()
     theirs.close()
     return _Worker(process, ours)
@@ -112,9 +112,15 @@ def _say(pipe: Connection, event: Event) -> None:
 
 
 def train_one(
-    plan: Plan, run: Planned, out: Path, device: str, force: bool, stopping: Callable[[], bool], say: Callable[[Event], None]
+    plan: Plan,
+    run: Planned,
+    out: Path,
+    device: str,
+    force: bool,
+    stopping: Callable[[], bool],
+    say: Callable[[Event], None],
 ) -> Event:
-    """Trains one run in this process and says how it ended. A failure is stored with its traceback and harms no other."""
+    """Trains one run in this process and says how it ended. A failure is stored with its traceback."""
     import traceback
 
     import torch

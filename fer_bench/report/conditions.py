@@ -18,9 +18,7 @@ UNITS = {"train_size": "{} images", "epochs": "{} epochs", "image_size": "{} px"
 """How a setting that differs between runs is named; the others as "setting value"."""
 
 
-def arrange(
-    runs: pd.DataFrame, titles: Mapping[str, str] | None = None, order: Iterable[str] = ()
-) -> pd.DataFrame:
+def arrange(runs: pd.DataFrame, titles: Mapping[str, str] | None = None, order: Iterable[str] = ()) -> pd.DataFrame:
     """The runs, sorted, each with the names of its row and of its column.
 
     row        method title; with the settings that differ where one condition holds several variants of a method

@@ -1,0 +1,26 @@
+# make demo   sets up .venv and runs the main job on the embedded synthetic faces
+# make test   sets up .venv and passes the checks and tests
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: demo test setup clean
+
+$(BIN)/fer-bench: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+setup: $(BIN)/fer-bench
+
+demo: setup
+	$(BIN)/fer-bench run --methods nla,jocor,eac --noise 0.1,0.2,0.3
+
+test: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+clean:
+	rm -rf $(VENV) build *.egg-info
