@@ -97,7 +97,7 @@ class Jocor(Method):
         )
         exponent: float = documented(1.0, "exponent c of the ramp", "official main.py")
         schedule: Literal["paper", "official"] = documented(
-            "paper", "'paper': the exponent acts on time; 'official': on the rate", "project default, as for Co-teaching"
+            "paper", "'paper': the exponent acts on time; 'official': on the rate", "project default"
         )
         counting: Literal["at-least-one", "official"] = documented(
             "at-least-one", "'official' truncates in floating point and may keep nothing", "official loss.py"

@@ -12,7 +12,7 @@ def effective_number(counts: Tensor, beta: float) -> Tensor:
     """E_c = (1 - beta^n_c) / (1 - beta): float64 [C] of counts [C]; beta = 0 gives 1 (for n_c > 0).
 
     1 - beta^n is taken as -expm1(n log beta), which keeps its digits as beta approaches 1.
-    (Cui et al. 2019, eq. 2.)
+    (Cui et al. 2019; richardaecn/class-balanced-loss ``src/cifar_main.py``.)
     """
     counts = counts.double()
     if beta == 0.0:

@@ -28,7 +28,7 @@ MARKERS = "osD^v<>Pp*Xh8dosD^v"
 LINES = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
 COLOURS = (0, 1, 2, 3, 4, 9, 5, 7, 6, 8)
 """Seaborn's colour-blind palette, its two palest colours last."""
-POINT: dict[str, Any] = {"markersize": 7, "markeredgecolor": "white", "linewidth": 1.6}
+POINT: dict[str, Any] = {"markersize": 7, "markeredgecolor": "white", "markeredgewidth": 0.6, "linewidth": 1.6}
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,7 @@ def heat(ax: Axes, values: pd.DataFrame, *, vmin: float, vmax: float, form: str,
         values, ax=ax, vmin=vmin, vmax=vmax, cmap="viridis", cbar=False, annot=few, fmt=form, linewidths=0.5,
         xticklabels=True, yticklabels=True, annot_kws={"size": "x-small" if small else "small"},
     )  # fmt: skip
+    ax.grid(False)  # it would show through cells without runs
     ax.tick_params(length=0)
     ax.tick_params(axis="x", rotation=45 if max(len(str(c)) for c in values.columns) > 4 else 0)
     ax.tick_params(axis="y", rotation=0)

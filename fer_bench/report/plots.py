@@ -27,6 +27,7 @@ from fer_bench.report.figures import (
     join,
     lines,
     plain,
+    points,
     save,
     tiles,
 )
@@ -89,6 +90,7 @@ def against_noise(runs: Runs) -> Drawn:
     for context, group in runs.frame.groupby("context", sort=False):
         noisy = group[group["family"] != ""]
         rates = noisy.groupby("family")["noise_rate"].agg(["nunique", "max"])
+        top = 100 * group["realised_rate"].max()
         has_clean = (group["family"] == "").any()
         fixed = [f for f in unique(noisy, "family") if rates.at[f, "max"] == 0]
         swept = [f for f in unique(noisy, "family") if f not in fixed and rates.at[f, "nunique"] + has_clean > 1]
@@ -103,6 +105,7 @@ def against_noise(runs: Runs) -> Drawn:
                     points(ax, runs, group[group["family"] == other], panel, str(other))
                 ax.set_title(plain(join(panel.title, family if len(swept) > 1 else "")))
                 ax.set_xlabel("Wrong training labels, %")
+                ax.set_xlim(-0.05 * top, 1.05 * top)
         about = f"{swept[0]} noise" if len(swept) == 1 else "by kind of noise" if swept else ""
         hollow = f" Hollow: {' and '.join(fixed)} labels." if fixed else ""
         finish(figure, runs, group, join("Label noise, last epoch", about, context), BAND + hollow)
