@@ -139,10 +139,9 @@ def write_outputs(sweep: Sweep, plots: bool = True) -> list[Path]:
     runs = sweep.finished()
     if runs.empty:
         return []
-    written = tables.write(runs, sweep.folder, notes=sweep.unfinished())
+    written = tables.write(runs, sweep.folder, notes=sweep.unfinished(), classes=sweep.classes)
     if plots:
         from fer_bench.report import plots as figures
 
-        classes = {name: tuple(values) for name, values in sweep.content["classes"].items()}
-        written += figures.write(runs, sweep.folder, classes=classes)
+        written += figures.write(runs, sweep.folder, classes=sweep.classes)
     return written

@@ -161,7 +161,7 @@ def _show_plan(planned: Any, out: Path, jobs: int | None, device: str, force: bo
     console.print(table)
     devices = api.choose_devices(device, jobs, len(todo))
     with console.status("measuring the speed of this machine …"):
-        seconds = api.estimate(planned, todo, out, devices)
+        seconds = api.estimate(todo, out, devices)
     done, skipped = len(planned.runs) - len(todo), len(planned.skipped)
     console.print(
         f"{len(planned.runs)} runs: {done} done, {len(todo)} to train; {skipped} methods skipped; "
@@ -175,7 +175,7 @@ def _show_outcome(outcome: Any, out: Path) -> None:
     console, sweep = _console(), outcome.sweep
     runs = sweep.finished()
     if not runs.empty:
-        console.print(tables.comparison(runs, notes=sweep.unfinished()).rich())
+        console.print(tables.comparison(runs, notes=sweep.unfinished(), classes=sweep.classes).rich())
     if not outcome.trained:
         console.print("nothing to train: every run was done before", style="dim")
     console.print(f"tables, runs.csv and plots: [bold]{sweep.folder}[/bold]", highlight=False, soft_wrap=True)
@@ -225,7 +225,7 @@ def table(sweep: str | None, out: Path, style: str) -> None:
     if runs.empty:
         _fail(f"no run of {found.name} is finished yet; see `fer-bench status {found.name}`", 1)
     api.write_outputs(found, plots=False)
-    content = tables.comparison(runs, notes=found.unfinished())
+    content = tables.comparison(runs, notes=found.unfinished(), classes=found.classes)
     if style == "terminal":
         _console().print(content.rich())
     else:

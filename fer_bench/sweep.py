@@ -234,6 +234,11 @@ class Sweep:
     def runs(self) -> list[RunFolder]:
         return [RunFolder(self.folder.parent.parent / path) for path in self.content["runs"]]
 
+    @property
+    def classes(self) -> dict[str, tuple[str, ...]]:
+        """Class names by data set."""
+        return {name: tuple(values) for name, values in self.content["classes"].items()}
+
     def finished(self) -> pd.DataFrame:
         """One row per finished run."""
         import pandas as pd

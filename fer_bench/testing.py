@@ -479,7 +479,7 @@ def _arrays(value: Any, path: str, visited: set[int], depth: int = 0) -> Iterato
         cells = getattr(getattr(value, "__wrapped__", value), "__closure__", None) or ()
         inside = {f"{path}.closure[{place}]": _content(cell) for place, cell in enumerate(cells)}
     elif hasattr(value, "__dict__") and not isinstance(value, (type, torch.nn.Module)):
-        inside = {f"{path}.{name}": item for name, item in vars(value).items() if path != "run" or name[0] != "_"}
+        inside = {f"{path}.{name}": item for name, item in vars(value).items()}
     if getattr(value, "__self__", None) is not None and callable(value):
         return  # a bound method: its object is the run's private half
     for name, item in inside.items():

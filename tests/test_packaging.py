@@ -1,0 +1,31 @@
+"""The wheel holds what the tree holds: every module, plugin, preset and template."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+INSTALLED = {"fer_bench": "fer_bench", "methods": "fer_bench_methods"}
+SUFFIXES = {".py", ".toml", ".html", ".typed"}
+
+
+def test_wheel_holds_the_tree(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for name in (*INSTALLED, "pyproject.toml", "README.md", "LICENSE"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).symlink_to(ROOT / name)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", tmp_path, source]
+    subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    held = set(zipfile.ZipFile(wheel).namelist())
+    wanted = {
+        f"{installed}/{path.relative_to(ROOT / folder).as_posix()}"
+        for folder, installed in INSTALLED.items()
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in SUFFIXES or path.name == "py.typed"
+    }
+    assert wanted - held == set()
+    assert "fer_bench_methods/nla.py" in held and "fer_bench/presets/quick.toml" in held
