@@ -66,7 +66,7 @@ OUT = click.option("--out", type=click.Path(path_type=Path, file_okay=False), de
 PLUGINS = click.option("--plugins", multiple=True, metavar="PATH",
                        help="A folder (or file) with methods of your own; may be given more than once.")  # fmt: skip
 DATASET = click.option("--dataset", default="synthetic", show_default=True,
-                       help="A name (see `fer-bench datasets`), a folder of images, or a CSV/Parquet file.")  # fmt: skip
+                       help="A name (see `fer-bench datasets`), a folder of images, or a CSV file.")  # fmt: skip
 ROOT = click.option("--data-root", type=click.Path(path_type=Path), default=None,
                     help="Folder that holds the data sets [default: $FER_BENCH_DATA or ./data].")  # fmt: skip
 DEDUP = click.option("--dedup", is_flag=True, help="Leave out training images that are copies of test images.")

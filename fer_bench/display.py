@@ -85,8 +85,7 @@ class Display:
             self.failed += 1
             line.append(f"  FAILED  {event['error']}", style="red")
         else:
-            reason = {"busy": "another process is training it", "stopped": "stopped; its finished epochs are kept"}
-            line.append(f"  {reason[event['state']]}", style="yellow")
+            line.append("  stopped; its finished epochs are kept", style="yellow")
         if not self.console.is_terminal:
             line.append(f"  ({self._left()})", style="dim")
         self.progress.console.print(line, soft_wrap=True)

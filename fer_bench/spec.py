@@ -202,6 +202,8 @@ def convert(hint: Any, value: Any, where: str) -> Any:
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return build(hint, value, where)  # type: ignore[arg-type]
+    if origin is Mapping and isinstance(value, Mapping):
+        return dict(value)
     if origin is Literal:
         require(value in options, f"{where} = {value!r}{nearest(str(value), [str(o) for o in options])}")
         return value
@@ -224,9 +226,7 @@ def convert(hint: Any, value: Any, where: str) -> Any:
 
 def restore(values: Mapping[str, Any]) -> RunSpec:
     """The spec that ``RunSpec.canonical`` was made from."""
-    plain = dict(values)
-    config = plain.pop("config")
-    return dataclasses.replace(build(RunSpec, {**plain, "config": {}}, "spec"), config=config)
+    return build(RunSpec, values, "spec")
 
 
 def read_toml(path: Path) -> dict[str, Any]:

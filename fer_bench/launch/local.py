@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from fer_bench.sweep import Plan, Planned
 
 Event = dict[str, Any]
 Tell = Callable[[int, Planned, Event], None]
-"""Called with (worker, run, event); event["state"] is "started", "progress", "done", "failed", "busy" or "stopped"."""
+"""Called with (worker, run, event); event["state"] is "progress", "done", "failed" or "stopped"."""
 
 
 @dataclass
@@ -30,16 +31,21 @@ def train_all(plan: Plan, todo: list[Planned], out: Path, devices: list[str], fo
     """Trains ``todo`` with one worker process for each entry of ``devices``. KeyboardInterrupt stops the workers at
     their next step, with their finished epochs kept, and is raised again; a second one ends them at once.
 
-    Dear runs come first, so that no worker is left with a long one at the end.
+    Dear runs come first, so that no worker is left with a long one at the end. A run that another process is training
+    is tried again after the others, until that process has finished it or is gone.
     """
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
     queue = sorted(todo, key=lambda run: -run.cost)
     workers = [_start(context, plan, out, device, force, stop) for device in devices[: len(queue)]]
+    elsewhere: list[Planned] = []
     interrupted = False
     try:
-        while queue or any(worker.run for worker in workers):
+        while queue or elsewhere or any(worker.run for worker in workers):
             try:
+                if elsewhere and not queue and not any(worker.run for worker in workers):
+                    time.sleep(1)
+                    queue, elsewhere = elsewhere, []
                 for worker in workers:
                     if worker.run is None and queue and not interrupted:
                         worker.run = queue.pop(0)
@@ -47,7 +53,7 @@ def train_all(plan: Plan, todo: list[Planned], out: Path, devices: list[str], fo
                 ready = wait([w.pipe for w in workers] + [w.process.sentinel for w in workers], timeout=1)
                 for number, worker in enumerate(workers):
                     if worker.pipe in ready or worker.process.sentinel in ready:
-                        _listen(number, worker, tell)
+                        elsewhere += _listen(number, worker, tell)
                         if not worker.process.is_alive() and worker.run is None:
                             workers[number] = _start(context, plan, out, devices[number], force, stop)
             except KeyboardInterrupt:
@@ -55,7 +61,7 @@ def train_all(plan: Plan, todo: list[Planned], out: Path, devices: list[str], fo
                     raise
                 interrupted = True
                 stop.set()
-                queue.clear()
+                queue, elsewhere = [], []
         if interrupted:
             raise KeyboardInterrupt
     finally:
@@ -75,14 +81,19 @@ def _start(context: Any, plan: Plan, out: Path, device: str, force: bool, stop: 
     return _Worker(process, ours)
 
 
-def _listen(number: int, worker: _Worker, tell: Tell) -> None:
-    """Passes on what a worker says; a worker that died with a run in hand has failed it."""
+def _listen(number: int, worker: _Worker, tell: Tell) -> list[Planned]:
+    """Passes on what a worker says; returns runs that are being trained elsewhere. A worker that died with a run in
+    hand has failed it."""
+    elsewhere = []
     try:
         while worker.pipe.poll():
             event = worker.pipe.recv()
             assert worker.run is not None
-            tell(number, worker.run, event)
-            if event["state"] in ("done", "failed", "busy", "stopped"):
+            if event["state"] == "busy":
+                elsewhere.append(worker.run)
+            else:
+                tell(number, worker.run, event)
+            if event["state"] != "progress":
                 worker.run = None
     except (EOFError, OSError):
         worker.process.join(timeout=10)
@@ -91,6 +102,7 @@ def _listen(number: int, worker: _Worker, tell: Tell) -> None:
             cause = signal.Signals(-code).name if code and code < 0 else f"exit code {code}"
             tell(number, worker.run, {"state": "failed", "error": f"the worker process died ({cause})"})
             worker.run = None
+    return elsewhere
 
 
 def _work(pipe: Connection, plan: Plan, out: Path, device: str, force: bool, stop: Any) -> None:

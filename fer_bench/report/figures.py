@@ -127,7 +127,7 @@ def bar(figure: Figure, axes: Sequence[Axes], label: str) -> None:
     """One colour bar for all panels, which share their scale."""
     bar = figure.colorbar(axes[0].collections[0], ax=list(axes), shrink=0.8, aspect=25, pad=0.02)
     bar.set_label(label)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
 
 
 def grid(rows: int, columns: int, width: float, height: float, sharey: Any = False) -> tuple[Figure, np.ndarray]:
@@ -159,7 +159,7 @@ def finish(figure: Figure, runs: Runs, part: pd.DataFrame, title: str, about: st
     handles = [Line2D([], [], **runs.looks[row], **POINT, label=plain(row)) for row in runs.among(part)]
     width, height = figure.get_size_inches()
     columns = -(-len(handles) // max(1, int((height - 0.4) / 0.23)))
-    longest = max(len(handle.get_label()) for handle in handles)
+    longest = max(len(str(handle.get_label())) for handle in handles)
     # the panels keep their width: the figure grows by the legend
     figure.set_size_inches(width + columns * (0.7 + 0.085 * longest), height)
     figure.legend(handles=handles, loc="outside right center", ncols=columns)
@@ -196,7 +196,7 @@ def save(figure: Figure, path: Path) -> list[Path]:
     figure.set_layout_engine("none")
     for suffix, options in ((".png", {"dpi": DPI}), (".pdf", {"metadata": {"CreationDate": None}})):
         buffer = io.BytesIO()
-        figure.savefig(buffer, format=suffix[1:], **options)  # type: ignore[arg-type]
+        figure.savefig(buffer, format=suffix[1:], **options)
         paths.append(path.with_name(path.name + suffix))
         write_atomically(paths[-1], buffer.getvalue())
     return paths

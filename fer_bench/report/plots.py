@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from fer_bench.report.conditions import arrange, row_order, unique
 from fer_bench.report.figures import (
@@ -258,5 +258,5 @@ def _curve(ax: Axes, values: list[list[Any]], look: dict[str, Any]) -> int:
     ax.plot(epochs, table.mean(0), **look, **POINT, markevery=every)
     if len(table) > 1:
         ax.fill_between(epochs, table.min(0), table.max(0), color=look["color"], alpha=0.12, linewidth=0)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return length

@@ -179,8 +179,8 @@ def _data(frame: pd.DataFrame, purity: pd.DataFrame) -> list[Block]:
         found = part.set_index(["condition", "class"])["value"]
         rows = []
         for condition in unique(part, "condition"):
-            texts = (_range(found.loc[[(condition, name)]].dropna(), lambda v: f"{v:.1f}") for name in names)
-            rows.append((condition, tuple(map(Cell, texts))))
+            shares = (_range(found.loc[[(condition, name)]].dropna(), lambda v: f"{v:.1f}") for name in names)
+            rows.append((condition, tuple(map(Cell, shares))))
         several = purity["dataset"].nunique() > 1
         title = "Labels that are right, by given class, %" + (f": {Path(str(data)).name}" if several else "")
         blocks.append(Block(title, "Condition", names, tuple(rows)))
