@@ -89,7 +89,8 @@ def carry_out(
             train_all(planned, todo, out, devices, force, display.tell)
         failed = display.failed
     sweep = find_sweep(out, sweep_name)
-    write_outputs(sweep, plots=bool(todo) or not (sweep.folder / "plots").exists())
+    with console.status("writing tables and plots …"):
+        write_outputs(sweep, plots=bool(todo) or not (sweep.folder / "plots").exists())
     return Outcome(sweep, failed, len(todo))
 
 

@@ -184,8 +184,9 @@ def _show_outcome(outcome: Any, out: Path) -> None:
             f"{outcome.failed} runs failed; why: fer-bench status {sweep.name} --out {out}", style="red", soft_wrap=True
         )
     else:
-        console.print(f"next: fer-bench plot {sweep.name} --out {out}   or repeat with --seeds 0,1,2 for a spread",
-                      style="dim", soft_wrap=True)  # fmt: skip
+        several = runs["seed"].nunique() > 1
+        hint = f"fer-bench table {sweep.name} --out {out} --format latex" if several else "the same with --seeds 0,1,2"
+        console.print(f"next: {hint}", style="dim", soft_wrap=True, highlight=False)
 
 
 @main.command()

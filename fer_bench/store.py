@@ -89,7 +89,10 @@ class RunFolder:
     def epochs(self) -> list[dict[str, Any]]:
         """The records of finished epochs, in order."""
         path = self.path / "epochs.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        try:
+            return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        except ValueError as error:
+            raise RuntimeError(f"{path} is damaged: {error}; delete it and checkpoint.pt to train this run again") from None
 
     def start(self, spec: RunSpec, environment: dict[str, Any]) -> None:
         """Writes what the run is and where it runs, and forgets an earlier failure."""
@@ -202,7 +205,7 @@ def select(epochs: list[dict[str, Any]], protocol: str) -> dict[str, Any] | None
 
 def _safe(name: str) -> str:
     """A data set's name as one folder name: a path keeps its last part."""
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in Path(name).name) or "data"
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in Path(name).name).strip(".") or "data"
 
 
 def _json(value: Any) -> bytes:

@@ -82,7 +82,11 @@ class Report:
         ]
         if self.undecodable:
             found.append(f"images that cannot be decoded: {len(self.undecodable)}")
-        found += [f"{split}: images with an exact copy in train: {n}" for split, n in self.leaked.items() if n]
+        found += [
+            f"{split}: images with an exact copy in train: {n} (--dedup leaves the copies out of train)"
+            for split, n in self.leaked.items()
+            if n
+        ]
         if self.conflicting:
             found.append(f"groups of identical images with different labels: {len(self.conflicting)}")
         return tuple(found)
@@ -165,15 +169,6 @@ def dedup(manifest: Manifest) -> Deduplicated:
     kept = manifest.subset(keep)
     known = {split: count for split, count in manifest.expected.items() if not dropped.get(split)}
     return Deduplicated(replace(kept, expected=known), dropped)
-
-
-def require_classes(manifest: Manifest) -> None:
-    """Raises DataError naming each class of the data set that has no training image, with the counts of all."""
-    counts = _counts(manifest, "train")
-    absent = [name for name, count in zip(manifest.classes, counts, strict=True) if not count]
-    if absent:
-        listed = ", ".join(f"{name} {count}" for name, count in zip(manifest.classes, counts, strict=True))
-        raise DataError(f"{manifest.name}: no training image of class {', '.join(absent)} (train: {listed})")
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

@@ -4,7 +4,9 @@ from fer_bench.ops.agreement import bhattacharyya, jensen_shannon, kl_divergence
 from fer_bench.ops.checks import require_positive, require_range
 from fer_bench.ops.class_weights import effective_number, effective_number_weights
 from fer_bench.ops.consistency import class_activation_maps, flip_consistency, mirror, pooled_linear_classifier
+from fer_bench.ops.disagreement import disagreement, positions, small_loss_exchange
 from fer_bench.ops.meta_sampler import class_draw_probability, initial_rates, straight_through_loss
+from fer_bench.ops.relabelling import clearly_better_class
 from fer_bench.ops.small_loss import (
     clean_score_from_losses,
     default_num_gradual,
@@ -22,7 +24,9 @@ __all__ = [
     "class_activation_maps",
     "class_draw_probability",
     "clean_score_from_losses",
+    "clearly_better_class",
     "default_num_gradual",
+    "disagreement",
     "effective_number",
     "effective_number_weights",
     "flip_consistency",
@@ -37,9 +41,11 @@ __all__ = [
     "official_beta1",
     "official_learning_rate",
     "pooled_linear_classifier",
+    "positions",
     "require_positive",
     "require_range",
     "set_official_schedule",
     "small_loss",
+    "small_loss_exchange",
     "straight_through_loss",
 ]

@@ -31,7 +31,7 @@ def canonical(name: str) -> str:
 
 def missing(path: Path, layout: str) -> DataError:
     """The error for something that should be on disk and is not."""
-    return DataError(f"{path} does not exist. Expected layout:\n{layout.strip()}")
+    return DataError(f"{path} does not exist. Expected layout:{layout.rstrip()}")
 
 
 def first_existing(candidates: Sequence[Path], layout: str) -> Path:
@@ -48,7 +48,7 @@ def require_files(paths: Sequence[Path], layout: str) -> None:
     if absent:
         raise DataError(
             f"{absent[0]} does not exist ({len(absent)} of {len(paths)} listed images are missing). "
-            f"Expected layout:\n{layout.strip()}"
+            f"Expected layout:{layout.rstrip()}"
         )
 
 

@@ -1,0 +1,245 @@
+"""Co-teaching+: co-teaching on the samples about which two networks disagree.
+
+X. Yu, B. Han, J. Yao, G. Niu, I. W. Tsang, M. Sugiyama. "How does Disagreement Help Generalization against Label
+Corruption?". ICML 2019, arXiv 1901.04215. Code: github.com/xingruiyu/coteaching_plus @ a68ed61 (loss.py, main.py).
+
+1. The two networks of co-teaching grow alike, and then each teaches the other what it knows already.
+2. After a warm-up of plain co-teaching, only samples are kept on which the networks predict different classes.
+3. Within these, each network is trained on the small-loss part of the OTHER, as in co-teaching.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Needs, Run, Task, documented
+from fer_bench.ops import (
+    clean_score_from_losses,
+    default_num_gradual,
+    disagreement,
+    forget_rate_at,
+    keep_count,
+    mean_log_probability,
+    membership,
+    positions,
+    require_positive,
+    require_range,
+    set_official_schedule,
+    small_loss_exchange,
+)
+
+Schedule = Literal["paper", "official", "official_type_2"]
+Counting = Literal["at-least-one", "official"]
+
+FEW = 0.01
+"""Disagreement below which an epoch is reported: the method has almost nothing left to learn from."""
+OFFICIAL_STEPS = 5000
+"""Up to epoch * step = 5000 (a product, not a count) the official code trains on batches without disagreement."""
+
+
+def ramp(epoch: int, epochs: int, tau: float, num_gradual: int, schedule: Schedule = "paper") -> float:
+    """The forget rate of a 0-based epoch: to tau within T_k epochs, as in co-teaching with an exponent of 1.
+
+    "official_type_2" goes on from tau to 2 tau during the rest of the epochs (commented out in main.py); the caller
+    bounds it by 1.
+    """
+    if schedule != "official_type_2":
+        return forget_rate_at(epoch, tau, num_gradual, schedule=schedule)
+    if epoch < num_gradual:
+        return forget_rate_at(epoch, tau, num_gradual, schedule="official")
+    rest = epochs - num_gradual - 1
+    return tau * (1 + (epoch - num_gradual) / rest) if rest > 0 else tau
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, double_softmax: bool = False) -> Tensor:
+    """[B]; ``double_softmax`` takes the probabilities for logits, as loss.py does after the warm-up.
+
+    The loss then lies within ln(1 + (C - 1) / e) and ln(e + C - 1), and the order of the samples is another one.
+    """
+    return F.cross_entropy(F.softmax(logits, dim=1) if double_softmax else logits, labels, reduction="none")
+
+
+def count_kept(size: int, forget_rate: float, counting: Counting = "at-least-one") -> int:
+    """How many of ``size`` samples are kept: at least one, or, where "official" truncation leaves none, all of them."""
+    count = keep_count(size, forget_rate, counting)
+    return count if count > 0 else size
+
+
+class CoteachingPlus(Method):
+    info = Info(
+        title="How does Disagreement Help Generalization against Label Corruption?",
+        authors="Xingrui Yu, Bo Han, Jiangchao Yao, Gang Niu, Ivor W. Tsang, Masashi Sugiyama",
+        venue="ICML",
+        year=2019,
+        idea="After a warm-up of co-teaching, each network is trained on the samples about which both disagree and "
+        "which have a small loss for the other network.",
+        kind="label noise",
+        arxiv="1901.04215",
+        code="github.com/xingruiyu/coteaching_plus @ a68ed61",
+        deviations=(
+            "Cross-entropy is taken of logits; the official code takes it of probabilities after the warm-up, which "
+            "bounds losses and gradients and changes the order of the samples (double_softmax=true).",
+            "The loss is the mean over the kept samples; officially it is divided by their number once more, which "
+            "here varies from step to step (divide_twice=true).",
+            "Without any disagreement nothing is trained; officially the whole batch is while epoch * step < 5000, "
+            "then a loss of 0 makes a step (when_agreed='official').",
+            "At least one sample is kept, and the count is the exact floor; officially a count of 0 keeps all "
+            "(counting='official').",
+            "Disagreeing samples are found without arithmetic on their row numbers; officially the last of them is "
+            "lost whenever row 0 of the training set is among them.",
+            "The warm-up lasts a tenth of the epochs, as officially for CIFAR-10; for other data sets it lasts "
+            "0 to half of them.",
+            "The recipe's optimizer and learning-rate schedule are used for every method (lr_schedule='official').",
+            "The first network is the headline; the official log gives both. Epoch 0 is trained; officially it is not.",
+        ),
+    )
+
+    @dataclass(frozen=True)
+    class Config:
+        init_epochs: int | None = documented(
+            None,
+            "epochs of plain co-teaching at the start; none = a tenth of the budget, 1 at least",
+            "official main.py: 20 of 200 epochs for CIFAR-10, 0 for MNIST and NEWS, 5 for CIFAR-100, 100 for "
+            "Tiny-ImageNet",
+        )
+        forget_rate: float | None = documented(
+            None, "final forget rate tau; none = the realised noise rate of the training labels", "official main.py"
+        )
+        num_gradual: int | None = documented(
+            None,
+            "epochs T_k of the ramp; none = 10, or a quarter of a budget of fewer than 40 epochs (2 at least)",
+            "official main.py: 10 of 200 epochs",
+        )
+        schedule: Literal["paper", "official", "official_type_2"] = documented(
+            "paper",
+            "'paper': tau is reached at epoch T_k; 'official': one epoch before; 'official_type_2': goes on to 2 tau",
+            "project default; official main.py, where type 2 is commented out",
+        )
+        counting: Literal["at-least-one", "official"] = documented(
+            "at-least-one", "'official' truncates in floating point, and keeps all where nothing is left", "official loss.py"
+        )
+        double_softmax: bool = documented(False, "True: cross-entropy of probabilities", "official loss.py")
+        divide_twice: bool = documented(False, "True: divide the mean loss by the number kept once more", "official loss.py")
+        when_agreed: Literal["skip", "official"] = documented(
+            "skip",
+            "a batch without disagreement: 'skip' trains nothing; 'official' the whole batch while epoch * step < 5000",
+            "official loss.py",
+        )
+        lr_schedule: Literal["recipe", "official"] = documented(
+            "recipe",
+            "'official': official_lr, linear decay to 0 and Adam's beta1 0.9 -> 0.1 from decay_start on",
+            "official main.py",
+        )
+        official_lr: float = documented(1e-3, "learning rate of lr_schedule='official'", "official main.py")
+        decay_start: int | None = documented(
+            None,
+            "epoch at which lr_schedule='official' starts to decay; none = 40 % of the budget",
+            "official main.py: 80 of 200 epochs",
+        )
+
+        def __post_init__(self) -> None:
+            if self.init_epochs is not None:
+                require_range("init_epochs", self.init_epochs, low=0)
+            if self.forget_rate is not None:
+                require_range("forget_rate", self.forget_rate, 0, 1)
+            if self.num_gradual is not None:
+                require_range("num_gradual", self.num_gradual, low=1)
+            if self.decay_start is not None:
+                require_range("decay_start", self.decay_start, low=0)
+            require_positive("official_lr", self.official_lr)
+
+    def __init__(self, config: Config, task: Task) -> None:
+        super().__init__(config, task)
+        self.sample_buffer("last_loss", float("nan"), dtype=torch.float32)
+        self.seen_in_epoch = self.differing_in_epoch = 0
+
+    @classmethod
+    def needs(cls, config: Config) -> Needs:
+        return Needs(noise_rate=config.forget_rate is None, networks=2, forwards=2.0)
+
+    def build(self, make_net: MakeNet) -> None:
+        # Two roles: with equal heads on one pre-trained trunk the networks would never disagree.
+        self.net_a, self.net_b = make_net("a"), make_net("b")
+
+    def optimizers(self, stage: str, make_optimizer: MakeOptimizer) -> Mapping[str, torch.optim.Optimizer]:
+        return {"a": make_optimizer(self.net_a.parameters()), "b": make_optimizer(self.net_b.parameters())}
+
+    def forget_rate(self, epoch: int) -> float:
+        """r_e of a 0-based epoch over the whole budget: the warm-up does not hold the ramp back."""
+        c = self.config
+        tau = c.forget_rate if c.forget_rate is not None else self.task.noise_rate
+        if tau is None:
+            raise ValueError("co-teaching+ needs the noise rate of the task, or forget_rate in its configuration")
+        num_gradual = c.num_gradual or default_num_gradual(self.task.epochs)
+        return min(1.0, ramp(epoch, self.task.epochs, tau, num_gradual, c.schedule))
+
+    @property
+    def init_epochs(self) -> int:
+        """Epochs of plain co-teaching."""
+        c = self.config
+        return max(1, round(0.1 * self.task.epochs)) if c.init_epochs is None else c.init_epochs
+
+    def on_epoch_start(self, run: Run) -> None:
+        c = self.config
+        self.seen_in_epoch = self.differing_in_epoch = 0
+        if c.lr_schedule == "official":
+            set_official_schedule(run.optimizers.values(), run.epoch, run.epochs, c.official_lr, c.decay_start)
+
+    def on_epoch_end(self, run: Run) -> None:
+        if run.epoch >= self.init_epochs and self.differing_in_epoch < FEW * self.seen_in_epoch:
+            warnings.warn(
+                f"co-teaching+: the networks disagreed about {self.differing_in_epoch} of {self.seen_in_epoch} images "
+                f"in epoch {run.epoch + 1}; hardly anything is trained any more",
+                stacklevel=2,
+            )
+
+    def train_step(self, batch: Batch, run: Run) -> Mapping[str, Tensor | float]:
+        c, images, labels = self.config, batch.view("weak"), batch.label
+        # Both networks forward the whole batch, so batch-norm statistics include samples that are not kept.
+        logits_a, logits_b = self.net_a(images).float(), self.net_b(images).float()
+        with torch.no_grad():
+            self.last_loss[batch.index] = (cross_entropy(logits_a, labels) + cross_entropy(logits_b, labels)) / 2
+        differ = disagreement(logits_a, logits_b)
+        members = positions(differ)
+        self.seen_in_epoch += len(batch)
+        self.differing_in_epoch += len(members)
+        rate = self.forget_rate(run.epoch)
+        log: dict[str, Tensor | float] = {"forget_rate": rate, "disagreement": len(members) / len(batch)}
+        if run.epoch < self.init_epochs:
+            members, double_softmax = torch.arange(len(batch), device=labels.device), False
+        else:
+            double_softmax = c.double_softmax
+        ce_a = cross_entropy(logits_a, labels, double_softmax)
+        ce_b = cross_entropy(logits_b, labels, double_softmax)
+        if len(members) > 0:
+            count = count_kept(len(members), rate, c.counting)
+            loss_a, loss_b, _, kept = small_loss_exchange(ce_a, ce_b, members, count, c.divide_twice)
+        else:
+            train = c.when_agreed == "official" and run.epoch * run.step < OFFICIAL_STEPS
+            kept = torch.arange(len(batch) if train else 0, device=labels.device)
+            loss_a, loss_b = ce_a.mean() * float(train), ce_b.mean() * float(train)
+        # What the headline network is trained on is the choice of the other one.
+        run.record_selection(batch.index, membership(kept, len(batch)))
+        if len(members) == 0 and c.when_agreed == "skip":
+            return log
+        run.minimise(loss_a, "a")
+        run.minimise(loss_b, "b")
+        return {"loss": loss_a.detach(), "loss_b": loss_b.detach(), **log}
+
+    def predict(self, images: Tensor) -> Tensor:
+        return self.net_a(images)
+
+    def other_predictions(self, images: Tensor) -> Mapping[str, Tensor]:
+        a, b = self.net_a(images), self.net_b(images)
+        return {"net b": b, "mean": mean_log_probability(a, b)}
+
+    def clean_score(self) -> Tensor:
+        """Minus the mean cross-entropy of the two networks when the sample was last seen."""
+        return clean_score_from_losses(self.last_loss)

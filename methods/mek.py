@@ -1,0 +1,153 @@
+"""MEK: mine extra knowledge, by re-balanced attention consistency and re-balanced smooth labels.
+
+Y. Zhang, Y. Li, L. Qin, X. Liu, W. Deng. "Leave No Stone Unturned: Mine Extra Knowledge for Imbalanced Facial
+Expression Recognition". NeurIPS 2023, arXiv 2310.19636. Code: github.com/zyh-uaiaaaa/Mine-Extra-Knowledge @ 2ec823d
+(code/train_exp.py; only the Swin-T run on RAF-DB is released).
+
+1. Faces of a frequent expression hold evidence of rare ones.
+2. The class activation maps of all classes must agree with those of the mirrored face, those of rare classes most (RAC).
+3. Label smoothing moves its mass to the other classes by their inverse frequency (RSL).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fer_bench.method import Batch, Info, MakeNet, Method, Needs, Run, Task, documented
+from fer_bench.ops import (
+    class_activation_maps,
+    class_probability,
+    independent_rows,
+    mirror,
+    pooled_linear_classifier,
+    require_range,
+)
+
+WeightNorm = Literal["n_over_10n", "mean1", "sum1"]
+
+
+def class_weights(counts: Tensor, norm: WeightNorm = "n_over_10n") -> Tensor:
+    """omega_c, inverse in the class count: float64 [C] of counts [C]; an absent class has weight 0.
+
+    "n_over_10n" is N / (10 n_c), which the official constants of RAF-DB are; "mean1" has a mean of 1 over the present
+    classes, "sum1" a sum of 1.
+    """
+    present = counts > 0
+    weights = torch.where(present, counts.sum() / (10 * counts.clamp(min=1).double()), 0.0)
+    if norm == "n_over_10n":
+        return weights
+    return weights / weights.sum() * (present.sum() if norm == "mean1" else 1)
+
+
+def smooth_labels(labels: Tensor, weights: Tensor, epsilon: float, official: bool = False) -> Tensor:
+    """RSL targets q [B, C] of labels [B] and class weights [C]: q_y = 1 - epsilon, the others share epsilon by weight.
+
+    Where no other class has a weight, q is one-hot. ``official=True`` tells the label's class by its 1 - epsilon, which
+    at epsilon = 1 lets that class take part in the sharing (train_exp.py, ``LSR2``).
+    """
+    own = F.one_hot(labels, len(weights)).to(weights.dtype)
+    q = own * (1 - epsilon)
+    others = weights * (q == 0 if official else own == 0)
+    mass = others.sum(dim=1, keepdim=True)
+    return torch.where(mass > 0, q + epsilon * others / mass, own)
+
+
+def rebalanced_smooth_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """L_RSL = mean over i of -sum_c q_ic log softmax(z_i)_c, a scalar of logits and targets [B, C]."""
+    return -(targets * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
+
+
+def map_differences(maps: Tensor, maps_mirror: Tensor) -> Tensor:
+    """M [B, C]: the mean over h and w of (H - mirror(H'))^2, for maps [B, C, h, w] of a face and its mirror image."""
+    return (maps - mirror(maps_mirror)).square().mean(dim=(2, 3))
+
+
+def rebalanced_attention_consistency(maps: Tensor, maps_mirror: Tensor, weights: Tensor) -> Tensor:
+    """RAC = mean over i of sum_c omega_c M_ic, a scalar; the gradient reaches the maps of both views (``ACLoss``)."""
+    return (map_differences(maps, maps_mirror) * weights).sum(dim=1).mean()
+
+
+class Mek(Method):
+    info = Info(
+        title="Leave No Stone Unturned: Mine Extra Knowledge for Imbalanced Facial Expression Recognition",
+        authors="Yuhang Zhang, Yaqi Li, Lixiong Qin, Xuannan Liu, Weihong Deng",
+        venue="NeurIPS",
+        year=2023,
+        idea="The class activation maps of a face and its mirror image must agree, those of rare classes most, and "
+        "label smoothing goes to the other classes by inverse frequency.",
+        kind="imbalance",
+        arxiv="2310.19636",
+        code="github.com/zyh-uaiaaaa/Mine-Extra-Knowledge @ 2ec823d",
+        deviations=(
+            "epsilon and lam are those of the ResNet runs as a third-party port reports them from the paper; the "
+            "released Swin-T run has epsilon=0.3 and lam=0.1.",
+            "The class weights come from the observed counts of the training set; officially they are constants of "
+            "RAF-DB, which the same formula gives.",
+            "Maps are mirrored exactly; the official grid_sample does the same up to float rounding.",
+            "A class without training images has weight 0 and takes no label mass.",
+        ),
+    )
+
+    @dataclass(frozen=True)
+    class Config:
+        epsilon: float = documented(
+            0.1, "label mass that goes to the other classes", "third-party port, for ResNet; official Swin-T: 0.3"
+        )
+        lam: float = documented(
+            2.0, "weight of the attention consistency", "third-party port, for ResNet; official Swin-T: 0.1"
+        )
+        rac_weight_norm: Literal["n_over_10n", "mean1", "sum1"] = documented(
+            "n_over_10n",
+            "scale of the class weights in the consistency: N / (10 n_c), which grows with the imbalance; 'mean1', for "
+            "which lam = 2.9 is as strong on clean RAF-DB and stays bounded elsewhere; or 'sum1'",
+            "official train_exp.py: constants equal to N / (10 n_c) for RAF-DB",
+        )
+        sampler: Literal["natural", "balanced"] = documented(
+            "natural",
+            "'balanced' draws with replacement, each class as likely as any other",
+            "official: natural on RAF-DB and FERPlus, balanced on AffectNet",
+        )
+
+        def __post_init__(self) -> None:
+            require_range("epsilon", self.epsilon, 0, 1)
+            require_range("lam", self.lam, low=0)
+
+    def __init__(self, config: Config, task: Task) -> None:
+        super().__init__(config, task)
+        weights = class_weights(task.class_counts, config.rac_weight_norm).float()
+        self.register_buffer("weights", weights, persistent=False)
+
+    @classmethod
+    def needs(cls, config: Config) -> Needs:
+        return Needs(views=("weak", "mirror"), forwards=2.0)
+
+    def build(self, make_net: MakeNet) -> None:
+        self.net = make_net("main")
+        pooled_linear_classifier(self.net)
+
+    def epoch_indices(self, labels: Tensor, generator: torch.Generator) -> Tensor | None:
+        if self.config.sampler == "natural":
+            return None
+        probability = class_probability(torch.bincount(labels, minlength=self.task.num_classes), 0.0)
+        return independent_rows(labels, probability, len(labels), generator)
+
+    def train_step(self, batch: Batch, run: Run) -> Mapping[str, Tensor]:
+        # Two calls, not one on both views: batch-norm statistics are then those of one view.
+        features = self.net.forward_features(batch.view("weak"))
+        features_mirror = self.net.forward_features(batch.view("mirror"))
+        logits = self.net.forward_head(features).float()
+        rsl = rebalanced_smooth_loss(logits, smooth_labels(batch.label, self.weights, self.config.epsilon))
+        with torch.autocast(features.device.type, enabled=False):
+            weight = self.net.get_classifier().weight.float()
+            maps = class_activation_maps(features.float(), weight)
+            maps_mirror = class_activation_maps(features_mirror.float(), weight)
+            rac = rebalanced_attention_consistency(maps, maps_mirror, self.weights)
+        loss = rsl + self.config.lam * rac
+        run.minimise(loss)
+        return {"loss": loss.detach(), "smooth": rsl.detach(), "consistency": rac.detach()}

@@ -1,0 +1,207 @@
+"""Backbones: the interface that methods rely on, the streams of their weights, and what is counted and scheduled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from torch import Tensor, nn
+
+from fer_bench.engine.fit import stage_epochs
+from fer_bench.engine.harness import Meter
+from fer_bench.engine.networks import FerRes8, check_backbone, file_hash, load_weights, make_network
+from fer_bench.engine.optim import make_optimizer, schedule
+from fer_bench.method import Stage
+from fer_bench.spec import Recipe, SpecError
+
+
+def network(backbone: str = "ferres8", seed: int = 0, role: str = "main", weights: Path | None = None) -> nn.Module:
+    pretrained = file_hash(weights) if weights else ""
+    return make_network(backbone, 7, seed=seed, role=role, pretrained=pretrained, weights=weights)
+
+
+def images(count: int = 4, size: int = 48) -> Tensor:
+    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def test_ferres8_is_small_and_eight_layers_deep() -> None:
+    net = FerRes8()
+    assert 0.2e6 <= sum(p.numel() for p in net.parameters()) <= 0.4e6
+    main = [m for n, m in net.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear)) and "shortcut" not in n]
+    assert len(main) == 7, "two strided convolutions, two blocks of two, one linear layer"
+
+
+@pytest.mark.parametrize("backbone", ["ferres8", "test_resnet", "test_efficientnet", "resnet18"])
+def test_every_backbone_speaks_the_same_interface(backbone: str) -> None:
+    net, x = network(backbone).eval(), images(2, 64)
+    with torch.no_grad():
+        features = net.forward_features(x)
+        assert features.ndim == 4 and features.shape[:2] == (2, net.num_features)
+        logits = net(x)
+        assert logits.shape == (2, 7)
+        assert torch.equal(logits, net.forward_head(features))
+        pooled = net.forward_head(features, pre_logits=True)
+        classifier = net.get_classifier()
+        assert pooled.shape == (2, classifier.in_features)
+        assert torch.allclose(logits, classifier(pooled), atol=1e-6)
+
+
+def test_activation_maps_add_up_to_the_logits() -> None:
+    net = network().eval()
+    with torch.no_grad():
+        features = net.forward_features(images())
+        assert features.shape == (4, 128, 3, 3)
+        classifier = net.get_classifier()
+        maps = torch.einsum("kd,bdhw->bkhw", classifier.weight, features)
+        assert torch.allclose(maps.mean((2, 3)), net(images()) - classifier.bias, atol=1e-5)
+
+
+def same(one: nn.Module, other: nn.Module) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+def test_weights_depend_on_seed_and_role_alone() -> None:
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    one = network()
+    assert torch.equal(state, torch.get_rng_state()), "the global stream is left alone"
+    torch.manual_seed(2)
+    assert same(one, network())
+    for other in (network(role="b"), network(seed=1)):
+        assert not torch.equal(one.get_classifier().weight, other.get_classifier().weight)
+        assert not torch.equal(one.stem[0].weight, other.stem[0].weight)
+
+
+def test_roles_share_pretrained_trunks_and_differ_in_their_heads(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save(FerRes8(num_classes=1000).state_dict(), path)
+    a, b = network(role="a", weights=path), network(role="b", weights=path)
+    assert torch.equal(a.stem[0].weight, b.stem[0].weight) and torch.equal(a.block2.norm2.running_var, b.block2.norm2.running_var)
+    assert not torch.equal(a.fc.weight, b.fc.weight)
+
+
+@pytest.mark.parametrize("wrap", ["bare", "state_dict", "model_state_dict", "model", "module."])
+def test_weights_load_from_the_usual_files(wrap: str, tmp_path: Path) -> None:
+    source, net, path = FerRes8(num_classes=3), FerRes8(num_classes=7), tmp_path / "w.pt"
+    head = net.fc.weight.clone()
+    state = dict(source.state_dict())
+    if wrap == "module.":
+        state = {f"module.{name}": value for name, value in state.items()}
+    torch.save(state if wrap in ("bare", "module.") else {wrap: state, "epoch": 3}, path)
+    load_weights(net, path)
+    assert torch.equal(net.block1.conv1.weight, source.block1.conv1.weight)
+    assert torch.equal(net.stem[1].running_mean, source.stem[1].running_mean)
+    assert torch.equal(net.fc.weight, head), "the classifier is never loaded"
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    path, net = tmp_path / "w.pt", FerRes8()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    state = dict(FerRes8().state_dict())
+    without = {name: value for name, value in state.items() if name != "stem.0.weight"}
+    torch.save(without, path)
+    with pytest.raises(SpecError, match=r"misses \['stem.0.weight'\] \(1 missing, 0 misfits\)"):
+        load_weights(net, path)
+    torch.save({**state, "stem.0.weight": torch.zeros(16, 1, 3, 3)}, path)
+    with pytest.raises(SpecError, match=r"other shapes for \['stem.0.weight'\]"):
+        load_weights(net, path)
+    torch.save([1, 2], path)
+    with pytest.raises(SpecError, match="no state dict"):
+        load_weights(net, path)
+    path.write_text("text")
+    with pytest.raises(SpecError, match="cannot load weights"):
+        load_weights(net, path)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items()), "nothing is half loaded"
+
+
+def test_weights_without_the_classifier_are_enough(tmp_path: Path) -> None:
+    path = tmp_path / "w.pt"
+    torch.save({n: v for n, v in FerRes8().state_dict().items() if not n.startswith("fc.")}, path)
+    load_weights(FerRes8(), path)
+
+
+def test_the_hash_must_be_that_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "w.pt"
+    torch.save(FerRes8().state_dict(), path)
+    with pytest.raises(SpecError, match="are not those of"):
+        make_network("ferres8", 7, seed=0, role="main", pretrained="sha256:" + "0" * 64, weights=path)
+    with pytest.raises(SpecError, match="no pre-trained weights"):
+        make_network("ferres8", 7, seed=0, role="main", pretrained="timm", weights=None)
+
+
+def test_unknown_backbones_name_the_nearest() -> None:
+    with pytest.raises(SpecError, match="unknown backbone 'resnet81'; did you mean .*resnet"):
+        check_backbone("resnet81")
+    check_backbone("ferres8")
+    assert "ferres8" in timm.list_models()
+
+
+def test_networks_run_in_channels_last() -> None:
+    assert network().stem[0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("backbone", ["ferres8", "test_resnet"])
+def test_the_meter_counts_training_forwards_and_what_went_backward(backbone: str) -> None:
+    net, meter = network(backbone), Meter()
+    meter.attach(net)
+    net.train()
+    net(images(3))
+    net.forward_features(images(2))
+    with torch.no_grad():
+        net(images(4))
+    meter.settle(stepped=True)
+    assert (meter.forward, meter.backward) == (9, 5)
+    net(images(3))
+    meter.settle(stepped=False)
+    assert (meter.forward, meter.backward) == (12, 5)
+    net.eval()
+    net(images(3))
+    meter.settle(stepped=True)
+    assert (meter.forward, meter.backward) == (12, 5), "evaluation does not count"
+
+
+def test_schedules() -> None:
+    factors = {
+        name: [round(schedule(Recipe(schedule=name, gamma=0.5), e, 4), 6) for e in range(4)]  # type: ignore[arg-type]
+        for name in ("constant", "exponential", "cosine")
+    }
+    assert factors["constant"] == [1, 1, 1, 1] and factors["exponential"] == [1, 0.5, 0.25, 0.125]
+    assert factors["cosine"] == pytest.approx([1, 0.853553, 0.5, 0.146447])
+
+
+@pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)])
+def test_optimizers_take_the_recipe_and_its_overrides(name: str, kind: type) -> None:
+    recipe = Recipe(optimizer=name, lr=0.3, weight_decay=0.2, momentum=0.7)  # type: ignore[arg-type]
+    optimizer = make_optimizer(recipe, nn.Linear(2, 2).parameters())
+    assert type(optimizer) is kind
+    assert (optimizer.defaults["lr"], optimizer.defaults["weight_decay"]) == (0.3, 0.2)
+    if name == "sgd":
+        assert optimizer.defaults["momentum"] == 0.7
+    assert make_optimizer(recipe, nn.Linear(2, 2).parameters(), lr=0.1).defaults["lr"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("shares", "epochs", "borders"),
+    [
+        ([1.0], 5, [0, 5]),
+        ([0.5, 0.5], 4, [0, 2, 4]),
+        ([0.9, 0.1], 4, [0, 3, 4]),
+        ([0.01, 0.99], 4, [0, 1, 4]),
+        ([0.1, 0.1, 0.8], 3, [0, 1, 2, 3]),
+        ([1 / 3] * 3, 10, [0, 3, 7, 10]),
+    ],
+)
+def test_stages_share_the_epochs(shares: list[float], epochs: int, borders: list[int]) -> None:
+    parts = stage_epochs([Stage(str(i), share) for i, share in enumerate(shares)], epochs)
+    assert [first for _, first, _ in parts] == borders[:-1] and [last for _, _, last in parts] == borders[1:]
+
+
+def test_stages_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="do not sum to 1"):
+        stage_epochs([Stage("a", 0.5)], 4)
+    with pytest.raises(ValueError, match="do not sum to 1"):
+        stage_epochs([], 4)
+    with pytest.raises(ValueError, match="2 stages do not fit into 1 epochs"):
+        stage_epochs([Stage("a", 0.5), Stage("b", 0.5)], 1)

@@ -1,0 +1,258 @@
+"""Run folders: whole files or none, one owner at a time, and no code from a checkpoint."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fer_bench.files import write_atomically
+from fer_bench.spec import RunSpec, SpecError
+from fer_bench.store import PROTOCOLS, Busy, RunFolder, load_runs, select
+
+SPEC = RunSpec("synthetic", "f" * 64, "m", "c" * 12, {"a": 1})
+HOLD = """
+import sys, time
+from pathlib import Path
+from fer_bench.store import RunFolder
+with RunFolder(Path(sys.argv[1])).claim():
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def record(epoch: int, test: float, val: float | None = None) -> dict[str, Any]:
+    measured = {"overall": test, "mean": test, "macro_f1": test, "worst": test, "nll": 1.0, "ece": 0.1}
+    return {"epoch": epoch, "test": measured, "val": None if val is None else {**measured, "overall": val}}
+
+
+FINAL = {
+    "test": record(2, 0.5)["test"], "detection": {"auroc": 0.9, "ap": 0.8}, "realised_rate": 0.2, "observed_imbalance": 1.0,
+    "memorisation": {"fit_given": 0.9, "fit_true": 0.8, "memorised": 0.1}, "told_noise_rate": False, "train_images": 9,
+    "parameters": 5, "images_forward": 18, "images_backward": 18, "skipped_steps": 0, "seconds": 1.5,
+}  # fmt: skip
+
+
+def finished(out: Path, **changes: Any) -> RunFolder:
+    spec = replace(SPEC, **changes)
+    folder = RunFolder.of(out, spec)
+    with folder.claim():
+        folder.start(spec, {"device": "x"})
+        folder.save_epochs([record(1, 0.6, 0.4), record(2, 0.5, 0.5)])
+        folder.finish(FINAL, {"clean_score": np.zeros(9, np.float32)})
+    return folder
+
+
+# --- writing ------------------------------------------------------------------------------------------------------
+
+
+def test_a_write_is_whole_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "deep" / "file.json"
+    write_atomically(path, b"old")
+    for name in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            target = os if name == "fsync" else Path
+            patch.setattr(target, name, lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+            with pytest.raises(OSError, match="No space left"):
+                write_atomically(path, b"new content")
+        assert path.read_bytes() == b"old"
+        assert [p.name for p in path.parent.iterdir()] == ["file.json"], "no part may stay behind"
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
+REWRITE = """
+import sys
+from pathlib import Path
+from fer_bench.files import write_atomically
+for i in range(40):
+    write_atomically(Path(sys.argv[1]), bytes([66 - i % 2]) * 300_000)
+"""
+
+
+def test_readers_never_see_a_part(tmp_path: Path) -> None:
+    path, contents = tmp_path / "x", {bytes([65 + i]) * 300_000 for i in range(2)}
+    write_atomically(path, b"A" * 300_000)
+    writer, seen = subprocess.Popen([sys.executable, "-c", REWRITE, str(path)]), set()
+    while writer.poll() is None:
+        content = path.read_bytes()
+        assert content in contents
+        seen.add(content[:1])
+    assert writer.returncode == 0 and seen == {b"A", b"B"}
+
+
+# --- claims -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def owner(tmp_path: Path) -> Any:
+    """Another process that holds the run's claim."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_claim_excludes_another_process_and_ends_with_a_kill(owner: Any, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with pytest.raises(Busy, match="another process"), folder.claim():
+        raise AssertionError("claimed twice")
+    assert folder.state == "running"
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    assert folder.state == "new"
+    with folder.claim():
+        assert folder.path.exists()
+
+
+def test_a_claim_is_free_again_after_an_error(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with pytest.raises(ZeroDivisionError), folder.claim():
+        raise ZeroDivisionError
+    with folder.claim():
+        pass
+
+
+def test_looking_at_the_state_does_not_take_the_claim(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with folder.claim():
+        assert folder.state == "running"
+        assert folder.state == "running"
+    assert folder.state == "new"
+
+
+# --- states -------------------------------------------------------------------------------------------------------
+
+
+def test_states(tmp_path: Path) -> None:
+    folder = RunFolder.of(tmp_path, SPEC)
+    assert folder.state == "new" and not folder.path.exists()
+    assert (folder.final, folder.spec, folder.failure, folder.epochs(), folder.load_checkpoint()) == (None, None, {}, [], None)
+    folder.start(SPEC, {})
+    assert folder.state == "new" and folder.spec == json.loads(SPEC.canonical)
+    folder.save_epochs([record(1, 0.5)])
+    assert folder.state == "interrupted"
+    folder.fail("ValueError: no", "Traceback …")
+    assert folder.state == "failed" and folder.failure == {"error": "ValueError: no", "traceback": "Traceback …"}
+    folder.start(SPEC, {})
+    assert folder.state == "interrupted", "a new attempt forgets the failure and keeps the epochs"
+    folder.save_checkpoint({"epoch": 1})
+    folder.finish(FINAL, {})
+    assert folder.state == "done" and folder.load_checkpoint() is None
+    folder.clear()
+    assert folder.state == "new" and folder.epochs() == []
+
+
+def test_the_place_of_a_run(tmp_path: Path) -> None:
+    assert RunFolder.of(tmp_path, SPEC).path == tmp_path / "runs" / "synthetic" / "m" / SPEC.key
+    odd = replace(SPEC, dataset="/some where/my faces.csv")
+    assert RunFolder.of(tmp_path, odd).path.parent.parent == tmp_path / "runs" / "my_faces.csv"
+    for name in ("..", "/", "."):
+        path = RunFolder.of(tmp_path, replace(SPEC, dataset=name)).path
+        assert path.resolve().is_relative_to((tmp_path / "runs").resolve()), f"{name!r} leads out of the folder of runs"
+        assert len(path.resolve().relative_to((tmp_path / "runs").resolve()).parts) == 3
+
+
+def test_numbers_that_json_does_not_know_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        RunFolder(tmp_path).save_epochs([{"loss": float("nan")}])
+
+
+@pytest.mark.parametrize("name", ["final.json", "spec.json", "status.json"])
+def test_a_damaged_file_is_named(name: str, tmp_path: Path) -> None:
+    folder = finished(tmp_path)
+    (folder.path / name).write_text('{"half": ')
+    with pytest.raises(RuntimeError, match=f"{name} is damaged"):
+        (folder.final, folder.spec, folder.failure)
+
+
+def test_damaged_epochs_are_named(tmp_path: Path) -> None:
+    folder = finished(tmp_path)
+    (folder.path / "epochs.jsonl").write_text('{"epoch": 1}\n{"epo')
+    with pytest.raises(RuntimeError, match=r"epochs\.jsonl is damaged"):
+        folder.epochs()
+
+
+# --- tables of runs -----------------------------------------------------------------------------------------------
+
+
+def test_load_runs(tmp_path: Path) -> None:
+    finished(tmp_path), finished(tmp_path, seed=1), RunFolder.of(tmp_path, replace(SPEC, seed=2)).start(SPEC, {})
+    runs = load_runs(tmp_path)
+    assert sorted(runs["seed"]) == [0, 1], "a run that is not finished is not in the table"
+    wanted = {
+        "key", "dataset", "method", "seed", "data_seed", "train_size", "noise_kind", "noise_rate", "noise_mode", "imbalance_kind",
+        "imbalance_factor", "backbone", "epochs", "lr", "config", "realised_rate", "observed_imbalance", "told_noise_rate",
+        "parameters", "images_forward", "seconds", "detection_auroc", "memorised", "test_overall", "test_mean", "best_val_overall",
+        "best_val_epoch", "best_test_overall", "best_test_epoch", "path",
+    }  # fmt: skip
+    assert wanted <= set(runs.columns), wanted - set(runs.columns)
+    first = runs.iloc[0]
+    assert (first["test_overall"], first["test_epoch"]) == (0.5, 2)
+    assert (first["best_val_overall"], first["best_val_epoch"]) == (0.5, 2)
+    assert (first["best_test_overall"], first["best_test_epoch"]) == (0.6, 1)
+    assert first["key"] == Path(first["path"]).name and json.loads(first["config"]) == {"a": 1}
+
+
+def test_load_runs_of_nothing(tmp_path: Path) -> None:
+    assert load_runs(tmp_path / "absent").empty
+
+
+def test_select() -> None:
+    epochs = [record(1, 0.5, 0.7), record(2, 0.9, 0.7), record(3, 0.9, 0.1)]
+    assert [select(epochs, protocol)["epoch"] for protocol in PROTOCOLS] == [3, 1, 2]  # type: ignore[index]
+    assert select([record(1, 0.5)], "best_val") is None
+
+
+# --- no code from a file ------------------------------------------------------------------------------------------
+
+
+class Evil:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.mark),)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    mark, path = tmp_path / "ran", tmp_path / "checkpoint.pt"
+    pickle.loads(pickle.dumps(Evil(mark)))  # noqa: S301
+    mark.rmdir()  # so the trap works, where nothing guards
+    for save in (lambda: torch.save(Evil(mark), path), lambda: path.write_bytes(pickle.dumps(Evil(mark)))):
+        save()
+        with pytest.raises(RuntimeError, match=r"(?s)checkpoint\.pt is damaged.*delete it"):
+            RunFolder(tmp_path).load_checkpoint()
+        assert not mark.exists()
+
+
+def test_weights_that_would_run_code_are_refused(tmp_path: Path) -> None:
+    from fer_bench.engine.networks import FerRes8, load_weights
+
+    mark, path = tmp_path / "ran", tmp_path / "weights.pt"
+    for save in (lambda: torch.save({"state_dict": Evil(mark)}, path), lambda: path.write_bytes(pickle.dumps(Evil(mark)))):
+        save()
+        with pytest.raises(SpecError, match=r"cannot load weights from .*weights\.pt"):
+            load_weights(FerRes8(), path)
+        assert not mark.exists()
+
+
+def test_a_torn_checkpoint_is_named(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.save_checkpoint({"epoch": 1, "method": {"w": torch.zeros(1000)}})
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(RuntimeError, match="is damaged"):
+        folder.load_checkpoint()
