@@ -6,12 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
 from rich.console import Console
 
 from fer_bench.data.check import check, dedup
 from fer_bench.data.images import ArraySource, FileSource
-from fer_bench.data.manifest import DataError, Manifest
+from fer_bench.data.manifest import Manifest
 
 CLASSES = ("fear", "happiness", "neutral")
 Row = tuple[str, str, int, int]
