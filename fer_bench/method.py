@@ -80,8 +80,9 @@ class Task:
 class Batch:
     """One mini-batch: ``index`` int64 [B] (rows of the training set), ``label`` int64 [B] (observed), and views.
 
-    ``landmarks`` is float32 [B, L, 2] as a fraction of width and height in the frame of the 'weak' view, with
-    ``landmarks_ok`` bool [B]; both are None unless the method declared that it needs them.
+    ``landmarks`` is float32 [B, 19, 2] in AFLW order, as a fraction of width and height in the frame of the 'weak' view
+    (left and right exchanged where it is mirrored), with ``landmarks_ok`` bool [B]; both are None unless the method
+    declared that it needs them.
     """
 
     def __init__(

@@ -89,6 +89,7 @@ def plan(request: Request, say: Progress = lambda what, done, total: None) -> Pl
     Decodes the data into the cache if that was not done before; ``say`` is told how far it is.
     """
     from fer_bench.data.cache import build_pixels, open_faces, read_manifest
+    from fer_bench.data.manifest import MIRRORED_LANDMARKS
     from fer_bench.data.noise import KINDS, PTD_SIZE
     from fer_bench.data.problem import pose
 
@@ -124,8 +125,8 @@ def plan(request: Request, say: Progress = lambda what, done, total: None) -> Pl
         except PluginError as error:
             skipped.append(f"{key}: {str(error).splitlines()[0]}")
             continue
-        if needs.landmarks and faces.landmarks is None:
-            skipped.append(f"{key}: needs landmarks, which {faces.name} does not have")
+        if needs.landmarks and (faces.landmarks is None or faces.landmarks.shape[1] != len(MIRRORED_LANDMARKS)):
+            skipped.append(f"{key}: needs {len(MIRRORED_LANDMARKS)} landmarks a face, which {faces.name} does not have")
             continue
         base = RunSpec(faces.name, faces.fingerprint, key, plugins[key].code, {}, recipe=recipe,
                        train_size=part, data_seed=request.data_seed)  # fmt: skip

@@ -79,7 +79,7 @@ class Bench:
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / f"pixels-{SIZE}.npy", pixels)
         ids = np.array([f"{part}/{row:04d}" for row, part in enumerate(split)])
-        points = rng.random((len(label), 5, 2)).astype(np.float32)
+        points = rng.random((len(label), 19, 2)).astype(np.float32)
         return Faces("toy", CLASSES, "0" * 64, ids, split, label.astype(np.int64), folder, points, np.arange(len(label)) % 7 > 0)
 
     def spec(self, plugin: Plugin, noise: float = 0.0, factor: float = 1.0, epochs: int = 2, **recipe: Any) -> RunSpec:

@@ -10,6 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 
 SPLITS = ("train", "val", "test")
+MIRRORED_LANDMARKS = (5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 14, 13, 12, 17, 16, 15, 18)
+"""Which of the 19 points (AFLW order: brows, eyes, nose, mouth, chin) a mirrored face has in each place: left and right
+change places."""
 
 
 class DataError(Exception):
@@ -36,7 +39,8 @@ class Manifest:
     split         [N] str, one of "train", "val", "test"; no "val" means that the harness carves one from train
     label         [N] int64 in [0, C): the reference ("true") labels
     source        pixels by row
-    landmarks     [N, L, 2] float32, (x, y) as a fraction of width and height, or None
+    landmarks     [N, L, 2] float32, (x, y) as a fraction of width and height, or None; methods that need landmarks take
+                  19 of them in AFLW order
     landmarks_ok  [N] bool, False where no landmarks were found; None when there are none at all
     distribution  [N, C] float32, rows sum to 1: how annotators (or the generator) share the label, or None
     votes         [N, C] int64, annotator counts per class, or None

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from fer_bench import metrics
 from fer_bench.data.cache import Faces
+from fer_bench.data.manifest import MIRRORED_LANDMARKS
 from fer_bench.data.problem import Problem, pose
 from fer_bench.data.views import Views
 from fer_bench.engine.evaluate import logits
@@ -85,7 +86,7 @@ class _Trainer:
         self.problem: Problem = pose(faces, spec, resources.noise_file)
         self.classes = len(faces.classes)
         self.pixels = _resident(faces.pixels(recipe.image_size), device)
-        self.landmarks = faces.landmarks, faces.landmarks_ok
+        self.landmarks, self.landmarks_ok = faces.landmarks, faces.landmarks_ok
         self.views = Views(recipe, device)
         self.rows = torch.from_numpy(self.problem.train).to(self.pixels.device)
         self.given = torch.from_numpy(self.problem.given).to(device)
@@ -208,13 +209,12 @@ class _Trainer:
         make, flipped = self.views.batch(self.pixels[self.rows[index]], self.spec.seed, "augment", epoch, step)
         index = index.to(self.device)
         points = found = None
-        if self.needs.landmarks and self.landmarks[0] is not None and self.landmarks[1] is not None:
+        if self.needs.landmarks and self.landmarks is not None and self.landmarks_ok is not None:
             of_batch = self.problem.train[rows.numpy()]
-            points = torch.from_numpy(self.landmarks[0][of_batch]).to(self.device)
-            points = torch.where(
-                flipped[:, None, None], points * points.new_tensor([-1, 1]) + points.new_tensor([1, 0]), points
-            )
-            found = torch.from_numpy(self.landmarks[1][of_batch]).to(self.device)
+            points = torch.from_numpy(self.landmarks[of_batch]).to(self.device)
+            mirrored = points[:, list(MIRRORED_LANDMARKS)] * points.new_tensor([-1, 1]) + points.new_tensor([1, 0])
+            points = torch.where(flipped[:, None, None], mirrored, points)
+            found = torch.from_numpy(self.landmarks_ok[of_batch]).to(self.device)
         return Batch(index, self.given[index], make, self.needs.views, points, found)
 
     def _tell(self, epoch: int, step: int, steps: int, sums: dict[str, Any], rate: float) -> None:

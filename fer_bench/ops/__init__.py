@@ -6,7 +6,17 @@ from fer_bench.ops.class_weights import effective_number, effective_number_weigh
 from fer_bench.ops.consistency import class_activation_maps, flip_consistency, mirror, pooled_linear_classifier
 from fer_bench.ops.disagreement import disagreement, positions, small_loss_exchange
 from fer_bench.ops.meta_sampler import class_draw_probability, initial_rates, straight_through_loss
+from fer_bench.ops.passes import evaluation_pass
 from fer_bench.ops.relabelling import clearly_better_class
+from fer_bench.ops.sampling import (
+    class_aware_rows,
+    class_cycle_rows,
+    class_probability,
+    generator_shuffle,
+    independent_rows,
+    progressive_probability,
+    shuffled_cycle,
+)
 from fer_bench.ops.small_loss import (
     clean_score_from_losses,
     default_num_gradual,
@@ -22,15 +32,21 @@ from fer_bench.ops.small_loss import (
 __all__ = [
     "bhattacharyya",
     "class_activation_maps",
+    "class_aware_rows",
+    "class_cycle_rows",
     "class_draw_probability",
+    "class_probability",
     "clean_score_from_losses",
     "clearly_better_class",
     "default_num_gradual",
     "disagreement",
     "effective_number",
     "effective_number_weights",
+    "evaluation_pass",
     "flip_consistency",
     "forget_rate_at",
+    "generator_shuffle",
+    "independent_rows",
     "initial_rates",
     "jensen_shannon",
     "keep_count",
@@ -42,9 +58,11 @@ __all__ = [
     "official_learning_rate",
     "pooled_linear_classifier",
     "positions",
+    "progressive_probability",
     "require_positive",
     "require_range",
     "set_official_schedule",
+    "shuffled_cycle",
     "small_loss",
     "small_loss_exchange",
     "straight_through_loss",

@@ -1,0 +1,326 @@
+"""Decoupled training for long-tailed recognition: cRT, LWS, tau-normalisation and nearest class means.
+
+B. Kang, S. Xie, M. Rohrbach, Z. Yan, A. Gordo, J. Feng, Y. Kalantidis. "Decoupling Representation and Classifier for
+Long-Tailed Recognition". ICLR 2020, arXiv 1910.09217. Code: github.com/facebookresearch/classifier-balancing @ f162ade.
+
+1. Imbalance harms the classifier more than the features, so the features are learned by plain cross-entropy.
+2. With the features frozen, only the classifier is balanced: trained anew on class-balanced draws (crt), scaled by one
+   learned factor per class (lws), by the norms of its rows (tau), or replaced by the class means (ncm).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Run, Stage, Task, documented
+from fer_bench.ops import (
+    class_aware_rows,
+    class_cycle_rows,
+    class_probability,
+    evaluation_pass,
+    generator_shuffle,
+    independent_rows,
+    progressive_probability,
+    require_range,
+)
+
+Sampler = Literal["instance", "class_aware", "sqrt", "progressive"]
+FeatureKind = Literal["un", "l2n", "cl2n"]
+Distance = Literal["l2", "cos"]
+
+FIRST, SECOND = "representation", "classifier"
+SMALLEST_NORM = 1e-12
+
+
+def tau_grid() -> Tensor:
+    """The values of tau that are tried: 0, 0.1, ... 2, float64 [21] (tau_norm.py)."""
+    return torch.linspace(0, 2, 21, dtype=torch.float64)
+
+
+def tau_normalise(weight: Tensor, tau: float, official: bool = False) -> Tensor:
+    """w_c / ||w_c||^tau for the rows of a classifier's weight [C, D].
+
+    A row of zeros stays 0; ``official=True`` divides by its norm of 0 and gives NaN (tau_norm.py).
+    """
+    norm = weight.norm(dim=1, keepdim=True)
+    return weight / (norm if official else norm.clamp(min=SMALLEST_NORM)) ** tau
+
+
+def scaled_logits(features: Tensor, weight: Tensor, bias: Tensor, scales: Tensor, scale_bias: bool = True) -> Tensor:
+    """LWS: s * (W f + b), [B, C]; the bias is scaled too, as in the official code, unless ``scale_bias=False``."""
+    return F.linear(features, weight, bias) * scales if scale_bias else F.linear(features, weight) * scales + bias
+
+
+def transform(features: Tensor, mean: Tensor, kind: FeatureKind = "cl2n") -> Tensor:
+    """Features [B, D] as they are ("un"), of unit length ("l2n"), or centred by ``mean`` [D] and then so ("cl2n").
+
+    A vector of zeros stays 0; officially it becomes NaN.
+    """
+    if kind == "un":
+        return features
+    return F.normalize(features - mean if kind == "cl2n" else features, dim=1, eps=SMALLEST_NORM)
+
+
+def class_means(features: Tensor, labels: Tensor, classes: int, kind: FeatureKind = "cl2n") -> tuple[Tensor, Tensor]:
+    """The mean feature [D], and the mean of the transformed features of each class [C, D], not normalised again.
+
+    A class without samples has a mean of NaN.
+    """
+    mean = features.mean(dim=0)
+    sums = features.new_zeros(classes, features.shape[1]).index_add_(0, labels, transform(features, mean, kind))
+    return mean, sums / torch.bincount(labels, minlength=classes)[:, None]
+
+
+def nearest_mean_logits(
+    features: Tensor, mean: Tensor, means: Tensor, kind: FeatureKind = "cl2n", distance: Distance = "l2"
+) -> Tensor:
+    """Minus the squared Euclidean distance to each class mean, or the dot product divided by D ("cos"): [B, C].
+
+    A class whose mean is NaN is put below all others.
+    """
+    x = transform(features, mean, kind)
+    if distance == "cos":
+        scores = x @ means.T / x.shape[1]
+    else:
+        scores = -(x[:, None] - means).square().sum(dim=2)
+    absent = means.isnan().any(dim=1)
+    lowest = scores.masked_fill(absent, math.inf).amin(dim=1, keepdim=True)
+    return torch.where(absent, lowest - 1, scores)
+
+
+def balanced_accuracy(logits: Tensor, labels: Tensor) -> float:
+    """Mean recall over the classes that have samples, of logits [N, C]: what tau is chosen by."""
+    hit = (logits.argmax(dim=1) == labels).double()
+    counts = torch.bincount(labels, minlength=logits.shape[1])
+    recall = torch.bincount(labels, hit, minlength=logits.shape[1]) / counts.clamp(min=1)
+    return float(recall[counts > 0].mean())
+
+
+def official_cosine(lr: float, epoch: int, epochs: int, official: bool = True) -> float:
+    """Cosine to 0 in a 0-based epoch. The official scheduler steps first, so that the last epoch has a rate of 0."""
+    return 0.5 * lr * (1 + math.cos(math.pi * (epoch + official) / epochs))
+
+
+class Crt(Method):
+    info = Info(
+        title="Decoupling Representation and Classifier for Long-Tailed Recognition",
+        authors="Bingyi Kang, Saining Xie, Marcus Rohrbach, Zhicheng Yan, Albert Gordo, Jiashi Feng, Yannis Kalantidis",
+        venue="ICLR",
+        year=2020,
+        idea="Plain training first; then, on frozen features, only the classifier is balanced: trained anew on "
+        "class-balanced draws, or scaled, or replaced by class means.",
+        kind="imbalance",
+        arxiv="1910.09217",
+        code="github.com/facebookresearch/classifier-balancing @ f162ade",
+        deviations=(
+            "The second stage is a tenth of the epochs, so that a run costs what any other does; officially 10 epochs "
+            "come on top of 90.",
+            "Batch norm is frozen with the features; officially its running statistics drift in the second stage "
+            "(bn_train=true).",
+            "The recipe's learning-rate schedule starts anew in the second stage; officially a cosine whose last epoch "
+            "has a rate of 0 (lr_schedule='official').",
+            "Class means are taken from augmented images, as there is no other view of training images, and in an "
+            "epoch of their own at the end of the budget.",
+            "tau is fixed, or chosen on the training labels; officially on a validation set.",
+        ),
+    )
+
+    @dataclass(frozen=True)
+    class Config:
+        variant: Literal["crt", "lws", "tau", "ncm"] = documented(
+            "crt",
+            "'crt' trains a new classifier, 'lws' learns one scale per class, 'tau' divides the rows of the classifier "
+            "by their norms, 'ncm' answers with the nearest class mean",
+            "project default; the official code has all four",
+        )
+        share: float = documented(
+            0.1, "share of the epochs for the second stage of 'crt' and 'lws'", "official: 10 of 100; 5 of 95 for lws"
+        )
+        sampler: Literal["instance", "class_aware", "sqrt", "progressive"] = documented(
+            "instance", "draws of the first stage; 'instance' is every image once", "official"
+        )
+        classifier_sampler: Literal["instance", "class_aware", "sqrt", "progressive"] = documented(
+            "class_aware", "draws of the second stage", "official config/*"
+        )
+        samples_per_class: int = documented(4, "images in a row of a class drawn by 'class_aware'", "official config/*")
+        progressive: Literal["official", "paper"] = documented(
+            "official",
+            "'official' is balanced in the last epoch of the stage, 'paper' would be one epoch later",
+            "official",
+        )
+        bn_train: bool = documented(
+            False, "True: the frozen features are taken in training mode in the second stage", "official: true"
+        )
+        lr_schedule: Literal["recipe", "cosine", "official"] = documented(
+            "recipe",
+            "second stage: the recipe's schedule from its start, a cosine, or the official cosine, one epoch ahead",
+            "the harness's, for equal terms",
+        )
+        scale_bias: bool = documented(True, "'lws' scales the bias as well as the weights", "official: true")
+        tau: float = documented(1.0, "exponent of the norm for 'tau'; 0 = no scaling", "project default: unit norms")
+        tau_choice: Literal["fixed", "train"] = documented(
+            "fixed",
+            "'train' takes the tau of 0 to 2 with the best mean recall on the given training labels",
+            "project default; official: a validation set",
+        )
+        features: Literal["cl2n", "un", "l2n"] = documented(
+            "cl2n", "'ncm': features centred and of unit length, as they are, or of unit length", "official"
+        )
+        distance: Literal["l2", "cos"] = documented(
+            "l2", "'ncm': squared Euclidean distance or dot product", "official"
+        )
+
+        def __post_init__(self) -> None:
+            if not 0 < self.share < 1:
+                raise ValueError(f"share = {self.share!r} is out of range: it must be between 0 and 1")
+            require_range("samples_per_class", self.samples_per_class, low=1)
+            require_range("tau", self.tau, low=0)
+
+    def __init__(self, config: Config, task: Task) -> None:
+        super().__init__(config, task)
+        self.register_buffer("in_second", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("stage_epoch", torch.zeros((), dtype=torch.int64))
+
+    def build(self, make_net: MakeNet) -> None:
+        self.net = make_net("main")
+        first = self.net.get_classifier()
+        if not isinstance(first, nn.Linear):
+            raise ValueError(f"the classifier must be one nn.Linear, not {type(first).__name__}")
+        classes, width = first.weight.shape
+        if self.config.variant == "crt":
+            self.classifier = nn.Linear(width, classes)
+        elif self.config.variant == "lws":
+            self.scales = nn.Parameter(torch.ones(classes))
+        elif self.config.variant == "tau":
+            self.register_buffer("tau", torch.tensor(float(self.config.tau)))
+        else:
+            self.register_buffer("mean", torch.zeros(width))
+            self.register_buffer("means", torch.full((classes, width), math.nan))
+
+    # --- stages
+
+    @property
+    def second_trains(self) -> bool:
+        """Whether the second stage trains a classifier; otherwise it only looks at the features."""
+        return self.config.variant in ("crt", "lws")
+
+    def stages(self) -> Sequence[Stage]:
+        if self.config.variant == "tau" and self.config.tau_choice == "fixed":
+            return (Stage(FIRST),)
+        share = self.config.share if self.second_trains else 1 / self.task.epochs
+        return Stage(FIRST, 1 - share), Stage(SECOND, share)
+
+    def stage_epochs(self) -> int:
+        """Epochs of the current stage, by the harness's rule."""
+        epochs, stages = self.task.epochs, self.stages()
+        first = epochs if len(stages) == 1 else min(max(1, round(stages[0].share * epochs)), epochs - 1)
+        return epochs - first if bool(self.in_second) else first
+
+    def optimizers(self, stage: str, make_optimizer: MakeOptimizer) -> Mapping[str, torch.optim.Optimizer]:
+        if stage == FIRST:
+            return {"main": make_optimizer(self.net.parameters())}
+        if not self.second_trains:
+            return {}
+        return {"main": make_optimizer(self.classifier.parameters() if self.config.variant == "crt" else [self.scales])}
+
+    def on_stage_start(self, stage: str, run: Run) -> None:
+        self.in_second.fill_(stage == SECOND)
+        self.stage_epoch.zero_()
+
+    def on_epoch_start(self, run: Run) -> None:
+        if run.stage != SECOND:
+            return
+        if not (self.second_trains and self.config.bn_train):
+            evaluation_pass(self.net)
+        if not self.second_trains:
+            # filled within this epoch, and of no use after it
+            width = self.net.get_classifier().in_features
+            self.seen_features = torch.zeros(self.task.num_samples, width, device=run.device)
+            self.seen_labels = torch.full((self.task.num_samples,), -1, device=run.device)
+        elif self.config.lr_schedule != "recipe":
+            official = self.config.lr_schedule == "official"
+            for optimizer in run.optimizers.values():
+                lr = official_cosine(optimizer.defaults["lr"], int(self.stage_epoch), self.stage_epochs(), official)
+                for group in optimizer.param_groups:
+                    group["lr"] = lr
+
+    def on_epoch_end(self, run: Run) -> None:
+        self.stage_epoch += 1
+        if run.stage == SECOND and not self.second_trains:
+            self.take_features(self.seen_features, self.seen_labels)
+            del self.seen_features, self.seen_labels
+
+    def epoch_indices(self, labels: Tensor, generator: torch.Generator) -> Tensor | None:
+        if bool(self.in_second) and not self.second_trains:
+            return None
+        sampler = self.config.classifier_sampler if bool(self.in_second) else self.config.sampler
+        counts, draws = torch.bincount(labels, minlength=self.task.num_classes), len(labels)
+        if sampler == "instance":
+            return None
+        if sampler == "class_aware":
+            return class_aware_rows(labels, draws, self.config.samples_per_class, generator_shuffle(generator))
+        if sampler == "sqrt":
+            return independent_rows(labels, class_probability(counts, 0.5), draws, generator)
+        probability = progressive_probability(
+            counts, int(self.stage_epoch), self.stage_epochs(), self.config.progressive
+        )
+        return class_cycle_rows(labels, probability, draws, generator)
+
+    # --- training
+
+    def features(self, images: Tensor) -> Tensor:
+        """The pooled features [B, D] that go into the classifier."""
+        return self.net.forward_head(self.net.forward_features(images), pre_logits=True)
+
+    def train_step(self, batch: Batch, run: Run) -> Mapping[str, Tensor | float]:
+        images = batch.view("weak")
+        if run.stage == SECOND:
+            with torch.no_grad():
+                features = self.features(images)
+            if not self.second_trains:
+                self.seen_features[batch.index] = features.float()
+                self.seen_labels[batch.index] = batch.label
+                return {}
+            logits = self.second_logits(features)
+        else:
+            logits = self.net(images)
+        loss = F.cross_entropy(logits.float(), batch.label)
+        run.minimise(loss)
+        return {"loss": loss.detach()}
+
+    def take_features(self, features: Tensor, labels: Tensor) -> None:
+        """The class means, or the choice of tau, from the features [N, D] and given labels [N] of the training set."""
+        if self.config.variant == "ncm":
+            self.mean, self.means = class_means(features, labels, self.task.num_classes, self.config.features)
+            return
+        weight = self.net.get_classifier().weight.detach().float()
+        # the first of equals, so the one that changes the classifier least
+        scores = [balanced_accuracy(F.linear(features, tau_normalise(weight, t)), labels) for t in tau_grid().tolist()]
+        self.tau.fill_(tau_grid()[scores.index(max(scores))])
+
+    def second_logits(self, features: Tensor) -> Tensor:
+        """The answer of the balanced classifier to features [B, D]."""
+        c, first = self.config, self.net.get_classifier()
+        if c.variant == "crt":
+            return self.classifier(features)
+        weight, bias = first.weight.detach(), first.bias.detach()
+        if c.variant == "lws":
+            return scaled_logits(features, weight, bias, self.scales, c.scale_bias)
+        if c.variant == "tau":
+            return F.linear(features, tau_normalise(weight, float(self.tau)))
+        return nearest_mean_logits(features.float(), self.mean, self.means, c.features, c.distance)
+
+    def predict(self, images: Tensor) -> Tensor:
+        """The balanced classifier; until it exists, the one of the first stage."""
+        ready = self.config.variant == "tau" or bool(self.in_second)
+        return self.second_logits(self.features(images)) if ready else self.net(images)
+
+    def other_predictions(self, images: Tensor) -> Mapping[str, Tensor]:
+        return {"first stage": self.net(images)}

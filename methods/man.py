@@ -1,0 +1,231 @@
+"""MAN: mining ambiguity and noise.
+
+Z. Zhang, X. Sun, J. Li, M. Wang. "MAN: Mining Ambiguity and Noise for Facial Expression Recognition in the Wild".
+Pattern Recognition Letters 164 (2022) 23-29. Code: github.com/zzzzzzyang/MAN @ df07e3f (main.py).
+
+1. Before each epoch two networks predict every training face. Both right about its label: clean. One right: ambiguous.
+   None right: noisy.
+2. Clean faces get cross-entropy; ambiguous ones get it too, and the networks' mutual KL divergence, more and more of it.
+3. Noisy faces lose their label: each network must answer alike for a weak and a strong view.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fer_bench.method import Batch, Info, MakeNet, Method, Needs, Run, Task, documented
+from fer_bench.ops import evaluation_pass, kl_divergence, mean_log_probability, require_positive, require_range
+
+NOISY, AMBIGUOUS, CLEAN, UNDIVIDED = 0, 1, 2, -1
+OFFICIAL_SIZE = 224
+"""Width of the official images, in whose pixels the padding and the cutout of the strong view are given."""
+
+
+def division(predicted_a: Tensor, predicted_b: Tensor, labels: Tensor) -> Tensor:
+    """CLEAN, AMBIGUOUS or NOISY for each sample, int64 [B]: how many of the two predicted classes are its label."""
+    return (predicted_a == labels).long() + (predicted_b == labels).long()
+
+
+def mutual_share(epoch: int, epochs: int, maximum: float = 0.9, beta: float = 0.65, peak: float = 0.9) -> float:
+    """lambda = maximum * exp(-beta (1 - e / (peak E))^2) of a 1-based epoch e; not clamped: it falls after peak E."""
+    return maximum * math.exp(-beta * (1 - epoch / (peak * epochs)) ** 2)
+
+
+def supervised_loss(logits_a: Tensor, logits_b: Tensor, labels: Tensor) -> Tensor:
+    """The mean of the two networks' mean cross-entropies."""
+    return (F.cross_entropy(logits_a, labels) + F.cross_entropy(logits_b, labels)) / 2
+
+
+def mutual_loss(logits_a: Tensor, logits_b: Tensor, labels: Tensor, share: float) -> Tensor:
+    """L_mut = (1 - lambda) L_sup + lambda (KL(p_b || p_a) + KL(p_a || p_b)) / 2, KL being means over the samples.
+
+    The gradient reaches both networks through both sides of both divergences.
+    """
+    kl = (kl_divergence(logits_b, logits_a).mean() + kl_divergence(logits_a, logits_b).mean()) / 2
+    return (1 - share) * supervised_loss(logits_a, logits_b, labels) + share * kl
+
+
+def view_consistency(weak: tuple[Tensor, Tensor], strong: tuple[Tensor, Tensor]) -> Tensor:
+    """L_usc: the mean over both networks of the mean squared difference of the probabilities of both views."""
+    a, b = (F.mse_loss(F.softmax(w, dim=1), F.softmax(s, dim=1)) for w, s in zip(weak, strong, strict=True))
+    return (a + b) / 2
+
+
+def strong_view(images: Tensor, pad: float, cutout: float, generator: torch.Generator) -> Tensor:
+    """Images [B, 3, H, W], each shifted by up to ``pad`` pixels with reflected borders and with a square set to 0.
+
+    ``pad`` and ``cutout``, the side of the square, are in pixels of an image of 224; 0 is the mean colour.
+    """
+    count, _, height, width = images.shape
+    scale, device = width / OFFICIAL_SIZE, images.device
+
+    def draw(high: int) -> Tensor:
+        return torch.randint(0, high, (count, 1), generator=generator, device=device)
+
+    border, side = math.ceil(pad * scale), math.ceil(cutout * scale)
+    padded = F.pad(images, (border,) * 4, mode="reflect") if border else images
+    rows = draw(2 * border + 1) + torch.arange(height, device=device)
+    columns = draw(2 * border + 1) + torch.arange(width, device=device)
+    moved = padded[torch.arange(count, device=device)[:, None, None], :, rows[:, :, None], columns[:, None, :]]
+    # the square lies around a pixel of the image and may reach over its border
+    first_row, first_column = draw(height) - side // 2, draw(width) - side // 2
+    at_row, at_column = torch.arange(height, device=device), torch.arange(width, device=device)
+    cut_rows = (at_row >= first_row) & (at_row < first_row + side)
+    cut_columns = (at_column >= first_column) & (at_column < first_column + side)
+    return moved.permute(0, 3, 1, 2).masked_fill((cut_rows[:, :, None] & cut_columns[:, None, :])[:, None], 0.0)
+
+
+class Man(Method):
+    info = Info(
+        title="MAN: Mining Ambiguity and Noise for Facial Expression Recognition in the Wild",
+        authors="Ziyang Zhang, Xiao Sun, Jia Li, Meng Wang",
+        venue="Pattern Recognition Letters",
+        year=2022,
+        idea="Two networks sort the faces by how many of them agree with the label: cross-entropy for both, mutual "
+        "learning for one, and a consistency of two views without the label for none. The answer is their mean.",
+        kind="label noise",
+        code="github.com/zzzzzzyang/MAN @ df07e3f",
+        deviations=(
+            "The strong view is a second draw of the recipe's augmentation with a shift and a cutout, both scaled to "
+            "the image size; officially RandAugment comes on top, which the harness does not have.",
+            "Warm-up is a tenth of the epochs, as 10 of 100 officially.",
+            "The recipe's optimizer and learning-rate schedule are used for every method; officially Adam at 1e-3.",
+            "The pass that divides the training set is made of steps of the epoch without an update, so these epochs "
+            "have twice the steps.",
+            "A subset of one face goes through the networks twice in one batch, as batch norm cannot train on one "
+            "value per channel.",
+        ),
+    )
+
+    @dataclass(frozen=True)
+    class Config:
+        warmup: float = documented(
+            0.1, "share of the epochs with plain cross-entropy, at least one epoch", "official main.py: 10 of 100"
+        )
+        omega: float = documented(0.6, "weight of the mutual loss of ambiguous faces", "official main.py")
+        gamma: float = documented(1.0, "weight of the consistency of noisy faces", "official main.py")
+        lambda_max: float = documented(0.9, "largest share of the KL divergence in the mutual loss", "official main.py")
+        beta: float = documented(0.65, "width of the ramp of that share", "official main.py")
+        peak: float = documented(0.9, "share of the epochs at which the ramp peaks", "official main.py")
+        joint_forward: bool = documented(
+            False,
+            "True: one pass of the weak views of a batch instead of one for each subset; batch norm then sees them all",
+            "official main.py: a pass for each subset",
+        )
+        strong: Literal["crop-cutout", "second"] = documented(
+            "crop-cutout",
+            "strong view: a second draw of the recipe's augmentation with a shift and a cutout, or that draw alone",
+            "official, without its RandAugment",
+        )
+        pad: float = documented(4.0, "largest shift of the strong view, in pixels of an image of 224", "official")
+        cutout: float = documented(16.0, "side of the cutout, in pixels of an image of 224", "official")
+
+        def __post_init__(self) -> None:
+            for name in ("warmup", "lambda_max"):
+                require_range(name, getattr(self, name), 0, 1)
+            for name in ("omega", "gamma", "beta", "pad", "cutout"):
+                require_range(name, getattr(self, name), low=0)
+            require_positive("peak", self.peak)
+
+    def __init__(self, config: Config, task: Task) -> None:
+        super().__init__(config, task)
+        self.warmup_epochs = max(1, round(config.warmup * task.epochs))
+        self.division_steps = math.ceil(task.num_samples / task.batch_size)
+        self.sample_buffer("kind", UNDIVIDED, dtype=torch.int64)
+        self.register_buffer("epochs_done", torch.zeros((), dtype=torch.int64))
+
+    @classmethod
+    def needs(cls, config: Config) -> Needs:
+        # Two passes of every image, to divide or to train; the noisy ones of a training batch have two more.
+        return Needs(views=("weak", "second"), networks=2, forwards=2.3)
+
+    def build(self, make_net: MakeNet) -> None:
+        self.net_a, self.net_b = make_net("a"), make_net("b")
+
+    def epoch_indices(self, labels: Tensor, generator: torch.Generator) -> Tensor | None:
+        """After the warm-up, the whole training set for the division, in full batches, and then the shuffled epoch."""
+        if int(self.epochs_done) < self.warmup_epochs:
+            return None
+        count = len(labels)
+        whole = torch.arange(self.division_steps * self.task.batch_size) % count
+        return torch.cat([whole, torch.randperm(count, generator=generator)])
+
+    def on_epoch_end(self, run: Run) -> None:
+        self.epochs_done += 1
+
+    def train_step(self, batch: Batch, run: Run) -> Mapping[str, Tensor | float]:
+        if run.epoch < self.warmup_epochs:
+            images = batch.view("weak")
+            loss = supervised_loss(self.net_a(images).float(), self.net_b(images).float(), batch.label)
+            run.minimise(loss)
+            return {"loss": loss.detach()}
+        # The harness divides sums by all steps of the epoch, and each value below is of one part of them.
+        if run.step < self.division_steps:
+            kinds = self.divide(batch)
+            names = {"clean": CLEAN, "ambiguous": AMBIGUOUS, "noisy": NOISY}
+            scale = run.steps / self.division_steps
+            return {name: (kinds == kind).float().mean() * scale for name, kind in names.items()}
+        kinds = self.kind[batch.index]
+        share = mutual_share(run.epoch + 1, run.epochs, self.config.lambda_max, self.config.beta, self.config.peak)
+        parts = self.objective(batch, kinds, share, run)
+        run.record_selection(batch.index, kinds != NOISY)
+        run.minimise(parts["loss"])
+        scale = run.steps / (run.steps - self.division_steps)
+        return {name: value.detach() * scale for name, value in parts.items()}
+
+    @torch.no_grad()
+    def divide(self, batch: Batch) -> Tensor:
+        """Sorts the samples of a batch by the two networks in evaluation mode; int64 [B], also stored in ``kind``."""
+        predicted = []
+        for net in (self.net_a, self.net_b):
+            evaluation_pass(net)
+            predicted.append(net(batch.view("weak")).argmax(dim=1))
+            net.train()
+        kinds = division(*predicted, batch.label)
+        self.kind[batch.index] = kinds
+        return kinds
+
+    def objective(self, batch: Batch, kinds: Tensor, share: float, run: Run) -> dict[str, Tensor]:
+        """L = L_sup(clean) + omega L_mut(ambiguous) + gamma L_usc(noisy) and its parts; an empty subset gives 0."""
+        c, weak, zero = self.config, batch.view("weak"), torch.zeros((), device=batch.label.device)
+        subsets = {kind: (kinds == kind).nonzero().squeeze(1) for kind in (CLEAN, AMBIGUOUS, NOISY)}
+        whole = self.both(weak) if c.joint_forward else None
+
+        def logits(rows: Tensor) -> tuple[Tensor, Tensor]:
+            return self.both(weak[rows]) if whole is None else (whole[0][rows], whole[1][rows])
+
+        supervised = mutual = consistency = zero
+        if len(rows := subsets[CLEAN]):
+            supervised = supervised_loss(*logits(rows), batch.label[rows])
+        if len(rows := subsets[AMBIGUOUS]):
+            mutual = mutual_loss(*logits(rows), batch.label[rows], share)
+        if len(rows := subsets[NOISY]):
+            strong = batch.view("second")[rows]
+            if c.strong == "crop-cutout":
+                strong = strong_view(strong, c.pad, c.cutout, run.generator("strong"))
+            consistency = view_consistency(logits(rows), self.both(strong))
+        loss = supervised + c.omega * mutual + c.gamma * consistency
+        return {"loss": loss, "supervised": supervised, "mutual": mutual, "consistency": consistency}
+
+    def both(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of both networks; one image goes as two, whose batch-norm statistics are those of the one."""
+        twice = images.repeat(2, 1, 1, 1) if len(images) == 1 else images
+        return self.net_a(twice).float()[: len(images)], self.net_b(twice).float()[: len(images)]
+
+    def predict(self, images: Tensor) -> Tensor:
+        return (self.net_a(images) + self.net_b(images)) / 2
+
+    def other_predictions(self, images: Tensor) -> Mapping[str, Tensor]:
+        a, b = self.net_a(images), self.net_b(images)
+        return {"net a": a, "net b": b, "mean of probabilities": mean_log_probability(a, b)}
+
+    def clean_score(self) -> Tensor | None:
+        """How many networks agreed with the label in the last division: 2, 1 or 0; none if there was no division."""
+        return None if bool((self.kind == UNDIVIDED).any()) else self.kind.float()
