@@ -95,7 +95,10 @@ def discover(folders: Sequence[str | Path] = ()) -> dict[str, Plugin]:
         for path in _python_files(Path(folder)):
             add(path.stem, path, "built in")
     for entry in importlib.metadata.entry_points(group=GROUP):
-        module = importlib.util.find_spec(entry.module)
+        try:
+            module = importlib.util.find_spec(entry.module)
+        except (ImportError, ValueError):  # its parent package is missing or broken
+            module = None
         package = entry.dist.name if entry.dist else "?"
         if module is None or module.origin is None:
             add(

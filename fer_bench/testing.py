@@ -1,8 +1,8 @@
 """The conformance suite: what every method must do, checked by training it for moments on a small drawn problem.
 
-    from fer_bench.registry import discover
-    from fer_bench.testing import check_plugin
-    for name, proves, error in check_plugin(discover(["my_methods"])["mine"]): ...
+from fer_bench.registry import discover
+from fer_bench.testing import check_plugin
+for name, proves, error in check_plugin(discover(["my_methods"])["mine"]): ...
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Seen:
 
 
 class Bench:
-    """A four-class problem in ``folder`` that the engine trains on in a fraction of a second; mirroring keeps its classes."""
+    """Four classes in ``folder`` that the engine trains on in a fraction of a second; mirrors keep their class."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -80,7 +80,9 @@ class Bench:
         np.save(folder / f"pixels-{SIZE}.npy", pixels)
         ids = np.array([f"{part}/{row:04d}" for row, part in enumerate(split)])
         points = rng.random((len(label), 19, 2)).astype(np.float32)
-        return Faces("toy", CLASSES, "0" * 64, ids, split, label.astype(np.int64), folder, points, np.arange(len(label)) % 7 > 0)
+        return Faces(
+            "toy", CLASSES, "0" * 64, ids, split, label.astype(np.int64), folder, points, np.arange(len(label)) % 7 > 0
+        )
 
     def spec(self, plugin: Plugin, noise: float = 0.0, factor: float = 1.0, epochs: int = 2, **recipe: Any) -> RunSpec:
         config = plugin.configure(self.faces.name, "clean", {})
@@ -99,7 +101,7 @@ class Bench:
         stopping: Callable[[RunFolder], bool] = lambda folder: False,
         relabel: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> tuple[RunFolder, Seen]:
-        """Trains ``spec`` in the folder ``name``; goes on where that folder stopped. ``relabel`` changes given labels."""
+        """Trains ``spec`` in the folder ``name``; goes on where that folder stopped. ``relabel`` changes labels."""
         folder = RunFolder(self.folder / f"{plugin.key}-{spec.key}-{name}")
         seen: list[Seen] = []
         with _posed(seen, relabel):
@@ -108,11 +110,19 @@ class Bench:
             with folder.claim():
                 folder.start(spec, {})
                 fit.train(
-                    spec, self.faces, spied(plugin.load(), seen), config, folder, resources, stopping=lambda: stopping(folder)
+                    spec,
+                    self.faces,
+                    spied(plugin.load(), seen),
+                    config,
+                    folder,
+                    resources,
+                    stopping=lambda: stopping(folder),
                 )
         return folder, seen[-1]
 
-    def trained(self, plugin: Plugin, noise: float = 0.3, factor: float = 1.0, epochs: int = 2) -> tuple[RunFolder, Seen]:
+    def trained(
+        self, plugin: Plugin, noise: float = 0.3, factor: float = 1.0, epochs: int = 2
+    ) -> tuple[RunFolder, Seen]:
         """A finished run, trained once for all checks."""
         spec = self.spec(plugin, noise, factor, epochs)
         place = f"{plugin.path}{spec.key}"
@@ -125,14 +135,23 @@ class Bench:
         folder = RunFolder(self.folder / f"{plugin.key}-built")
         config = plugin.restore_config(spec.config)
         trainer = fit._Trainer(
-            spec, self.faces, plugin.load(), config, folder, fit.Resources(torch.device("cpu")), lambda event: None, lambda: False
+            spec,
+            self.faces,
+            plugin.load(),
+            config,
+            folder,
+            fit.Resources(torch.device("cpu")),
+            lambda event: None,
+            lambda: False,
         )
         return trainer.method
 
     def images(self, count: int) -> Tensor:
         """Test images, normalised: [count, 3, H, W]."""
         rows = np.flatnonzero(self.faces.split == "test")[:count]
-        return Views(Recipe(image_size=SIZE), torch.device("cpu")).plain(torch.from_numpy(self.faces.pixels(SIZE)[rows]))
+        return Views(Recipe(image_size=SIZE), torch.device("cpu")).plain(
+            torch.from_numpy(self.faces.pixels(SIZE)[rows])
+        )
 
 
 def spied(method_class: type[Method], seen: list[Seen]) -> type[Method]:
@@ -264,7 +283,9 @@ def needs_are_honoured(plugin: Plugin, bench: Bench) -> None:
             continue
         raise AssertionError(f"view {name!r} was not declared and is given")
     assert (batch.landmarks is not None) == needs.landmarks, "landmarks must be given exactly where they are declared"
-    assert (seen.method.task.noise_rate is not None) == needs.noise_rate, "the noise rate must be told where it is declared"
+    assert (seen.method.task.noise_rate is not None) == needs.noise_rate, (
+        "the noise rate must be told where it is declared"
+    )
     assert len(seen.nets) == needs.networks, f"build() made {len(seen.nets)} networks, needs() says {needs.networks}"
 
 
@@ -318,11 +339,15 @@ def predicts(plugin: Plugin, bench: Bench) -> None:
     method, images = seen.method.eval(), bench.images(9)
     with torch.no_grad():
         together = method.predict(images)
-        assert together.shape == (9, len(CLASSES)), f"predict() returned {tuple(together.shape)}, not {(9, len(CLASSES))}"
+        assert together.shape == (9, len(CLASSES)), (
+            f"predict() returned {tuple(together.shape)}, not {(9, len(CLASSES))}"
+        )
         assert together.dtype == torch.float32 and together.isfinite().all(), "logits must be finite float32"
         assert torch.equal(together, method.predict(images)), "two calls on the same images differ"
         alone = torch.cat([method.predict(image[None]) for image in images])
-        assert alone.shape == together.shape, f"one image gives logits of shape {tuple(method.predict(images[:1]).shape)}"
+        assert alone.shape == together.shape, (
+            f"one image gives logits of shape {tuple(method.predict(images[:1]).shape)}"
+        )
         gap = float((alone - together).abs().max())
         assert gap <= 1e-4 * max(1.0, float(together.abs().max())), f"an image alone and in a batch differ by {gap:.2g}"
         for name, other in method.other_predictions(images).items():
@@ -370,12 +395,16 @@ def last_batch_of_one(plugin: Plugin, bench: Bench) -> None:
     count = PER_CLASS["train"] * len(CLASSES)
     size = next(size for size in range(10, 40) if count % size == 1)
     folder, seen = bench.train(plugin, bench.spec(plugin, batch_size=size), "odd")
-    assert folder.state == "done" and min(len(batch) for batch in seen.batches) > 1, "a batch of one image was trained on"
+    assert folder.state == "done" and min(len(batch) for batch in seen.batches) > 1, (
+        "a batch of one image was trained on"
+    )
 
 
 @_check("a class that no training label names does no harm")
 def absent_class(plugin: Plugin, bench: Bench) -> None:
-    folder, seen = bench.train(plugin, bench.spec(plugin), "absent", relabel=lambda given: np.where(given == 0, 1, given))
+    folder, seen = bench.train(
+        plugin, bench.spec(plugin), "absent", relabel=lambda given: np.where(given == 0, 1, given)
+    )
     assert int(seen.method.task.class_counts[0]) == 0 and folder.state == "done"
 
 
@@ -389,7 +418,9 @@ def equal_labels(plugin: Plugin, bench: Bench) -> None:
 def labels_are_untouched(plugin: Plugin, bench: Bench) -> None:
     _, seen = bench.trained(plugin)
     assert seen.problem is not None and seen.given is not None
-    assert np.array_equal(seen.problem.given, seen.given), "the method wrote into the training labels; use sample_buffer"
+    assert np.array_equal(seen.problem.given, seen.given), (
+        "the method wrote into the training labels; use sample_buffer"
+    )
     true = bench.faces.label[seen.problem.train]
     assert np.array_equal(seen.problem.true, true), "the true labels were changed"
 
@@ -433,7 +464,9 @@ def clean_score(plugin: Plugin, bench: Bench) -> None:
     folder, seen = bench.trained(plugin)
     score, count = seen.method.clean_score(), seen.method.task.num_samples
     if score is not None:
-        assert score.shape == (count,) and score.is_floating_point(), f"{score.dtype} {tuple(score.shape)}, not float [{count}]"
+        assert score.shape == (count,) and score.is_floating_point(), (
+            f"{score.dtype} {tuple(score.shape)}, not float [{count}]"
+        )
         assert bool(score.isfinite().all()), f"{int((~score.isfinite()).sum())} of {count} clean scores are not finite"
     with np.load(folder.path / "scores.npz") as scores:
         assert scores["clean_score"].shape == (count,)
@@ -450,7 +483,12 @@ def records(folder: RunFolder) -> list[dict[str, Any]]:
 
 def _same(a: Tensor, b: Tensor | None) -> bool:
     """Equal bit for bit, NaN included."""
-    return b is not None and a.dtype == b.dtype and a.shape == b.shape and torch.equal(torch.nan_to_num(a), torch.nan_to_num(b))
+    return (
+        b is not None
+        and a.dtype == b.dtype
+        and a.shape == b.shape
+        and torch.equal(torch.nan_to_num(a), torch.nan_to_num(b))
+    )
 
 
 def _owner(seen: Seen, parameter: Tensor) -> torch.nn.Module | None:

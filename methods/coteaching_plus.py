@@ -123,10 +123,14 @@ class CoteachingPlus(Method):
             "project default; official main.py, where type 2 is commented out",
         )
         counting: Literal["at-least-one", "official"] = documented(
-            "at-least-one", "'official' truncates in floating point, and keeps all where nothing is left", "official loss.py"
+            "at-least-one",
+            "'official' truncates in floating point, and keeps all where nothing is left",
+            "official loss.py",
         )
         double_softmax: bool = documented(False, "True: cross-entropy of probabilities", "official loss.py")
-        divide_twice: bool = documented(False, "True: divide the mean loss by the number kept once more", "official loss.py")
+        divide_twice: bool = documented(
+            False, "True: divide the mean loss by the number kept once more", "official loss.py"
+        )
         when_agreed: Literal["skip", "official"] = documented(
             "skip",
             "a batch without disagreement: 'skip' trains nothing; 'official' the whole batch while epoch * step < 5000",

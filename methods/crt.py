@@ -74,8 +74,8 @@ def class_means(features: Tensor, labels: Tensor, classes: int, kind: FeatureKin
     A class without samples has a mean of NaN.
     """
     mean = features.mean(dim=0)
-    sums = features.new_zeros(classes, features.shape[1]).index_add_(0, labels, transform(features, mean, kind))
-    return mean, sums / torch.bincount(labels, minlength=classes)[:, None]
+    members = F.one_hot(labels, classes).to(features.dtype)
+    return mean, members.T @ transform(features, mean, kind) / members.sum(dim=0)[:, None]
 
 
 def nearest_mean_logits(
@@ -86,10 +86,8 @@ def nearest_mean_logits(
     A class whose mean is NaN is put below all others.
     """
     x = transform(features, mean, kind)
-    if distance == "cos":
-        scores = x @ means.T / x.shape[1]
-    else:
-        scores = -(x[:, None] - means).square().sum(dim=2)
+    cosine = distance == "cos"
+    scores = x @ means.T / x.shape[1] if cosine else -(x[:, None] - means).square().sum(dim=2)
     absent = means.isnan().any(dim=1)
     lowest = scores.masked_fill(absent, math.inf).amin(dim=1, keepdim=True)
     return torch.where(absent, lowest - 1, scores)
@@ -103,7 +101,7 @@ def balanced_accuracy(logits: Tensor, labels: Tensor) -> float:
     return float(recall[counts > 0].mean())
 
 
-def official_cosine(lr: float, epoch: int, epochs: int, official: bool = True) -> float:
+def cosine_rate(lr: float, epoch: int, epochs: int, official: bool = True) -> float:
     """Cosine to 0 in a 0-based epoch. The official scheduler steps first, so that the last epoch has a rate of 0."""
     return 0.5 * lr * (1 + math.cos(math.pi * (epoch + official) / epochs))
 
@@ -247,7 +245,7 @@ class Crt(Method):
         elif self.config.lr_schedule != "recipe":
             official = self.config.lr_schedule == "official"
             for optimizer in run.optimizers.values():
-                lr = official_cosine(optimizer.defaults["lr"], int(self.stage_epoch), self.stage_epochs(), official)
+                lr = cosine_rate(optimizer.defaults["lr"], int(self.stage_epoch), self.stage_epochs(), official)
                 for group in optimizer.param_groups:
                     group["lr"] = lr
 

@@ -3,8 +3,8 @@
 Y. Wang, W. Gan, J. Yang, W. Wu, J. Yan. "Dynamic Curriculum Learning for Imbalanced Data Classification". ICCV 2019,
 arXiv 1901.06783. There is no official code; the schedules agree with the unofficial chpark1111/CS376_Project @ df1bf3b.
 
-1. Within each batch, classes are thinned or weighted towards a target distribution, which slides from the natural one to
-   the balanced one.
+1. Within each batch, classes are thinned or weighted towards a target distribution, which slides from the natural one
+   to the balanced one.
 2. A triplet loss pulls hard samples of the batch's rare classes towards easy ones of their class.
 3. That loss fades, and leaves classification to the rest of the training.
 """
@@ -120,7 +120,7 @@ def mine_triplets(
     """
     predicted = probabilities.argmax(dim=1)
     triplets, classes = [], []
-    for c in minority_classes(labels, rho):
+    for c in sorted(minority_classes(labels, rho)):
         score, mine = probabilities[:, c], labels == c
         easy = (mine & (predicted == c) & (score > easy_threshold)).nonzero().squeeze(1)
         order = torch.sort(score, stable=True).indices
@@ -137,7 +137,7 @@ def mine_triplets(
 
 
 def triplet_hinges(features: Tensor, triplets: Tensor, margin: float) -> Tensor:
-    """max(0, margin + d(anchor, positive) - d(anchor, negative)) [T] with the Euclidean distance d of features [B, D]."""
+    """max(0, margin + d(anchor, positive) - d(anchor, negative)) [T], d being the Euclidean distance of features."""
     anchor, positive, negative = (features[rows] for rows in triplets.unbind(1))
     return F.relu(margin + (anchor - positive).norm(dim=1) - (anchor - negative).norm(dim=1))
 

@@ -37,9 +37,9 @@ def update_mask(logits_a: Tensor, logits_b: Tensor, warm_up: bool = False) -> Te
 
 
 def class_balance_weights(labels: Tensor, num_classes: int) -> Tensor:
-    """p_i = B / (C max(1, batch count of class y_i)): float32 [B] of labels [B] (train.py, where C is 2)."""
+    """p_i = B / (C max(1, batch count of class y_i)): float64 [B] of labels [B] (train.py, where C is 2)."""
     counts = torch.bincount(labels, minlength=num_classes).clamp(min=1)
-    return len(labels) / (num_classes * counts[labels].float())
+    return len(labels) / (num_classes * counts[labels].double())
 
 
 def denominator(mask: Tensor, min_ratio: float) -> float:
@@ -59,7 +59,7 @@ def update_loss(per_sample: Tensor, mask: Tensor, min_ratio: float = 0.0, weight
 
 
 def first_in_first_out(queue: Tensor, incoming: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """(batch, queue) after ``incoming`` [m, ...] has joined ``queue`` [q, ...]: a batch of ``size``, or an empty one."""
+    """(batch, queue) after ``incoming`` [m, ...] joined ``queue`` [q, ...]: a batch of ``size``, or an empty one."""
     joined = torch.cat([queue, incoming])
     taken = size if len(joined) >= size else 0
     return joined[:taken], joined[taken:]
@@ -96,7 +96,9 @@ class Decoupling(Method):
     @dataclass(frozen=True)
     class Config:
         warmup_epochs: float = documented(
-            1.0, "epochs of ordinary training at the start; fractions count", "project default; official train.py: 0 steps"
+            1.0,
+            "epochs of ordinary training at the start; fractions count",
+            "project default; official train.py: 0 steps",
         )
         min_ratio: float = documented(
             0.1,
@@ -152,7 +154,7 @@ class Decoupling(Method):
         return {"a": make_optimizer(self.net_a.parameters()), "b": make_optimizer(self.net_b.parameters())}
 
     def weights(self, labels: Tensor) -> Tensor | None:
-        return class_balance_weights(labels, self.task.num_classes) if self.config.class_balance else None
+        return class_balance_weights(labels, self.task.num_classes).float() if self.config.class_balance else None
 
     def remember(self, rows: Tensor, ce_a: Tensor, ce_b: Tensor) -> None:
         self.last_loss[rows] = (ce_a.detach() + ce_b.detach()) / 2
@@ -195,9 +197,7 @@ class Decoupling(Method):
         taken = []
         for name, incoming in zip(QUEUE, (images, labels, rows), strict=True):
             waiting = getattr(self, name)
-            batch, rest = first_in_first_out(
-                waiting if len(waiting) else incoming[:0], incoming, self.task.batch_size
-            )
+            batch, rest = first_in_first_out(waiting if len(waiting) else incoming[:0], incoming, self.task.batch_size)
             setattr(self, name, rest.clone())
             taken.append(batch)
         images, labels, rows = taken

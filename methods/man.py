@@ -5,14 +5,14 @@ Pattern Recognition Letters 164 (2022) 23-29. Code: github.com/zzzzzzyang/MAN @ 
 
 1. Before each epoch two networks predict every training face. Both right about its label: clean. One right: ambiguous.
    None right: noisy.
-2. Clean faces get cross-entropy; ambiguous ones get it too, and the networks' mutual KL divergence, more and more of it.
+2. Clean faces get cross-entropy; ambiguous ones get it too, and ever more of the networks' mutual KL divergence.
 3. Noisy faces lose their label: each network must answer alike for a weak and a strong view.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,6 +56,29 @@ def view_consistency(weak: tuple[Tensor, Tensor], strong: tuple[Tensor, Tensor])
     """L_usc: the mean over both networks of the mean squared difference of the probabilities of both views."""
     a, b = (F.mse_loss(F.softmax(w, dim=1), F.softmax(s, dim=1)) for w, s in zip(weak, strong, strict=True))
     return (a + b) / 2
+
+
+def divided_loss(
+    kinds: Tensor,
+    labels: Tensor,
+    weak: Callable[[Tensor], tuple[Tensor, Tensor]],
+    strong: Callable[[Tensor], tuple[Tensor, Tensor]],
+    share: float,
+    omega: float,
+    gamma: float,
+) -> dict[str, Tensor]:
+    """L = L_sup(clean) + omega L_mut(ambiguous) + gamma L_usc(noisy) and its parts; an empty subset gives 0.
+
+    ``weak(rows)`` and ``strong(rows)`` are both networks' logits of a view of the samples ``rows`` int64 [n]. Each part
+    is a mean over its own subset, so one noisy face may weigh as much as all clean ones together.
+    """
+    clean, ambiguous, noisy = ((kinds == kind).nonzero().squeeze(1) for kind in (CLEAN, AMBIGUOUS, NOISY))
+    zero = torch.zeros((), device=labels.device)
+    supervised = supervised_loss(*weak(clean), labels[clean]) if len(clean) else zero
+    mutual = mutual_loss(*weak(ambiguous), labels[ambiguous], share) if len(ambiguous) else zero
+    consistency = view_consistency(weak(noisy), strong(noisy)) if len(noisy) else zero
+    loss = supervised + omega * mutual + gamma * consistency
+    return {"loss": loss, "supervised": supervised, "mutual": mutual, "consistency": consistency}
 
 
 def strong_view(images: Tensor, pad: float, cutout: float, generator: torch.Generator) -> Tensor:
@@ -193,26 +216,20 @@ class Man(Method):
         return kinds
 
     def objective(self, batch: Batch, kinds: Tensor, share: float, run: Run) -> dict[str, Tensor]:
-        """L = L_sup(clean) + omega L_mut(ambiguous) + gamma L_usc(noisy) and its parts; an empty subset gives 0."""
-        c, weak, zero = self.config, batch.view("weak"), torch.zeros((), device=batch.label.device)
-        subsets = {kind: (kinds == kind).nonzero().squeeze(1) for kind in (CLEAN, AMBIGUOUS, NOISY)}
+        """:func:`divided_loss` of a batch whose samples are sorted into ``kinds`` [B]."""
+        c, weak = self.config, batch.view("weak")
         whole = self.both(weak) if c.joint_forward else None
 
-        def logits(rows: Tensor) -> tuple[Tensor, Tensor]:
+        def weak_logits(rows: Tensor) -> tuple[Tensor, Tensor]:
             return self.both(weak[rows]) if whole is None else (whole[0][rows], whole[1][rows])
 
-        supervised = mutual = consistency = zero
-        if len(rows := subsets[CLEAN]):
-            supervised = supervised_loss(*logits(rows), batch.label[rows])
-        if len(rows := subsets[AMBIGUOUS]):
-            mutual = mutual_loss(*logits(rows), batch.label[rows], share)
-        if len(rows := subsets[NOISY]):
+        def strong_logits(rows: Tensor) -> tuple[Tensor, Tensor]:
             strong = batch.view("second")[rows]
             if c.strong == "crop-cutout":
                 strong = strong_view(strong, c.pad, c.cutout, run.generator("strong"))
-            consistency = view_consistency(logits(rows), self.both(strong))
-        loss = supervised + c.omega * mutual + c.gamma * consistency
-        return {"loss": loss, "supervised": supervised, "mutual": mutual, "consistency": consistency}
+            return self.both(strong)
+
+        return divided_loss(kinds, batch.label, weak_logits, strong_logits, share, c.omega, c.gamma)
 
     def both(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of both networks; one image goes as two, whose batch-norm statistics are those of the one."""

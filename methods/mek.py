@@ -5,7 +5,7 @@ Expression Recognition". NeurIPS 2023, arXiv 2310.19636. Code: github.com/zyh-ua
 (code/train_exp.py; only the Swin-T run on RAF-DB is released).
 
 1. Faces of a frequent expression hold evidence of rare ones.
-2. The class activation maps of all classes must agree with those of the mirrored face, those of rare classes most (RAC).
+2. The class activation maps of all classes must agree with those of the mirrored face, rare classes' most (RAC).
 3. Label smoothing moves its mass to the other classes by their inverse frequency (RSL).
 """
 

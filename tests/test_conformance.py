@@ -31,7 +31,8 @@ def test_every_check_says_what_it_proves() -> None:
 
 BROKEN = {
     "config": LOSS + "\n@dataclass(frozen=True)\nclass Config:\n    margin: float = 0.5",
-    "build_is_reproducible": LOSS + """
+    "build_is_reproducible": LOSS
+    + """
 def build(self, make_net):
     super().build(make_net)
     self.register_buffer("mask", torch.from_numpy(np.random.rand(4)))
@@ -56,17 +57,20 @@ def build(self, make_net):
 @classmethod
 def needs(cls, config):
     return Needs(networks=2)
-""" + LOSS,
+"""
+    + LOSS,
     "learns": """
 def loss(self, batch, run):
     return -0.01 * F.cross_entropy(self.net(batch.view()), batch.label).clamp(max=3)
 """,
-    "predicts": LOSS + """
+    "predicts": LOSS
+    + """
 def predict(self, images):
     logits = self.net(images)
     return logits - logits.mean(0)
 """,
-    "state_round_trip": LOSS + """
+    "state_round_trip": LOSS
+    + """
 def on_epoch_end(self, run):
     self.shift = getattr(self, "shift", 0.0) + 1.0
 def predict(self, images):
@@ -80,7 +84,8 @@ def loss(self, batch, run):
     "last_batch_of_one": """
 def epoch_indices(self, labels, generator):
     return torch.zeros(1, dtype=torch.int64)
-""" + LOSS,
+"""
+    + LOSS,
     "absent_class": """
 def loss(self, batch, run):
     assert (self.task.class_counts > 0).all(), "a class is absent"
@@ -91,16 +96,19 @@ def loss(self, batch, run):
     positive = self.net(batch.view())[batch.label != batch.label[0]]
     return F.cross_entropy(positive, batch.label[batch.label != batch.label[0]])
 """,
-    "labels_are_untouched": LOSS + """
+    "labels_are_untouched": LOSS
+    + """
 def epoch_indices(self, labels, generator):
     labels[:5] = (labels[:5] + 1) % self.task.num_classes
 """,
-    "writes_in_its_folder_only": LOSS + """
+    "writes_in_its_folder_only": LOSS
+    + """
 def on_fit_end(self, run):
     with open(os.path.join(os.path.dirname(__file__), "dump.txt"), "w") as handle:
         handle.write("x")
 """,
-    "leaves_the_process_as_it_was": LOSS + """
+    "leaves_the_process_as_it_was": LOSS
+    + """
 def on_fit_end(self, run):
     os.environ["TOY"] = str(random.random())
 """,
@@ -109,11 +117,12 @@ def loss(self, batch, run):
     self.net(batch.view())
     return F.cross_entropy(self.net(batch.view()), batch.label)
 """,
-    "clean_score": LOSS + """
+    "clean_score": LOSS
+    + """
 def clean_score(self):
     return torch.full((self.task.num_samples - 1,), 0.5)
 """,
-}  # fmt: skip
+}
 
 
 MESSAGES = {
@@ -156,14 +165,20 @@ def test_a_sound_plugin_of_an_outsider_passes(toy: Callable[..., Plugin]) -> Non
     ("body", "message"),
     [
         (LOSS + "def predict(self, images):\n    return self.net(images)[:, :2]", r"predict\(\) returned \(\d+, 2\)"),
-        (LOSS + "def epoch_indices(self, labels, generator):\n    return torch.ones(3)", r"epoch_indices\(\) must be int64"),
+        (
+            LOSS + "def epoch_indices(self, labels, generator):\n    return torch.ones(3)",
+            r"epoch_indices\(\) must be int64",
+        ),
         ("def loss(self, batch, run):\n    return self.net(batch.view()).sum(1)", "scalar loss"),
         ("def loss(self, batch, run):\n    return self.net(batch.view()).sum() * float('nan')", "NaN or infinite"),
-        ("def train_step(self, batch, run):\n    run.minimise(self.net(batch.view()).sum(), 'second')", "no optimizer 'second'"),
+        (
+            "def train_step(self, batch, run):\n    run.minimise(self.net(batch.view()).sum(), 'second')",
+            "no optimizer 'second'",
+        ),
         (LOSS + "def stages(self):\n    return [Stage('a', 0.5), Stage('b', 0.4)]", "do not sum to 1"),
         ("pass", r"must define loss\(\) or train_step\(\)"),
     ],
-)  # fmt: skip
+)
 def test_a_broken_contract_is_named(body: str, message: str, toy: Callable[..., Plugin], bench: Bench) -> None:
     with pytest.raises(AssertionError, match=message):
         CHECKS["trains"](toy("broken", body), bench)

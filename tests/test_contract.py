@@ -21,7 +21,8 @@ from fer_bench.testing import CHECKS, Bench, records
 
 Toy = Callable[..., Plugin]
 
-TWO_STAGES = """
+TWO_STAGES = (
+    """
 def stages(self):
     return (Stage("trunk", 0.5), Stage("head", 0.5))
 
@@ -41,7 +42,9 @@ def epoch_indices(self, labels, generator):
 def on_fit_end(self, run):
     with torch.no_grad():
         self.net.get_classifier().weight.mul_(0.5)
-""" + LOSS
+"""
+    + LOSS
+)
 
 TWO_OPTIMIZERS = """
 @classmethod
@@ -52,7 +55,7 @@ def __init__(self, config, task):
     super().__init__(config, task)
     self.sample_buffer("last", 0.0)
     self.register_buffer("draws", torch.zeros(3))
-    self.register_buffer("points", torch.zeros(task.num_samples, 5, 2))
+    self.register_buffer("points", torch.zeros(task.num_samples, 19, 2))
     self.register_buffer("hooks", torch.zeros(4, dtype=torch.int64))
 
 def build(self, make_net):
@@ -102,7 +105,9 @@ def test_stages_samplers_and_a_change_after_the_fit(toy: Toy, bench: Bench) -> N
     folder, seen = bench.train(plugin, bench.spec(plugin, factor=10.0, epochs=4))
     epochs = folder.epochs()
     assert [epoch["stage"] for epoch in epochs] == ["trunk", "trunk", "head", "head"]
-    assert [epoch["lr"]["main"] for epoch in epochs] == pytest.approx([2e-3, 1e-3, 1e-2, 5e-3]), "a schedule for each stage"
+    assert [epoch["lr"]["main"] for epoch in epochs] == pytest.approx([2e-3, 1e-3, 1e-2, 5e-3]), (
+        "a schedule for each stage"
+    )
     labels = torch.cat([batch.label for batch in seen.batches])
     counts, shares = seen.method.task.class_counts, torch.bincount(labels) / len(labels)
     assert counts.max() >= 8 * counts.min() and shares.min() > 0.12, "the sampler must even out the classes"
@@ -110,7 +115,9 @@ def test_stages_samplers_and_a_change_after_the_fit(toy: Toy, bench: Bench) -> N
     assert all(p.requires_grad for p in trunk)
 
 
-@pytest.mark.parametrize("name", ["resumes_exactly", "build_is_reproducible", "state_round_trip", "leaves_the_process_as_it_was"])
+@pytest.mark.parametrize(
+    "name", ["resumes_exactly", "build_is_reproducible", "state_round_trip", "leaves_the_process_as_it_was"]
+)
 @pytest.mark.parametrize("body", [TWO_STAGES, TWO_OPTIMIZERS], ids=["stages", "optimizers"])
 def test_unusual_plugins_keep_the_promises(body: str, name: str, toy: Toy, bench: Bench) -> None:
     CHECKS[name](toy("unusual", body), bench)
@@ -165,10 +172,13 @@ def test_landmarks_are_those_of_the_rows_up_to_the_mirror(toy: Toy, bench: Bench
 
 def test_all_methods_see_the_same_batches_and_views(toy: Toy, bench: Bench) -> None:
     plain, _ = toy("plain", LOSS), None
-    greedy = toy("greedy", "def build(self, make_net):\n    torch.rand(7)\n    self.net = make_net('main')\n    self.more = torch.nn.Linear(3, 3)\n"
-                           "@classmethod\ndef needs(cls, config):\n    return Needs(views=('weak', 'second'))\n"
-                           "def loss(self, batch, run):\n    torch.rand(len(batch)); batch.view('second')\n"
-                           "    return F.cross_entropy(self.net(batch.view()), batch.label)\n")  # fmt: skip
+    greedy = toy(
+        "greedy",
+        "def build(self, make_net):\n    torch.rand(7)\n    self.net = make_net('main')\n"
+        "@classmethod\ndef needs(cls, config):\n    return Needs(views=('weak', 'second'))\n"
+        "def loss(self, batch, run):\n    torch.rand(len(batch)); batch.view('second')\n"
+        "    return F.cross_entropy(self.net(batch.view()), batch.label)\n",
+    )
     one, other = (bench.train(plugin, bench.spec(plugin, noise=0.3), "paired")[1] for plugin in (plain, greedy))
     assert len(one.batches) == len(other.batches)
     for a, b in zip(one.batches, other.batches, strict=True):
@@ -189,7 +199,10 @@ def test_epochs_shuffle_anew_and_visit_every_image_once(toy: Toy, bench: Bench) 
 def test_the_seed_changes_training_and_the_data_seed_the_labels(toy: Toy, bench: Bench) -> None:
     plugin = toy("plain", LOSS)
     spec = bench.spec(plugin, noise=0.3)
-    runs = [bench.train(plugin, dataclasses.replace(spec, **change), "seeds") for change in ({}, {"seed": 1}, {"data_seed": 1})]
+    runs = [
+        bench.train(plugin, dataclasses.replace(spec, **change), "seeds")
+        for change in ({}, {"seed": 1}, {"data_seed": 1})
+    ]
     given = [seen.given.tolist() for _, seen in runs]  # type: ignore[union-attr]
     assert given[0] == given[1] != given[2]
     assert not torch.equal(runs[0][1].batches[0].index, runs[1][1].batches[0].index)
@@ -200,7 +213,9 @@ def test_the_seed_changes_training_and_the_data_seed_the_labels(toy: Toy, bench:
 def test_clipping_and_schedules_reach_every_optimizer(toy: Toy, bench: Bench) -> None:
     plugin = toy("plain", LOSS)
     for schedule, rates in (("constant", [1, 1, 1]), ("exponential", [1, 0.9, 0.81]), ("cosine", [1, 0.75, 0.25])):
-        spec = bench.spec(plugin, epochs=3, schedule=schedule, clip_norm=1e-3, optimizer="sgd", weight_decay=0.0, momentum=0.0)
+        spec = bench.spec(
+            plugin, epochs=3, schedule=schedule, clip_norm=1e-3, optimizer="sgd", weight_decay=0.0, momentum=0.0
+        )
         folder, seen = bench.train(plugin, spec, schedule)
         assert [epoch["lr"]["main"] / 2e-3 for epoch in folder.epochs()] == pytest.approx(rates)
         steps = len(seen.batches) // 3
@@ -209,14 +224,18 @@ def test_clipping_and_schedules_reach_every_optimizer(toy: Toy, bench: Bench) ->
 
 
 def test_progress_and_position(toy: Toy, bench: Bench) -> None:
-    plugin = toy("position", """
+    plugin = toy(
+        "position",
+        """
 def __init__(self, config, task):
     super().__init__(config, task)
     self.told = []
 def train_step(self, batch, run):
     self.told.append((run.epoch, run.epochs, run.step, run.steps, run.stage, run.progress))
     return super().train_step(batch, run)
-""" + LOSS)  # fmt: skip
+"""
+        + LOSS,
+    )
     _, seen = bench.train(plugin, bench.spec(plugin, epochs=2))
     told: list[tuple[float, ...]] = seen.method.told  # type: ignore[assignment]
     steps = len(told) // 2
@@ -243,7 +262,9 @@ def words_of(path: Path) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documents:
             words |= set(re.findall(r"\w+", node.value))
-        words |= {value for name in ("id", "attr", "name", "arg") if isinstance(value := getattr(node, name, None), str)}
+        words |= {
+            value for name in ("id", "attr", "name", "arg") if isinstance(value := getattr(node, name, None), str)
+        }
     return words
 
 
@@ -259,5 +280,7 @@ def test_the_harness_names_no_method() -> None:
 def test_methods_import_nothing_of_the_harness_and_no_other_method() -> None:
     allowed = {"fer_bench.method", "fer_bench.ops"}
     for key, plugin in discover().items():
-        imports = re.findall(r"^\s*(?:from|import)\s+(fer_bench[\w.]*)", plugin.path.read_text(encoding="utf-8"), re.MULTILINE)
+        imports = re.findall(
+            r"^\s*(?:from|import)\s+(fer_bench[\w.]*)", plugin.path.read_text(encoding="utf-8"), re.MULTILINE
+        )
         assert set(imports) <= allowed, f"{key} imports {sorted(set(imports) - allowed)}"

@@ -20,10 +20,13 @@ from conftest import COMMAND, LOSS, call, numbers, plugin_source
 from fer_bench.registry import discover
 
 KEYS = sorted(discover())
-SLOW = LOSS + """
+SLOW = (
+    LOSS
+    + """
 def on_epoch_start(self, run):
     __import__("time").sleep(0.5)
 """
+)
 
 
 def options(data: Path, out: Path, methods: str = "ce,scn", noise: str = "0.3") -> list[str | Path]:
@@ -34,7 +37,9 @@ def options(data: Path, out: Path, methods: str = "ce,scn", noise: str = "0.3") 
 
 
 @pytest.fixture(scope="module")
-def finished(faces_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def finished(
+    faces_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """All methods, clean and with noise, one epoch, two jobs."""
     out = tmp_path_factory.mktemp("all")
     result = call(*options(faces_folder, out, "all", "0,0.3"), "--epochs", "1", "--jobs", "2")
@@ -53,9 +58,15 @@ def test_all_methods_train_and_are_tabled(finished: tuple[Path, subprocess.Compl
     out, result = finished
     assert sorted(key.split("/")[0] for key in numbers(out)) == sorted(KEYS * 2)
     printed = "\n".join(table_of(result.stdout))
-    assert all(re.search(rf"^{key}†? ", printed, re.MULTILINE) for key in KEYS) and "symmetric 0.3" in printed and "clean" in printed
+    assert (
+        all(re.search(rf"^{key}†? ", printed, re.MULTILINE) for key in KEYS)
+        and "symmetric 0.3" in printed
+        and "clean" in printed
+    )
     sweep = next((out / "sweeps").iterdir())
-    assert {"sweep.json", "runs.csv", "table.csv", "table.md", "table.tex", "table.html", "plots"} <= {p.name for p in sweep.iterdir()}
+    assert {"sweep.json", "runs.csv", "table.csv", "table.md", "table.tex", "table.html", "plots"} <= {
+        p.name for p in sweep.iterdir()
+    }
     with (sweep / "runs.csv").open() as handle:
         rows = list(csv.DictReader(handle))
     assert len(rows) == 2 * len(KEYS)
@@ -80,7 +91,7 @@ def test_status_table_and_plot(finished: tuple[Path, subprocess.CompletedProcess
 
     from fer_bench.cli import main
 
-    out, first = finished
+    out, _ = finished
     runner = CliRunner()
 
     def ask(*words: str) -> str:
@@ -107,7 +118,15 @@ def test_python_gives_the_numbers_of_the_command(
     out, _ = finished
     loaded = fer_bench.load_runs(out).set_index(["method", "noise_rate"])
     runs = fer_bench.run(
-        ["ce"], noise=[0.3], dataset=str(faces_folder), out=tmp_path, epochs=1, image_size=32, batch_size=32, jobs=1, device="cpu"
+        ["ce"],
+        noise=[0.3],
+        dataset=str(faces_folder),
+        out=tmp_path,
+        epochs=1,
+        image_size=32,
+        batch_size=32,
+        jobs=1,
+        device="cpu",
     )
     assert list(runs["key"]) == [loaded.loc[("ce", 0.3), "key"]]
     for name in ("test_overall", "test_nll", "memorised", "detection_auroc"):
@@ -134,12 +153,14 @@ def test_a_dry_run_trains_nothing(faces_folder: Path, tmp_path: Path) -> None:
     result = call(*options(faces_folder, out, "c*"), "--epochs", "1", "--dry-run")
     assert result.returncode == 0, result.stderr
     expected = [key for key in KEYS if key.startswith("c")]
-    assert f"{len(expected)} runs, 0 done, {len(expected)} to train" in " ".join(result.stdout.split())
+    assert f"{len(expected)} runs: 0 done, {len(expected)} to train" in " ".join(result.stdout.split())
     assert result.stdout.count("to train") == len(expected) + 1 and not out.exists()
 
 
 def test_synthetic_faces_need_nothing(tmp_path: Path) -> None:
-    result = call("run", "--methods", "ce", "--epochs", "1", "--train-size", "140", "--image-size", "32", "--out", tmp_path)
+    result = call(
+        "run", "--methods", "ce", "--epochs", "1", "--train-size", "140", "--image-size", "32", "--out", tmp_path
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     final = json.loads(next(tmp_path.glob("runs/synthetic/ce/*/final.json")).read_text())
     assert final["train_images"] == 140
@@ -150,12 +171,22 @@ def test_synthetic_faces_need_nothing(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def slow(faces_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Callable[[Path], list[str]], Path]:
-    """A command that takes seconds (four epochs of two seeds of a slow plugin), and a folder where it ran to its end."""
+    """A command that takes seconds (four epochs of two seeds of a slow plugin), and a folder where it ended."""
     plugins = tmp_path_factory.mktemp("plugins")
     (plugins / "slow.py").write_text(plugin_source(SLOW))
 
     def command(out: Path) -> list[str]:
-        words = [*options(faces_folder, out, "slow"), "--plugins", plugins, "--epochs", "4", "--jobs", "2", "--seeds", "0,1"]
+        words = [
+            *options(faces_folder, out, "slow"),
+            "--plugins",
+            plugins,
+            "--epochs",
+            "4",
+            "--jobs",
+            "2",
+            "--seeds",
+            "0,1",
+        ]
         return [*COMMAND, *map(str, words)]
 
     whole = tmp_path_factory.mktemp("whole")
@@ -178,7 +209,9 @@ def start(command: list[str], out: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_killed_sweep_goes_on_to_the_same_numbers(slow: tuple[Callable[[Path], list[str]], Path], tmp_path: Path) -> None:
+def test_a_killed_sweep_goes_on_to_the_same_numbers(
+    slow: tuple[Callable[[Path], list[str]], Path], tmp_path: Path
+) -> None:
     command, whole = slow
     process = start(command(tmp_path), tmp_path)
     os.killpg(process.pid, signal.SIGKILL)
@@ -211,7 +244,9 @@ def test_an_interrupted_sweep_says_how_to_go_on(slow: tuple[Callable[[Path], lis
 # --- quick help ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", [(), ("run",), ("status",), ("table",), ("plot",), ("methods",), ("datasets",), ("data", "check")])
+@pytest.mark.parametrize(
+    "words", [(), ("run",), ("status",), ("table",), ("plot",), ("methods",), ("datasets",), ("data", "check")]
+)
 def test_help_loads_no_heavy_library(words: tuple[str, ...]) -> None:
     program = (
         "import sys\nfrom fer_bench.cli import main\n"

@@ -78,7 +78,9 @@ def test_roles_share_pretrained_trunks_and_differ_in_their_heads(tmp_path: Path)
     path = tmp_path / "weights.pt"
     torch.save(FerRes8(num_classes=1000).state_dict(), path)
     a, b = network(role="a", weights=path), network(role="b", weights=path)
-    assert torch.equal(a.stem[0].weight, b.stem[0].weight) and torch.equal(a.block2.norm2.running_var, b.block2.norm2.running_var)
+    assert torch.equal(a.stem[0].weight, b.stem[0].weight) and torch.equal(
+        a.block2.norm2.running_var, b.block2.norm2.running_var
+    )
     assert not torch.equal(a.fc.weight, b.fc.weight)
 
 
@@ -132,7 +134,7 @@ def test_the_hash_must_be_that_of_the_file(tmp_path: Path) -> None:
 
 
 def test_unknown_backbones_name_the_nearest() -> None:
-    with pytest.raises(SpecError, match="unknown backbone 'resnet81'; did you mean .*resnet"):
+    with pytest.raises(SpecError, match=r"unknown backbone 'resnet81'; did you mean .*resnet"):
         check_backbone("resnet81")
     check_backbone("ferres8")
     assert "ferres8" in timm.list_models()
@@ -171,7 +173,9 @@ def test_schedules() -> None:
     assert factors["cosine"] == pytest.approx([1, 0.853553, 0.5, 0.146447])
 
 
-@pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)]
+)
 def test_optimizers_take_the_recipe_and_its_overrides(name: str, kind: type) -> None:
     recipe = Recipe(optimizer=name, lr=0.3, weight_decay=0.2, momentum=0.7)  # type: ignore[arg-type]
     optimizer = make_optimizer(recipe, nn.Linear(2, 2).parameters())

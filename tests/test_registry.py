@@ -11,16 +11,25 @@ import pytest
 from conftest import LOSS, plugin_source
 
 from fer_bench.registry import (
-    Plugin, PluginError, choose, describe_config, discover, plugin_folders, settings_by_method,
+    Plugin,
+    PluginError,
+    choose,
+    describe_config,
+    discover,
+    plugin_folders,
+    settings_by_method,
 )  # fmt: skip
 from fer_bench.spec import SpecError
 
-CONFIG = LOSS + """
+CONFIG = (
+    LOSS
+    + """
 @dataclass(frozen=True)
 class Config:
     margin: float = documented(0.5, "the margin")
     steps: int = documented(3, "steps")
 """
+)
 
 
 def write(folder: Path, key: str, text: str) -> Plugin:
@@ -32,12 +41,18 @@ def write(folder: Path, key: str, text: str) -> Plugin:
 def test_built_in_methods_are_found_without_being_imported() -> None:
     found = discover()
     assert len(found) >= 8 and list(found) == sorted(found)
-    assert {plugin.origin for plugin in found.values()} == {"built in"} and not any(plugin.error for plugin in found.values())
+    assert {plugin.origin for plugin in found.values()} == {"built in"} and not any(
+        plugin.error for plugin in found.values()
+    )
 
 
 def test_discovery_runs_no_plugin(tmp_path: Path) -> None:
     mark = tmp_path / "ran"
-    plugin = write(tmp_path / "p", "loud", f"open({str(mark)!r}, 'w').close()\n" + plugin_source(LOSS).replace("from __future__", "#"))
+    plugin = write(
+        tmp_path / "p",
+        "loud",
+        f"open({str(mark)!r}, 'w').close()\n" + plugin_source(LOSS).replace("from __future__", "#"),
+    )
     assert not mark.exists() and plugin.code
     assert plugin.load().info.title == "Toy" and mark.exists()
 
@@ -48,7 +63,7 @@ def test_a_file_or_a_folder(tmp_path: Path) -> None:
         (tmp_path / "p" / name).write_text("raise SystemExit")
     assert discover([tmp_path / "p"]).keys() - discover().keys() == {"mine"}
     assert discover([tmp_path / "p" / "mine.py"])["mine"].origin == str(tmp_path / "p" / "mine.py")
-    with pytest.raises(SpecError, match="--plugins .*absent: no such file or folder"):
+    with pytest.raises(SpecError, match=r"--plugins .*absent: no such file or folder"):
         discover([tmp_path / "absent"])
 
 
@@ -63,14 +78,18 @@ def test_entry_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "fer_outsider.py").write_text(plugin_source(LOSS))
     monkeypatch.syspath_prepend(str(tmp_path))
     entries = [
-        SimpleNamespace(name="outside", module="fer_outsider", value="fer_outsider", dist=SimpleNamespace(name="their-package")),
+        SimpleNamespace(
+            name="outside", module="fer_outsider", value="fer_outsider", dist=SimpleNamespace(name="their-package")
+        ),
         SimpleNamespace(name="gone", module="fer_no_such_module", value="fer_no_such_module", dist=None),
     ]
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: entries if group == "fer_bench.methods" else [])
+    monkeypatch.setattr(
+        importlib.metadata, "entry_points", lambda group: entries if group == "fer_bench.methods" else []
+    )
     found = discover()
     assert found["outside"].origin == "package their-package" and found["outside"].load().info.title == "Toy"
     assert "fer_outsider" not in sys.modules
-    with pytest.raises(PluginError, match="entry point gone: no module fer_no_such_module"):
+    with pytest.raises(PluginError, match=r"entry point gone: no module fer_no_such_module"):
         found["gone"].load()
 
 
@@ -114,9 +133,13 @@ def test_keys_are_lower_case_words(tmp_path: Path) -> None:
 
 
 def test_the_code_hash_is_of_the_code_alone(tmp_path: Path) -> None:
-    source = plugin_source('"""What it does."""\n' + LOSS)
+    source = plugin_source(LOSS.replace("    return", '    """What it does."""\n    return'))
     code = write(tmp_path / "p", "mine", source).code
-    for same in (source.replace("What it does.", "Other words."), source + "\n\n# a comment\n", source.replace("    return", "    return  ")):
+    for same in (
+        source.replace("What it does.", "Other words."),
+        source + "\n\n# a comment\n",
+        source.replace("    return", "    return  "),
+    ):
         assert write(tmp_path / "p", "mine", same).code == code
     assert write(tmp_path / "p", "mine", source.replace("batch.view()", "batch.view('weak')")).code != code
 
@@ -127,7 +150,11 @@ def test_choose() -> None:
     assert choose(["c*"], found) == [key for key in found if key.startswith("c")]
     key = next(iter(found))
     assert choose([key, key, f"{key[0]}*"], found)[0] == key
-    for patterns, message in ((["jocr"], "unknown method 'jocr'; did you mean 'jocor'"), ([], "no method was named"), (["zz*"], "unknown method")):
+    for patterns, message in (
+        (["jocr"], "unknown method 'jocr'; did you mean 'jocor'"),
+        ([], "no method was named"),
+        (["zz*"], "unknown method"),
+    ):
         with pytest.raises(SpecError, match=message):
             choose(patterns, found)
 
@@ -144,7 +171,7 @@ def test_settings_are_parsed_as_toml() -> None:
         "a": {"x": 2, "y": 0.5, "z": "word", "q": "quoted"}, "b": {"flag": True, "list": [1, 2]},
     }  # fmt: skip
     for wrong in ("a.x", "x=1", "=1", "a.=1", ".x=1"):
-        with pytest.raises(SpecError, match="not of the form method.field=value"):
+        with pytest.raises(SpecError, match=r"not of the form method.field=value"):
             settings_by_method([wrong])
 
 
@@ -152,8 +179,9 @@ def test_configure_puts_settings_over_presets_over_defaults(tmp_path: Path) -> N
     plugin = write(tmp_path / "p", "mine", plugin_source(CONFIG))
     (tmp_path / "p" / "mine.toml").write_text(
         '[preset.faces]\nmargin = { value = 0.1, source = "x" }\n'
-        '[preset.faces.symmetric-0.3]\nmargin = { value = 0.2, source = "x" }\nsteps = { value = 7, source = "x" }\n'
+        '[preset.faces."symmetric-0.3"]\nmargin = { value = 0.2, source = "x" }\nsteps = { value = 7, source = "x" }\n'
     )
+
     def config(dataset: str, noise: str, **settings: object) -> dict[str, object]:
         return describe_config(plugin.configure(dataset, noise, settings))
 
@@ -166,7 +194,10 @@ def test_configure_puts_settings_over_presets_over_defaults(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"margn": 1}, "mine has no setting 'margn'; did you mean 'margin'"), ({"steps": 1.5}, r"mine\.steps = 1\.5 is not of type int")],
+    [
+        ({"margn": 1}, "mine has no setting 'margn'; did you mean 'margin'"),
+        ({"steps": 1.5}, r"mine\.steps = 1\.5 is not of type int"),
+    ],
 )
 def test_wrong_settings_are_named(settings: dict[str, object], message: str, tmp_path: Path) -> None:
     plugin = write(tmp_path / "p", "mine", plugin_source(CONFIG))
@@ -184,5 +215,9 @@ def test_presets_of_built_in_methods_fit_their_settings() -> None:
                 plugin.configure(dataset, noise.replace("-", " "), {})
             known = set(describe_config(plugin.configure(dataset, "clean", {})))
             for values in [{n: e for n, e in table.items() if n not in noises}, *(table[n] for n in noises)]:
-                assert set(values) <= known, f"{key}.toml, preset {dataset}: unknown settings {sorted(set(values) - known)}"
-                assert all(entry.get("source") for entry in values.values()), f"{key}.toml, preset {dataset}: a value has no source"
+                assert set(values) <= known, (
+                    f"{key}.toml, preset {dataset}: unknown settings {sorted(set(values) - known)}"
+                )
+                assert all(entry.get("source") for entry in values.values()), (
+                    f"{key}.toml, preset {dataset}: a value has no source"
+                )

@@ -38,10 +38,19 @@ def record(epoch: int, test: float, val: float | None = None) -> dict[str, Any]:
 
 
 FINAL = {
-    "test": record(2, 0.5)["test"], "detection": {"auroc": 0.9, "ap": 0.8}, "realised_rate": 0.2, "observed_imbalance": 1.0,
-    "memorisation": {"fit_given": 0.9, "fit_true": 0.8, "memorised": 0.1}, "told_noise_rate": False, "train_images": 9,
-    "parameters": 5, "images_forward": 18, "images_backward": 18, "skipped_steps": 0, "seconds": 1.5,
-}  # fmt: skip
+    "test": record(2, 0.5)["test"],
+    "detection": {"auroc": 0.9, "ap": 0.8},
+    "realised_rate": 0.2,
+    "observed_imbalance": 1.0,
+    "memorisation": {"fit_given": 0.9, "fit_true": 0.8, "memorised": 0.1},
+    "told_noise_rate": False,
+    "train_images": 9,
+    "parameters": 5,
+    "images_forward": 18,
+    "images_backward": 18,
+    "skipped_steps": 0,
+    "seconds": 1.5,
+}
 
 
 def finished(out: Path, **changes: Any) -> RunFolder:
@@ -63,7 +72,9 @@ def test_a_write_is_whole_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for name in ("fsync", "replace"):
         with monkeypatch.context() as patch:
             target = os if name == "fsync" else Path
-            patch.setattr(target, name, lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+            patch.setattr(
+                target, name, lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device"))
+            )
             with pytest.raises(OSError, match="No space left"):
                 write_atomically(path, b"new content")
         assert path.read_bytes() == b"old"
@@ -139,7 +150,13 @@ def test_looking_at_the_state_does_not_take_the_claim(tmp_path: Path) -> None:
 def test_states(tmp_path: Path) -> None:
     folder = RunFolder.of(tmp_path, SPEC)
     assert folder.state == "new" and not folder.path.exists()
-    assert (folder.final, folder.spec, folder.failure, folder.epochs(), folder.load_checkpoint()) == (None, None, {}, [], None)
+    assert (folder.final, folder.spec, folder.failure, folder.epochs(), folder.load_checkpoint()) == (
+        None,
+        None,
+        {},
+        [],
+        None,
+    )
     folder.start(SPEC, {})
     assert folder.state == "new" and folder.spec == json.loads(SPEC.canonical)
     folder.save_epochs([record(1, 0.5)])
@@ -175,7 +192,7 @@ def test_a_damaged_file_is_named(name: str, tmp_path: Path) -> None:
     folder = finished(tmp_path)
     (folder.path / name).write_text('{"half": ')
     with pytest.raises(RuntimeError, match=f"{name} is damaged"):
-        (folder.final, folder.spec, folder.failure)
+        assert (folder.final, folder.spec, folder.failure) is None
 
 
 def test_damaged_epochs_are_named(tmp_path: Path) -> None:
@@ -193,11 +210,37 @@ def test_load_runs(tmp_path: Path) -> None:
     runs = load_runs(tmp_path)
     assert sorted(runs["seed"]) == [0, 1], "a run that is not finished is not in the table"
     wanted = {
-        "key", "dataset", "method", "seed", "data_seed", "train_size", "noise_kind", "noise_rate", "noise_mode", "imbalance_kind",
-        "imbalance_factor", "backbone", "epochs", "lr", "config", "realised_rate", "observed_imbalance", "told_noise_rate",
-        "parameters", "images_forward", "seconds", "detection_auroc", "memorised", "test_overall", "test_mean", "best_val_overall",
-        "best_val_epoch", "best_test_overall", "best_test_epoch", "path",
-    }  # fmt: skip
+        "key",
+        "dataset",
+        "method",
+        "seed",
+        "data_seed",
+        "train_size",
+        "noise_kind",
+        "noise_rate",
+        "noise_mode",
+        "imbalance_kind",
+        "imbalance_factor",
+        "backbone",
+        "epochs",
+        "lr",
+        "config",
+        "realised_rate",
+        "observed_imbalance",
+        "told_noise_rate",
+        "parameters",
+        "images_forward",
+        "seconds",
+        "detection_auroc",
+        "memorised",
+        "test_overall",
+        "test_mean",
+        "best_val_overall",
+        "best_val_epoch",
+        "best_test_overall",
+        "best_test_epoch",
+        "path",
+    }
     assert wanted <= set(runs.columns), wanted - set(runs.columns)
     first = runs.iloc[0]
     assert (first["test_overall"], first["test_epoch"]) == (0.5, 2)
@@ -229,7 +272,7 @@ class Evil:
 
 def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
     mark, path = tmp_path / "ran", tmp_path / "checkpoint.pt"
-    pickle.loads(pickle.dumps(Evil(mark)))  # noqa: S301
+    pickle.loads(pickle.dumps(Evil(mark)))
     mark.rmdir()  # so the trap works, where nothing guards
     for save in (lambda: torch.save(Evil(mark), path), lambda: path.write_bytes(pickle.dumps(Evil(mark)))):
         save()
@@ -242,7 +285,10 @@ def test_weights_that_would_run_code_are_refused(tmp_path: Path) -> None:
     from fer_bench.engine.networks import FerRes8, load_weights
 
     mark, path = tmp_path / "ran", tmp_path / "weights.pt"
-    for save in (lambda: torch.save({"state_dict": Evil(mark)}, path), lambda: path.write_bytes(pickle.dumps(Evil(mark)))):
+    for save in (
+        lambda: torch.save({"state_dict": Evil(mark)}, path),
+        lambda: path.write_bytes(pickle.dumps(Evil(mark))),
+    ):
         save()
         with pytest.raises(SpecError, match=r"cannot load weights from .*weights\.pt"):
             load_weights(FerRes8(), path)

@@ -51,6 +51,8 @@ def pose(faces: Faces, spec: RunSpec, noise_file: Path | None = None) -> Problem
         held = long_tail.holdout(label[train], ids[train], HOLD_OUT, seed)
         train, val = train[~held], train[held]
     if spec.train_size is not None:
+        if spec.train_size > len(train):
+            raise DataError(f"train_size = {spec.train_size}: {faces.name} has {len(train)} training images")
         train = train[long_tail.stratified_part(label[train], ids[train], spec.train_size, seed)]
     if spec.imbalance.factor > 1:
         kept = long_tail.keep(

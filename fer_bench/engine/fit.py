@@ -115,7 +115,7 @@ class _Trainer:
             self.harness.meter.attach(net)
             return net
 
-        torch.manual_seed(derive(spec.seed, "method"))
+        _seed_everything(derive(spec.seed, "method"))
         self.method = method_class(config, task)
         self.method.build(network)
         self.method.to(device)
@@ -134,7 +134,7 @@ class _Trainer:
         self._finish()
 
     def _begin_stage(self, name: str) -> None:
-        torch.manual_seed(derive(self.spec.seed, "stage", name))
+        _seed_everything(derive(self.spec.seed, "stage", name))
         self._make_optimizers(name)
         self.method.on_stage_start(name, self.harness)
 

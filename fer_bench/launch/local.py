@@ -7,12 +7,13 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from fer_bench.store import RunFolder
 from fer_bench.sweep import Plan, Planned
 
 Event = dict[str, Any]
@@ -53,7 +54,7 @@ def train_all(plan: Plan, todo: list[Planned], out: Path, devices: list[str], fo
                 ready = wait([w.pipe for w in workers] + [w.process.sentinel for w in workers], timeout=1)
                 for number, worker in enumerate(workers):
                     if worker.pipe in ready or worker.process.sentinel in ready:
-                        elsewhere += _listen(number, worker, tell)
+                        elsewhere += _listen(number, worker, tell, out)
                         if not worker.process.is_alive() and worker.run is None:
                             workers[number] = _start(context, plan, out, devices[number], force, stop)
             except KeyboardInterrupt:
@@ -81,7 +82,7 @@ def _start(context: Any, plan: Plan, out: Path, device: str, force: bool, stop: 
     return _Worker(process, ours)
 
 
-def _listen(number: int, worker: _Worker, tell: Tell) -> list[Planned]:
+def _listen(number: int, worker: _Worker, tell: Tell, out: Path) -> list[Planned]:
     """Passes on what a worker says; returns runs that are being trained elsewhere. A worker that died with a run in
     hand has failed it."""
     elsewhere = []
@@ -100,7 +101,10 @@ def _listen(number: int, worker: _Worker, tell: Tell) -> list[Planned]:
         if worker.run is not None:
             code = worker.process.exitcode
             cause = signal.Signals(-code).name if code and code < 0 else f"exit code {code}"
-            tell(number, worker.run, {"state": "failed", "error": f"the worker process died ({cause})"})
+            message = f"the worker process died ({cause})"
+            with suppress(OSError):
+                RunFolder.of(out, worker.run.spec).fail(message, message)
+            tell(number, worker.run, {"state": "failed", "error": message})
             worker.run = None
     return elsewhere
 
@@ -139,7 +143,7 @@ def train_one(
 
     from fer_bench.engine.environment import describe
     from fer_bench.engine.fit import Interrupted, Resources, train
-    from fer_bench.store import Busy, RunFolder
+    from fer_bench.store import Busy
 
     folder = RunFolder.of(out, run.spec)
     try:

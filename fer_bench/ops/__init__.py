@@ -5,6 +5,8 @@ from fer_bench.ops.checks import require_positive, require_range
 from fer_bench.ops.class_weights import effective_number, effective_number_weights
 from fer_bench.ops.consistency import class_activation_maps, flip_consistency, mirror, pooled_linear_classifier
 from fer_bench.ops.disagreement import disagreement, positions, small_loss_exchange
+from fer_bench.ops.heatmaps import adaptive_wing, gaussian_heatmaps, heatmap_weights, landmark_cells
+from fer_bench.ops.mentor import MentorNetwork, curriculum_table, data_driven_table, fit_mentor, split_table
 from fer_bench.ops.meta_sampler import class_draw_probability, initial_rates, straight_through_loss
 from fer_bench.ops.passes import evaluation_pass
 from fer_bench.ops.relabelling import clearly_better_class
@@ -28,8 +30,11 @@ from fer_bench.ops.small_loss import (
     set_official_schedule,
     small_loss,
 )
+from fer_bench.ops.stages import copied, follow, resolution_stages
 
 __all__ = [
+    "MentorNetwork",
+    "adaptive_wing",
     "bhattacharyya",
     "class_activation_maps",
     "class_aware_rows",
@@ -38,19 +43,27 @@ __all__ = [
     "class_probability",
     "clean_score_from_losses",
     "clearly_better_class",
+    "copied",
+    "curriculum_table",
+    "data_driven_table",
     "default_num_gradual",
     "disagreement",
     "effective_number",
     "effective_number_weights",
     "evaluation_pass",
+    "fit_mentor",
     "flip_consistency",
+    "follow",
     "forget_rate_at",
+    "gaussian_heatmaps",
     "generator_shuffle",
+    "heatmap_weights",
     "independent_rows",
     "initial_rates",
     "jensen_shannon",
     "keep_count",
     "kl_divergence",
+    "landmark_cells",
     "mean_log_probability",
     "membership",
     "mirror",
@@ -61,9 +74,11 @@ __all__ = [
     "progressive_probability",
     "require_positive",
     "require_range",
+    "resolution_stages",
     "set_official_schedule",
     "shuffled_cycle",
     "small_loss",
     "small_loss_exchange",
+    "split_table",
     "straight_through_loss",
 ]

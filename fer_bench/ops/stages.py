@@ -1,0 +1,90 @@
+"""Taking a convolutional network apart at its resolutions, and copies of parts that follow it slowly."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+PROBE = 64
+"""Width of the image on which the parts are tried."""
+
+
+def resolution_stages(net: Any) -> list[tuple[int, nn.Sequential]]:
+    """(stride, layers) of the parts of ``net.forward_features``: layers whose outputs have one resolution, finest first.
+
+    The layers are the network's own, not copies; one after the other they are ``forward_features``. That is tried on an
+    image rather than read off the architecture: a network that is more than a sequence of its children (tokens, skips
+    over stages, a channels-last map) is a ValueError. A part that changes the resolution begins with the layer that
+    does, so ResNet gives (2, stem), (4, pooling and layer 1), (8, layer 2), (16, layer 3), (32, layer 4).
+    """
+    device = next(net.parameters()).device
+    x = torch.linspace(-1, 1, 2 * 3 * PROBE * PROBE, device=device).sin().mul(3).view(2, 3, PROBE, PROBE)
+    training = [(module, module.training) for module in net.modules()]
+    net.eval()
+    try:
+        with torch.no_grad():
+            found = _units_of_features(net, x)
+    finally:
+        for module, mode in training:
+            module.training = mode
+    parts: list[tuple[int, list[nn.Module]]] = []
+    for unit, width in found:
+        stride = PROBE // width
+        if not parts or parts[-1][0] != stride:
+            parts.append((stride, []))
+        parts[-1][1].append(unit)
+    return [(stride, nn.Sequential(*units)) for stride, units in parts]
+
+
+def _units_of_features(net: Any, x: Tensor) -> list[tuple[nn.Module, int]]:
+    """The longest sequence of the network's layers that computes its last feature map, with their output widths."""
+    wanted, found, complete = net.forward_features(x), [], 0
+    classifier = net.get_classifier()
+    for unit in _units(net.children()):
+        if unit is classifier:
+            break
+        try:
+            x = unit(x)
+        except (RuntimeError, TypeError, ValueError, IndexError, AssertionError, NotImplementedError):
+            break
+        if not isinstance(x, Tensor) or x.ndim != 4:
+            break
+        found.append((unit, x.shape[-1]))
+        if x.shape == wanted.shape and torch.allclose(x, wanted, rtol=1e-4, atol=1e-5):
+            complete = len(found)
+    if not complete:
+        raise ValueError(
+            f"{type(net).__name__} cannot be taken apart: its feature map is not what its layers give one after the "
+            "other; use a plain convolutional network such as a ResNet"
+        )
+    return found[:complete]
+
+
+def _units(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
+    """The modules, with a plain nn.Sequential replaced by what it holds."""
+    for module in modules:
+        if type(module) is nn.Sequential:
+            yield from _units(module.children())
+        else:
+            yield module
+
+
+def copied(modules: Any) -> Any:
+    """A deep copy that takes no gradient: what :func:`follow` moves."""
+    copy_of = copy.deepcopy(modules)
+    for parameter in copy_of.parameters():
+        parameter.requires_grad_(False)
+    return copy_of
+
+
+@torch.no_grad()
+def follow(slow: nn.Module, fast: nn.Module, momentum: float) -> None:
+    """slow <- momentum * slow + (1 - momentum) * fast for parameters; buffers such as BatchNorm's are copied."""
+    for mine, other in zip(slow.parameters(), fast.parameters(), strict=True):
+        mine.mul_(momentum).add_(other, alpha=1 - momentum)
+    for mine, other in zip(slow.buffers(), fast.buffers(), strict=True):
+        mine.copy_(other)

@@ -1,0 +1,324 @@
+"""MentorNet: samples are weighted by a curriculum on their loss.
+
+L. Jiang, Z. Zhou, T. Leung, L.-J. Li, L. Fei-Fei. "MentorNet: Learning Data-Driven Curriculum for Very Deep Neural
+Networks on Corrupted Labels". ICML 2018, arXiv 1712.05055. Code: github.com/google/mentornet @ 76d6be2 (code/utils.py,
+code/training_mentornet/models.py).
+
+1. A running percentile of the losses tells easy samples from hard ones.
+2. A mentor maps the loss, its distance to the percentile and the progress of the training to a weight in [0, 1].
+3. The student minimises the weighted loss; a part of each batch is dropped at random, at first a large one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Run, Task, documented
+from fer_bench.ops import (
+    MentorNetwork,
+    clean_score_from_losses,
+    curriculum_table,
+    fit_mentor,
+    require_positive,
+    require_range,
+    split_table,
+)
+
+Variant = Literal["pd", "self_paced", "spcl_linear", "focal", "hard_example", "baseline"]
+Sampling = Literal["random", "binary", "actual"]
+
+LAST_ORDINARY, FIRST_LINEAR = 18, 90
+"""'pd' weights all samples 1 up to the first percentage and is linear from the second on."""
+TABLE_ROWS = 100_000
+USED = 1e-3
+"""A weight above which a sample counts as used."""
+STREAM_SEEDS = 2**62
+
+
+def curriculum(
+    variant: Variant,
+    loss: Tensor,
+    difference: Tensor,
+    percent: Tensor | float,
+    gamma: float | None = None,
+    label: Tensor | float = 0.0,
+) -> Tensor:
+    """Weights [N] in closed form (models.py), of losses, differences loss - running percentile, and percentages.
+
+    "pd" is all 1, then self-paced, then linear. "focal" and "hard_example" favour large losses, noisy labels included.
+    gamma: the width of "spcl_linear" and of the last part of "pd" (none = 1), the exponent of "focal" (none = 2).
+    ``label`` > 0 is always selected by "hard_example"; the release passes 0.
+    """
+    if variant == "baseline":
+        return torch.ones_like(loss)
+    if variant == "focal":
+        return (1 - torch.exp(-loss)) ** (2.0 if gamma is None else gamma)
+    if variant == "hard_example":
+        positive = torch.as_tensor(label, device=loss.device) > 0
+        return ((difference >= 0) | positive).to(loss.dtype)
+    self_paced = (difference <= 0).to(loss.dtype)
+    linear = (1 - difference / (1.0 if gamma is None else gamma)).clamp(0, 1)
+    if variant == "self_paced":
+        return self_paced
+    if variant == "spcl_linear":
+        return linear
+    percent = torch.as_tensor(percent, device=loss.device)
+    late = torch.where(percent >= FIRST_LINEAR, linear, self_paced)
+    return torch.where(percent <= LAST_ORDINARY, torch.ones_like(loss), late)
+
+
+def percent_of(step: int, steps: int) -> int:
+    """floor(100 step / steps), 99 at most."""
+    return min(99, 100 * step // steps)
+
+
+def current_percent(percent: int, burn_in: int, fixed: bool) -> int:
+    """The percentage that indexes all schedules: it stays at ``burn_in`` after it where ``fixed``."""
+    return min(percent, burn_in) if fixed else percent
+
+
+def burning_in(percent: int, burn_in: int) -> bool:
+    """Whether all weights are 1: for percentages 0 to ``burn_in`` - 2."""
+    return percent < burn_in - 1
+
+
+def nearest_percentile(loss: Tensor, share: float) -> Tensor:
+    """The ``share`` (0 to 1) percentile, a scalar, of losses [B]: always one of them, the nearest.
+
+    The place (B - 1)(1 - share) in descending order is computed in float32 and rounded half to even.
+    """
+    above = 1 - torch.tensor(share, dtype=torch.float32)
+    place = int(torch.round((len(loss) - 1) * above))
+    return torch.sort(loss, descending=True).values[place]
+
+
+def moving_average(average: Tensor, value: Tensor, decay: float) -> Tensor:
+    """d m + (1 - d) q in the type of q, without correction; a NaN average has not begun and becomes the value."""
+    keep = torch.full_like(value, decay)
+    return torch.where(average.isnan(), value, keep * average + (1 - keep) * value)
+
+
+def parse_dropout(text: str) -> list[float]:
+    """Drop rates of the 100 percentages, of "rate,count,rate,count,..." whose counts sum to 100."""
+    try:
+        numbers = [float(part) for part in text.split(",")]
+        rates, counts = numbers[::2], [int(n) for n in numbers[1::2]]
+    except ValueError:
+        raise ValueError(f"dropout = {text!r} is not 'rate,count,rate,count,...'") from None
+    if len(rates) != len(counts) or sum(counts) != 100 or min(counts) < 0 or counts != numbers[1::2]:
+        raise ValueError(f"dropout = {text!r}: the counts must be whole numbers that sum to 100")
+    if not all(0 <= rate <= 1 for rate in rates):
+        raise ValueError(f"dropout = {text!r} is out of range: rates must be from 0 to 1")
+    return [rate for rate, count in zip(rates, counts, strict=True) for _ in range(count)]
+
+
+def survivors(size: int, rate: float) -> int:
+    """How many of ``size`` samples are not dropped, truncated in floating point."""
+    return int(size * (1 - rate))
+
+
+def draw_probability(v: Tensor) -> Tensor:
+    """Probability [B] with which a sample is drawn first in the samplings "binary" and "actual": by its weight."""
+    p = v + 1e-5
+    return p / p.sum()
+
+
+def draw(v: Tensor, count: int, sampling: Sampling, generator: torch.Generator) -> Tensor:
+    """Positions of ``count`` samples, without replacement: uniformly ("random") or by their weights."""
+    if sampling == "random" or count == 0:
+        return torch.randperm(len(v), generator=generator, device=v.device)[:count]
+    return torch.multinomial(draw_probability(v), count, generator=generator)
+
+
+def drop(v: Tensor, survivors: Tensor, sampling: Sampling = "random") -> Tensor:
+    """v [B] at the survivors (1 for "binary"), 0 elsewhere; nothing is scaled up."""
+    kept = torch.zeros_like(v)
+    kept[survivors] = 1.0 if sampling == "binary" else v[survivors]
+    return kept
+
+
+def weighted_loss(per_sample: Tensor, v: Tensor) -> Tensor:
+    """(1 / B) sum_i v_i l_i, a scalar: divided by the size of the batch, not by the sum of the weights."""
+    return (v.detach() * per_sample).mean()
+
+
+@contextmanager
+def scaled_weight_decay(optimizer: torch.optim.Optimizer, factor: float) -> Iterator[None]:
+    """The weight decay of all groups times ``factor``, for one step."""
+    decays = [group["weight_decay"] for group in optimizer.param_groups]
+    for group, decay in zip(optimizer.param_groups, decays, strict=True):
+        group["weight_decay"] = decay * factor
+    try:
+        yield
+    finally:
+        for group, decay in zip(optimizer.param_groups, decays, strict=True):
+            group["weight_decay"] = decay
+
+
+class Mentornet(Method):
+    info = Info(
+        title="MentorNet: Learning Data-Driven Curriculum for Very Deep Neural Networks on Corrupted Labels",
+        authors="Lu Jiang, Zhengyuan Zhou, Thomas Leung, Li-Jia Li, Li Fei-Fei",
+        venue="ICML",
+        year=2018,
+        idea="Each sample is weighted by a curriculum on its loss, its distance to a running percentile of the losses, "
+        "and the progress of the training; a part of each batch is dropped.",
+        kind="label noise",
+        arxiv="1712.05055",
+        code="github.com/google/mentornet @ 76d6be2",
+        deviations=(
+            "Only the predefined curricula: MentorNet DD needs images whose true labels are known, which no method of "
+            "this benchmark is given.",
+            "The curriculum is used in closed form; officially a network that imitates it is (mentor='network').",
+            "The percentile is 0.7; the official scripts set others by a misspelt option, which very likely has no "
+            "effect.",
+            "The drop schedule ends in '0.05,83'; the official default ends in '1.0,5' and trains nothing in the last "
+            "5 % of the steps.",
+            "Except for 'pd', the running percentile starts at that of the first batch; officially at 0, where "
+            "'self_paced' selects hardly anything in the first steps (start='zero').",
+            "A step in which all weights are 0 is skipped; officially momentum goes on moving the weights.",
+        ),
+    )
+
+    @dataclass(frozen=True)
+    class Config:
+        variant: Literal["pd", "self_paced", "spcl_linear", "focal", "hard_example", "baseline"] = documented(
+            "pd",
+            "curriculum: 'pd' (predefined MentorNet), 'self_paced', 'spcl_linear'; for contrast 'focal' and "
+            "'hard_example', which favour noisy labels, and 'baseline', all weights 1",
+            "official models.py",
+        )
+        mentor: Literal["closed_form", "network"] = documented(
+            "closed_form", "'network': a mentor network fitted to the curriculum before training", "project default"
+        )
+        mentor_steps: int = documented(30000, "steps of its fitting", "official train.py of the mentor")
+        percentile: float = documented(
+            0.7, "percentile of the losses that is tracked; sweep 0.5 to 0.8", "official flags"
+        )
+        decay: float = documented(
+            0.5, "decay of the running percentile for each batch; 0.9 for batches of up to 32", "official flags"
+        )
+        start: Literal["auto", "zero", "first"] = documented(
+            "auto",
+            "where the running percentile starts: 'zero', the 'first' batch, or 'auto' = zero for 'pd', else first",
+            "official utils.py: zero",
+        )
+        gamma: float | None = documented(
+            None, "width of 'spcl_linear' and 'pd' (none = 1), exponent of 'focal' (none = 2)", "official models.py"
+        )
+        dropout: str = documented(
+            "auto",
+            "'rate,count,...': share of each batch that is dropped, over 100 percentages of the training; "
+            "'auto' = '0.5,17,0.05,83' for 'pd', else '0.0,100'",
+            "official scripts",
+        )
+        sampling: Literal["random", "binary", "actual"] = documented(
+            "random",
+            "who is not dropped: 'random', or drawn by weight: 'actual', or 'binary' with a weight of 1 then",
+            "official utils.py",
+        )
+        burn_in: int = documented(
+            0, "weights are 1 in percentages 0 to burn_in - 2; officially 18 for DD only", "official scripts"
+        )
+        fixed_after_burn_in: bool = documented(
+            False, "True: the percentage stays at burn_in after it, in all schedules", "official scripts, for DD only"
+        )
+        scale_weight_decay: bool = documented(
+            True, "True: weight decay is multiplied by the mean weight of the batch", "official ResNet scripts"
+        )
+
+        def __post_init__(self) -> None:
+            require_range("percentile", self.percentile, 0, 1)
+            require_range("decay", self.decay, 0, 1)
+            if self.gamma is not None:
+                require_positive("gamma", self.gamma)
+            require_range("burn_in", self.burn_in, 0, 100)
+            require_range("mentor_steps", self.mentor_steps, low=1)
+            parse_dropout(self.dropout_spec)
+
+        @property
+        def dropout_spec(self) -> str:
+            """The drop schedule, with 'auto' resolved."""
+            if self.dropout != "auto":
+                return self.dropout
+            return "0.5,17,0.05,83" if self.variant == "pd" else "0.0,100"
+
+    def __init__(self, config: Config, task: Task) -> None:
+        super().__init__(config, task)
+        self.sample_buffer("last_loss", float("nan"), dtype=torch.float32)
+        zero = config.start == "zero" or (config.start == "auto" and config.variant == "pd")
+        self.register_buffer("average", torch.tensor(0.0 if zero else float("nan")))
+        self.drop_rates = parse_dropout(config.dropout_spec)
+
+    def build(self, make_net: MakeNet) -> None:
+        self.net = make_net("main")
+        if self.config.mentor == "network":
+            self.mentor = MentorNetwork().requires_grad_(False)
+            self.register_buffer("mentor_error", torch.tensor(0.0))
+
+    def optimizers(self, stage: str, make_optimizer: MakeOptimizer) -> Mapping[str, torch.optim.Optimizer]:
+        return {"main": make_optimizer(self.net.parameters())}
+
+    def on_stage_start(self, stage: str, run: Run) -> None:
+        """Fits the mentor network to the curriculum, on the CPU, before the student's first step."""
+        c = self.config
+        if c.mentor != "network":
+            return
+        seed = int(torch.randint(STREAM_SEEDS, (), generator=run.generator("mentor"), device=run.device))
+        generator = torch.Generator().manual_seed(seed)
+        table = curriculum_table(lambda loss, diff, percent: curriculum(c.variant, loss, diff, percent, c.gamma))
+        fit, test = split_table(table, torch.randperm(len(table), generator=generator), TABLE_ROWS)
+        mentor = MentorNetwork()
+        mentor.reset(generator)
+        fit_mentor(mentor, fit, c.mentor_steps, generator)
+        with torch.no_grad():
+            self.mentor_error.fill_(F.mse_loss(torch.sigmoid(mentor(test[:, :4].float())), test[:, 4].float()))
+        self.mentor.load_state_dict(mentor.state_dict())
+
+    @torch.no_grad()
+    def weights(self, loss: Tensor, percent: int) -> Tensor:
+        """v [B] of losses [B] before samples are dropped; moves the running percentile on. No gradient."""
+        c, loss = self.config, loss.detach()
+        self.average.copy_(moving_average(self.average, nearest_percentile(loss, c.percentile), c.decay))
+        if burning_in(percent, c.burn_in):
+            return torch.ones_like(loss)
+        difference = loss - self.average
+        if c.mentor == "closed_form":
+            return curriculum(c.variant, loss, difference, percent, c.gamma)
+        zeros = torch.zeros_like(loss)
+        return torch.sigmoid(self.mentor(torch.stack([loss, difference, zeros, zeros + percent], dim=1)))
+
+    def train_step(self, batch: Batch, run: Run) -> Mapping[str, Tensor | float]:
+        c = self.config
+        per_sample = F.cross_entropy(self.net(batch.view("weak")).float(), batch.label, reduction="none")
+        self.last_loss[batch.index] = per_sample.detach()
+        percent = percent_of(run.epoch * run.steps + run.step, run.epochs * run.steps)
+        percent = current_percent(percent, c.burn_in, c.fixed_after_burn_in)
+        v = self.weights(per_sample, percent)
+        left = draw(v, survivors(len(v), self.drop_rates[percent]), c.sampling, run.generator("drop"))
+        v = drop(v, left, c.sampling)
+        run.record_selection(batch.index, v > USED)
+        loss, mean = weighted_loss(per_sample, v), v.mean()
+        used = (v > USED).float().mean()
+        log = {"loss": loss.detach(), "weight": mean, "used": used, "percentile": self.average.clone()}
+        if c.mentor == "network":
+            log["mentor_error"] = self.mentor_error
+        if not bool((v > 0).any()):
+            return log
+        with scaled_weight_decay(run.optimizers["main"], float(mean) if c.scale_weight_decay else 1.0):
+            run.minimise(loss)
+        return log
+
+    def predict(self, images: Tensor) -> Tensor:
+        return self.net(images)
+
+    def clean_score(self) -> Tensor:
+        """Minus the cross-entropy when the sample was last seen."""
+        return clean_score_from_losses(self.last_loss)

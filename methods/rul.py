@@ -1,0 +1,181 @@
+"""RUL: relative uncertainty learning by mixing features.
+
+Y. Zhang, C. Wang, W. Deng. "Relative Uncertainty Learning for Facial Expression Recognition". NeurIPS 2021. Code:
+github.com/zyh-uaiaaaa/Relative-Uncertainty-Learning @ 63b73f2 (src/utils.py).
+
+1. Two heads on the last feature map give a feature mu and a positive uncertainty u for each face.
+2. The features of two faces are mixed, each weighted by its share of the two uncertainties.
+3. The mixture is to be recognised as BOTH labels, which only works if the harder face weighs more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Run, Task, documented
+from fer_bench.ops import clean_score_from_losses, clearly_better_class, require_positive, require_range
+
+NOT_RELABELLED = -1
+EPS = 2e-5
+"""Of both normalisations of a head (src/utils.py)."""
+
+
+def log_uncertainty(log_var: Tensor) -> Tensor:
+    """log u [B, 1] with u = mean_d exp(log_var_d) of [B, D], computed so that it cannot overflow."""
+    return torch.logsumexp(log_var, dim=1, keepdim=True) - math.log(log_var.shape[1])
+
+
+def shares(log_u: Tensor, partner: Tensor) -> tuple[Tensor, Tensor]:
+    """a1 = u / (u + u[partner]) and a2 = u[partner] / (u + u[partner]), both [B, 1], of log u [B, 1]."""
+    difference = log_u - log_u[partner]
+    return torch.sigmoid(difference), torch.sigmoid(-difference)
+
+
+def mix(mu: Tensor, log_u: Tensor, partner: Tensor) -> Tensor:
+    """a1 mu + a2 mu[partner]: [B, D]; nothing is detached."""
+    own, other = shares(log_u, partner)
+    return own * mu + other * mu[partner]
+
+
+def add_up_loss(logits: Tensor, labels: Tensor, partner: Tensor) -> Tensor:
+    """0.5 CE(z, y) + 0.5 CE(z, y[partner]), a scalar: both labels count alike, whatever the shares."""
+    return 0.5 * F.cross_entropy(logits, labels) + 0.5 * F.cross_entropy(logits, labels[partner])
+
+
+class Head(nn.Module):
+    """A feature map [B, C, h, w] to [B, D]: normalised, with dropout, flattened, projected, normalised again.
+
+    Flattening fixes the size of the map: one of another size is pooled (or repeated) to ``grid`` by ``grid``.
+    """
+
+    def __init__(self, channels: int, dim: int, grid: int, dropout: float) -> None:
+        super().__init__()
+        self.grid = grid
+        self.norm = nn.BatchNorm2d(channels, eps=EPS, affine=False)
+        self.dropout = nn.Dropout(dropout)
+        self.project = nn.Linear(channels * grid * grid, dim)
+        self.norm_out = nn.BatchNorm1d(dim, eps=EPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2:] != (self.grid, self.grid):
+            x = F.adaptive_avg_pool2d(x, self.grid)
+        return self.norm_out(self.project(self.dropout(self.norm(x)).flatten(1)))
+
+
+class Rul(Method):
+    info = Info(
+        title="Relative Uncertainty Learning for Facial Expression Recognition",
+        authors="Yuhang Zhang, Chengrui Wang, Weihong Deng",
+        venue="NeurIPS",
+        year=2021,
+        idea="Features of two faces are mixed by their learned uncertainties, and the mixture is to be recognised as "
+        "both labels: the harder face must weigh more.",
+        kind="label noise",
+        code="github.com/zyh-uaiaaaa/Relative-Uncertainty-Learning @ 63b73f2",
+        deviations=(
+            "There is no relabelling, as in the official code. According to its authors (official issue 4) the "
+            "published results under label noise need a relabelling module, which is not public and for which "
+            "relabel='scn' stands in: plain RUL is not comparable with them.",
+            "Partners are drawn from the whole batch, as in the official code; the paper mixes different labels.",
+            "A feature map that is not 7 x 7 is pooled to 7 x 7; officially only images of 224 x 224 work.",
+            "The shares of the uncertainties are computed from logarithms, which cannot overflow; the values are the "
+            "same.",
+        ),
+    )
+
+    @dataclass(frozen=True)
+    class Config:
+        dim: int = documented(64, "length of the feature mu", "official utils.py")
+        grid: int = documented(7, "height and width of the feature map that the heads flatten", "official utils.py")
+        dropout: float = documented(0.4, "dropout of both heads, with a mask each", "official utils.py")
+        classifier_lr: float = documented(
+            10.0, "learning rate of the classifier, as a multiple of the others'", "official code: 2e-3 against 2e-4"
+        )
+        relabel: Literal["off", "scn"] = documented(
+            "off",
+            "'scn': faces are relabelled where the best class of their own feature clearly beats the label",
+            "official issue 4, which names no settings",
+        )
+        relabel_epoch: int = documented(10, "first epoch, counted from 1, in which labels change", "SCN's train.py")
+        relabel_margin: float = documented(0.2, "probability margin for relabelling", "SCN's train.py")
+
+        def __post_init__(self) -> None:
+            require_range("dim", self.dim, low=1)
+            require_range("grid", self.grid, low=1)
+            require_range("dropout", self.dropout, 0, 1)
+            require_positive("classifier_lr", self.classifier_lr)
+            require_range("relabel_epoch", self.relabel_epoch, low=1)
+            require_range("relabel_margin", self.relabel_margin, 0, 1)
+
+    def __init__(self, config: Config, task: Task) -> None:
+        super().__init__(config, task)
+        self.sample_buffer("new_label", NOT_RELABELLED, dtype=torch.int64)
+        self.sample_buffer("log_u", float("nan"), dtype=torch.float32)
+
+    def build(self, make_net: MakeNet) -> None:
+        c = self.config
+        self.net = make_net("main")
+        # The network's own classifier is not used: frozen, it stays out of the training.
+        self.net.get_classifier().requires_grad_(False)
+        self.mu_head = Head(self.net.num_features, c.dim, c.grid, c.dropout)
+        self.log_var_head = Head(self.net.num_features, c.dim, c.grid, c.dropout)
+        self.fc = nn.Linear(c.dim, self.task.num_classes)
+
+    def optimizers(self, stage: str, make_optimizer: MakeOptimizer) -> Mapping[str, torch.optim.Optimizer]:
+        own = list(self.fc.parameters())
+        others = [p for p in self.parameters() if p.requires_grad and all(p is not q for q in own)]
+        optimizer = make_optimizer([{"params": others}, {"params": own}])
+        optimizer.param_groups[1]["lr"] *= self.config.classifier_lr
+        return {"main": optimizer}
+
+    def features(self, images: Tensor) -> Tensor:
+        """The last feature map, float32 [B, C, h, w]."""
+        maps = self.net.forward_features(images).float()
+        if maps.ndim != 4:
+            shape = tuple(maps.shape)
+            raise ValueError(f"RUL needs feature maps [B, C, h, w]; {type(self.net).__name__} gives {shape}")
+        return maps
+
+    def current_labels(self, index: Tensor, given: Tensor) -> Tensor:
+        """The labels that the method trains on: the given ones, or its own where it has relabelled; int64 [B]."""
+        mine = self.new_label[index]
+        return torch.where(mine == NOT_RELABELLED, given, mine)
+
+    def train_step(self, batch: Batch, run: Run) -> Mapping[str, Tensor]:
+        c = self.config
+        labels = self.current_labels(batch.index, batch.label)
+        maps = self.features(batch.view("weak"))
+        mu, log_u = self.mu_head(maps), log_uncertainty(self.log_var_head(maps))
+        # Any permutation: a face may meet itself or its own class, as in the official code.
+        partner = torch.randperm(len(batch), generator=run.generator("mix"), device=run.device)
+        loss = add_up_loss(self.fc(mix(mu, log_u, partner)), labels, partner)
+        log = {"loss": loss.detach(), "log_uncertainty": log_u.detach().mean()}
+        self.log_u[batch.index] = log_u.detach().squeeze(1)
+        if c.relabel == "scn" and run.epoch + 1 >= c.relabel_epoch:
+            log["relabelled"] = self.relabel(batch.index, labels, self.fc(mu.detach()).detach())
+        run.minimise(loss)
+        return log
+
+    def relabel(self, index: Tensor, labels: Tensor, logits: Tensor) -> Tensor:
+        """Stores the new labels of this batch, which are used when its samples are next seen; returns how many changed.
+
+        ``logits`` [B, K] are those of the faces' own features, not mixed.
+        """
+        changed, best = clearly_better_class(F.softmax(logits, dim=1), labels, self.config.relabel_margin)
+        self.new_label[index] = torch.where(changed, best, self.new_label[index])
+        return changed.sum()
+
+    def predict(self, images: Tensor) -> Tensor:
+        """The logits of the face's own feature: neither the mixture nor the uncertainty has a part in it."""
+        return self.fc(self.mu_head(self.features(images)))
+
+    def clean_score(self) -> Tensor:
+        """Minus the logarithm of the uncertainty when the sample was last seen."""
+        return clean_score_from_losses(self.log_u)
