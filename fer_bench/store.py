@@ -92,7 +92,9 @@ class RunFolder:
         try:
             return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
         except ValueError as error:
-            raise RuntimeError(f"{path} is damaged: {error}; delete it and checkpoint.pt to train this run again") from None
+            raise RuntimeError(
+                f"{path} is damaged: {error}; delete it and checkpoint.pt to train the run again"
+            ) from None
 
     def start(self, spec: RunSpec, environment: dict[str, Any]) -> None:
         """Writes what the run is and where it runs, and forgets an earlier failure."""

@@ -163,6 +163,7 @@ class CoteachingPlus(Method):
         super().__init__(config, task)
         self.sample_buffer("last_loss", float("nan"), dtype=torch.float32)
         self.seen_in_epoch = self.differing_in_epoch = 0
+        self.has_warned = False
 
     @classmethod
     def needs(cls, config: Config) -> Needs:
@@ -197,10 +198,12 @@ class CoteachingPlus(Method):
             set_official_schedule(run.optimizers.values(), run.epoch, run.epochs, c.official_lr, c.decay_start)
 
     def on_epoch_end(self, run: Run) -> None:
-        if run.epoch >= self.init_epochs and self.differing_in_epoch < FEW * self.seen_in_epoch:
+        few = self.differing_in_epoch < FEW * self.seen_in_epoch
+        if few and run.epoch >= self.init_epochs and not self.has_warned:
+            self.has_warned = True
             warnings.warn(
                 f"co-teaching+: the networks disagreed about {self.differing_in_epoch} of {self.seen_in_epoch} images "
-                f"in epoch {run.epoch + 1}; hardly anything is trained any more",
+                f"in epoch {run.epoch + 1}; hardly anything is trained any more (see 'disagreement' of each epoch)",
                 stacklevel=2,
             )
 

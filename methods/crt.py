@@ -37,6 +37,8 @@ Distance = Literal["l2", "cos"]
 
 FIRST, SECOND = "representation", "classifier"
 SMALLEST_NORM = 1e-12
+LEAST_EPOCHS = 2
+"""Of the second stage, in a budget of four times as many: one epoch of a small set does not train a new classifier."""
 
 
 def tau_grid() -> Tensor:
@@ -118,8 +120,8 @@ class Crt(Method):
         arxiv="1910.09217",
         code="github.com/facebookresearch/classifier-balancing @ f162ade",
         deviations=(
-            "The second stage is a tenth of the epochs, so that a run costs what any other does; officially 10 epochs "
-            "come on top of 90.",
+            "The second stage is a tenth of the epochs, two at least, so that a run costs what any other does; "
+            "officially 10 epochs come on top of 90.",
             "Batch norm is frozen with the features; officially its running statistics drift in the second stage "
             "(bn_train=true).",
             "The recipe's learning-rate schedule starts anew in the second stage; officially a cosine whose last epoch "
@@ -139,7 +141,9 @@ class Crt(Method):
             "project default; the official code has all four",
         )
         share: float = documented(
-            0.1, "share of the epochs for the second stage of 'crt' and 'lws'", "official: 10 of 100; 5 of 95 for lws"
+            0.1,
+            "share of the epochs for the second stage of 'crt' and 'lws'; two epochs at least of a budget of 8 or more",
+            "official: 10 of 100; 5 of 95 for lws",
         )
         sampler: Literal["instance", "class_aware", "sqrt", "progressive"] = documented(
             "instance", "draws of the first stage; 'instance' is every image once", "official"
@@ -212,7 +216,11 @@ class Crt(Method):
     def stages(self) -> Sequence[Stage]:
         if self.config.variant == "tau" and self.config.tau_choice == "fixed":
             return (Stage(FIRST),)
-        share = self.config.share if self.second_trains else 1 / self.task.epochs
+        epochs = self.task.epochs
+        if self.second_trains:
+            share = max(self.config.share, LEAST_EPOCHS / epochs if epochs >= 4 * LEAST_EPOCHS else 0.0)
+        else:
+            share = 1 / epochs
         return Stage(FIRST, 1 - share), Stage(SECOND, share)
 
     def stage_epochs(self) -> int:

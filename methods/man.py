@@ -167,7 +167,7 @@ class Man(Method):
     @classmethod
     def needs(cls, config: Config) -> Needs:
         # Two passes of every image, to divide or to train; the noisy ones of a training batch have two more.
-        return Needs(views=("weak", "second"), networks=2, forwards=2.3)
+        return Needs(views=("weak", "second"), networks=2, forwards=2.35)
 
     def build(self, make_net: MakeNet) -> None:
         self.net_a, self.net_b = make_net("a"), make_net("b")

@@ -177,7 +177,7 @@ class Mentornet(Method):
             "Only the predefined curricula: MentorNet DD needs images whose true labels are known, which no method of "
             "this benchmark is given.",
             "The curriculum is used in closed form; officially a network that imitates it is (mentor='network').",
-            "The percentile is 0.7; the official scripts set others by a misspelt option, which very likely has no "
+            "The percentile is 0.7; the official scripts set others by a misspelt option, which may have had no "
             "effect.",
             "The drop schedule ends in '0.05,83'; the official default ends in '1.0,5' and trains nothing in the last "
             "5 % of the steps.",

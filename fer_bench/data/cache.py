@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
-from fer_bench.data.catalog import open_manifest
+from fer_bench.data.catalog import data_files, open_manifest
 from fer_bench.data.check import dedup as without_duplicates
 from fer_bench.data.manifest import DataError, Manifest
 from fer_bench.files import write_atomically
@@ -109,17 +109,11 @@ def build_pixels(
 
 
 def _signature(dataset: str, root: Path | None, dedup: bool) -> str:
-    """A hash of what the stored files look like from outside; for a renderer, of its code."""
+    """A hash of what the stored files look like from outside, and of the code that reads or draws them."""
     total = hashlib.sha256(f"{dataset}\x1f{dedup}".encode())
-    for folder in [Path(dataset), *([root] if root else []), Path(os.environ.get("FER_BENCH_DATA", "data"))]:
-        if not folder.exists():
-            continue
-        total.update(str(folder.resolve()).encode())
-        files = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.is_file())
-        for file in files:
-            stat = file.stat()
-            total.update(f"{file}\x1f{stat.st_size}\x1f{stat.st_mtime_ns}".encode())
-        break
+    for file in data_files(dataset, root):
+        stat = file.stat()
+        total.update(f"{file.resolve()}\x1f{stat.st_size}\x1f{stat.st_mtime_ns}".encode())
     for source in sorted(Path(__file__).parent.rglob("*.py")):
         total.update(source.read_bytes())
     return total.hexdigest()[:32]

@@ -115,7 +115,7 @@ def open_manifest(name_or_path: str | Path, root: Path | None = None) -> Manifes
 
     name = str(name_or_path)
     if name in DATASETS:
-        return DATASETS[name].read(root or Path(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT))
+        return DATASETS[name].read(root or default_root())
     path = Path(name)
     if path.is_file() and path.suffix.lower() in table.SUFFIXES:
         return table.read(path)
@@ -127,6 +127,24 @@ def open_manifest(name_or_path: str | Path, root: Path | None = None) -> Manifes
     if path.is_file():
         raise DataError(f"{path}: a data set is a folder or a {' or '.join(table.SUFFIXES)} file")
     raise _unknown(name)
+
+
+def default_root() -> Path:
+    return Path(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT)
+
+
+def data_files(name_or_path: str | Path, root: Path | None = None) -> list[Path]:
+    """Every file that the content of a data set may rest on, sorted; none for one that is drawn. DataError as above."""
+    from fer_bench.data.images import FileSource
+
+    entry, path = DATASETS.get(str(name_or_path)), Path(name_or_path)
+    if entry and entry.drawn:
+        return []
+    place = (root or default_root()) if entry else path
+    if not entry and path.is_file():  # a table: the images that it lists may lie anywhere
+        source = open_manifest(path).source
+        return [path, *sorted(source.paths)] if isinstance(source, FileSource) else [path]
+    return sorted(file for file in place.rglob("*") if file.is_file())
 
 
 def _unknown(name: str) -> DataError:

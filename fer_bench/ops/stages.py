@@ -42,14 +42,19 @@ def resolution_stages(net: Any) -> list[tuple[int, nn.Sequential]]:
 
 def _units_of_features(net: Any, x: Tensor) -> list[tuple[nn.Module, int]]:
     """The longest sequence of the network's layers that computes its last feature map, with their output widths."""
-    wanted, found, complete = net.forward_features(x), [], 0
-    classifier = net.get_classifier()
+    failures = (RuntimeError, TypeError, ValueError, IndexError, AssertionError, NotImplementedError)
+    try:
+        wanted = net.forward_features(x)
+    except failures as error:
+        raise ValueError(f"{type(net).__name__} cannot be taken apart: no {PROBE}-pixel image passes ({error})") from None
+    found: list[tuple[nn.Module, int]] = []
+    complete, classifier = 0, net.get_classifier()
     for unit in _units(net.children()):
         if unit is classifier:
             break
         try:
             x = unit(x)
-        except (RuntimeError, TypeError, ValueError, IndexError, AssertionError, NotImplementedError):
+        except failures:
             break
         if not isinstance(x, Tensor) or x.ndim != 4:
             break

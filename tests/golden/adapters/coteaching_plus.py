@@ -6,7 +6,7 @@ from typing import Any
 
 import fer_bench_methods.coteaching_plus as plus
 import torch
-from adapters._tools import floats, integers, pick
+from adapters._tools import dtype_of, floats, integers, pick
 from torch import Tensor
 
 from fer_bench.ops import (
@@ -49,14 +49,17 @@ def _share(clean: Tensor, rows: Tensor) -> Tensor:
 
 def _warm_up(case: dict[str, Any]) -> dict[str, Any]:
     labels, rate = integers(case, "labels"), case["params"]["forget_rate"]
-    ce = [plus.cross_entropy(torch.tensor(case["inputs"][key]), labels) for key in ("logits_1", "logits_2")]
+    # Float32 unless the case says otherwise.
+    dtype = dtype_of(case) if "dtype" in case["params"] else torch.float32
+    logits = (torch.tensor(case["inputs"][key], dtype=dtype) for key in ("logits_1", "logits_2"))
+    ce = [plus.cross_entropy(z, labels) for z in logits]
     everybody = torch.arange(len(labels))
     count = plus.count_kept(len(labels), rate, "official")
     official = small_loss_exchange(*ce, everybody, count, divide_twice=True)
     mean = small_loss_exchange(*ce, everybody, count)
-    # These cases are float32 and record the mean as the official loss times its count, in double precision.
+    # These cases record the mean as the official loss times its count, in double precision.
     recorded = [official[k].item() * count for k in (0, 1)]
-    torch.testing.assert_close(torch.tensor(recorded), torch.stack(mean[:2]).detach())
+    torch.testing.assert_close(torch.tensor(recorded, dtype=dtype), torch.stack(mean[:2]).detach())
     clean = torch.tensor(case["inputs"].get("clean_flag", [True] * len(labels)))
     return {
         "official_loss_1": official[0],

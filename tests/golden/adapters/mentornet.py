@@ -145,9 +145,9 @@ def _network(inputs: dict[str, Any]) -> dict[str, Any]:
 
 def _step(case: dict[str, Any]) -> dict[str, Any]:
     params = case["params"]
-    name, gamma = params["curriculum"].removeprefix("vstar_").split(" gamma ")
+    name, _, gamma = params["curriculum"].removeprefix("vstar_").partition(" gamma ")
     config = mentornet.Mentornet.Config(
-        variant=VARIANTS[name], gamma=float(gamma), percentile=params["p"], decay=params["decay"],
+        variant=VARIANTS[name], gamma=float(gamma) if gamma else None, percentile=params["p"], decay=params["decay"],
         dropout=params["dropout_spec"], burn_in=params["burn_in_epoch"],
         fixed_after_burn_in=params["fixed_epoch_after_burn_in"],
     )  # fmt: skip

@@ -1,0 +1,393 @@
+"""DMUE: dive into ambiguity, by latent distributions and pairwise uncertainty.
+
+J. She, Y. Hu, H. Shi, J. Wang, Q. Shen, T. Mei. "Dive into Ambiguity: Latent Distribution Mining and Pairwise
+Uncertainty Estimation for Facial Expression Recognition". CVPR 2021, arXiv 2104.00232. Code: github.com/JDAI-CV/
+FaceX-Zoo @ 16b793a (addition_module/DMUE).
+
+1. Auxiliary branch c never sees class c: what it says about a face of class c is how that face spreads over the others.
+2. Those distributions are a soft target for the target branch, the only one that is used for testing.
+3. A score of a face's certainty, from its similarity to each class of the batch, multiplies its logits.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Run, Task, documented
+from fer_bench.ops import pooled_linear_classifier, require_positive, require_range, resolution_stages
+
+TRIES = 100
+"""Draws of a batch before the classes that it misses are put into it."""
+
+OFFICIAL_EPOCHS = 36
+BASE_RATES = ((6, 1e-4), (12, 5e-5), (22, 1e-5), (25, 5e-5), (math.inf, 1e-5))
+HEAD_RATES = ((4, 1e-3), (8, 5e-4), (14, 1e-4), (22, 1e-5), (25, 5e-5), (math.inf, 1e-5))
+"""(first epoch that it is not for, learning rate) of trunk and branches, and of classifiers (config.py, AffectNet)."""
+
+
+def ramp_up(epoch: float, beta: float) -> float:
+    """w_u = exp(-5 (1 - e / beta)^2) for e <= beta, then 1: the weight of the target branch in a 0-based epoch e."""
+    return math.exp(-5 * (1 - epoch / beta) ** 2) if epoch <= beta else 1.0
+
+
+def ramp_down(epoch: float, beta: float) -> float:
+    """w_d = 1 for e < beta, then exp(-(1 - beta / e)^2): the weight of the auxiliary branches."""
+    return 1.0 if epoch < beta else math.exp(-((1 - beta / epoch) ** 2))
+
+
+def staircase_rate(table: Sequence[tuple[float, float]], epoch: int) -> float:
+    """The learning rate of a 0-based epoch."""
+    return next(rate for end, rate in table if epoch < end)
+
+
+def batch_is_complete(labels: Tensor, present: Tensor) -> bool:
+    """Whether labels [B] hold two rows at least of every class that is ``present`` (bool [C])."""
+    counts = torch.bincount(labels, minlength=len(present))
+    return bool((counts[present] >= 2).all())
+
+
+def branch_rows(labels: Tensor, c: int) -> tuple[Tensor, Tensor]:
+    """Positions int64 of the labels [B] that branch c trains on, y != c, and of those it describes, y == c."""
+    own = labels == c
+    return torch.nonzero(~own).squeeze(1), torch.nonzero(own).squeeze(1)
+
+
+def branch_labels(labels: Tensor, c: int) -> Tensor:
+    """Labels without class c as 0 .. C - 2: y if y < c, y - 1 otherwise."""
+    return labels - (labels > c).to(labels.dtype)
+
+
+def latent_distribution(logits: Tensor, c: int, temperature: float) -> Tensor:
+    """Soft labels [n, C] of n faces of class c from branch c's logits [n, C - 1]: 0 at c, no gradient.
+
+    p^(1/T), normalised, of p = softmax(logits): softmax(logits / T). T > 1 flattens.
+    """
+    q = F.softmax(logits.detach() / temperature, dim=1)
+    return torch.cat([q[:, :c], torch.zeros_like(q[:, :1]), q[:, c:]], dim=1)
+
+
+def soft_label_loss(logits: Tensor, soft: Tensor, labels: Tensor) -> Tensor:
+    """L_soft: mean over B * C of (softmax(z) without the label's entry - soft label)^2, a scalar; not renormalised."""
+    others = 1 - F.one_hot(labels, logits.shape[1]).to(logits.dtype)
+    return (F.softmax(logits, dim=1) * others - soft).square().mean()
+
+
+def class_similarity(features: Tensor, labels: Tensor, num_classes: int, official: bool = False) -> Tensor:
+    """[B, C]: mean cosine similarity of each face to each class of the batch (itself included), scaled to 0 .. 1.
+
+    Features are [B, D]. A row whose classes are all equally similar is 0 (officially 0 / 0); so is the column of a
+    class that the batch lacks, which takes no part in the scaling.
+    """
+    v = F.normalize(features, dim=1, eps=1e-12)
+    one_hot = F.one_hot(labels, num_classes).to(v.dtype)
+    counts = one_hot.sum(dim=0)
+    mean = v @ v.T @ one_hot / counts.clamp(min=1)
+    absent = counts == 0
+    low = mean.masked_fill(absent, math.inf).min(dim=1, keepdim=True).values
+    span = mean.masked_fill(absent, -math.inf).max(dim=1, keepdim=True).values - low
+    if official:
+        return (mean - low) / span
+    defined = (span >= 1e-12) & ~absent
+    return torch.where(defined, (mean - low) / torch.where(span >= 1e-12, span, 1.0), 0.0)
+
+
+def gram(x: Tensor) -> Tensor:
+    """x x^T of rows [n, D], each row of the result [n, n] divided by its length."""
+    return F.normalize(x @ x.T, dim=1, eps=1e-12)
+
+
+def similarity_loss(target: Tensor, branch: Tensor) -> Tensor:
+    """Mean squared difference of the two Gram matrices of the same n faces: a scalar of [n, D] and [n, D']."""
+    return (gram(branch) - gram(target)).square().mean()
+
+
+class Certainty(nn.Module):
+    """The score in (0, 1), [B, 1], of scaled similarities to the classes [B, C] and labels [B]."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.project = nn.Sequential(
+            nn.Linear(2 * num_classes, num_classes), nn.PReLU(), nn.Linear(num_classes, 1)
+        )  # fmt: skip
+
+    def forward(self, similarity: Tensor, labels: Tensor) -> Tensor:
+        own = F.one_hot(labels, self.num_classes).to(similarity.dtype)
+        return torch.sigmoid(self.project(torch.cat([similarity, own], dim=1)))
+
+
+def balanced_rows(labels: Tensor, batch_size: int, redraw: bool, generator: torch.Generator) -> Tensor:
+    """Rows int64 of an epoch: as many draws with replacement as labels [N], each present class equally likely.
+
+    ``redraw`` draws a batch again that lacks two rows of some class, and leaves out a short last batch.
+    """
+    classes, counts = labels.unique(return_counts=True)
+    order, start = torch.sort(labels, stable=True).indices, counts.cumsum(0) - counts
+
+    def draw(size: int) -> Tensor:
+        return torch.randint(len(classes), (size,), generator=generator)
+
+    if redraw:
+        size = min(batch_size, len(labels))
+        drawn = torch.cat([_complete_draw(draw, len(classes), size, generator) for _ in range(len(labels) // size)])
+    else:
+        drawn = draw(len(labels))
+    chance = torch.rand(len(drawn), generator=generator, dtype=torch.float64)
+    return order[start[drawn] + (chance * counts[drawn]).long()]
+
+
+def _complete_draw(draw: Any, classes: int, size: int, generator: torch.Generator) -> Tensor:
+    """int64 [size]: a draw that has each class twice at least, if ``size`` can hold that."""
+    for _ in range(TRIES if size >= 2 * classes else 1):
+        drawn = draw(size)
+        if bool((torch.bincount(drawn, minlength=classes) >= 2).all()):
+            return drawn
+    if size < 2 * classes:
+        return drawn
+    drawn = torch.cat([torch.arange(classes).repeat(2), draw(size - 2 * classes)])
+    return drawn[torch.randperm(size, generator=generator)]
+
+
+class Dmue(Method):
+    info = Info(
+        title="Dive into Ambiguity: Latent Distribution Mining and Pairwise Uncertainty Estimation for Facial "
+        "Expression Recognition",
+        authors="Jiahui She, Yibo Hu, Hailin Shi, Jun Wang, Qiu Shen, Tao Mei",
+        venue="CVPR",
+        year=2021,
+        idea="One branch for each class that never sees it describes how its faces spread over the other classes, a soft "
+        "target for the target branch. A score from similarities to the classes of the batch multiplies the logits.",
+        kind="label noise",
+        arxiv="2104.00232",
+        code="github.com/JDAI-CV/FaceX-Zoo @ 16b793a",
+        deviations=(
+            "The layers of the score and the batch norm before the classifiers are trained, with the classifiers' "
+            "learning rate; the official optimizer leaves them out (official_frozen_uncertainty=true).",
+            "Both sides of the similarity loss are features, as in the paper's figure; officially the auxiliary side is "
+            "logits (sp_source='logits'), which gamma was tuned with.",
+            "A batch that lacks two faces of a class is drawn again; officially it is skipped (redraw=false). A short "
+            "last batch is left out.",
+            "Equal similarities to all classes give a row of zeros; officially 0 / 0 makes the loss NaN.",
+            "The ramps change places after a sixth of the epochs, as 6 of 36 do; a class without training images takes "
+            "no part in what a batch must hold.",
+            "The recipe's optimizer and learning-rate schedule are used for every method, classifiers at ten times the "
+            "rate (lr_schedule='official' is the table for AffectNet).",
+            "Classes are drawn equally often for every data set, which makes it partly a method against imbalance.",
+        ),
+    )
+
+    @dataclass(frozen=True)
+    class Config:
+        temperature: float = documented(1.2, "T of the latent distributions; above 1 flattens", "official config.py")
+        omega: float = documented(0.5, "weight of the soft labels", "official config.py")
+        gamma: float = documented(1000.0, "weight of the similarity loss", "official config.py")
+        beta: float | None = documented(
+            None,
+            "epochs after which the target branch has its full weight and the auxiliary ones begin to lose theirs; none "
+            "= a sixth of the budget, 1 at least",
+            "official config.py: 6 of 36 epochs on AffectNet",
+        )
+        dropout: float = documented(0.5, "dropout on the pooled features", "official config.py")
+        neck: Literal["shared", "separate", "off"] = documented(
+            "shared",
+            "batch norm between features and classifiers: one for all branches, one each, or none",
+            "official make_model.py; off for ResNet-50-IBN",
+        )
+        sp_source: Literal["features", "logits"] = documented(
+            "features",
+            "what the auxiliary side of the similarity loss is made of; the target side is features",
+            "paper's figure; official make_model.py: logits",
+        )
+        official_frozen_uncertainty: bool = documented(
+            False, "True: the score's layers and the batch norm keep their first weights", "official train.py: frozen"
+        )
+        sampler: Literal["balanced", "natural"] = documented(
+            "balanced", "'balanced' draws each class equally often, with replacement", "official: weights 1 / n_class"
+        )
+        redraw: bool = documented(
+            True,
+            "a balanced batch that lacks two faces of a class is drawn again, so that the batches trained on are "
+            "distributed as officially and no step is lost; False skips it",
+            "project default; official train.py skips",
+        )
+        max_skipped: float = documented(
+            0.2, "an epoch that skips more than this share of its batches is an error", "project default"
+        )
+        head_lr_factor: float = documented(
+            10.0, "learning rate of the classifiers, as a multiple of the recipe's", "official config.py: 1e-3 to 1e-4"
+        )
+        lr_schedule: Literal["recipe", "official"] = documented(
+            "recipe", "'official': the two tables for the 36 epochs of AffectNet", "official config.py"
+        )
+
+        def __post_init__(self) -> None:
+            require_positive("temperature", self.temperature)
+            require_positive("head_lr_factor", self.head_lr_factor)
+            for name in ("omega", "gamma"):
+                require_range(name, getattr(self, name), low=0)
+            for name in ("dropout", "max_skipped"):
+                require_range(name, getattr(self, name), 0, 1)
+            if self.beta is not None:
+                require_positive("beta", self.beta)
+
+    def __init__(self, config: Config, task: Task) -> None:
+        super().__init__(config, task)
+        self.beta = config.beta if config.beta is not None else max(1.0, task.epochs / 6)
+        self.register_buffer("present", task.class_counts > 0, persistent=False)
+        self.steps_in_epoch = self.skipped_in_epoch = 0
+        self.said = False
+        needed = 2 * int(self.present.sum())
+        if min(task.batch_size, task.num_samples) < needed:
+            raise ValueError(
+                f"DMUE needs two faces of each class in a batch: at least {needed} here; the batch size is "
+                f"{task.batch_size}, the training set has {task.num_samples}"
+            )
+
+    def build(self, make_net: MakeNet) -> None:
+        self.net = make_net("main")
+        classifier = pooled_linear_classifier(self.net)
+        parts = [layers for _, layers in resolution_stages(self.net)]
+        if len(parts) < 2:
+            raise ValueError(f"DMUE needs a network of two stages or more; {type(self.net).__name__} has {len(parts)}")
+        # In a tuple, so that the network's own layers are not registered a second time.
+        self._shared = (nn.Sequential(*parts[:-1]), parts[-1])
+        classes, width = self.task.num_classes, classifier.in_features
+        self.branches = nn.ModuleList(copy.deepcopy(parts[-1]) for _ in range(classes))
+        self.heads = nn.ModuleList(nn.Linear(width, classes - 1, bias=False) for _ in range(classes))
+        self.certainty = Certainty(classes)
+        necks = {"shared": 1, "separate": classes + 1, "off": 0}[self.config.neck]
+        self.necks = nn.ModuleList(nn.BatchNorm1d(width) for _ in range(necks))
+        for neck in self.necks:
+            neck.bias.requires_grad_(False)
+        # Classifiers have no bias and start near 0 (make_model.py).
+        with torch.no_grad():
+            if classifier.bias is not None:
+                classifier.bias.zero_().requires_grad_(False)
+            for layer in (classifier, *self.heads):
+                layer.weight.normal_(std=0.001)
+
+    def optimizers(self, stage: str, make_optimizer: MakeOptimizer) -> Mapping[str, torch.optim.Optimizer]:
+        weight = self.net.get_classifier().weight
+        heads = [weight, *self.heads.parameters()]
+        if not self.config.official_frozen_uncertainty:
+            heads += [*self.certainty.parameters(), *(neck.weight for neck in self.necks)]
+        base = [p for p in (*self.net.parameters(), *self.branches.parameters()) if p.requires_grad and p is not weight]
+        optimizer = make_optimizer([{"params": base}, {"params": heads}])
+        optimizer.param_groups[1]["lr"] *= self.config.head_lr_factor
+        return {"main": optimizer}
+
+    def epoch_indices(self, labels: Tensor, generator: torch.Generator) -> Tensor | None:
+        if self.config.sampler == "natural":
+            return None
+        return balanced_rows(labels, self.task.batch_size, self.config.redraw, generator)
+
+    def on_epoch_start(self, run: Run) -> None:
+        self.steps_in_epoch = self.skipped_in_epoch = 0
+        if self.config.lr_schedule == "official":
+            for group, table in zip(run.optimizers["main"].param_groups, (BASE_RATES, HEAD_RATES), strict=True):
+                group["lr"] = staircase_rate(table, run.epoch)
+
+    def on_epoch_end(self, run: Run) -> None:
+        if self.skipped_in_epoch > self.config.max_skipped * self.steps_in_epoch:
+            raise RuntimeError(
+                f"DMUE skipped {self.skipped_in_epoch} of {self.steps_in_epoch} batches of epoch {run.epoch + 1}, which "
+                "lacked two faces of some class: take larger batches, sampler='balanced' and redraw=true, or raise "
+                "max_skipped"
+            )
+
+    def neck(self, branch: int, pooled: Tensor) -> Tensor:
+        """Pooled features [n, D] after the batch norm of a branch; branch -1 is the target."""
+        return self.necks[branch if len(self.necks) > 1 else 0](pooled) if len(self.necks) else pooled
+
+    def drop(self, pooled: Tensor) -> Tensor:
+        return F.dropout(pooled, self.config.dropout, self.training)
+
+    def objective(
+        self,
+        target: Tensor,
+        others: Sequence[Tensor],
+        own: Sequence[Tensor],
+        labels: Tensor,
+        epoch: float,
+        official: bool = False,
+    ) -> dict[str, Any]:
+        """The loss and its parts from pooled features.
+
+        ``target`` [B, D] are those of the target branch; ``others[c]`` and ``own[c]`` those of branch c for the rows
+        whose label is not c, and is c. ``official`` does not guard the scaling of similarities.
+        """
+        c, classes = self.config, self.task.num_classes
+        u = self.neck(-1, self.drop(target))
+        z = self.net.get_classifier()(u).float()
+        u = u.float()
+        soft = torch.zeros_like(z)
+        aux, preserved = [], []
+        for branch in range(classes):
+            rows, mine = branch_rows(labels, branch)
+            if len(rows):
+                features = self.neck(branch, self.drop(others[branch]))
+                logits = self.heads[branch](features).float()
+                aux.append(F.cross_entropy(logits, branch_labels(labels[rows], branch)))
+                side = logits if c.sp_source == "logits" else features.float()
+                preserved.append(similarity_loss(u[rows], side))
+            if len(mine):
+                with torch.no_grad():  # no dropout here
+                    logits = self.heads[branch](self.neck(branch, own[branch])).float()
+                soft[mine] = latent_distribution(logits, branch, c.temperature)
+        similarity = class_similarity(target.float(), labels, classes, official)
+        score = self.certainty(similarity, labels).float()
+        l_wce = F.cross_entropy(score * z, labels)
+        l_soft = soft_label_loss(z, soft, labels)
+        l_aux, l_sp = torch.stack(aux).mean(), torch.stack(preserved).mean()
+        w_up, w_down = ramp_up(epoch, self.beta), ramp_down(epoch, self.beta)
+        return {
+            "loss": w_up * (l_wce + c.omega * l_soft + c.gamma * l_sp) + w_down * l_aux,
+            "weighted_ce": l_wce,
+            "soft_label": l_soft,
+            "similarity": l_sp,
+            "auxiliary": l_aux,
+            "auxiliary_each": aux,
+            "scaled_similarity": similarity,
+            "score": score,
+            "logits": z,
+            "soft": soft,
+        }
+
+    def train_step(self, batch: Batch, run: Run) -> Mapping[str, Tensor | float]:
+        labels = batch.label
+        self.steps_in_epoch += 1
+        if not batch_is_complete(labels, self.present):
+            self.skipped_in_epoch += 1
+            if not self.said:
+                self.said = True
+                warnings.warn(
+                    f"DMUE: a batch of {len(labels)} lacks two faces of some class and is skipped (said once; the "
+                    "number of skipped steps is in the results)",
+                    stacklevel=2,
+                )
+            return {}
+        trunk, last = self._shared
+        shared = trunk(batch.view("weak"))
+        others, own = [], []
+        for branch, layers in enumerate(self.branches):
+            rows, mine = branch_rows(labels, branch)
+            others.append(layers(shared[rows]).mean(dim=(2, 3)) if len(rows) else shared.new_empty(0))
+            with torch.no_grad():
+                own.append(layers(shared[mine]).mean(dim=(2, 3)) if len(mine) else shared.new_empty(0))
+        found = self.objective(last(shared).mean(dim=(2, 3)), others, own, labels, run.epoch)
+        run.minimise(found["loss"])
+        names = ("loss", "weighted_ce", "soft_label", "similarity", "auxiliary")
+        return {name: found[name].detach() for name in names} | {"score": found["score"].detach().mean()}
+
+    def predict(self, images: Tensor) -> Tensor:
+        """The target branch alone. The score is positive, and would not change the answer."""
+        return self.net.get_classifier()(self.neck(-1, self.net.forward_features(images).mean(dim=(2, 3))))

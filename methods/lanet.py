@@ -1,0 +1,469 @@
+"""LA-Net: landmark-aware learning.
+
+Z. Wu, J. Cui. "LA-Net: Landmark-Aware Learning for Reliable Facial Expression Recognition under Label Noise". ICCV 2023,
+arXiv 2307.09023. Code: github.com/hw-tony/LA-Net @ 74bb121.
+
+1. A second branch learns to find 19 landmarks, which wrong labels cannot spoil; nothing of it is used for testing.
+2. A face's label distribution is what its neighbours in expression space and in landmark space predict, smoothed over
+   the epochs; it is a target beside the given label.
+3. Expression and landmark features of faces with the same confident pseudo-label are pulled together.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Needs, Run, Task, documented
+from fer_bench.ops import (
+    adaptive_wing,
+    copied,
+    follow,
+    gaussian_heatmaps,
+    heatmap_weights,
+    landmark_cells,
+    pooled_linear_classifier,
+    require_positive,
+    require_range,
+    resolution_stages,
+)
+
+MIRRORED = (5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 14, 13, 12, 17, 16, 15, 18)
+"""The place of each of the 19 points (AFLW order) in the list of a mirrored face: left and right change places."""
+
+EMPTY = -10_000_000_000
+"""Label of a queue entry that holds no sample yet: it differs from every label and id."""
+
+SHARED_STRIDE = 4
+"""Layers up to this stride are shared by both branches, and heatmaps have it: stem and layer 1 of a ResNet."""
+
+REFERENCE_WIDTH = 224
+JITTER, QUANTUM, DROPPED = 2.0, 0.875, 0.02
+"""'detector-like' landmarks: standard deviation and grid, in pixels of a face 224 wide, and the share of lost faces."""
+
+
+def mirror_points(points: Tensor, width: float = 1.0, exchange: bool = True) -> Tensor:
+    """Points [..., 19, 2] of the mirrored image; without ``exchange`` left points stay in the places of left ones."""
+    mirrored = torch.stack([width - points[..., 0], points[..., 1]], dim=-1)
+    return exchange_sides(mirrored) if exchange else mirrored
+
+
+def exchange_sides(points: Tensor) -> Tensor:
+    """The points [..., 19, 2] with left and right ones in each other's place."""
+    return points[..., list(MIRRORED), :]
+
+
+def landmark_loss(predicted: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """L_lm: the mean adaptive wing loss of heatmaps [B, L, H, W], each entry times its weight; a scalar."""
+    return (adaptive_wing(predicted, target) * weights).mean()
+
+
+def neighbours(features: Tensor, k: int) -> Tensor:
+    """M [B, B]: 1 at the k nearest other rows of each row of features [B, D] by cosine similarity, else 0."""
+    unit = F.normalize(features.detach(), dim=1, eps=1e-8)
+    similarity = (unit @ unit.T).fill_diagonal_(-2.0)
+    return torch.zeros_like(similarity).scatter_(1, similarity.topk(k, dim=1).indices, 1.0)
+
+
+class PairScore(nn.Module):
+    """c [B, B] in (0, 1): how much row i of features [B, D] is to listen to row j."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        half, quarter = max(1, width // 2), max(1, width // 4)
+        self.half = half
+        self.fc_in = nn.Linear(width, 2 * half)
+        self.fc_out = nn.Sequential(
+            nn.Linear(2 * half, half), nn.ReLU(), nn.Linear(half, quarter), nn.ReLU(), nn.Linear(quarter, 2)
+        )  # fmt: skip
+
+    def forward(self, features: Tensor) -> Tensor:
+        first, second = self.fc_in(features).split(self.half, dim=1)
+        layer = self.fc_out[0]
+        # The first layer of concat(f1_i, f2_j), without making the B * B concatenations.
+        a, b = F.linear(first, layer.weight[:, : self.half]), F.linear(second, layer.weight[:, self.half :])
+        return self.fc_out[1:](a[:, None] + b[None] + layer.bias).softmax(dim=-1)[..., 0]
+
+
+def neighbour_weights(score: Tensor, mask: Tensor, eps: float = 1e-8) -> Tensor:
+    """[B, B], rows sum to 1: scores of the neighbours, normalised, with eps / B on every column."""
+    w = score * mask
+    return (w + eps / w.shape[1]) / (w.sum(dim=1, keepdim=True) + eps)
+
+
+def distribution_now(weights: Sequence[Tensor], logits: Tensor) -> Tensor:
+    """t_now [B, C]: the mean over spaces of the neighbours' weighted predictions, from weights [B, B] each."""
+    return torch.stack([w @ F.softmax(logits, dim=1) for w in weights]).mean(dim=0)
+
+
+def target_kl(target: Tensor, logits: Tensor, official: bool = False) -> Tensor:
+    """L_kl = mean over i of KL(target_i || softmax(z_i)), a scalar; the gradient reaches the target as well.
+
+    The gradient at a target of exactly 0 is finite; ``official=True`` has NaN there.
+    """
+    log_p = F.log_softmax(logits, dim=1)
+    if official:
+        return F.kl_div(log_p, target, reduction="batchmean")
+    log_target = target.clamp(min=torch.finfo(target.dtype).tiny).log()
+    return (target * (log_target - log_p)).sum(dim=1).mean()
+
+
+def pseudo_labels(target: Tensor, index: Tensor, confidence: float, official: bool = False) -> Tensor:
+    """r int64 [B]: the best class where target [B, C] gives it ``confidence``, else an id that nothing else has.
+
+    The id is -(index + 1); officially -index, which for sample 0 is class 0.
+    """
+    best, classes = target.detach().max(dim=1)
+    return torch.where(best >= confidence, classes, -index if official else -(index + 1))
+
+
+def contrast(q: Tensor, k: Tensor, queue: Tensor, labels: Tensor, queue_labels: Tensor, temperature: float) -> Tensor:
+    """The cross-modal loss of anchors q [B, d] to keys k [B, d] and queue [K, d] of the other modality, a scalar.
+
+    -log of exp(q_i k_j / T) over itself plus the queue entries whose label differs from that of i, mean over the j of
+    the batch with the label of i (i itself is one), then over i. Other rows of the batch are no negatives.
+    """
+    positive = (labels[:, None] == labels[None]).to(q.dtype)
+    negatives = (q @ queue.T / temperature).masked_fill(labels[:, None] == queue_labels[None], -1e10)
+    s = q @ k.T / temperature
+    loss = torch.logaddexp(s, negatives.logsumexp(dim=1, keepdim=True)) - s
+    return ((loss * positive).sum(dim=1) / positive.sum(dim=1)).mean()
+
+
+def queue_places(pointer: Tensor, count: int, size: int) -> tuple[Tensor, Tensor]:
+    """(places int64 [count], next pointer): where a first-in-first-out queue of ``size`` writes ``count`` rows."""
+    return (pointer + torch.arange(count, device=pointer.device)) % size, (pointer + count) % size
+
+
+def class_budget(counts: Sequence[int], epoch: int, epochs: int) -> list[int]:
+    """Samples of each class in a 0-based epoch: from the natural counts to equal ones, ``sum(counts)`` altogether.
+
+    ceil(((1 - e / E) n_c / N + (e / E) / C) N); the last class gets the rest, 0 at least.
+    """
+    total, classes, share = sum(counts), len(counts), epoch / epochs
+    budget = [math.ceil(((1 - share) * (n / total) + share * (1 / classes)) * total) for n in counts[:-1]]
+    return [*budget, max(0, total - sum(budget))]
+
+
+def budget_rows(labels: Tensor, budget: Mapping[int, int], generator: torch.Generator) -> Tensor:
+    """Rows int64, shuffled: of each class as many as its budget, all of them as often as one another but for one."""
+    rows = []
+    for c, wanted in budget.items():
+        mine = (labels == c).nonzero().squeeze(1)
+        rest = mine[torch.randperm(len(mine), generator=generator)][: wanted % len(mine)]
+        rows += [mine.repeat(wanted // len(mine)), rest]
+    drawn = torch.cat(rows)
+    return drawn[torch.randperm(len(drawn), generator=generator)]
+
+
+def detector_like(points: Tensor, jitter: Tensor) -> Tensor:
+    """Points [B, L, 2] (fractions) as a detector would place them: moved by ``jitter`` [B, L, 2], on a grid, inside."""
+    quantum = QUANTUM / REFERENCE_WIDTH
+    return (((points + jitter) / quantum).round() * quantum).clamp(0, 1)
+
+
+class Encoder(nn.Module):
+    """Both branches up to their features and projections. ``landmark`` and what follows are empty without landmarks."""
+
+    def __init__(self, base: nn.Module, expression: nn.Module, landmark: nn.Module, laterals: nn.Module) -> None:
+        super().__init__()
+        self.base, self.expression, self.landmark, self.laterals = base, expression, landmark, laterals
+        self.project_u: nn.Module = nn.Identity()
+        self.project_v: nn.Module = nn.Identity()
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """u [B, D], the pooled expression features, and V [B, d, h, w], the finest map of the landmark pyramid."""
+        shared = self.base(images)
+        u = self.expression(shared).mean(dim=(2, 3))
+        if not len(self.laterals):
+            return u, None
+        maps = [shared]
+        for stage in self.landmark:
+            maps.append(stage(maps[-1]))
+        top = self.laterals[-1](maps[-1])
+        for lateral, finer in zip(reversed(self.laterals[:-1]), reversed(maps[:-1]), strict=True):
+            top = F.interpolate(top, size=finer.shape[-2:], mode="bilinear", align_corners=False) + lateral(finer)
+        return u, top
+
+    def project(self, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Unit vectors [B, d] of the pooled features of both branches."""
+        return F.normalize(self.project_u(u).float(), dim=1), F.normalize(self.project_v(v).float(), dim=1)
+
+
+def projection(inputs: int, width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width))
+
+
+class Lanet(Method):
+    info = Info(
+        title="LA-Net: Landmark-Aware Learning for Reliable Facial Expression Recognition under Label Noise",
+        authors="Zhiyu Wu, Jinshi Cui",
+        venue="ICCV",
+        year=2023,
+        idea="A second branch learns landmarks. Label distributions come from neighbours in expression and landmark "
+        "space, and both kinds of features are pulled together where pseudo-labels agree. Tested on the image alone.",
+        kind="label noise",
+        arxiv="2307.09023",
+        code="github.com/hw-tony/LA-Net @ 74bb121",
+        deviations=(
+            "Left and right landmarks change places in mirrored images; officially they do not, which gives every such "
+            "heatmap two peaks over time (swap_on_flip=false).",
+            "Faces without landmarks take no part in the landmark loss; officially their heatmaps are empty targets.",
+            "An uncertain face's id is -(index + 1); officially sample 0 gets class 0 (official_ids=true).",
+            "Windows of heatmaps are rounded down; official truncation moves peaks near the left and upper border by "
+            "one cell (official_peaks=true).",
+            "A face that comes twice in a batch leaves the distribution of its last place in the memory; officially "
+            "either.",
+            "The queue holds no more entries than there are training images. A class without training images is left "
+            "out of the sampler.",
+            "The memory of distributions is part of the checkpoint, and the slow copy of the network has none.",
+            "The recipe's optimizer and learning-rate schedule are used for every method (lr_schedule='official').",
+            "The augmentation is the recipe's; officially random crops and colour jitter as well.",
+        ),
+    )
+
+    @dataclass(frozen=True)
+    class Config:
+        neighbours: int = documented(8, "K, neighbours in the batch in each space", "official train.py")
+        bank_momentum: float = documented(0.9, "share of the remembered distribution in a target", "official train.py")
+        confidence: float = documented(0.7, "a target's best class is a pseudo-label from here on", "official train.py")
+        temperature: float = documented(0.1, "T of the contrast", "official train.py")
+        queue: int = documented(8192, "most entries of the queues of keys", "official train.py")
+        momentum: float = documented(0.999, "share that the slow copy keeps of itself in a step", "official train.py")
+        lam_lm: float = documented(1.0, "weight of the landmark loss", "official train.py")
+        lam_kl: float = documented(1.0, "weight of the label distributions", "official train.py")
+        lam_el: float = documented(0.1, "weight of the contrast", "official train.py")
+        sigma: float = documented(1.5, "heatmaps: standard deviation of the peaks, in cells", "official")
+        landmark_num: int = documented(19, "landmarks of each face", "official: 19 in AFLW order")
+        landmark_source: Literal["given", "detector-like", "none"] = documented(
+            "given",
+            "the data's landmarks; 'detector-like' moves them by 2 of 224 pixels, once for each image, and loses 2 % of "
+            "the faces, for drawn faces whose landmarks are exact; 'none' leaves the landmark branch, its half of the "
+            "distributions and the contrast out, and is LA-Net without landmarks",
+            "project default",
+        )
+        spaces: Literal["both", "fer"] = documented(
+            "both", "'fer': neighbours in expression space only", "official: both"
+        )
+        swap_on_flip: bool = documented(
+            True,
+            "False exchanges left and right landmarks in a random half of the images. That is what the official code "
+            "does to the targets of mirrored images; which ones are mirrored a method is not told",
+            "project default; official augment.py does not exchange them",
+        )
+        official_ids: bool = documented(False, "True: ids -index, so that sample 0 is class 0", "official")
+        official_peaks: bool = documented(False, "True: int() truncation in the heatmaps", "official")
+        detach_target: bool = documented(
+            False,
+            "True: no gradient through the label distributions; the pair scores are then never trained",
+            "official: live",
+        )
+        sampler: Literal["progressive", "natural"] = documented(
+            "progressive", "'progressive' goes from natural to equal class counts over the epochs", "official"
+        )
+        lr_schedule: Literal["recipe", "official"] = documented(
+            "recipe", "'official': official_lr, linearly to 0 step by step", "official train.py"
+        )
+        official_lr: float = documented(1e-3, "learning rate of lr_schedule='official'", "official train.py")
+
+        def __post_init__(self) -> None:
+            for name in ("bank_momentum", "momentum"):
+                require_range(name, getattr(self, name), 0, 1)
+            for name in ("confidence", "lam_lm", "lam_kl", "lam_el"):
+                require_range(name, getattr(self, name), low=0)
+            for name in ("neighbours", "queue", "landmark_num"):
+                require_range(name, getattr(self, name), low=1)
+            for name in ("temperature", "sigma", "official_lr"):
+                require_positive(name, getattr(self, name))
+            if not self.swap_on_flip and self.landmark_num != len(MIRRORED):
+                raise ValueError(f"swap_on_flip=false knows the {len(MIRRORED)} points of AFLW only")
+
+    def __init__(self, config: Config, task: Task) -> None:
+        super().__init__(config, task)
+        if config.neighbours >= task.batch_size:
+            raise ValueError(
+                f"neighbours = {config.neighbours} must be smaller than the batch size, which is {task.batch_size}"
+            )
+        self.has_landmarks = config.landmark_source != "none"
+        self.sample_buffer("bank", 0.0, (task.num_classes,), dtype=torch.float32)
+        self.sample_buffer("given", -1, dtype=torch.int64)
+        self.register_buffer("epochs_done", torch.zeros((), dtype=torch.int64))
+        if config.landmark_source == "detector-like":
+            noise = torch.randn(task.num_samples, config.landmark_num, 2) * (JITTER / REFERENCE_WIDTH)
+            self.register_buffer("jitter", noise, persistent=False)
+            self.register_buffer("lost", torch.rand(task.num_samples) < DROPPED, persistent=False)
+
+    @classmethod
+    def needs(cls, config: Config) -> Needs:
+        # The slow copy sees every image as well.
+        found = config.landmark_source != "none"
+        return Needs(landmarks=found, forwards=2.0 if found else 1.0)
+
+    def build(self, make_net: MakeNet) -> None:
+        self.net = make_net("main")
+        classifier = pooled_linear_classifier(self.net)
+        parts = resolution_stages(self.net)
+        cut = max(1, sum(stride <= SHARED_STRIDE for stride, _ in parts))
+        base = nn.Sequential(*(layer for _, layers in parts[:cut] for layer in layers))
+        rest = [layers for _, layers in parts[cut:]]
+        if not rest:
+            raise ValueError(
+                f"LA-Net needs a network with stages beyond stride {SHARED_STRIDE}; {type(self.net).__name__} has none"
+            )
+        width = classifier.in_features
+        self.score_u = PairScore(width)
+        self.landmark, self.laterals = nn.ModuleList(), nn.ModuleList()
+        if not self.has_landmarks:
+            self._fast = (Encoder(base, nn.Sequential(*rest), self.landmark, self.laterals),)
+            return
+        channels = _channels(base, rest)
+        narrow = channels[0]
+        self.landmark = nn.ModuleList(copy.deepcopy(layers) for layers in rest)
+        self.laterals = nn.ModuleList(nn.Conv2d(c, narrow, 1, bias=False) for c in channels)
+        self.heatmap = nn.Conv2d(narrow, self.config.landmark_num, 1, bias=False)
+        self.score_v = PairScore(narrow)
+        self.project_u, self.project_v = projection(width, narrow), projection(narrow, narrow)
+        fast = Encoder(base, nn.Sequential(*rest), self.landmark, self.laterals)
+        fast.project_u, fast.project_v = self.project_u, self.project_v
+        # In a tuple, so that the network's own layers are not registered a second time.
+        self._fast = (fast,)
+        self.slow = copied(fast)
+        size = min(self.config.queue, self.task.num_samples)
+        for name in ("queue_u", "queue_v"):
+            self.register_buffer(name, F.normalize(torch.randn(size, narrow), dim=1))
+        self.register_buffer("queue_label", torch.full((size,), EMPTY, dtype=torch.int64))
+        self.register_buffer("pointer", torch.zeros((), dtype=torch.int64))
+
+    def optimizers(self, stage: str, make_optimizer: MakeOptimizer) -> Mapping[str, torch.optim.Optimizer]:
+        return {"main": make_optimizer([p for p in self.parameters() if p.requires_grad])}
+
+    def epoch_indices(self, labels: Tensor, generator: torch.Generator) -> Tensor | None:
+        if self.config.sampler == "natural":
+            return None
+        classes, counts = labels.unique(return_counts=True)
+        budget = class_budget(counts.tolist(), int(self.epochs_done), self.task.epochs)
+        return budget_rows(labels, dict(zip(classes.tolist(), budget, strict=True)), generator)
+
+    def on_epoch_end(self, run: Run) -> None:
+        self.epochs_done += 1
+
+    def remembered(self, index: Tensor, labels: Tensor) -> Tensor:
+        """Rows [B, C] of the memory; one-hot given labels for samples that were not seen before."""
+        new = (self.given[index] < 0)[:, None]
+        return torch.where(new, F.one_hot(labels, self.task.num_classes).float(), self.bank[index])
+
+    def remember(self, index: Tensor, labels: Tensor, target: Tensor) -> None:
+        """Stores the targets [B, C]; of a sample that comes twice, the last one."""
+        rows, inverse = index.unique(return_inverse=True)
+        place = torch.arange(len(index), device=index.device)
+        last = torch.zeros_like(rows).scatter_reduce(0, inverse, place, "amax", include_self=False)
+        self.bank[rows] = target.detach()[last]
+        self.given[rows] = labels[last]
+
+    def targets(self, u: Tensor, v: Tensor | None, logits: Tensor, index: Tensor, labels: Tensor) -> Tensor:
+        """The label distributions [B, C] of features u, v and logits [B, C], with their gradient; rows sum to 1."""
+        c = self.config
+        k = min(c.neighbours, len(index) - 1)
+        spaces = [(u, self.score_u)]
+        if v is not None and c.spaces == "both":
+            spaces.append((v, self.score_v))
+        weights = [neighbour_weights(score(s), neighbours(s, k)) for s, score in spaces]
+        now = distribution_now(weights, logits)
+        return c.bank_momentum * self.remembered(index, labels) + (1 - c.bank_momentum) * now
+
+    def heatmap_targets(self, batch: Batch, run: Run, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """Heatmaps and their weights, [B, L, height, width] each; weights are 0 for faces without landmarks."""
+        c, points, valid = self.config, batch.landmarks, batch.landmarks_ok
+        if points is None or valid is None or points.shape[1] != c.landmark_num:
+            found = "none" if points is None else points.shape[1]
+            raise ValueError(f"LA-Net needs {c.landmark_num} landmarks of each face (landmark_num), the data give {found}")
+        points = torch.where(valid[:, None, None], points, 0.0)
+        if c.landmark_source == "detector-like":
+            points, valid = detector_like(points, self.jitter[batch.index]), valid & ~self.lost[batch.index]
+        if not c.swap_on_flip:
+            chosen = torch.rand(len(points), generator=run.generator("sides"), device=points.device) < 0.5
+            points = torch.where(chosen[:, None, None], exchange_sides(points), points)
+        cells = landmark_cells(points * points.new_tensor([width, height]), 1.0)
+        heatmaps = gaussian_heatmaps(cells, height, width, c.sigma, truncate=c.official_peaks)
+        return heatmaps, heatmap_weights(heatmaps) * valid[:, None, None, None]
+
+    def contrastive_loss(self, images: Tensor, u: Tensor, v: Tensor, labels: Tensor) -> Tensor:
+        """L_el, a scalar: both directions. The slow copy follows first, and its keys join the queues afterwards."""
+        fast = self._fast[0]
+        with torch.no_grad():
+            follow(self.slow, fast, self.config.momentum)
+            slow_u, slow_map = self.slow(images)
+            k_u, k_v = self.slow.project(slow_u.float(), slow_map.float().mean(dim=(2, 3)))
+        q_u, q_v = fast.project(u, v)
+        temperature = self.config.temperature
+        # Clones: the queues are written to before the backward pass.
+        queue_u, queue_v, ids = self.queue_u.clone(), self.queue_v.clone(), self.queue_label.clone()
+        loss = contrast(q_u, k_v, queue_v, labels, ids, temperature) + contrast(
+            q_v, k_u, queue_u, labels, ids, temperature
+        )
+        self.enqueue(k_u, k_v, labels)
+        return loss
+
+    def enqueue(self, k_u: Tensor, k_v: Tensor, labels: Tensor) -> None:
+        """The keys [B, d] and labels [B] replace the oldest entries."""
+        size = len(self.queue_label)
+        k_u, k_v, labels = k_u[-size:], k_v[-size:], labels[-size:]
+        places, pointer = queue_places(self.pointer, len(labels), size)
+        self.queue_u[places], self.queue_v[places], self.queue_label[places] = k_u, k_v, labels
+        self.pointer.copy_(pointer)
+
+    def train_step(self, batch: Batch, run: Run) -> Mapping[str, Tensor | float]:
+        c, index, labels = self.config, batch.index, batch.label
+        if c.lr_schedule == "official":
+            done = (run.epoch * run.steps + run.step) / (run.epochs * run.steps)
+            for group in run.optimizers["main"].param_groups:
+                group["lr"] = c.official_lr * (1 - done)
+        images = batch.view("weak")
+        u, finest = self._fast[0](images)
+        logits, u = self.net.get_classifier()(u).float(), u.float()
+        v = None if finest is None else finest.float().mean(dim=(2, 3))
+        target = self.targets(u, v, logits, index, labels)
+        self.remember(index, labels, target)
+        ce = F.cross_entropy(logits, labels)
+        kl = target_kl(target.detach() if c.detach_target else target, logits)
+        loss = ce + c.lam_kl * kl
+        log: dict[str, Tensor | float] = {"ce": ce.detach(), "distribution": kl.detach()}
+        if finest is not None and v is not None:
+            heatmaps, weights = self.heatmap_targets(batch, run, *finest.shape[-2:])
+            lm = landmark_loss(self.heatmap(finest).float(), heatmaps, weights)
+            ids = pseudo_labels(target, index, c.confidence, c.official_ids)
+            el = self.contrastive_loss(images, u, v, ids)
+            loss = loss + c.lam_lm * lm + c.lam_el * el
+            log |= {"landmarks": lm.detach(), "contrast": el.detach(), "confident": (ids >= 0).float().mean()}
+        run.minimise(loss)
+        return {"loss": loss.detach()} | log
+
+    def clean_score(self) -> Tensor:
+        """The remembered probability of the given label; samples that were never seen get the mean of the others."""
+        seen = self.given >= 0
+        score = self.bank.gather(1, self.given.clamp(min=0)[:, None]).squeeze(1)
+        rest = score[seen].mean() if bool(seen.any()) else score.new_zeros(())
+        return torch.where(seen, score, rest)
+
+
+@torch.no_grad()
+def _channels(base: nn.Module, rest: Sequence[nn.Module]) -> list[int]:
+    """Channels of the maps after the shared layers and after each of the other stages."""
+    layers = [*base.modules(), *(m for stage in rest for m in stage.modules())]
+    modes = [(module, module.training) for module in layers]
+    for module in layers:
+        module.training = False
+    parameter = next(base.parameters())
+    maps = [base(torch.zeros(1, 3, 64, 64, device=parameter.device, dtype=parameter.dtype))]
+    for stage in rest:
+        maps.append(stage(maps[-1]))
+    for module, mode in modes:
+        module.training = mode
+    return [x.shape[1] for x in maps]
