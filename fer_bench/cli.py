@@ -267,6 +267,49 @@ def methods(key: str | None, plugins: tuple[str, ...]) -> None:
 
 
 @main.command()
+@click.argument("key")
+@click.option("--template", type=click.Choice(["loss", "two-networks"]), default="loss", show_default=True,
+              help="One network with a loss of its own, or two with memory of each sample.")  # fmt: skip
+@click.option("--folder", type=click.Path(path_type=Path, file_okay=False), default=".", show_default=True)
+def new_method(key: str, template: str, folder: Path) -> None:
+    """Writes a method KEY that runs at once, its presets and its test; the places to change are marked."""
+    from fer_bench import scaffold
+
+    for path in scaffold.new_method(key, template, folder):
+        click.echo(f"wrote {path}")
+    click.echo(f"the places to change are marked CHANGE\n{scaffold.next_commands(key, folder)}")
+
+
+@main.command()
+@click.argument("file_or_key")
+@PLUGINS
+def test_method(file_or_key: str, plugins: tuple[str, ...]) -> None:
+    """Checks a method against the contract: trains it for moments on a small drawn problem. Exit code 1 if it fails."""
+    import time
+
+    from fer_bench.scaffold import examine, find_plugin
+
+    console, begin, results = _console(), time.monotonic(), []
+    plugin = find_plugin(file_or_key, plugins)
+    console.print(f"{plugin.key}  {plugin.path}", markup=False, highlight=False, soft_wrap=True)
+    with console.status("") as status:
+        for name, proves, wrong in examine(plugin):
+            if wrong == "":
+                status.update(f"{name}: {proves} …")
+                continue
+            results.append(wrong)
+            style, word = ("red", "FAIL") if wrong else ("green", "pass")
+            console.print(f"[{style}]{word}[/]  [bold]{name}[/]: {proves}", highlight=False, soft_wrap=True)
+            for line in (wrong or "").splitlines():
+                console.print(f"      {line}", style=style, markup=False, highlight=False, soft_wrap=True)
+    failed = sum(wrong is not None for wrong in results)
+    verdict = f"{failed} of {len(results)} checks failed" if failed else f"all {len(results)} checks passed"
+    console.print(f"{verdict} in {time.monotonic() - begin:.0f} s", style="red" if failed else "green", highlight=False)
+    if failed:
+        sys.exit(1)
+
+
+@main.command()
 @click.argument("name", required=False)
 def datasets(name: str | None) -> None:
     """Lists the data sets, or says of one where to get it and how its files must lie."""

@@ -10,6 +10,7 @@ import fnmatch
 import hashlib
 import importlib.metadata
 import importlib.util
+import inspect
 import os
 import re
 import sys
@@ -20,7 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fer_bench.spec import SpecError, build, nearest, read_toml
+from fer_bench.spec import SpecError, build, nearest, read_toml, require
 
 if TYPE_CHECKING:
     from fer_bench.method import Method
@@ -50,15 +51,23 @@ class Plugin:
         return _code_hash(self.path.read_text(encoding="utf-8"))
 
     def load(self) -> type[Method]:
-        """The plugin's one Method subclass. PluginError with the reason and traceback if it is broken."""
+        """The plugin's one Method subclass. PluginError with the reason if it is broken, or its presets are."""
         if self.error:
             raise PluginError(self.error)
-        return _load(self.key, self.path)
+        method = _load(self.key, self.path)
+        try:
+            _check_presets(self.path.with_suffix(".toml"), self.presets(), method.Config)
+        except SpecError as error:
+            raise PluginError(str(error)) from None
+        return method
 
     def presets(self) -> dict[str, Any]:
         """The ``[preset.*]`` tables of ``<key>.toml`` beside the plugin, {} without one."""
         path = self.path.with_suffix(".toml")
-        return read_toml(path).get("preset", {}) if path.exists() else {}
+        content = read_toml(path) if path.exists() else {}
+        for name in content:
+            require(name == "preset", f"{path}: unknown table [{name}]; presets are [preset.DATASET]")
+        return content.get("preset", {})
 
     def configure(self, dataset: str, noise: str, settings: Mapping[str, Any]) -> Any:
         """The method's Config: its defaults, under its presets for the data set and noise, under ``settings``.
@@ -68,7 +77,7 @@ class Plugin:
         config_class = self.load().Config
         preset = self.presets().get(dataset, {})
         names = {field.name for field in fields(config_class)}
-        values = {key: entry["value"] for key, entry in preset.items() if key in names}
+        values = {key: entry["value"] for key, entry in preset.items() if key in names}  # the others are noises
         special = preset.get(noise.replace(" ", "-"), {})
         values |= {key: entry["value"] for key, entry in special.items()}
         return build(config_class, {**values, **settings}, self.key)
@@ -85,6 +94,8 @@ def discover(folders: Sequence[str | Path] = ()) -> dict[str, Plugin]:
     def add(key: str, path: Path, origin: str, error: str = "") -> None:
         if not KEY.fullmatch(key):
             error = f"{path}: {key!r} is no method key (lower-case letters, digits and _)"
+        if key in found and found[key].path.resolve() == path.resolve():
+            return  # one file, named twice
         if key in found:
             error = f"two plugins claim the key {key!r}: {found[key].path} ({found[key].origin}) and {path} ({origin})"
             path, origin = found[key].path, found[key].origin
@@ -97,15 +108,16 @@ def discover(folders: Sequence[str | Path] = ()) -> dict[str, Plugin]:
     for entry in importlib.metadata.entry_points(group=GROUP):
         try:
             module = importlib.util.find_spec(entry.module)
-        except (ImportError, ValueError):  # its parent package is missing or broken
-            module = None
+            reason = f"no module {entry.module}"
+        except (Exception, SystemExit) as error:  # its parent package is missing or broken, and is run to look inside
+            module, reason = None, f"no module {entry.module} ({type(error).__name__}: {error})"
         package = entry.dist.name if entry.dist else "?"
         if module is None or module.origin is None:
             add(
                 entry.name,
                 Path(entry.value),
                 f"package {package}",
-                f"entry point {entry.name}: no module {entry.module}",
+                f"entry point {entry.name}: {reason}",
             )
         else:
             add(entry.name, Path(module.origin), f"package {package}")
@@ -201,7 +213,76 @@ def _load(key: str, path: Path) -> type[Method]:
         raise PluginError(f"{path} must define exactly one subclass of fer_bench.method.Method, not {len(classes)}")
     if not isinstance(getattr(classes[0], "info", None), Info):
         raise PluginError(f"{path}: {classes[0].__name__}.info must be a fer_bench.method.Info")
+    _check_class(classes[0], path)
     return classes[0]
+
+
+def _check_class(method: type[Method], path: Path) -> None:
+    """PluginError for what would only fail, or be ignored, once training has begun."""
+    from fer_bench.method import Method, Needs
+
+    for name, base in vars(Method).items():
+        own = inspect.getattr_static(method, name)
+        plain = inspect.isfunction(base) or isinstance(base, classmethod)
+        if own is base or not plain or isinstance(own, staticmethod) or not callable(getattr(method, name)):
+            continue
+        wanted = inspect.signature(getattr(Method, name)).parameters.values()
+        names = [p.name for p in wanted if p.kind is p.POSITIONAL_OR_KEYWORD]
+        signature = inspect.signature(getattr(method, name))
+        try:
+            signature.bind(*names)
+        except TypeError:
+            kind = "@classmethod " if isinstance(base, classmethod) else ""
+            raise PluginError(
+                f"{path}: {method.__name__}.{name}{signature} cannot be called as {kind}{name}({', '.join(names)})"
+            ) from None
+    try:
+        needs = method.needs(method.Config())
+    except Exception as error:
+        raise PluginError(
+            f"{path}: needs(Config()) raises {type(error).__name__}: {error} (every setting needs a default)"
+        ) from None
+    if not isinstance(needs, Needs):
+        raise PluginError(f"{path}: needs() must return a fer_bench.method.Needs, not {type(needs).__name__}")
+
+
+def _check_presets(path: Path, presets: Mapping[str, Any], config_class: type) -> None:
+    """SpecError for a preset that fits no setting: dropped in silence, it would look as if it had been used."""
+    from fer_bench.data.noise import KINDS
+
+    names = {field.name for field in fields(config_class)}
+    for dataset, table in presets.items():
+        where = f"{path}: [preset.{dataset}]"
+        require(
+            isinstance(table, Mapping) and "value" not in table,
+            f"{path}: presets belong to a data set: [preset.DATASET], then {dataset} = …",
+        )
+        noises = {n: e for n, e in table.items() if n not in names and isinstance(e, Mapping) and "value" not in e}
+        for noise in noises:
+            require(
+                _is_noise(noise, KINDS),
+                f"{where}: {noise!r} is no setting and no noise{nearest(noise, [*names, *KINDS])}",
+            )
+        plain = {name: entry for name, entry in table.items() if name not in noises}
+        for part, entries in ((where, plain), *((f"{where[:-1]}.{n}]", {**plain, **e}) for n, e in noises.items())):
+            for name, entry in entries.items():
+                require(
+                    name not in names or (isinstance(entry, Mapping) and "value" in entry),
+                    f'{part}: write {name} = {{ value = …, source = "…" }}',
+                )
+            values = {name: entry["value"] if isinstance(entry, Mapping) else entry for name, entry in entries.items()}
+            build(config_class, values, part)
+
+
+def _is_noise(name: str, kinds: Iterable[str]) -> bool:
+    """Whether ``name`` is a noise as run names have it, with a dash: "clean", "human", "symmetric-0.3"."""
+    kind, _, rate = name.rpartition("-")
+    if name == "clean" or name in kinds:
+        return True
+    try:
+        return kind in kinds and rate == f"{float(rate):g}"
+    except ValueError:
+        return False
 
 
 def plugin_folders(given: Sequence[str]) -> list[str]:

@@ -383,7 +383,9 @@ class Lanet(Method):
         c, points, valid = self.config, batch.landmarks, batch.landmarks_ok
         if points is None or valid is None or points.shape[1] != c.landmark_num:
             found = "none" if points is None else points.shape[1]
-            raise ValueError(f"LA-Net needs {c.landmark_num} landmarks of each face (landmark_num), the data give {found}")
+            raise ValueError(
+                f"LA-Net needs {c.landmark_num} landmarks of each face (landmark_num), the data give {found}"
+            )
         points = torch.where(valid[:, None, None], points, 0.0)
         if c.landmark_source == "detector-like":
             points, valid = detector_like(points, self.jitter[batch.index]), valid & ~self.lost[batch.index]

@@ -46,7 +46,9 @@ def _units_of_features(net: Any, x: Tensor) -> list[tuple[nn.Module, int]]:
     try:
         wanted = net.forward_features(x)
     except failures as error:
-        raise ValueError(f"{type(net).__name__} cannot be taken apart: no {PROBE}-pixel image passes ({error})") from None
+        raise ValueError(
+            f"{type(net).__name__} cannot be taken apart: no {PROBE}-pixel image passes ({error})"
+        ) from None
     found: list[tuple[nn.Module, int]] = []
     complete, classifier = 0, net.get_classifier()
     for unit in _units(net.children()):

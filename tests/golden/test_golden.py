@@ -71,7 +71,7 @@ def without_values(stem: str, case: dict[str, Any]) -> dict[str, Any]:
 
 
 def precision(case: dict[str, Any], key: str) -> str:
-    """"float32" or "float64", from the case's own field, its parameters, its family or the name of the output."""
+    """ "float32" or "float64", from the case's own field, its parameters, its family or the name of the output."""
     told = str(case.get("dtype") or case.get("params", {}).get("dtype") or "").removeprefix("torch.")
     if key.endswith("_float32") or case["name"].startswith(FLOAT32_CASES):
         return "float32"
