@@ -18,6 +18,7 @@ from fer_bench.launch.local import train_one
 from fer_bench.store import RunFolder
 from fer_bench.sweep import Plan, Request, plan
 
+pytestmark = pytest.mark.xdist_group("bad input")  # one worker: the tests share trained runs
 RUN = ("run", "--methods", "ce", "--image-size", "32", "--epochs", "1", "--device", "cpu", "--jobs", "1")
 
 

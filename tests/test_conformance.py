@@ -14,7 +14,7 @@ from fer_bench.testing import CHECKS, Bench, check_plugin
 PLUGINS = discover()
 
 
-@pytest.mark.parametrize("key", PLUGINS)
+@pytest.mark.parametrize("key", [pytest.param(key, marks=pytest.mark.xdist_group(key)) for key in PLUGINS])
 @pytest.mark.parametrize("name", CHECKS)
 def test_method(key: str, name: str, bench: Bench) -> None:
     CHECKS[name](PLUGINS[key], bench)

@@ -19,6 +19,7 @@ from conftest import COMMAND, LOSS, call, numbers, plugin_source
 
 from fer_bench.registry import discover
 
+pytestmark = pytest.mark.xdist_group("e2e")  # one worker: the fixtures train every method
 KEYS = sorted(discover())
 SLOW = (
     LOSS
