@@ -259,10 +259,9 @@ def _check_presets(path: Path, presets: Mapping[str, Any], config_class: type) -
         )
         noises = {n: e for n, e in table.items() if n not in names and isinstance(e, Mapping) and "value" not in e}
         for noise in noises:
-            require(
-                _is_noise(noise, KINDS),
-                f"{where}: {noise!r} is no setting and no noise{nearest(noise, [*names, *KINDS])}",
-            )
+            near = nearest(noise, [*names, *KINDS])
+            example = f'{where[:-1]}."symmetric-0.3"]'.removeprefix(f"{path}: ")
+            require(_is_noise(noise, KINDS), f"{where}: {noise!r} is no setting and no noise (as in {example}){near}")
         plain = {name: entry for name, entry in table.items() if name not in noises}
         for part, entries in ((where, plain), *((f"{where[:-1]}.{n}]", {**plain, **e}) for n, e in noises.items())):
             for name, entry in entries.items():
@@ -270,7 +269,9 @@ def _check_presets(path: Path, presets: Mapping[str, Any], config_class: type) -
                     name not in names or (isinstance(entry, Mapping) and "value" in entry),
                     f'{part}: write {name} = {{ value = …, source = "…" }}',
                 )
-            values = {name: entry["value"] if isinstance(entry, Mapping) else entry for name, entry in entries.items()}
+            values = {
+                name: entry.get("value") if isinstance(entry, Mapping) else entry for name, entry in entries.items()
+            }
             build(config_class, values, part)
 
 
@@ -280,7 +281,7 @@ def _is_noise(name: str, kinds: Iterable[str]) -> bool:
     if name == "clean" or name in kinds:
         return True
     try:
-        return kind in kinds and rate == f"{float(rate):g}"
+        return kind in kinds and float(rate) > 0 and rate == f"{float(rate):g}"
     except ValueError:
         return False
 

@@ -164,16 +164,16 @@ class Dmue(Method):
         authors="Jiahui She, Yibo Hu, Hailin Shi, Jun Wang, Qiu Shen, Tao Mei",
         venue="CVPR",
         year=2021,
-        idea="One branch for each class that never sees it describes how its faces spread over the other classes, a soft "
-        "target for the target branch. A score from similarities to the classes of the batch multiplies the logits.",
+        idea="A branch for each class that never sees it describes how its faces spread over the other classes, a "
+        "soft target for the target branch. A score from similarities to the batch's classes multiplies the logits.",
         kind="label noise",
         arxiv="2104.00232",
         code="github.com/JDAI-CV/FaceX-Zoo @ 16b793a",
         deviations=(
             "The layers of the score and the batch norm before the classifiers are trained, with the classifiers' "
             "learning rate; the official optimizer leaves them out (official_frozen_uncertainty=true).",
-            "Both sides of the similarity loss are features, as in the paper's figure; officially the auxiliary side is "
-            "logits (sp_source='logits'), which gamma was tuned with.",
+            "Both sides of the similarity loss are features, as in the paper's figure; officially the auxiliary side "
+            "is logits (sp_source='logits'), which gamma was tuned with.",
             "A batch that lacks two faces of a class is drawn again; officially it is skipped (redraw=false). A short "
             "last batch is left out.",
             "Equal similarities to all classes give a row of zeros; officially 0 / 0 makes the loss NaN.",
@@ -192,8 +192,8 @@ class Dmue(Method):
         gamma: float = documented(1000.0, "weight of the similarity loss", "official config.py")
         beta: float | None = documented(
             None,
-            "epochs after which the target branch has its full weight and the auxiliary ones begin to lose theirs; none "
-            "= a sixth of the budget, 1 at least",
+            "epochs after which the target branch has its full weight and the auxiliary ones begin to lose theirs; "
+            "none = a sixth of the budget, 1 at least",
             "official config.py: 6 of 36 epochs on AffectNet",
         )
         dropout: float = documented(0.5, "dropout on the pooled features", "official config.py")
@@ -299,9 +299,9 @@ class Dmue(Method):
     def on_epoch_end(self, run: Run) -> None:
         if self.skipped_in_epoch > self.config.max_skipped * self.steps_in_epoch:
             raise RuntimeError(
-                f"DMUE skipped {self.skipped_in_epoch} of {self.steps_in_epoch} batches of epoch {run.epoch + 1}, which "
-                "lacked two faces of some class: take larger batches, sampler='balanced' and redraw=true, or raise "
-                "max_skipped"
+                f"DMUE skipped {self.skipped_in_epoch} of {self.steps_in_epoch} batches of epoch {run.epoch + 1}, "
+                "which lacked two faces of some class: take larger batches, sampler='balanced' and redraw=true, or "
+                "raise max_skipped"
             )
 
     def neck(self, branch: int, pooled: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """LA-Net: landmark-aware learning.
 
-Z. Wu, J. Cui. "LA-Net: Landmark-Aware Learning for Reliable Facial Expression Recognition under Label Noise". ICCV 2023,
-arXiv 2307.09023. Code: github.com/hw-tony/LA-Net @ 74bb121.
+Z. Wu, J. Cui. "LA-Net: Landmark-Aware Learning for Reliable Facial Expression Recognition under Label Noise".
+ICCV 2023, arXiv 2307.09023. Code: github.com/hw-tony/LA-Net @ 74bb121.
 
 1. A second branch learns to find 19 landmarks, which wrong labels cannot spoil; nothing of it is used for testing.
 2. A face's label distribution is what its neighbours in expression space and in landmark space predict, smoothed over
@@ -78,17 +78,17 @@ class PairScore(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         half, quarter = max(1, width // 2), max(1, width // 4)
-        self.half = half
+        self.middle = half
         self.fc_in = nn.Linear(width, 2 * half)
         self.fc_out = nn.Sequential(
             nn.Linear(2 * half, half), nn.ReLU(), nn.Linear(half, quarter), nn.ReLU(), nn.Linear(quarter, 2)
         )  # fmt: skip
 
     def forward(self, features: Tensor) -> Tensor:
-        first, second = self.fc_in(features).split(self.half, dim=1)
+        first, second = self.fc_in(features).split(self.middle, dim=1)
         layer = self.fc_out[0]
         # The first layer of concat(f1_i, f2_j), without making the B * B concatenations.
-        a, b = F.linear(first, layer.weight[:, : self.half]), F.linear(second, layer.weight[:, self.half :])
+        a, b = F.linear(first, layer.weight[:, : self.middle]), F.linear(second, layer.weight[:, self.middle :])
         return self.fc_out[1:](a[:, None] + b[None] + layer.bias).softmax(dim=-1)[..., 0]
 
 
@@ -244,9 +244,9 @@ class Lanet(Method):
         landmark_num: int = documented(19, "landmarks of each face", "official: 19 in AFLW order")
         landmark_source: Literal["given", "detector-like", "none"] = documented(
             "given",
-            "the data's landmarks; 'detector-like' moves them by 2 of 224 pixels, once for each image, and loses 2 % of "
-            "the faces, for drawn faces whose landmarks are exact; 'none' leaves the landmark branch, its half of the "
-            "distributions and the contrast out, and is LA-Net without landmarks",
+            "the data's landmarks; 'detector-like' moves them by 2 of 224 pixels, once for each image, and loses 2 % "
+            "of the faces, for drawn faces whose landmarks are exact; 'none' leaves the landmark branch, its half of "
+            "the distributions and the contrast out, and is LA-Net without landmarks",
             "project default",
         )
         spaces: Literal["both", "fer"] = documented(

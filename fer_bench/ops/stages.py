@@ -14,7 +14,7 @@ PROBE = 64
 
 
 def resolution_stages(net: Any) -> list[tuple[int, nn.Sequential]]:
-    """(stride, layers) of the parts of ``net.forward_features``: layers whose outputs have one resolution, finest first.
+    """(stride, layers) of the parts of ``net.forward_features``: layers whose outputs share a resolution, finest first.
 
     The layers are the network's own, not copies; one after the other they are ``forward_features``. That is tried on an
     image rather than read off the architecture: a network that is more than a sequence of its children (tokens, skips
@@ -93,5 +93,5 @@ def follow(slow: nn.Module, fast: nn.Module, momentum: float) -> None:
     """slow <- momentum * slow + (1 - momentum) * fast for parameters; buffers such as BatchNorm's are copied."""
     for mine, other in zip(slow.parameters(), fast.parameters(), strict=True):
         mine.mul_(momentum).add_(other, alpha=1 - momentum)
-    for mine, other in zip(slow.buffers(), fast.buffers(), strict=True):
-        mine.copy_(other)
+    for own, its in zip(slow.buffers(), fast.buffers(), strict=True):
+        own.copy_(its)
