@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -134,7 +134,7 @@ class Bench:
         """The method of a run that has not begun."""
         folder = RunFolder(self.folder / f"{plugin.key}-built")
         config = plugin.restore_config(spec.config)
-        trainer = fit._Trainer(
+        trainer = fit.Trainer(
             spec,
             self.faces,
             plugin.load(),
@@ -259,9 +259,9 @@ def config(plugin: Plugin, bench: Bench) -> None:
 @_check("two builds under different global random states are equal")
 def build_is_reproducible(plugin: Plugin, bench: Bench) -> None:
     spec, built = bench.spec(plugin), []
-    with fit._contained(1):
+    with fit.contained(1):
         for seed in (1, 2):
-            fit._seed_everything(seed)
+            fit.seed_everything(seed)
             built.append({**dict(bench.build(plugin, spec).named_buffers()), **bench.build(plugin, spec).state_dict()})
     assert built[0].keys() == built[1].keys(), f"two builds differ in {sorted(built[0].keys() ^ built[1].keys())[:3]}"
     different = [name for name in built[0] if not _same(built[0][name], built[1][name])]
@@ -360,7 +360,7 @@ def state_round_trip(plugin: Plugin, bench: Bench) -> None:
     buffer = io.BytesIO()
     torch.save(seen.method.state_dict(), buffer)
     buffer.seek(0)
-    with fit._contained(1):
+    with fit.contained(1):
         fresh = bench.build(plugin, bench.spec(plugin, 0.3))
     fresh.load_state_dict(torch.load(buffer, weights_only=True))
     images = bench.images(9)
@@ -371,13 +371,17 @@ def state_round_trip(plugin: Plugin, bench: Bench) -> None:
     assert (mine is None) == (loaded is None) and (mine is None or _same(mine, loaded)), "clean_score() changed"
 
 
+def _has_epochs(count: int, folder: RunFolder) -> bool:
+    return len(folder.epochs()) >= count
+
+
 @_check("a run that is stopped at every epoch border ends in the same numbers, bit for bit")
 def resumes_exactly(plugin: Plugin, bench: Bench) -> None:
     spec = bench.spec(plugin, noise=0.3, epochs=BORDER_EPOCHS, batch_size=32)
     whole, _ = bench.train(plugin, spec, "whole")
     for border in range(1, BORDER_EPOCHS):
         try:
-            bench.train(plugin, spec, "stopped", lambda folder, border=border: len(folder.epochs()) >= border)
+            bench.train(plugin, spec, "stopped", partial(_has_epochs, border))
         except fit.Interrupted:
             continue
         raise AssertionError(f"the run was not stopped after epoch {border}")

@@ -64,11 +64,13 @@ def train(
     The caller holds the folder's claim. Raises Interrupted when ``stopping()`` turns true, NonFiniteLoss, DataError,
     SpecError, or whatever the method raises.
     """
-    with _contained(spec.recipe.threads):
-        _Trainer(spec, faces, method_class, config, folder, resources, say, stopping).run()
+    with contained(spec.recipe.threads):
+        Trainer(spec, faces, method_class, config, folder, resources, say, stopping).run()
 
 
-class _Trainer:
+class Trainer:
+    """One run from its data to its results; arguments as for :func:`train`."""
+
     def __init__(
         self,
         spec: RunSpec,
@@ -115,7 +117,7 @@ class _Trainer:
             self.harness.meter.attach(net)
             return net
 
-        _seed_everything(derive(spec.seed, "method"))
+        seed_everything(derive(spec.seed, "method"))
         self.method = method_class(config, task)
         self.method.build(network)
         self.method.to(device)
@@ -134,7 +136,7 @@ class _Trainer:
         self._finish()
 
     def _begin_stage(self, name: str) -> None:
-        _seed_everything(derive(self.spec.seed, "stage", name))
+        seed_everything(derive(self.spec.seed, "stage", name))
         self._make_optimizers(name)
         self.method.on_stage_start(name, self.harness)
 
@@ -148,7 +150,7 @@ class _Trainer:
 
     def _epoch(self, stage: Stage, epoch: int, stage_epoch: int, stage_epochs: int) -> None:
         started = time.perf_counter()
-        _seed_everything(derive(self.spec.seed, "epoch", epoch))
+        seed_everything(derive(self.spec.seed, "epoch", epoch))
         order = self._order(epoch)
         batches = _batches(order, self.recipe.batch_size)
         self.harness.begin_epoch(stage.name, epoch, len(batches))
@@ -346,7 +348,7 @@ def _tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(array)
 
 
-def _seed_everything(seed: int) -> None:
+def seed_everything(seed: int) -> None:
     """Plugins may use the global generators; they are the same after a resume as without one."""
     torch.manual_seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002
@@ -354,7 +356,7 @@ def _seed_everything(seed: int) -> None:
 
 
 @contextmanager
-def _contained(threads: int) -> Iterator[None]:
+def contained(threads: int) -> Iterator[None]:
     """Leaves random states, thread count and default dtype as they were, whatever a plugin does to them."""
     states = random.getstate(), np.random.get_state()  # noqa: NPY002
     before, dtype = torch.get_num_threads(), torch.get_default_dtype()
