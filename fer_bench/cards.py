@@ -15,32 +15,25 @@ from fer_bench.registry import Plugin, PluginError
 
 
 def method_list(plugins: Mapping[str, Plugin]) -> RenderableType:
-    """One line per method; a broken plugin is listed with its error."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("key", "year", "against", "nets", "forwards", "needs", "paper"):
-        table.add_column(name, justify="right" if name in ("year", "nets", "forwards") else "left", overflow="fold")
+    """Two lines per method: facts, then the paper's title. A broken plugin is listed with its error."""
+    width = max(map(len, plugins), default=0) + 2
+    lines: list[RenderableType] = [Text(f"{'key':<{width}}{'year':<6}{'against':<13}{'cost':<7}needs", style="bold")]
     for key, plugin in plugins.items():
         try:
             method = plugin.load()
             needs = method.needs(method.Config())
         except (PluginError, TypeError, ValueError) as error:
-            table.add_row(
-                Text(key, style="red"), "", "", "", "", "", Text(f"broken: {str(error).splitlines()[0]}", style="red")
+            lines.append(
+                Text.assemble((f"{key:<{width}}", "bold red"), (f"broken: {str(error).splitlines()[0]}", "red"))
             )
             continue
+        info, cost = method.info, f"{needs.forwards:g}x"
         asks = [name for name, wanted in (("noise rate", needs.noise_rate), ("landmarks", needs.landmarks)) if wanted]
-        info = method.info
-        cost = f"{needs.forwards:g}x"
-        table.add_row(
-            Text(key, style="bold"),
-            str(info.year or ""),
-            info.kind,
-            str(needs.networks),
-            cost,
-            ", ".join(asks),
-            Text(info.title),
-        )
-    return Group(table, Text("one method: fer-bench methods KEY", style="dim"))
+        asks += [f"{needs.networks} networks"] if needs.networks > 1 else []
+        facts = f"{info.year or '':<6}{info.kind:<13}{cost:<7}{', '.join(asks)}".rstrip()
+        lines += [Text.assemble((f"{key:<{width}}", "bold"), facts), Padding(Text(info.title, style="dim"), (0, 2))]
+    hint = "cost: images forwarded for each training image; one method in full: fer-bench methods KEY"
+    return Group(*lines, Text(hint, style="dim"))
 
 
 def method_card(plugin: Plugin) -> RenderableType:
