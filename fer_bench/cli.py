@@ -41,18 +41,21 @@ class Commands(click.Group):
     """Turns the errors that a person can mend into one clear message; exit code 2 for input, 1 for failed runs."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        from fer_bench.data.manifest import DataError
-        from fer_bench.registry import PluginError
-        from fer_bench.spec import SpecError
-
         try:
             return super().invoke(ctx)
-        except click.exceptions.Exit:  # a RuntimeError, too: how click ends --help
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except (SpecError, DataError, PluginError) as error:
-            _fail(str(error), 2)
-        except (OSError, RuntimeError) as error:
-            _fail(str(error), 1)
+        except Exception as error:
+            # imported here, because these modules load NumPy and --help must answer at once
+            from fer_bench.data.manifest import DataError
+            from fer_bench.registry import PluginError
+            from fer_bench.spec import SpecError
+
+            if isinstance(error, (SpecError, DataError, PluginError)):
+                _fail(str(error), 2)
+            if isinstance(error, (OSError, RuntimeError)):
+                _fail(str(error), 1)
+            raise
 
 
 def _fail(message: str, code: int) -> None:

@@ -35,7 +35,7 @@ BROKEN = {
     + """
 def build(self, make_net):
     super().build(make_net)
-    self.register_buffer("mask", torch.from_numpy(np.random.rand(4)))
+    self.register_buffer("mask", torch.from_numpy(np.random.default_rng().random(4)))
 """,
     "needs_are_honoured": """
 def loss(self, batch, run):

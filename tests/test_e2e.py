@@ -20,7 +20,8 @@ from conftest import COMMAND, LOSS, call, numbers, plugin_source
 from fer_bench.registry import discover
 
 pytestmark = pytest.mark.xdist_group("e2e")  # one worker: the fixtures train every method
-KEYS = sorted(discover())
+KEYS = sorted(key for key, plugin in discover().items() if not plugin.load().needs(plugin.load().Config()).landmarks)
+"""The folder of these tests has no landmarks."""
 SLOW = (
     LOSS
     + """
@@ -41,9 +42,9 @@ def options(data: Path, out: Path, methods: str = "ce,scn", noise: str = "0.3") 
 def finished(
     faces_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """All methods, clean and with noise, one epoch, two jobs."""
+    """All methods, clean and with noise, two epochs, two jobs."""
     out = tmp_path_factory.mktemp("all")
-    result = call(*options(faces_folder, out, "all", "0,0.3"), "--epochs", "1", "--jobs", "2")
+    result = call(*options(faces_folder, out, "all", "0,0.3"), "--epochs", "2", "--jobs", "2")
     assert result.returncode == 0, result.stdout + result.stderr
     return out, result
 
@@ -80,7 +81,7 @@ def test_a_second_call_trains_nothing_and_prints_the_same(
 ) -> None:
     out, first = finished
     before = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*/*/*")}
-    again = call(*options(faces_folder, out, ",".join(reversed(KEYS)), "0.3,0"), "--epochs", "1", "--jobs", "1")
+    again = call(*options(faces_folder, out, ",".join(reversed(KEYS)), "0.3,0"), "--epochs", "2", "--jobs", "1")
     assert again.returncode == 0 and "nothing to train" in again.stdout
     assert table_of(again.stdout) == table_of(first.stdout), "the order on the command line changes nothing"
     assert {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*/*/*")} == before
@@ -123,7 +124,7 @@ def test_python_gives_the_numbers_of_the_command(
         noise=[0.3],
         dataset=str(faces_folder),
         out=tmp_path,
-        epochs=1,
+        epochs=2,
         image_size=32,
         batch_size=32,
         jobs=1,
@@ -141,7 +142,7 @@ def test_python_gives_the_numbers_of_the_command(
 def test_one_job_and_two_give_the_same_numbers(
     finished: tuple[Path, subprocess.CompletedProcess[str]], faces_folder: Path, tmp_path: Path
 ) -> None:
-    alone = call(*options(faces_folder, tmp_path, "scn,jocor,eac"), "--epochs", "1", "--jobs", "1")
+    alone = call(*options(faces_folder, tmp_path, "scn,jocor,eac"), "--epochs", "2", "--jobs", "1")
     assert alone.returncode == 0, alone.stderr
     both = numbers(finished[0])
     assert len(numbers(tmp_path)) == 3
@@ -151,7 +152,7 @@ def test_one_job_and_two_give_the_same_numbers(
 
 def test_a_dry_run_trains_nothing(faces_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    result = call(*options(faces_folder, out, "c*"), "--epochs", "1", "--dry-run")
+    result = call(*options(faces_folder, out, "c*"), "--epochs", "2", "--dry-run")
     assert result.returncode == 0, result.stderr
     expected = [key for key in KEYS if key.startswith("c")]
     assert f"{len(expected)} runs: 0 done, {len(expected)} to train" in " ".join(result.stdout.split())
@@ -160,7 +161,7 @@ def test_a_dry_run_trains_nothing(faces_folder: Path, tmp_path: Path) -> None:
 
 def test_synthetic_faces_need_nothing(tmp_path: Path) -> None:
     result = call(
-        "run", "--methods", "ce", "--epochs", "1", "--train-size", "140", "--image-size", "32", "--out", tmp_path
+        "run", "--methods", "ce", "--epochs", "2", "--train-size", "140", "--image-size", "32", "--out", tmp_path
     )
     assert result.returncode == 0, result.stdout + result.stderr
     final = json.loads(next(tmp_path.glob("runs/synthetic/ce/*/final.json")).read_text())

@@ -56,9 +56,9 @@ def _batch(case: dict[str, Any]) -> dict[str, Any]:
     ce = F.cross_entropy(logits, labels, reduction="none")
     loss = method.objective(logits, mirror, labels, s)["loss"]
     grad, grad_mirror = torch.autograd.grad(loss, (logits, mirror))
-    per_sample = torch.stack([
-        nla.flip_regulariser(logits[i : i + 1], mirror[i : i + 1], "bhattacharyya_sum") for i in range(len(logits))
-    ])
+    per_sample = torch.stack(
+        [nla.flip_regulariser(logits[i : i + 1], mirror[i : i + 1], "bhattacharyya_sum") for i in range(len(logits))]
+    )
     return {
         "eps": s,
         "t_cov": [[true.variance, true.covariance], [true.covariance, true.variance]],
