@@ -22,7 +22,7 @@ COMMAND = (sys.executable, "-m", "fer_bench.cli")
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """FER_BENCH_CACHE for this session and its child processes, unless it is set already."""
+    """FER_BENCH_CACHE for all tests and their child processes, unless it is set already."""
     before = os.environ.get("FER_BENCH_CACHE")
     folder = Path(before) if before else tmp_path_factory.mktemp("cache")
     os.environ["FER_BENCH_CACHE"] = str(folder)
