@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains and tables the reference results of the README. What is done is not done again, so it can be stopped at any time.
-#   benchmarks/reference.sh synthetic          about 40 minutes on 2 CPU cores
-#   benchmarks/reference.sh ferplus DATA_ROOT  about 25 minutes; DATA_ROOT as `fer-bench datasets ferplus` says
+#   benchmarks/reference.sh synthetic          took 56 minutes on 2 CPU cores that had other work
+#   benchmarks/reference.sh ferplus DATA_ROOT  took 40 minutes there; DATA_ROOT as `fer-bench datasets ferplus` says
 set -euo pipefail
 METHODS=ce,nla,coteaching,jocor,scn,eac,cb,balanced_softmax
 case "${1:-}" in
