@@ -16,6 +16,7 @@ from fer_bench.report.conditions import arrange, row_order
 from fer_bench.spec import Imbalance, Noise, Recipe
 from fer_bench.store import load_runs
 
+pytestmark = pytest.mark.filterwarnings("error")  # matplotlib warns where a layout collapses
 TITLES = {"alpha": "Alpha $x$ <script>"}
 
 
@@ -49,9 +50,11 @@ def test_a_joint_sweep_has_every_figure(tmp_path: Path) -> None:
             assert path.read_bytes().startswith(b"%PDF")
 
 
-def test_one_run_has_no_sweep(tmp_path: Path) -> None:
-    finish(tmp_path, "alpha", NOISY)
-    paths = plots.write(load_runs(tmp_path), tmp_path / "report")
+@pytest.mark.parametrize("classes", [2, 3, 8])
+def test_one_run_has_no_sweep(classes: int, tmp_path: Path) -> None:
+    finish(tmp_path, "alpha", NOISY, size=classes)
+    called = {"faces": (*CLASSES, "contempt")[-classes:]}
+    paths = plots.write(load_runs(tmp_path), tmp_path / "report", classes=called)
     assert names(paths) == {"recall-symmetric-0.2", "confusion-symmetric-0.2", "curves"}
 
 

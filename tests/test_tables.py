@@ -34,6 +34,7 @@ def finish(
     skill: float = 0.9,
     told: bool = False,
     recipe: Recipe = RECIPE,
+    size: int = len(CLASSES),
     **changes: Any,
 ) -> RunFolder:
     """A finished run with invented numbers: a learner of this skill that memorises what it is given."""
@@ -41,7 +42,7 @@ def finish(
     spec = replace(spec, **changes)
     rate = 0.28 if noise.kind == "human" else noise.rate
     rng = np.random.default_rng([seed, int(1000 * rate), int(imbalance.factor), *method.encode()])
-    size, wrong = len(CLASSES), round(1000 * rate)
+    wrong = round(1000 * rate)
     hard = np.linspace(0, 0.04 * np.log2(1 + imbalance.factor), size)
     records = []
     for epoch in range(1, recipe.epochs + 1):

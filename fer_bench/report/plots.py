@@ -181,7 +181,7 @@ def recalls(runs: Runs) -> Drawn:
         names = class_names(runs.classes, group["dataset"].iloc[0], len(values[0]))
         # a class without test images is None in every run of a data set, and stays empty
         means = pd.DataFrame(values, [plain(row) for row in rows], names)
-        figure, axes = grid(1, 1, 0.72 * len(names) + 2.2, 0.36 * len(rows) + 1.5)
+        figure, axes = grid(1, 1, 0.72 * max(len(names), 5) + 2.2, 0.36 * len(rows) + 1.5)
         heat(axes[0][0], means, vmin=0, vmax=100, form=".0f")
         axes[0][0].set_xlabel("Class")
         bar(figure, [axes[0][0]], "Recall, %")
@@ -197,7 +197,8 @@ def confusions(runs: Runs) -> Drawn:
         rows = runs.among(group)
         size = len(runs.records(group["path"].iloc[0])[-1]["test"]["confusion"])
         names = class_names(runs.classes, group["dataset"].iloc[0], size)
-        figure, axes = tiles(len(rows), 0.36 * size + 0.9, 0.33 * size + 0.8)
+        room = max(size, 7)  # names and title need as much for three classes as for seven
+        figure, axes = tiles(len(rows), 0.36 * room + 0.9, 0.33 * room + 0.8)
         for ax, row in zip(axes, rows, strict=False):
             paths = group[group["row"] == row]["path"]
             counts = np.sum([runs.records(path)[-1]["test"]["confusion"] for path in paths], axis=0, dtype=float)
