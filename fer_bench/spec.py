@@ -224,11 +224,6 @@ def convert(hint: Any, value: Any, where: str) -> Any:
     raise SpecError(f"{where} = {value!r} is not of type {expected}")
 
 
-def restore(values: Mapping[str, Any]) -> RunSpec:
-    """The spec that ``RunSpec.canonical`` was made from."""
-    return build(RunSpec, values, "spec")
-
-
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file as a dict; SpecError with the file and line when it does not parse."""
     try:

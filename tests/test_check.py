@@ -50,7 +50,7 @@ def test_report() -> None:
     assert ids(report.conflicting) == ["ei"]
     assert report.leaked == {"val": 1, "test": 1}
     assert report.warnings == (
-        "val: 2 images, the official release has 3",
+        "val: 2 images, expected are 3",
         "val: no image of class happiness",
         "val: images with an exact copy in train: 1 (--dedup leaves the copies out of train)",
         "test: images with an exact copy in train: 1 (--dedup leaves the copies out of train)",
@@ -64,7 +64,7 @@ def test_render() -> None:
         console.print(check(manifest()).render())
     text = shown.get()
     conflict = "e, train, neutral; i, test, happiness"
-    for part in ("tiny: images", "official release", "across splits", conflict, "! val: 2 images"):
+    for part in ("tiny: images", "expected", "across splits", conflict, "! val: 2 images"):
         assert part in text
     with console.capture() as shown:
         console.print(check(dedup(manifest([*ROWS[:2], ROWS[3], *ROWS[7:]])).manifest).render())

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import logging
 
@@ -165,7 +166,7 @@ def test_file_order_changes_nothing(corrupt, kind, mode):
 def test_draws_do_not_change_between_versions():
     labels, ids = sample([4] * 7)
     given_labels = noise.corrupt(labels, ids, NAMES, kind="symmetric", rate=0.3, mode="bernoulli")
-    assert noise.labels_hash(given_labels) == FROZEN
+    assert hashlib.sha256(given_labels.astype("<i8").tobytes()).hexdigest() == FROZEN
 
 
 def test_bernoulli_noise_of_an_image_does_not_depend_on_the_others():
@@ -421,9 +422,3 @@ def test_summary_by_hand():
         "flips": [1, 1, 1],
     }
     json.dumps(noise.summary(np.array([0, 1]), np.array([1, 1]), 3), allow_nan=False)
-
-
-def test_labels_hash_depends_on_every_label_and_not_on_the_type():
-    labels = np.array([0, 1, 2])
-    assert noise.labels_hash(labels) == noise.labels_hash(labels.astype(np.int32)[::1])
-    assert noise.labels_hash(labels) != noise.labels_hash(labels[::-1])

@@ -27,7 +27,6 @@ from fer_bench.spec import (
     convert,
     load_preset,
     nearest,
-    restore,
 )
 
 seeds = st.integers(-(2**63), 2**63)
@@ -220,7 +219,7 @@ specs = st.builds(
 @settings(deadline=None)
 @given(specs)
 def test_a_spec_survives_its_json(one: RunSpec) -> None:
-    again = restore(json.loads(one.canonical))
+    again = build(RunSpec, json.loads(one.canonical), "spec")
     assert again == one and again.key == one.key
 
 

@@ -61,9 +61,8 @@ class Entry:
 
 
 _READERS = "fer_bench.data.readers"
-_AFFECTNET = "On request from the authors for research: http://mohammadmahoor.com/affectnet/"
-_KAGGLE = "https://www.kaggle.com/c/challenges-in-representation-learning-facial-expression-recognition-challenge"
-_FER2013 = f"For research: {_KAGGLE}"
+_AFFECTNET = "On request from the authors, for research"
+_FER2013 = "From the facial expression recognition challenge of 2013, for research"
 _FERPLUS = f"Votes: https://github.com/microsoft/FERPlus (MIT). Faces: FER2013. {_FER2013}"
 
 DATASETS: dict[str, Entry] = {
@@ -79,7 +78,7 @@ DATASETS: dict[str, Entry] = {
         ),
         Entry(
             "rafdb", "RAF-DB, basic expressions", f"{_READERS}.rafdb",
-            "On request from the authors for non-commercial research: http://www.whdeng.cn/RAF/model1.html",
+            "On request from the authors, for non-commercial research",
         ),
         Entry("fer2013", "FER2013", f"{_READERS}.fer2013", _FER2013),
         Entry("ferplus", "FERPlus, 7 basic expressions", f"{_READERS}.ferplus", _FERPLUS, variant=7),
@@ -88,11 +87,11 @@ DATASETS: dict[str, Entry] = {
         Entry("affectnet8", "AffectNet, 8 expressions", f"{_READERS}.affectnet", _AFFECTNET, variant=8),
         Entry(
             "expw", "ExpW, expressions in the wild", f"{_READERS}.expw",
-            "From the authors for non-commercial research: https://mmlab.ie.cuhk.edu.hk/projects/socialrelation/",
+            "From the authors, for non-commercial research",
         ),
         Entry(
             "sfew", "SFEW 2.0", f"{_READERS}.sfew",
-            "On request from the authors for research: https://cs.anu.edu.au/few/",
+            "On request from the authors, for research",
         ),
     )
 }  # fmt: skip

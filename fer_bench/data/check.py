@@ -69,7 +69,7 @@ class Report:
     def warnings(self) -> tuple[str, ...]:
         """Every finding as one sentence; empty where the data set is as it should be."""
         found = [
-            f"{split}: {sum(self.counts[split])} images, the official release has {self.expected[split]}"
+            f"{split}: {sum(self.counts[split])} images, expected are {self.expected[split]}"
             for split in SPLITS
             if split in self.expected and sum(self.counts[split]) != self.expected[split]
         ]
@@ -110,7 +110,7 @@ class Report:
         rows = [(name, *(f"{self.counts[split][at]:,}" for split in splits)) for at, name in enumerate(self.classes)]
         rows.append(("images", *(f"{sum(self.counts[split]):,}" for split in splits)))
         known = (f"{self.expected[split]:,}" if split in self.expected else "not known" for split in splits)
-        rows.append(("official release", *known))
+        rows.append(("expected", *known))
         return _table(f"{self.name}: images", ("class", *splits), rows)
 
     def _copy_table(self) -> Table:

@@ -8,7 +8,6 @@ with the same wrong label, for every kind that has a transition matrix. Nothing 
 from __future__ import annotations
 
 import csv
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -573,11 +572,6 @@ def describe(confusion: np.ndarray) -> dict[str, Any]:
         "purity": [float(r / o) if o else None for r, o in zip(right, observed, strict=True)],
         "flips": (true - right).tolist(),
     }
-
-
-def labels_hash(given: np.ndarray) -> str:
-    """sha256 of labels [N] in their order; callers sort by id, as ``Manifest.rows`` does."""
-    return hashlib.sha256(np.ascontiguousarray(given, dtype="<i8").tobytes()).hexdigest()
 
 
 def _checked(labels: np.ndarray, ids: np.ndarray, classes: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from fer_bench.data.readers._common import EMOTIONS, first_existing, missing
 
 CLASSES = EMOTIONS  # the column order of fer2013new.csv
 VOTE_COLUMNS = (*CLASSES, "unknown", "NF")
-# 8 classes: the counts of the official reader; 7: the same without the faces whose majority is contempt
+# 8 classes: the counts of the official reader; 7: counted by this reader, the same without majority contempt
 EXPECTED = {
     8: {"train": 25_060, "val": 3_199, "test": 3_153},
     7: {"train": 24_941, "val": 3_186, "test": 3_137},
