@@ -1,7 +1,7 @@
 """The plugin contract, whole. A method owns its update; everything that must be equal between methods is the harness's.
 
 A plugin is one file with one subclass of :class:`Method`. It imports this module and ``fer_bench.ops``, nothing else of
-fer-bench, and it never sees a true label, a noise flag or a test image.
+fer-bench. It is never given a true label or a noise flag, and test images only in :meth:`Method.predict`.
 """
 
 from __future__ import annotations
