@@ -115,6 +115,8 @@ def main() -> None:
 @click.option("--backbone", default=None, help="ferres8 (small, built in) or any timm model.")
 @click.option("--image-size", type=int, default=None, help="Side of the images in pixels.")
 @click.option("--pretrained", default="", help="A checkpoint file, or 'timm' for timm's own weights.")
+@click.option("--unlabelled", type=click.Path(path_type=Path), default=None, metavar="FOLDER",
+              help="Images for methods that learn from unlabelled ones [default: the training images].")  # fmt: skip
 @click.option("--set", "settings", multiple=True, metavar="METHOD.FIELD=VALUE", help="A hyper-parameter of a method.")
 @PLUGINS
 @OUT

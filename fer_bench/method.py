@@ -1,12 +1,13 @@
 """The plugin contract, whole. A method owns its update; everything that must be equal between methods is the harness's.
 
 A plugin is one file with one subclass of :class:`Method`. It imports this module and ``fer_bench.ops``, nothing else of
-fer-bench. It is never given a true label or a noise flag, and test images only in :meth:`Method.predict`.
+fer-bench. It is given no noise flag, no true label but those it declares to need (and every table then says so), and
+test images only in :meth:`Method.predict`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -20,6 +21,9 @@ VIEWS = {
     "mirror": "the exact horizontal mirror of the finished 'weak' view (an erased box is mirrored with it)",
     "mirror-erased": "the mirror of 'weak' before erasing, with an erased box of its own and no pixel noise",
     "second": "a second, independent draw of the recipe's augmentation",
+    "plain": "the image as it is tested",
+    "flipped": "the image mirrored as in 'weak', and nothing else",
+    "strong": "a draw of its own: mirrored at random, two operations of RandAugment, then the recipe's erasing",
 }
 
 
@@ -40,6 +44,8 @@ class Info:
     """The official repository and commit."""
     deviations: tuple[str, ...] = ()
     """Where the default departs from the official code, each with its reason."""
+    ensemble: str = ""
+    """How ``predict`` joins several networks ("mean of two networks"), for the mark in tables; "" for one network."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,14 @@ class Needs:
     noise_rate: bool = False
     """The realised noise rate: the row is marked as having been told it."""
     landmarks: bool = False
+    trusted: float = 0.0
+    """The share of the training images whose true labels it is told: every table says of how many."""
+    unlabelled: float = 0.0
+    """Images of the unlabelled stream for each image of a batch: ``--unlabelled FOLDER``, or else the training images
+    with their labels hidden."""
+    begins_as: str = ""
+    """Key of a method whose whole training is, number for number, the first stage of this one. A finished run of it
+    with the same settings is taken where there is one; ``build`` gives its parameters the same names."""
     networks: int = 1
     forwards: float = 1.0
     """Images forwarded in training for each image of a batch: what time estimates go by."""
@@ -57,10 +71,12 @@ class Needs:
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the training with optimizers of its own; the ``share``s of a method's stages sum to 1."""
+    """A part of the training with optimizers of its own. ``share`` is of the recipe's epochs; the shares of stages that
+    are not ``extra`` sum to 1, and an extra stage comes on top of them, at the end."""
 
     name: str
     share: float = 1.0
+    extra: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,17 +88,37 @@ class Task:
     class_counts: Tensor
     """int64 [C]: training images per observed label."""
     epochs: int
+    """Of the recipe; extra stages come on top."""
     batch_size: int
     noise_rate: float | None = None
     """The realised share of wrong labels, for methods that declare ``Needs(noise_rate=True)``; else None."""
+    trusted: Tensor | None = None
+    """int64 [T]: rows of the training set whose true labels ``trusted_label`` int64 [T] gives, where declared."""
+    trusted_label: Tensor | None = None
 
 
-class Batch:
+class Images:
+    """Images of one step, without labels."""
+
+    def __init__(self, count: int, make_view: Callable[[str], Tensor], allowed: Sequence[str]) -> None:
+        self._count, self._make_view, self._allowed = count, make_view, tuple(allowed)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def view(self, name: str = "weak") -> Tensor:
+        """Normalised float32 images [B, 3, H, W], made when first asked for. KeyError if the view was not declared."""
+        if name not in self._allowed:
+            raise KeyError(f"view {name!r} was not declared: Needs(views={self._allowed}); there are {tuple(VIEWS)}")
+        return self._make_view(name)
+
+
+class Batch(Images):
     """One mini-batch: ``index`` int64 [B] (rows of the training set), ``label`` int64 [B] (observed), and views.
 
     ``landmarks`` is float32 [B, 19, 2] in AFLW order, as a fraction of width and height in the frame of the 'weak' view
     (left and right exchanged where it is mirrored), with ``landmarks_ok`` bool [B]; both are None unless the method
-    declared that it needs them.
+    declared that it needs them. ``unlabelled`` are the next images of the unlabelled stream, None unless declared.
     """
 
     def __init__(
@@ -93,19 +129,12 @@ class Batch:
         allowed: Sequence[str],
         landmarks: Tensor | None = None,
         landmarks_ok: Tensor | None = None,
+        unlabelled: Images | None = None,
     ) -> None:
+        super().__init__(len(label), make_view, allowed)
         self.index, self.label = index, label
         self.landmarks, self.landmarks_ok = landmarks, landmarks_ok
-        self._make_view, self._allowed = make_view, tuple(allowed)
-
-    def __len__(self) -> int:
-        return len(self.label)
-
-    def view(self, name: str = "weak") -> Tensor:
-        """Normalised float32 images [B, 3, H, W], made when first asked for. KeyError if the view was not declared."""
-        if name not in self._allowed:
-            raise KeyError(f"view {name!r} was not declared: Needs(views={self._allowed}); there are {tuple(VIEWS)}")
-        return self._make_view(name)
+        self.unlabelled = unlabelled
 
 
 class Net(Protocol):
@@ -149,6 +178,9 @@ class Run(Protocol):
     steps: int
     """Steps in this epoch."""
     stage: str
+    stage_epoch: int
+    """0-based epoch within the stage."""
+    stage_epochs: int
     device: torch.device
     optimizers: Mapping[str, torch.optim.Optimizer]
 
@@ -164,6 +196,11 @@ class Run(Protocol):
 
     def generator(self, name: str) -> torch.Generator:
         """A random stream of the method's own, on the run's device, derived from (seed, name, epoch, step)."""
+        ...
+
+    def training_set(self) -> Iterator[Batch]:
+        """The whole training set in order, once, as batches with the declared views: for passes that do not train.
+        What goes through a network is counted as cost."""
         ...
 
     def record_selection(self, index: Tensor, kept: Tensor) -> None:
@@ -192,6 +229,11 @@ class Method(nn.Module):
     @classmethod
     def needs(cls, config: Any) -> Needs:
         return Needs()
+
+    @classmethod
+    def remarks(cls, config: Any) -> Sequence[str]:
+        """What every table must say of a run with these settings (a variant of the method, inputs made worse)."""
+        return ()
 
     def build(self, make_net: MakeNet) -> None:
         """Makes the networks. Runs once, inside a derived random scope: layers made here are reproducible."""

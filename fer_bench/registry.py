@@ -47,7 +47,8 @@ class Plugin:
 
     @property
     def code(self) -> str:
-        """12 hexadecimal digits that change with the plugin's code, not with its comments, docstrings or layout."""
+        """12 hexadecimal digits that change with the plugin's code, not with its layout, its comments and docstrings,
+        ``info`` and ``remarks``."""
         return _code_hash(self.path.read_text(encoding="utf-8"))
 
     def load(self) -> type[Method]:
@@ -179,14 +180,20 @@ def _code_hash(source: str) -> str:
         return hashlib.sha256(source.encode()).hexdigest()[:12]
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if (
-            isinstance(body, list)
-            and body
-            and isinstance(body[0], ast.Expr)
-            and isinstance(body[0].value, ast.Constant)
-        ):
-            del body[0]
+        if isinstance(body, list):
+            body[:] = [part for place, part in enumerate(body) if not _only_says(part, place, node)]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:12]
+
+
+def _only_says(part: ast.AST, place: int, parent: ast.AST) -> bool:
+    """Docstrings, and what a method's class says for tables and its card, change no number."""
+    if isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant):
+        return place == 0
+    if not isinstance(parent, ast.ClassDef):
+        return False
+    if isinstance(part, ast.FunctionDef):
+        return part.name == "remarks"
+    return isinstance(part, ast.Assign) and [ast.unparse(target) for target in part.targets] == ["info"]
 
 
 @cache

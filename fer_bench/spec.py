@@ -160,11 +160,16 @@ class RunSpec:
     """Draws weights, order and augmentation."""
     recipe: Recipe = field(default_factory=Recipe)
     protocol: int = PROTOCOL
+    unlabelled: str = ""
+    """sha256 of the folder of unlabelled images that the method learns from besides; "" = the training images."""
 
     @cached_property
     def canonical(self) -> str:
         """The spec as JSON with sorted keys and shortest-round-trip floats: equal for equal specs only."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        values = dataclasses.asdict(self)
+        if not self.unlabelled:
+            del values["unlabelled"]  # so that runs keep the key that they had before there was this field
+        return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @cached_property
     def key(self) -> str:

@@ -4,7 +4,9 @@
     spec.json       what the run is           epochs.jsonl    one record per finished epoch
     env.json        where it ran              checkpoint.pt   state after the last finished epoch, until done
     status.json     failed: why               final.json      the results; written last
-    scores.npz      test logits, clean scores  lock           held by the process that trains the run
+    scores.npz      logits, clean scores      probe.npz       logits of some training images after each epoch
+    networks.pt     the trained networks, where another run begins with them
+    lock            held by the process that trains the run
 """
 
 from __future__ import annotations
@@ -113,10 +115,14 @@ class RunFolder:
         write_atomically(self.path / "checkpoint.pt", buffer.getvalue())
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """The last checkpoint, read with ``weights_only``; None where there is none. RuntimeError if it is damaged."""
+        """The last checkpoint; None where there is none. RuntimeError if it is damaged."""
+        return self._load("checkpoint.pt")
+
+    def _load(self, name: str) -> dict[str, Any] | None:
+        """What torch stored in a file, read with ``weights_only``; None without the file."""
         import torch
 
-        path = self.path / "checkpoint.pt"
+        path = self.path / name
         if not path.exists():
             return None
         try:
@@ -127,19 +133,50 @@ class RunFolder:
     def fail(self, error: str, traceback: str) -> None:
         write_atomically(self.path / "status.json", _json({"error": error, "traceback": traceback}))
 
-    def finish(self, final: dict[str, Any], scores: dict[str, np.ndarray]) -> None:
+    def finish(
+        self,
+        final: dict[str, Any],
+        scores: dict[str, np.ndarray],
+        probe: dict[str, np.ndarray] | None = None,
+        networks: dict[str, Any] | None = None,
+    ) -> None:
         """Writes the results, ``final.json`` last, and drops the checkpoint."""
         import numpy as np
+        import torch
 
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **scores)  # type: ignore[arg-type]
-        write_atomically(self.path / "scores.npz", buffer.getvalue())
+        for name, arrays in (("scores.npz", scores), ("probe.npz", probe or {})):
+            buffer = io.BytesIO()
+            np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+            write_atomically(self.path / name, buffer.getvalue())
+        if networks is not None:
+            buffer = io.BytesIO()
+            torch.save(networks, buffer)
+            write_atomically(self.path / "networks.pt", buffer.getvalue())
         write_atomically(self.path / "final.json", _json(final))
         (self.path / "checkpoint.pt").unlink(missing_ok=True)
 
+    def networks(self) -> dict[str, Any] | None:
+        """The state of the trained method, if the run is done and kept it."""
+        return self._load("networks.pt") if self.final else None
+
+    def probe(self) -> dict[str, np.ndarray]:
+        """``rows`` int64 [P] of the training set, ``logits`` float16 [epochs, P, C]: the answers after each epoch."""
+        import numpy as np
+
+        with np.load(self.path / "probe.npz", allow_pickle=False) as stored:
+            return dict(stored)
+
     def clear(self) -> None:
         """Forgets everything that was trained (for ``--force``); the caller holds the claim."""
-        for name in ("final.json", "epochs.jsonl", "checkpoint.pt", "scores.npz", "status.json"):
+        for name in (
+            "final.json",
+            "epochs.jsonl",
+            "checkpoint.pt",
+            "scores.npz",
+            "probe.npz",
+            "networks.pt",
+            "status.json",
+        ):
             (self.path / name).unlink(missing_ok=True)
 
     def _read(self, name: str) -> dict[str, Any] | None:

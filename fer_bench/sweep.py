@@ -54,6 +54,8 @@ class Request:
     settings: Sequence[str] = ()
     """``key.field=value`` strings."""
     plugins: Sequence[str] = ()
+    unlabelled: Path | None = None
+    """A folder of images for methods that learn from unlabelled ones; None = the training images, labels hidden."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,10 @@ class Planned:
     plugin: Plugin
     cost: float
     """Images forwarded in training."""
+    begins_as: RunSpec | None = None
+    """The run whose whole training is the first stage of this one."""
+    keep_networks: bool = False
+    """Another run of the sweep begins with this one's networks."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,7 @@ class Plan:
     faces: Faces
     request: Request
     weights: Path | None
+    unlabelled: Faces | None = None
 
     @property
     def name(self) -> str:
@@ -92,8 +99,10 @@ def plan(request: Request, say: Progress = lambda what, done, total: None) -> Pl
     from fer_bench.data.manifest import MIRRORED_LANDMARKS
     from fer_bench.data.noise import KINDS, PTD_SIZE
     from fer_bench.data.problem import pose
+    from fer_bench.data.unlabelled import open_unlabelled
 
     recipe, weights = resolve_recipe(request)
+    unlabelled = None
     noises = expand_noise(request)
     imbalances = [Imbalance(request.imbalance_type, factor) for factor in _distinct(request.imbalance, "--imbalance")]  # type: ignore[arg-type]
     require(all(seed >= 0 for seed in request.seeds), f"--seeds {list(request.seeds)}: a seed is 0 or more")
@@ -128,22 +137,41 @@ def plan(request: Request, say: Progress = lambda what, done, total: None) -> Pl
         if needs.landmarks and (faces.landmarks is None or faces.landmarks.shape[1] != len(MIRRORED_LANDMARKS)):
             skipped.append(f"{key}: needs {len(MIRRORED_LANDMARKS)} landmarks a face, which {faces.name} does not have")
             continue
+        if needs.unlabelled and request.unlabelled and unlabelled is None:
+            unlabelled = open_unlabelled(request.unlabelled, recipe.image_size, say)
         base = RunSpec(faces.name, faces.fingerprint, key, plugins[key].code, {}, recipe=recipe,
-                       train_size=part, data_seed=request.data_seed)  # fmt: skip
+                       train_size=part, data_seed=request.data_seed,
+                       unlabelled=unlabelled.fingerprint if needs.unlabelled and unlabelled else "")  # fmt: skip
+        first = plugins.get(needs.begins_as)
+        first = None if first is None or first.error else first
         images = recipe.epochs * (part or int((faces.split == "train").sum())) * needs.forwards
         for noise in noises:
             config = configs[noise.label]
             for imbalance in imbalances:
                 for seed in _distinct(request.seeds, "--seeds"):
                     spec = replace(base, noise=noise, imbalance=imbalance, seed=seed, config=describe_config(config))
-                    runs.append(Planned(spec, plugins[key], images))
+                    runs.append(Planned(spec, plugins[key], images, _first_stage(spec, first)))
     if runs:
         sizes = {recipe.image_size} | {PTD_SIZE for n in noises if KINDS[n.kind].needs == "pixels"}
         for size in sorted(sizes):
             build_pixels(faces, manifest, reopen, size, say)
         for spec in {(run.spec.noise, run.spec.imbalance): run.spec for run in runs}.values():
             pose(faces, spec, request.noise_file)  # what the data cannot give is said now, not in every run
-    return Plan(tuple(runs), tuple(skipped), faces, request, weights)
+    require(
+        not request.unlabelled or unlabelled is not None,
+        f"--unlabelled {request.unlabelled}: none of {', '.join(keys)} learns from unlabelled images",
+    )
+    begun = {run.begins_as.key for run in runs if run.begins_as}
+    runs = [replace(run, keep_networks=run.spec.key in begun) for run in runs]
+    return Plan(tuple(runs), tuple(skipped), faces, request, weights, unlabelled)
+
+
+def _first_stage(spec: RunSpec, method: Plugin | None) -> RunSpec | None:
+    """The run of another method, with its defaults, whose whole training is the first stage of this one."""
+    if method is None:
+        return None
+    config = method.configure(spec.dataset, spec.noise.label, {})
+    return replace(spec, method=method.key, code=method.code, config=describe_config(config))
 
 
 def resolve_recipe(request: Request) -> tuple[Recipe, Path | None]:

@@ -156,6 +156,7 @@ CHANGES: dict[str, list[Any]] = {
         ),
     ],
     "protocol": [2],
+    "unlabelled": ["c" * 64],
 }
 
 

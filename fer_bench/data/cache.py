@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,15 +62,20 @@ def open_faces(dataset: str, root: Path | None, dedup: bool = False) -> tuple[Fa
 
     "Unchanged" is judged by names, sizes and times of the files; the fingerprint itself depends on contents only.
     """
-    signature = _signature(dataset, root, dedup)
+    return open_cached(f"{dataset}\x1f{dedup}", data_files(dataset, root), lambda: read_manifest(dataset, root, dedup))
+
+
+def open_cached(what: str, files: Sequence[Path], read: Callable[[], Manifest]) -> tuple[Faces, Manifest | None]:
+    """What ``read`` gives, from the cache where ``files`` are unchanged (then the manifest is None)."""
+    signature = _signature(what, files)
     pointer = cache_folder() / "index" / f"{signature}.json"
     if pointer.exists():
         folder = cache_folder() / json.loads(pointer.read_text())["fingerprint"][:16]
         if (folder / "faces.npz").exists():
             return _load(folder), None
-    manifest = read_manifest(dataset, root, dedup)
+    manifest = read()
     faces = _save(manifest)
-    write_atomically(pointer, json.dumps({"fingerprint": faces.fingerprint, "dataset": dataset}).encode())
+    write_atomically(pointer, json.dumps({"fingerprint": faces.fingerprint, "dataset": manifest.name}).encode())
     return faces, manifest
 
 
@@ -108,10 +113,10 @@ def build_pixels(
         part.unlink(missing_ok=True)
 
 
-def _signature(dataset: str, root: Path | None, dedup: bool) -> str:
+def _signature(what: str, files: Sequence[Path]) -> str:
     """A hash of what the stored files look like from outside, and of the code that reads or draws them."""
-    total = hashlib.sha256(f"{dataset}\x1f{dedup}".encode())
-    for file in data_files(dataset, root):
+    total = hashlib.sha256(what.encode())
+    for file in files:
         stat = file.stat()
         total.update(f"{file.resolve()}\x1f{stat.st_size}\x1f{stat.st_mtime_ns}".encode())
     for source in sorted(Path(__file__).parent.rglob("*.py")):

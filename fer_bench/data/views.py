@@ -8,12 +8,15 @@ from functools import cache
 
 import torch
 from torch import Tensor
+from torchvision.transforms.v2 import RandAugment
 
-from fer_bench.seeds import torch_generator
+from fer_bench.seeds import derive, torch_generator
 from fer_bench.spec import Augmentation, Recipe
 
 ASPECT = (0.3, 3.3)
 """Range of width over height of an erased rectangle (torchvision.transforms.RandomErasing's default)."""
+STRONG = RandAugment(num_ops=2, magnitude=10)
+"""Cubuk et al., NeurIPS 2020; 10 of 30 is a third of the way to the strongest change of each operation."""
 
 
 class Views:
@@ -41,7 +44,13 @@ class Views:
                 return make("weak").flip(-1)
             if name == "mirror-erased":
                 return self._erase(self.plain(_mirror(images, ~flipped)), *seed, name)
+            if name == "plain":
+                return self.plain(images)
+            if name == "flipped":
+                return self.plain(_mirror(images, flipped))
             other = self._coin(len(images), self.augmentation.flip, *seed, name, "flip")
+            if name == "strong":
+                return self._erase(self.plain(_distort(_mirror(images, other), *seed, name)), *seed, name)
             return self._augment(images, other, *seed, name)
 
         return make, flipped
@@ -91,6 +100,13 @@ def erased_boxes(count: int, height: int, width: int, augmentation: Augmentation
     left = (draw[3] * (width - wide + 1)).floor()
     erased = (draw[4] < augmentation.erase).float()
     return torch.stack([top, top + tall * erased, left, left + wide], 1).long()
+
+
+def _distort(images: Tensor, *seed: int | str) -> Tensor:
+    """Every image changed by operations of its own. RandAugment draws from torch's global generator on the CPU."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(*seed, "operations"))  # type: ignore[arg-type]
+        return torch.stack([STRONG(image) for image in images])
 
 
 def _mirror(images: Tensor, flipped: Tensor) -> Tensor:

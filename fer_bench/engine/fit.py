@@ -17,14 +17,15 @@ from torch import Tensor
 
 from fer_bench import metrics
 from fer_bench.data.cache import Faces
+from fer_bench.data.imbalance import stratified_part
 from fer_bench.data.manifest import MIRRORED_LANDMARKS
 from fer_bench.data.problem import Problem, pose
 from fer_bench.data.views import Views
-from fer_bench.engine.evaluate import logits
+from fer_bench.engine.evaluate import EVALUATION_BATCH, logits
 from fer_bench.engine.harness import Harness
 from fer_bench.engine.networks import make_network
 from fer_bench.engine.optim import make_optimizer, schedule
-from fer_bench.method import Batch, Method, Stage, Task
+from fer_bench.method import Batch, Images, Method, Stage, Task
 from fer_bench.seeds import derive, numpy_rng, torch_generator
 from fer_bench.spec import RunSpec
 from fer_bench.store import RunFolder
@@ -47,6 +48,12 @@ class Resources:
     device: torch.device
     weights: Path | None = None
     noise_file: Path | None = None
+    unlabelled: Faces | None = None
+    """Images for the unlabelled stream; None = the training images."""
+    begins_with: RunFolder | None = None
+    """A finished run, with its networks, whose training is this run's first stage."""
+    keep_networks: bool = False
+    """Stores the trained networks beside the results."""
 
 
 def train(
@@ -91,11 +98,17 @@ class Trainer:
         self.landmarks, self.landmarks_ok = faces.landmarks, faces.landmarks_ok
         self.views = Views(recipe, device)
         self.rows = torch.from_numpy(self.problem.train).to(self.pixels.device)
+        self.resources = resources
+        self.pool, self.pool_rows = self.pixels, self.rows
+        if resources.unlabelled is not None:
+            self.pool = _resident(resources.unlabelled.pixels(recipe.image_size), device)
+            self.pool_rows = torch.arange(len(self.pool), device=self.pool.device)
         self.given = torch.from_numpy(self.problem.given).to(device)
         self.probe = np.sort(numpy_rng(0, "probe").permutation(len(self.rows))[:PROBE])
         self.needs = method_class.needs(config)
         clean = self.given.cpu() == torch.from_numpy(self.problem.true)
-        self.harness = Harness(spec, device, clean.to(device), self.given, self.classes)
+        self.harness = Harness(spec, device, clean.to(device), self.given, self.classes, self._training_set)
+        trusted = self._trusted(faces)
         task = Task(
             num_classes=self.classes,
             num_samples=len(self.rows),
@@ -103,6 +116,8 @@ class Trainer:
             epochs=recipe.epochs,
             batch_size=recipe.batch_size,
             noise_rate=self.problem.noise["realised_rate"] if self.needs.noise_rate else None,
+            trusted=trusted,
+            trusted_label=None if trusted is None else _tensor(self.problem.true)[trusted],
         )
 
         def network(role: str) -> Any:
@@ -122,10 +137,20 @@ class Trainer:
         self.method.build(network)
         self.method.to(device)
         self.stages = stage_epochs(self.method.stages(), recipe.epochs)
+        self.epochs = self.harness.epochs = self.stages[-1][2]
         self.records: list[dict[str, Any]] = []
+        self.probe_logits: list[Tensor] = []
+
+    def _trusted(self, faces: Faces) -> Tensor | None:
+        """Rows of the training set whose true labels the method is told: a part of each observed class."""
+        if not self.needs.trusted:
+            return None
+        ids, size = faces.ids[self.problem.train], round(self.needs.trusted * len(self.rows))
+        chosen = stratified_part(self.problem.given, ids, max(size, self.classes), self.spec.data_seed)
+        return torch.from_numpy(np.flatnonzero(chosen))
 
     def run(self) -> None:
-        done = self._resume()
+        done = self._resume() or self._take_over()
         for stage, first, last in self.stages:
             if last <= done:
                 continue
@@ -153,7 +178,8 @@ class Trainer:
         seed_everything(derive(self.spec.seed, "epoch", epoch))
         order = self._order(epoch)
         batches = _batches(order, self.recipe.batch_size)
-        self.harness.begin_epoch(stage.name, epoch, len(batches))
+        self.harness.begin_epoch(epoch, len(batches), stage.name, stage_epoch, stage_epochs)
+        stream = self._stream(epoch, sum(map(self._unlabelled_count, batches)))
         factor = schedule(self.recipe, stage_epoch, stage_epochs)
         for name, rates in self._base_rates.items():
             for group, rate in zip(self.harness.optimizers[name].param_groups, rates, strict=True):
@@ -165,7 +191,9 @@ class Trainer:
         for step, rows in enumerate(batches):
             if self.stopping():
                 raise Interrupted(f"stopped in epoch {epoch + 1}")
-            logged = self.method.train_step(self._batch(rows, epoch, step), self.harness)
+            hidden, stream = stream.split([n := self._unlabelled_count(rows), len(stream) - n])
+            batch = self._batch(rows, hidden, "augment", epoch, step)
+            logged = self.method.train_step(batch, self.harness)
             self.harness.end_step()
             for name, value in logged.items():
                 sums[name] = sums.get(name, 0.0) + value
@@ -173,7 +201,7 @@ class Trainer:
                 said = time.perf_counter()
                 self._tell(epoch, step + 1, len(batches), sums, (step + 1) * self.recipe.batch_size / (said - started))
         self.method.on_epoch_end(self.harness)
-        if epoch + 1 == self.recipe.epochs:
+        if epoch + 1 == self.epochs:
             self.method.on_fit_end(self.harness)
         selection = self.harness.end_epoch()
         trained = time.perf_counter()
@@ -206,9 +234,33 @@ class Trainer:
             )
         return own
 
-    def _batch(self, rows: Tensor, epoch: int, step: int) -> Batch:
+    def _unlabelled_count(self, rows: Tensor) -> int:
+        return round(self.needs.unlabelled * len(rows))
+
+    def _stream(self, epoch: int, count: int) -> Tensor:
+        """The unlabelled images of an epoch, int64 [count] rows of the pool: shuffles of it, one after the other."""
+        shuffles = [
+            torch.randperm(len(self.pool_rows), generator=torch_generator(self.spec.seed, "unlabelled", epoch, turn))
+            for turn in range(-(-count // len(self.pool_rows)))
+        ]
+        return torch.cat([torch.empty(0, dtype=torch.int64), *shuffles])[:count]
+
+    def _training_set(self, walk: int) -> Iterator[Batch]:
+        """The training set in order; another walk draws other augmentations."""
+        nothing = torch.empty(0, dtype=torch.int64)
+        for part, rows in enumerate(torch.arange(len(self.rows)).split(EVALUATION_BATCH)):
+            yield self._batch(rows, nothing, "walk", self.harness.epoch, self.harness.step, walk, part)
+
+    def _batch(self, rows: Tensor, hidden: Tensor, *purpose: str | int) -> Batch:
+        """The training images ``rows`` and the unlabelled ones ``hidden``, augmented as the purpose says."""
+        seed = self.spec.seed
         index = rows.to(self.pixels.device)
-        make, flipped = self.views.batch(self.pixels[self.rows[index]], self.spec.seed, "augment", epoch, step)
+        make, flipped = self.views.batch(self.pixels[self.rows[index]], seed, *purpose)
+        unlabelled = None
+        if len(hidden):
+            pool = self.pool[self.pool_rows[hidden.to(self.pool.device)]]
+            make_hidden, _ = self.views.batch(pool, seed, "unlabelled", *purpose)
+            unlabelled = Images(len(hidden), make_hidden, self.needs.views)
         index = index.to(self.device)
         points = found = None
         if self.needs.landmarks and self.landmarks is not None and self.landmarks_ok is not None:
@@ -217,10 +269,10 @@ class Trainer:
             mirrored = points[:, list(MIRRORED_LANDMARKS)] * points.new_tensor([-1, 1]) + points.new_tensor([1, 0])
             points = torch.where(flipped[:, None, None], mirrored, points)
             found = torch.from_numpy(self.landmarks_ok[of_batch]).to(self.device)
-        return Batch(index, self.given[index], make, self.needs.views, points, found)
+        return Batch(index, self.given[index], make, self.needs.views, points, found, unlabelled)
 
     def _tell(self, epoch: int, step: int, steps: int, sums: dict[str, Any], rate: float) -> None:
-        event = {"epoch": epoch, "epochs": self.recipe.epochs, "step": step, "steps": steps, "images_per_second": rate}
+        event = {"epoch": epoch, "epochs": self.epochs, "step": step, "steps": steps, "images_per_second": rate}
         if "loss" in sums:
             event["loss"] = float(sums["loss"]) / (step or steps)
         if self.records:
@@ -244,6 +296,7 @@ class Trainer:
         if len(problem.val):
             measured["val"] = metrics.classification(self._logits(problem.val), _tensor(problem.val_label))
         fitted = self._logits(problem.train[probe])
+        self.probe_logits.append(fitted)
         measured["train_fit"] = metrics.memorisation(
             fitted, _tensor(problem.given[probe]), _tensor(problem.true[probe])
         )
@@ -275,6 +328,8 @@ class Trainer:
                 "realised_rate": problem.noise["realised_rate"],
                 "observed_imbalance": problem.noise["observed_imbalance"],
                 "told_noise_rate": self.needs.noise_rate,
+                "clean_labels_used": 0 if self.method.task.trusted is None else len(self.method.task.trusted),
+                "remarks": self._remarks(),
                 "train_images": len(problem.train),
                 "parameters": sum(p.numel() for p in self.method.parameters()),
                 **{name: last[name] for name in ("images_forward", "images_backward", "skipped_steps")},
@@ -287,8 +342,20 @@ class Trainer:
                 "given": problem.given,
                 "true": problem.true,
                 "train_row": problem.train,
+                "train_logits": train.half().numpy(),
             },
+            {"rows": self.probe, "logits": torch.stack(self.probe_logits).half().numpy()},
+            networks=self.method.state_dict() if self.resources.keep_networks else None,
         )
+
+    def _remarks(self) -> list[str]:
+        """What tables must say of this run."""
+        remarks = list(self.method.remarks(self.method.config))
+        if self.method.info.ensemble:
+            remarks.append(self.method.info.ensemble)
+        if self.needs.unlabelled and self.resources.unlabelled is not None:
+            remarks.append(f"{len(self.pool)} unlabelled images of {self.resources.unlabelled.name}")
+        return remarks
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -297,6 +364,7 @@ class Trainer:
             "stage": self.harness.stage,
             "optimizers": {name: o.state_dict() for name, o in self.harness.optimizers.items()},
             "counters": [self.harness.meter.forward, self.harness.meter.backward, self.harness.skipped_steps],
+            "probe_logits": self.probe_logits,
         }
 
     def _resume(self) -> int:
@@ -310,19 +378,46 @@ class Trainer:
             optimizer.load_state_dict(state["optimizers"][name])
         self.harness.meter.forward, self.harness.meter.backward, self.harness.skipped_steps = state["counters"]
         self.records = self.folder.epochs()[: state["epoch"]]
+        self.probe_logits = state["probe_logits"]
         return state["epoch"]
+
+    def _take_over(self) -> int:
+        """Takes the first stage from the finished run that it repeats, cost included; the number of epochs done."""
+        begun, (stage, _, last) = self.resources.begins_with, self.stages[0]
+        networks = None if begun is None else begun.networks()
+        if begun is None or networks is None:
+            return 0
+        absent = set(networks) - set(self.method.state_dict())
+        if absent:
+            raise ValueError(f"the stage {stage.name!r} has no {', '.join(sorted(absent))}, which {begun.path} trained")
+        self.method.load_state_dict(networks, strict=False)
+        self.records = [{**record, "stage": stage.name} for record in begun.epochs()]
+        if len(self.records) != last:
+            raise ValueError(f"the stage {stage.name!r} has {last} epochs, and {begun.path} {len(self.records)}")
+        counters = [self.records[-1][name] for name in ("images_forward", "images_backward", "skipped_steps")]
+        self.harness.meter.forward, self.harness.meter.backward, self.harness.skipped_steps = counters
+        self.probe_logits = list(_tensor(begun.probe()["logits"]).float())
+        return last
 
 
 def stage_epochs(stages: Sequence[Stage], epochs: int) -> list[tuple[Stage, int, int]]:
-    """(stage, first epoch, one past its last epoch), each stage with at least one epoch, the last one to the end."""
-    if not stages or abs(sum(stage.share for stage in stages) - 1) > 1e-6:
-        raise ValueError(f"the shares of the stages {[stage.share for stage in stages]} do not sum to 1")
-    if len(stages) > epochs:
-        raise ValueError(f"{len(stages)} stages do not fit into {epochs} epochs")
+    """(stage, first epoch, one past its last epoch), each stage with at least one epoch; the last one of those that
+    are not extra ends with the recipe's epochs, and extra ones follow it."""
+    own = [stage for stage in stages if not stage.extra]
+    if not own or abs(sum(stage.share for stage in own) - 1) > 1e-6:
+        raise ValueError(f"the shares of the stages {[stage.share for stage in own]} do not sum to 1")
+    if len(own) > epochs:
+        raise ValueError(f"{len(own)} stages do not fit into {epochs} epochs")
+    if own != list(stages[: len(own)]):
+        raise ValueError("extra stages come after the others")
     parts, first, share = [], 0, 0.0
-    for number, stage in enumerate(stages, 1):
+    for number, stage in enumerate(own, 1):
         share += stage.share
-        last = min(max(first + 1, round(share * epochs)), epochs - (len(stages) - number))
+        last = min(max(first + 1, round(share * epochs)), epochs - (len(own) - number))
+        parts.append((stage, first, last))
+        first = last
+    for stage in stages[len(own) :]:
+        last = first + max(1, round(stage.share * epochs))
         parts.append((stage, first, last))
         first = last
     return parts

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from fer_bench.method import Batch
 from fer_bench.seeds import torch_generator
 from fer_bench.spec import RunSpec
 
@@ -17,10 +18,12 @@ class NonFiniteLoss(RuntimeError):
 
 
 class Meter:
-    """Counts the images that go forward, and forward and backward, through every network of a run in training."""
+    """Counts the images that go forward, and forward and backward, through every network of a run while ``active``:
+    in the training part of an epoch, in whichever mode the network is."""
 
     def __init__(self) -> None:
         self.forward = self.backward = self._pending = 0
+        self.active = False
 
     def attach(self, net: nn.Module) -> None:
         """Counts at the first layer that has weights, so that calls to parts of the network count as well."""
@@ -28,8 +31,8 @@ class Meter:
             m for m in net.modules() if next(m.children(), None) is None and next(m.parameters(), None) is not None
         )
 
-        def count(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            if module.training:
+        def count(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+            if self.active:
                 self.forward += len(inputs[0])
                 self._pending += len(inputs[0]) if torch.is_grad_enabled() else 0
 
@@ -44,16 +47,26 @@ class Meter:
 class Harness:
     """The :class:`fer_bench.method.Run` of a training run. Sums stay on the device until the epoch ends."""
 
-    def __init__(self, spec: RunSpec, device: torch.device, clean: Tensor, given: Tensor, num_classes: int) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        device: torch.device,
+        clean: Tensor,
+        given: Tensor,
+        num_classes: int,
+        training_set: Callable[[int], Iterator[Batch]],
+    ) -> None:
+        """``training_set(number)`` walks over the training set; ``number`` is the walk's place within its step."""
         self.device = device
         self.epochs = spec.recipe.epochs
-        self.epoch = self.step = self.steps = 0
+        self.epoch = self.step = self.steps = self.stage_epoch = self.stage_epochs = 0
         self.stage = ""
         self.optimizers: Mapping[str, torch.optim.Optimizer] = {}
         self.meter = Meter()
         self.skipped_steps = 0
         self._seed, self._clip = spec.seed, spec.recipe.clip_norm
         self._clean, self._given, self._classes = clean, given, num_classes
+        self._training_set, self._walks = training_set, 0
         self._stepped = False
 
     @property
@@ -62,6 +75,10 @@ class Harness:
 
     def generator(self, name: str) -> torch.Generator:
         return torch_generator(self._seed, "method", name, self.epoch, self.step, device=self.device)
+
+    def training_set(self) -> Iterator[Batch]:
+        self._walks += 1
+        return self._training_set(self._walks - 1)
 
     def minimise(self, loss: Tensor, name: str = "main") -> None:
         if name not in self.optimizers:
@@ -87,8 +104,10 @@ class Harness:
         self._kept[3] += self._clean[index].sum()
         self._kept_by_class += torch.bincount(self._given[chosen], minlength=self._classes)
 
-    def begin_epoch(self, stage: str, epoch: int, steps: int) -> None:
-        self.stage, self.epoch, self.steps, self.step = stage, epoch, steps, 0
+    def begin_epoch(self, epoch: int, steps: int, stage: str, stage_epoch: int, stage_epochs: int) -> None:
+        self.epoch, self.steps, self.step, self._walks = epoch, steps, 0, 0
+        self.stage, self.stage_epoch, self.stage_epochs = stage, stage_epoch, stage_epochs
+        self.meter.active = True
         self._finite = torch.ones((), dtype=torch.bool, device=self.device)
         self._first_bad = torch.zeros((), dtype=torch.int64, device=self.device)
         self._kept = torch.zeros(4, dtype=torch.int64, device=self.device)
@@ -100,9 +119,11 @@ class Harness:
         self.skipped_steps += not self._stepped
         self._stepped = False
         self.step += 1
+        self._walks = 0
 
     def end_epoch(self) -> dict[str, Any] | None:
         """What the method selected in this epoch, or None. NonFiniteLoss if any loss was not finite."""
+        self.meter.active = False
         if not bool(self._finite):
             raise NonFiniteLoss(
                 f"the loss became NaN or infinite in epoch {self.epoch + 1}, after {int(self._first_bad)} good updates "

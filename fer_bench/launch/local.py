@@ -44,13 +44,13 @@ def train_all(plan: Plan, todo: list[Planned], out: Path, devices: list[str], fo
     try:
         while queue or elsewhere or any(worker.run for worker in workers):
             try:
-                if elsewhere and not queue and not any(worker.run for worker in workers):
-                    time.sleep(1)
-                    queue, elsewhere = elsewhere, []
                 for worker in workers:
-                    if worker.run is None and queue and not interrupted:
-                        worker.run = queue.pop(0)
-                        worker.pipe.send(worker.run)
+                    if worker.run is None and not interrupted and (run := _next(queue, workers, elsewhere)):
+                        worker.run = run
+                        worker.pipe.send(run)
+                if elsewhere and not any(worker.run for worker in workers):
+                    time.sleep(1)
+                    queue, elsewhere = queue + elsewhere, []
                 ready = wait([w.pipe for w in workers] + [w.process.sentinel for w in workers], timeout=1)
                 for number, worker in enumerate(workers):
                     if worker.pipe in ready or worker.process.sentinel in ready:
@@ -70,6 +70,16 @@ def train_all(plan: Plan, todo: list[Planned], out: Path, devices: list[str], fo
             worker.process.kill() if worker.run else worker.pipe.close()
         for worker in workers:
             worker.process.join(timeout=10)
+
+
+def _next(queue: list[Planned], workers: list[_Worker], elsewhere: list[Planned]) -> Planned | None:
+    """Takes the first run of the queue that does not wait for one that it begins with."""
+    coming = {run.spec.key for run in (*queue, *elsewhere, *(w.run for w in workers if w.run))}
+    for run in queue:
+        if run.begins_as is None or run.begins_as.key not in coming:
+            queue.remove(run)
+            return run
+    return None
 
 
 def _start(context: Any, plan: Plan, out: Path, device: str, force: bool, stop: Any) -> _Worker:
@@ -153,7 +163,14 @@ def train_one(
             if force:
                 folder.clear()
             folder.start(run.spec, describe(device))
-            resources = Resources(torch.device(device), plan.weights, plan.request.noise_file)
+            resources = Resources(
+                device=torch.device(device),
+                weights=plan.weights,
+                noise_file=plan.request.noise_file,
+                unlabelled=plan.unlabelled,
+                begins_with=RunFolder.of(out, run.begins_as) if run.begins_as else None,
+                keep_networks=run.keep_networks,
+            )
             try:
                 with _logged(folder.path / "log.txt"):
                     config = run.plugin.restore_config(run.spec.config)
