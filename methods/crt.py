@@ -4,7 +4,7 @@ B. Kang, S. Xie, M. Rohrbach, Z. Yan, A. Gordo, J. Feng, Y. Kalantidis. "Decoupl
 Long-Tailed Recognition". ICLR 2020, arXiv 1910.09217. Code: github.com/facebookresearch/classifier-balancing @ f162ade.
 
 1. Imbalance harms the classifier more than the features, so the features are learned by plain cross-entropy.
-2. With the features frozen, only the classifier is balanced: trained anew on class-balanced draws (crt), scaled by one
+2. Then, on frozen features, only the classifier is balanced: trained anew on class-balanced draws (crt), scaled by one
    learned factor per class (lws), by the norms of its rows (tau), or replaced by the class means (ncm).
 """
 
@@ -19,12 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Run, Stage, Task, documented
+from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Needs, Run, Stage, Task, documented
 from fer_bench.ops import (
     class_aware_rows,
     class_cycle_rows,
     class_probability,
-    evaluation_pass,
     generator_shuffle,
     independent_rows,
     progressive_probability,
@@ -38,7 +37,7 @@ Distance = Literal["l2", "cos"]
 FIRST, SECOND = "representation", "classifier"
 SMALLEST_NORM = 1e-12
 LEAST_EPOCHS = 2
-"""Of the second stage, in a budget of four times as many: one epoch of a small set does not train a new classifier."""
+"""Of the second stage, after four times as many: one epoch of a small set does not train a new classifier."""
 
 
 def tau_grid() -> Tensor:
@@ -120,14 +119,11 @@ class Crt(Method):
         arxiv="1910.09217",
         code="github.com/facebookresearch/classifier-balancing @ f162ade",
         deviations=(
-            "The second stage is a tenth of the epochs, two at least, so that a run costs what any other does; "
-            "officially 10 epochs come on top of 90.",
+            "The second stage comes on top of the recipe's epochs, as officially, but with the recipe's optimizer.",
             "Batch norm is frozen with the features; officially its running statistics drift in the second stage "
             "(bn_train=true).",
             "The recipe's learning-rate schedule starts anew in the second stage; officially a cosine whose last epoch "
             "has a rate of 0 (lr_schedule='official').",
-            "Class means are taken from augmented images, as there is no other view of training images, and in an "
-            "epoch of their own at the end of the budget.",
             "tau is fixed, or chosen on the training labels; officially on a validation set.",
         ),
     )
@@ -141,9 +137,10 @@ class Crt(Method):
             "project default; the official code has all four",
         )
         share: float = documented(
-            0.1,
-            "share of the epochs for the second stage of 'crt' and 'lws'; two epochs at least of a budget of 8 or more",
-            "official: 10 of 100; 5 of 95 for lws",
+            0.11,
+            "epochs of the second stage of 'crt' and 'lws', which come on top, as a share of the first stage's; two "
+            "at least after 8 or more",
+            "official: 10 on top of 90; 5 on top of 90 for lws",
         )
         sampler: Literal["instance", "class_aware", "sqrt", "progressive"] = documented(
             "instance", "draws of the first stage; 'instance' is every image once", "official"
@@ -180,15 +177,24 @@ class Crt(Method):
         )
 
         def __post_init__(self) -> None:
-            if not 0 < self.share < 1:
-                raise ValueError(f"share = {self.share!r} is out of range: it must be between 0 and 1")
+            require_range("share", self.share, 0, 1)
             require_range("samples_per_class", self.samples_per_class, low=1)
             require_range("tau", self.tau, low=0)
 
     def __init__(self, config: Config, task: Task) -> None:
         super().__init__(config, task)
+        self.register_buffer("balanced", torch.tensor(config.variant == "tau" and config.tau_choice == "fixed"))
         self.register_buffer("in_second", torch.zeros((), dtype=torch.bool))
         self.register_buffer("stage_epoch", torch.zeros((), dtype=torch.int64))
+
+    @classmethod
+    def needs(cls, config: Config) -> Needs:
+        views = ("weak", "plain") if config.variant in ("tau", "ncm") else ("weak",)
+        return Needs(views=views, begins_as="ce" if config.sampler == "instance" else "")
+
+    @classmethod
+    def remarks(cls, config: Config) -> Sequence[str]:
+        return (f"variant {config.variant}",)
 
     def build(self, make_net: MakeNet) -> None:
         self.net = make_net("main")
@@ -210,62 +216,56 @@ class Crt(Method):
 
     @property
     def second_trains(self) -> bool:
-        """Whether the second stage trains a classifier; otherwise it only looks at the features."""
+        """Whether there is a second stage, which trains a classifier; otherwise features are looked at, at the end."""
         return self.config.variant in ("crt", "lws")
 
     def stages(self) -> Sequence[Stage]:
-        if self.config.variant == "tau" and self.config.tau_choice == "fixed":
+        if not self.second_trains:
             return (Stage(FIRST),)
-        epochs = self.task.epochs
-        if self.second_trains:
-            share = max(self.config.share, LEAST_EPOCHS / epochs if epochs >= 4 * LEAST_EPOCHS else 0.0)
-        else:
-            share = 1 / epochs
-        return Stage(FIRST, 1 - share), Stage(SECOND, share)
+        return Stage(FIRST), Stage(SECOND, self.second_epochs() / self.task.epochs, extra=True)
 
-    def stage_epochs(self) -> int:
-        """Epochs of the current stage, by the harness's rule."""
-        epochs, stages = self.task.epochs, self.stages()
-        first = epochs if len(stages) == 1 else min(max(1, round(stages[0].share * epochs)), epochs - 1)
-        return epochs - first if bool(self.in_second) else first
+    def second_epochs(self) -> int:
+        least = LEAST_EPOCHS if self.task.epochs >= 4 * LEAST_EPOCHS else 1
+        return max(least, round(self.config.share * self.task.epochs))
 
     def optimizers(self, stage: str, make_optimizer: MakeOptimizer) -> Mapping[str, torch.optim.Optimizer]:
-        if stage == FIRST:
-            return {"main": make_optimizer(self.net.parameters())}
-        if not self.second_trains:
-            return {}
-        return {"main": make_optimizer(self.classifier.parameters() if self.config.variant == "crt" else [self.scales])}
+        if stage == SECOND:
+            trained = self.classifier.parameters() if self.config.variant == "crt" else [self.scales]
+            return {"main": make_optimizer(trained)}
+        return {"main": make_optimizer(self.net.parameters())}
 
     def on_stage_start(self, stage: str, run: Run) -> None:
         self.in_second.fill_(stage == SECOND)
+        self.balanced.logical_or_(self.in_second)
         self.stage_epoch.zero_()
 
     def on_epoch_start(self, run: Run) -> None:
         if run.stage != SECOND:
             return
-        if not (self.second_trains and self.config.bn_train):
-            evaluation_pass(self.net)
-        if not self.second_trains:
-            # filled within this epoch, and of no use after it
-            width = self.net.get_classifier().in_features
-            self.seen_features = torch.zeros(self.task.num_samples, width, device=run.device)
-            self.seen_labels = torch.full((self.task.num_samples,), -1, device=run.device)
-        elif self.config.lr_schedule != "recipe":
+        if not self.config.bn_train:
+            self.net.eval()
+        if self.config.lr_schedule != "recipe":
             official = self.config.lr_schedule == "official"
             for optimizer in run.optimizers.values():
-                lr = cosine_rate(optimizer.defaults["lr"], int(self.stage_epoch), self.stage_epochs(), official)
+                lr = cosine_rate(optimizer.defaults["lr"], run.stage_epoch, run.stage_epochs, official)
                 for group in optimizer.param_groups:
                     group["lr"] = lr
 
     def on_epoch_end(self, run: Run) -> None:
         self.stage_epoch += 1
-        if run.stage == SECOND and not self.second_trains:
-            self.take_features(self.seen_features, self.seen_labels)
-            del self.seen_features, self.seen_labels
+
+    @torch.no_grad()
+    def on_fit_end(self, run: Run) -> None:
+        """Looks at the features of the training set, where a classifier is made of them."""
+        if bool(self.balanced):
+            return
+        self.net.eval()
+        parts = [(self.features(batch.view("plain")).float(), batch.label) for batch in run.training_set()]
+        features, labels = (torch.cat(part) for part in zip(*parts, strict=True))
+        self.take_features(features, labels)
+        self.balanced.fill_(True)
 
     def epoch_indices(self, labels: Tensor, generator: torch.Generator) -> Tensor | None:
-        if bool(self.in_second) and not self.second_trains:
-            return None
         sampler = self.config.classifier_sampler if bool(self.in_second) else self.config.sampler
         counts, draws = torch.bincount(labels, minlength=self.task.num_classes), len(labels)
         if sampler == "instance":
@@ -274,9 +274,8 @@ class Crt(Method):
             return class_aware_rows(labels, draws, self.config.samples_per_class, generator_shuffle(generator))
         if sampler == "sqrt":
             return independent_rows(labels, class_probability(counts, 0.5), draws, generator)
-        probability = progressive_probability(
-            counts, int(self.stage_epoch), self.stage_epochs(), self.config.progressive
-        )
+        epochs = self.second_epochs() if bool(self.in_second) else self.task.epochs
+        probability = progressive_probability(counts, int(self.stage_epoch), epochs, self.config.progressive)
         return class_cycle_rows(labels, probability, draws, generator)
 
     # --- training
@@ -290,10 +289,6 @@ class Crt(Method):
         if run.stage == SECOND:
             with torch.no_grad():
                 features = self.features(images)
-            if not self.second_trains:
-                self.seen_features[batch.index] = features.float()
-                self.seen_labels[batch.index] = batch.label
-                return {}
             logits = self.second_logits(features)
         else:
             logits = self.net(images)
@@ -325,8 +320,7 @@ class Crt(Method):
 
     def predict(self, images: Tensor) -> Tensor:
         """The balanced classifier; until it exists, the one of the first stage."""
-        ready = self.config.variant == "tau" or bool(self.in_second)
-        return self.second_logits(self.features(images)) if ready else self.net(images)
+        return self.second_logits(self.features(images)) if bool(self.balanced) else self.net(images)
 
     def other_predictions(self, images: Tensor) -> Mapping[str, Tensor]:
         return {"first stage": self.net(images)}

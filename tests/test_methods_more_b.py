@@ -17,6 +17,7 @@ from test_methods import RAF, B, C, N, TinyNet, TinyRun, batch_for, build, label
 from torch import Tensor, nn
 
 from fer_bench import ops
+from fer_bench.engine.fit import stage_epochs
 from fer_bench.method import Batch, Method
 
 STEPS = math.ceil(N / B)
@@ -70,29 +71,34 @@ def train(method: Any, given: Tensor, epochs: int = 20, seed: int = 0) -> list[d
     """A whole run of ``method`` on N random images, by the engine's order of calls; the logs of its steps."""
     generator = g(seed)
     images = torch.randn(N, 3, 10, 10, generator=generator)
-    logs, stages, first = [], list(method.stages()), 0
-    bounds = [round(sum(s.share for s in stages[: i + 1]) * epochs) for i in range(len(stages))]
-    for stage, last in zip(stages, bounds, strict=True):
-        run = StageRun(method, first, stage.name, epochs=epochs, adam=True)
+    logs, stages = [], stage_epochs(method.stages(), epochs)
+
+    def views(rows: Tensor) -> dict[str, Tensor]:
+        weak = images[rows]
+        second = weak + 0.1 * torch.randn(weak.shape, generator=generator)
+        return {"weak": weak, "mirror": weak.flip(-1), "second": second, "strong": second, "plain": weak}
+
+    def batch_of(rows: Tensor) -> Batch:
+        return Batch(rows, given[rows], views(rows).__getitem__, method.needs(method.config).views)
+
+    for stage, first, last in stages:
+        run = StageRun(method, first, stage.name, epochs=stages[-1][2], adam=True)
+        run.stage_epochs = last - first
+        run.training_set = lambda: map(batch_of, torch.arange(N).split(B))
         method.on_stage_start(stage.name, run)
         for epoch in range(first, last):
             order = method.epoch_indices(given, g(epoch))
             batches = (torch.randperm(N, generator=g(epoch)) if order is None else order).split(B)
-            run.epoch, run.steps = epoch, len(batches)
+            run.epoch, run.stage_epoch, run.steps = epoch, epoch - first, len(batches)
             method.train()
             method.on_epoch_start(run)
             for run.step, rows in enumerate(batches):
-                weak = images[rows]
-                second = weak + 0.1 * torch.randn(weak.shape, generator=generator)
-                views = {"weak": weak, "mirror": weak.flip(-1), "second": second}
-                batch = Batch(rows, given[rows], views.__getitem__, method.needs(method.config).views)
                 before = len(run.minimised)
-                logs.append({"stage": stage.name, **method.train_step(batch, run)})
+                logs.append({"stage": stage.name, **method.train_step(batch_of(rows), run)})
                 logs[-1]["updated"] = len(run.minimised) > before
             method.on_epoch_end(run)
-            if epoch + 1 == epochs:
+            if epoch + 1 == stages[-1][2]:
                 method.on_fit_end(run)
-        first = last
     return logs
 
 
@@ -117,7 +123,7 @@ def test_every_option_trains(cls: type[Method], options: dict[str, Any], epochs:
     torch.testing.assert_close(alone, answer)
     score = method.clean_score()
     assert score is None or (score.shape == (N,) and bool(score.isfinite().all()))
-    assert sum(stage.share for stage in method.stages()) == pytest.approx(1)
+    assert sum(stage.share for stage in method.stages() if not stage.extra) == pytest.approx(1)
     fresh = build(cls, task(epochs=epochs, class_counts=counts), **options)
     fresh.load_state_dict(method.state_dict())
     with torch.no_grad():
@@ -142,7 +148,7 @@ def test_every_option_trains(cls: type[Method], options: dict[str, Any], epochs:
         (dcl.Dcl, {"epsilon": -0.1}, "epsilon"),
         (dcl.Dcl, {"margin": -0.1}, "margin"),
         (dcl.Dcl, {"k": 0}, "k"),
-        (crt.Crt, {"share": 1.0}, "share"),
+        (crt.Crt, {"share": 1.5}, "share"),
         (crt.Crt, {"samples_per_class": 0}, "samples_per_class"),
         (crt.Crt, {"tau": -1.0}, "tau"),
     ],
@@ -607,22 +613,17 @@ def test_crt_stages_and_rates() -> None:
     def shares(**options: Any) -> list[float]:
         return [stage.share for stage in build(crt.Crt, **options).stages()]
 
-    assert shares() == [0.9, 0.1] and shares(variant="lws", share=0.5) == [0.5, 0.5]
-    assert shares(variant="tau") == [1.0]
+    assert shares() == [1.0, 0.1] and shares(variant="lws", share=0.5) == [1.0, 0.5]
+    assert shares(variant="tau") == shares(variant="ncm") == [1.0]
     few = [build(crt.Crt, task(epochs=epochs)).stages()[1].share * epochs for epochs in (7, 8, 14, 60)]
-    assert few == pytest.approx([0.7, 2, 2, 6])  # the harness makes one epoch of 0.7
-    assert shares(variant="ncm") == shares(variant="tau", tau_choice="train") == [0.95, 0.05]
-    method = build(crt.Crt)
-    assert method.stage_epochs() == 18
-    method.on_stage_start("classifier", StageRun(method, stage="classifier"))
-    assert method.stage_epochs() == 2
+    assert few == pytest.approx([1, 2, 2, 7]) and build(crt.Crt).stages()[1].extra
     assert crt.cosine_rate(0.2, 9, 10) == pytest.approx(0) and crt.cosine_rate(0.2, 0, 10, False) == 0.2
     for schedule, rates in (("cosine", [0.05, 0.025]), ("official", [0.025, 0.0]), ("recipe", [0.05, 0.05])):
         method = build(crt.Crt, lr_schedule=schedule)
         run = StageRun(method, epoch=18, stage="classifier")
         method.on_stage_start("classifier", run)
-        found = []
-        for _ in rates:
+        found, run.stage_epochs = [], 2
+        for run.stage_epoch in range(len(rates)):
             method.on_epoch_start(run)
             found.append(run.optimizers["main"].param_groups[0]["lr"])
             method.on_epoch_end(run)
@@ -662,11 +663,16 @@ def test_crt_classifiers_at_the_start_of_the_second_stage() -> None:
 def test_crt_means_and_tau_come_from_the_training_set() -> None:
     given = torch.arange(N) % C
     method = build(crt.Crt, task(epochs=2), variant="ncm", features="un")
-    logs = train(method, given, 2)
-    looked = [log for log in logs if log["stage"] == "classifier"]
-    assert len(looked) == STEPS and not any(log["updated"] for log in looked)
+    images = torch.randn(N, 3, 10, 10, generator=g(0))
+    first = method.eval().predict(images)
+    torch.testing.assert_close(first, method.net(images))
+    run = StageRun(method, stage="representation")
+    run.training_set = lambda: (
+        Batch(rows, given[rows], lambda name, rows=rows: images[rows], ("plain",)) for rows in torch.arange(N).split(40)
+    )
+    method.train().on_fit_end(run)
     method.eval()
-    images = torch.randn(N, 3, 10, 10, generator=g(0))  # as train() drew them
+    assert not torch.equal(method.predict(images), first)
     with torch.no_grad():
         features = method.features(images)
     expected = torch.stack([features[given == c].mean(0) for c in range(C)])
@@ -695,7 +701,7 @@ def test_crt_samplers_of_both_stages() -> None:
         rows = method.epoch_indices(SMALL_LABELS, g())
         return None if rows is None else torch.bincount(SMALL_LABELS[rows], minlength=C)
 
-    assert drawn(False) is None and drawn(True, variant="ncm") is None
+    assert drawn(False) is None
     balanced = drawn(True)
     assert int(balanced.sum()) == len(SMALL_LABELS) and int(balanced.max() - balanced.min()) <= 4
     assert int(drawn(True, samples_per_class=1).max() - drawn(True, samples_per_class=1).min()) <= 1
@@ -704,7 +710,7 @@ def test_crt_samplers_of_both_stages() -> None:
     natural = drawn(False, sampler="progressive") / len(SMALL_LABELS)
     torch.testing.assert_close(natural.double(), ops.class_probability(SMALL, 1.0), rtol=0, atol=0.07)
     method = build(crt.Crt, task(class_counts=SMALL), sampler="progressive")
-    method.stage_epoch.fill_(17)
+    method.stage_epoch.fill_(19)
     late = torch.bincount(SMALL_LABELS[method.epoch_indices(SMALL_LABELS, g())], minlength=C)
     assert int(late.min()) > 35 and int(late.max()) < 100
 
@@ -712,13 +718,3 @@ def test_crt_samplers_of_both_stages() -> None:
 def test_crt_needs_a_linear_classifier() -> None:
     with pytest.raises(ValueError, match=r"one nn\.Linear, not Sequential"):
         build(crt.Crt, make_net=lambda role: TinyNet(role, nn.Sequential(nn.Linear(5, C))))
-
-
-def test_evaluation_pass() -> None:
-    net = TinyNet().train()
-    ops.evaluation_pass(net)
-    assert not net.training and not net.norm.training and net.conv.training and net.fc.training
-    images, before = torch.randn(4, 3, 10, 10), net.norm.running_mean.clone()
-    answer = net(images)
-    assert torch.equal(before, net.norm.running_mean)
-    torch.testing.assert_close(answer, net.eval()(images))
