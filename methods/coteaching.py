@@ -21,15 +21,13 @@ from torch import Tensor
 
 from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Needs, Run, Task, documented
 from fer_bench.ops import (
+    PeerSettings,
     clean_score_from_losses,
-    default_num_gradual,
     forget_rate_at,
     keep_count,
     mean_log_probability,
     membership,
     require_positive,
-    require_range,
-    set_official_schedule,
     small_loss,
 )
 
@@ -71,46 +69,18 @@ class Coteaching(Method):
     )
 
     @dataclass(frozen=True)
-    class Config:
-        forget_rate: float | None = documented(
-            None, "final forget rate tau; none = the realised noise rate of the training labels", "official main.py"
-        )
-        num_gradual: int | None = documented(
-            None,
-            "epochs T_k of the ramp; none = 10, or a quarter of a budget of fewer than 40 epochs (2 at least)",
-            "official main.py: 10 of 200 epochs",
-        )
+    class Config(PeerSettings):
         exponent: float = documented(1.0, "exponent c of the ramp", "official main.py")
         schedule: Literal["paper", "official"] = documented(
             "paper",
             "'paper': the exponent acts on time; 'official': on the rate",
             "project default; official main.py ramps the rate",
         )
-        counting: Literal["at-least-one", "official"] = documented(
-            "at-least-one", "'official' truncates in floating point and may keep nothing", "official loss.py"
-        )
         divide_twice: bool = documented(False, "True: divide the mean loss by the kept count again", "official loss.py")
-        lr_schedule: Literal["recipe", "official"] = documented(
-            "recipe",
-            "'official': official_lr, linear decay to 0 and Adam's beta1 0.9 -> 0.1 from decay_start on",
-            "official main.py",
-        )
-        official_lr: float = documented(1e-3, "learning rate of lr_schedule='official'", "official main.py")
-        decay_start: int | None = documented(
-            None,
-            "epoch at which lr_schedule='official' starts to decay; none = 40 % of the budget",
-            "official main.py: 80 of 200 epochs",
-        )
 
         def __post_init__(self) -> None:
-            if self.forget_rate is not None:
-                require_range("forget_rate", self.forget_rate, 0, 1)
-            if self.num_gradual is not None:
-                require_range("num_gradual", self.num_gradual, low=1)
-            if self.decay_start is not None:
-                require_range("decay_start", self.decay_start, low=0)
+            super().__post_init__()
             require_positive("exponent", self.exponent)
-            require_positive("official_lr", self.official_lr)
 
     def __init__(self, config: Config, task: Task) -> None:
         super().__init__(config, task)
@@ -130,16 +100,11 @@ class Coteaching(Method):
     def forget_rate(self, epoch: int) -> float:
         """r_e of a 0-based epoch."""
         c = self.config
-        tau = c.forget_rate if c.forget_rate is not None else self.task.noise_rate
-        if tau is None:
-            raise ValueError("co-teaching needs the noise rate of the task, or forget_rate in its configuration")
-        num_gradual = c.num_gradual or default_num_gradual(self.task.epochs)
+        tau, num_gradual = c.target(self.task.noise_rate), c.ramp_epochs(self.task.epochs)
         return forget_rate_at(epoch, tau, num_gradual, c.exponent, c.schedule)
 
     def on_epoch_start(self, run: Run) -> None:
-        c = self.config
-        if c.lr_schedule == "official":
-            set_official_schedule(run.optimizers.values(), run.epoch, run.epochs, c.official_lr, c.decay_start)
+        self.config.schedule_optimizers(run)
 
     def train_step(self, batch: Batch, run: Run) -> Mapping[str, Tensor | float]:
         images, labels = batch.view("weak"), batch.label

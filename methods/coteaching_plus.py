@@ -21,17 +21,15 @@ from torch import Tensor
 
 from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Needs, Run, Task, documented
 from fer_bench.ops import (
+    PeerSettings,
     clean_score_from_losses,
-    default_num_gradual,
     disagreement,
     forget_rate_at,
     keep_count,
     mean_log_probability,
     membership,
     positions,
-    require_positive,
     require_range,
-    set_official_schedule,
     small_loss_exchange,
 )
 
@@ -102,20 +100,12 @@ class CoteachingPlus(Method):
     )
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(PeerSettings):
         init_epochs: int | None = documented(
             None,
             "epochs of plain co-teaching at the start; none = a tenth of the budget, 1 at least",
             "official main.py: 20 of 200 epochs for CIFAR-10, 0 for MNIST and NEWS, 5 for CIFAR-100, 100 for "
             "Tiny-ImageNet",
-        )
-        forget_rate: float | None = documented(
-            None, "final forget rate tau; none = the realised noise rate of the training labels", "official main.py"
-        )
-        num_gradual: int | None = documented(
-            None,
-            "epochs T_k of the ramp; none = 10, or a quarter of a budget of fewer than 40 epochs (2 at least)",
-            "official main.py: 10 of 200 epochs",
         )
         schedule: Literal["paper", "official", "official_type_2"] = documented(
             "paper",
@@ -136,28 +126,11 @@ class CoteachingPlus(Method):
             "a batch without disagreement: 'skip' trains nothing; 'official' the whole batch while epoch * step < 5000",
             "official loss.py",
         )
-        lr_schedule: Literal["recipe", "official"] = documented(
-            "recipe",
-            "'official': official_lr, linear decay to 0 and Adam's beta1 0.9 -> 0.1 from decay_start on",
-            "official main.py",
-        )
-        official_lr: float = documented(1e-3, "learning rate of lr_schedule='official'", "official main.py")
-        decay_start: int | None = documented(
-            None,
-            "epoch at which lr_schedule='official' starts to decay; none = 40 % of the budget",
-            "official main.py: 80 of 200 epochs",
-        )
 
         def __post_init__(self) -> None:
+            super().__post_init__()
             if self.init_epochs is not None:
                 require_range("init_epochs", self.init_epochs, low=0)
-            if self.forget_rate is not None:
-                require_range("forget_rate", self.forget_rate, 0, 1)
-            if self.num_gradual is not None:
-                require_range("num_gradual", self.num_gradual, low=1)
-            if self.decay_start is not None:
-                require_range("decay_start", self.decay_start, low=0)
-            require_positive("official_lr", self.official_lr)
 
     def __init__(self, config: Config, task: Task) -> None:
         super().__init__(config, task)
@@ -179,10 +152,7 @@ class CoteachingPlus(Method):
     def forget_rate(self, epoch: int) -> float:
         """r_e of a 0-based epoch over the whole budget: the warm-up does not hold the ramp back."""
         c = self.config
-        tau = c.forget_rate if c.forget_rate is not None else self.task.noise_rate
-        if tau is None:
-            raise ValueError("co-teaching+ needs the noise rate of the task, or forget_rate in its configuration")
-        num_gradual = c.num_gradual or default_num_gradual(self.task.epochs)
+        tau, num_gradual = c.target(self.task.noise_rate), c.ramp_epochs(self.task.epochs)
         return min(1.0, ramp(epoch, self.task.epochs, tau, num_gradual, c.schedule))
 
     @property
@@ -192,10 +162,8 @@ class CoteachingPlus(Method):
         return max(1, round(0.1 * self.task.epochs)) if c.init_epochs is None else c.init_epochs
 
     def on_epoch_start(self, run: Run) -> None:
-        c = self.config
         self.seen_in_epoch = self.differing_in_epoch = 0
-        if c.lr_schedule == "official":
-            set_official_schedule(run.optimizers.values(), run.epoch, run.epochs, c.official_lr, c.decay_start)
+        self.config.schedule_optimizers(run)
 
     def on_epoch_end(self, run: Run) -> None:
         few = self.differing_in_epoch < FEW * self.seen_in_epoch

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Needs, Run, Task, documented
 from fer_bench.ops import (
+    PeerSettings,
     clean_score_from_losses,
-    default_num_gradual,
     forget_rate_at,
     keep_count,
     kl_divergence,
@@ -29,7 +29,6 @@ from fer_bench.ops import (
     membership,
     require_positive,
     require_range,
-    set_official_schedule,
     small_loss,
 )
 
@@ -78,53 +77,25 @@ class Jocor(Method):
     )
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(PeerSettings):
         co_lambda: float = documented(
             0.9,
             "share of the agreement in the joint loss; sweep 0.5, 0.65, 0.75, 0.85, 0.9 on a noisy validation split",
             "official README and issues 1, 3 (the argument's default is 0.1)",
         )
-        forget_rate: float | None = documented(
-            None, "final forget rate tau; none = the realised noise rate of the training labels", "official main.py"
-        )
         halve_noise_rate: bool = documented(
             False, "True: tau is half of the noise rate", "official jocor.py, for 'asymmetric' noise"
-        )
-        num_gradual: int | None = documented(
-            None,
-            "epochs T_k of the ramp; none = 10, or a quarter of a budget of fewer than 40 epochs (2 at least)",
-            "official main.py: 10 of 200 epochs",
         )
         exponent: float = documented(1.0, "exponent c of the ramp", "official main.py")
         schedule: Literal["paper", "official"] = documented(
             "paper", "'paper': the exponent acts on time; 'official': on the rate", "project default"
         )
-        counting: Literal["at-least-one", "official"] = documented(
-            "at-least-one", "'official' truncates in floating point and may keep nothing", "official loss.py"
-        )
         stable_kl: bool = documented(True, "False: F.kl_div on probabilities", "official loss.py")
-        lr_schedule: Literal["recipe", "official"] = documented(
-            "recipe",
-            "'official': official_lr, linear decay to 0 and Adam's beta1 0.9 -> 0.1 from decay_start on",
-            "official jocor.py",
-        )
-        official_lr: float = documented(1e-3, "learning rate of lr_schedule='official'", "official main.py")
-        decay_start: int | None = documented(
-            None,
-            "epoch at which lr_schedule='official' starts to decay; none = 40 % of the budget",
-            "official main.py: 80 of 200 epochs",
-        )
 
         def __post_init__(self) -> None:
+            super().__post_init__()
             require_range("co_lambda", self.co_lambda, 0, 1)
-            if self.forget_rate is not None:
-                require_range("forget_rate", self.forget_rate, 0, 1)
-            if self.num_gradual is not None:
-                require_range("num_gradual", self.num_gradual, low=1)
-            if self.decay_start is not None:
-                require_range("decay_start", self.decay_start, low=0)
             require_positive("exponent", self.exponent)
-            require_positive("official_lr", self.official_lr)
 
     def __init__(self, config: Config, task: Task) -> None:
         super().__init__(config, task)
@@ -145,16 +116,11 @@ class Jocor(Method):
     def forget_rate(self, epoch: int) -> float:
         """r_e of a 0-based epoch."""
         c = self.config
-        if c.forget_rate is None and self.task.noise_rate is None:
-            raise ValueError("JoCoR needs the noise rate of the task, or forget_rate in its configuration")
-        tau = target_forget_rate(self.task.noise_rate or 0.0, c.forget_rate, c.halve_noise_rate)
-        num_gradual = c.num_gradual or default_num_gradual(self.task.epochs)
-        return forget_rate_at(epoch, tau, num_gradual, c.exponent, c.schedule)
+        tau = target_forget_rate(c.target(self.task.noise_rate), c.forget_rate, c.halve_noise_rate)
+        return forget_rate_at(epoch, tau, c.ramp_epochs(self.task.epochs), c.exponent, c.schedule)
 
     def on_epoch_start(self, run: Run) -> None:
-        c = self.config
-        if c.lr_schedule == "official":
-            set_official_schedule(run.optimizers.values(), run.epoch, run.epochs, c.official_lr, c.decay_start)
+        self.config.schedule_optimizers(run)
 
     def train_step(self, batch: Batch, run: Run) -> Mapping[str, Tensor | float]:
         images = batch.view("weak")

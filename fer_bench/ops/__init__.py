@@ -9,6 +9,7 @@ from fer_bench.ops.heatmaps import adaptive_wing, gaussian_heatmaps, heatmap_wei
 from fer_bench.ops.mentor import MentorNetwork, curriculum_table, data_driven_table, fit_mentor, split_table
 from fer_bench.ops.meta_sampler import class_draw_probability, initial_rates, straight_through_loss
 from fer_bench.ops.passes import evaluation_pass
+from fer_bench.ops.peers import PeerSettings
 from fer_bench.ops.relabelling import clearly_better_class
 from fer_bench.ops.sampling import (
     class_aware_rows,
@@ -34,6 +35,7 @@ from fer_bench.ops.stages import copied, follow, resolution_stages
 
 __all__ = [
     "MentorNetwork",
+    "PeerSettings",
     "adaptive_wing",
     "bhattacharyya",
     "class_activation_maps",
