@@ -114,7 +114,7 @@ def main() -> None:
 @click.option("--lr", type=float, default=None, help="Learning rate.")
 @click.option("--backbone", default=None, help="ferres8 (small, built in) or any timm model.")
 @click.option("--image-size", type=int, default=None, help="Side of the images in pixels.")
-@click.option("--pretrained", default="", help="A checkpoint file, or 'timm' for timm's own weights.")
+@click.option("--pretrained", default="", help="A file of weights, 'efficientnet-lite0', or 'timm'.")
 @click.option("--unlabelled", type=click.Path(path_type=Path), default=None, metavar="FOLDER",
               help="Images for methods that learn from unlabelled ones [default: the training images].")  # fmt: skip
 @click.option("--set", "settings", multiple=True, metavar="METHOD.FIELD=VALUE", help="A hyper-parameter of a method.")
@@ -192,6 +192,27 @@ def _show_outcome(outcome: Any, out: Path) -> None:
         several = runs["seed"].nunique() > 1
         hint = f"fer-bench table {sweep.name} --out {out} --format latex" if several else "the same with --seeds 0,1,2"
         console.print(f"next: {hint}", style="dim", soft_wrap=True, highlight=False)
+
+
+@main.command()
+@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--backbone", required=True, help="The network of the weights: resnet18, resnet50_caffe, any timm model.")
+@click.option("--provenance", required=True, help="Where the weights are from, in a line; captions show it.")
+def convert_weights(source: Path, target: Path, backbone: str, provenance: str) -> None:
+    """Writes the weights in SOURCE to TARGET, a safetensors file that says what it is; no code in SOURCE is run.
+
+    SOURCE is a checkpoint of PyTorch or a pickled dict of numpy arrays (the ResNet-50 of VGGFace2).
+    """
+    from fer_bench.engine.networks import check_backbone, make_network
+    from fer_bench.engine.weights import convert, file_hash
+
+    check_backbone(backbone)
+    net = make_network(backbone, 2, seed=0, role="convert", pretrained="", weights=None)
+    loaded = convert(net, backbone, source, target, provenance)
+    left = f"; left out: {', '.join(loaded.left)}" if loaded.left else ""
+    click.echo(f"{target}: {loaded.taken} tensors of {backbone}{left}\n{file_hash(target)}\n"
+               f"use it with: --backbone {backbone} --pretrained {target}")  # fmt: skip
 
 
 @main.command()

@@ -76,7 +76,7 @@ class Recipe:
     backbone: str = "ferres8"
     """A network of fer-bench or any timm model name."""
     pretrained: str = ""
-    """"" = random weights, "timm" = timm's own, "sha256:…" = the checkpoint file with this hash."""
+    """"" = random weights, "timm:TAG" = timm's own, "sha256:…" or "sha256:…, PROVENANCE" = the file with this hash."""
     image_size: int = 48
     epochs: int = 16
     batch_size: int = 64
@@ -107,6 +107,16 @@ class Recipe:
         require(0 <= self.momentum < 1, f"momentum = {self.momentum} is not in [0, 1)")
         require(0 < self.gamma <= 1, f"gamma = {self.gamma} is not in (0, 1]")
         require(len(self.mean) == len(self.std) == 3 and min(self.std) > 0, "mean and std need three values, std > 0")
+
+
+def weights_name(pretrained: str) -> str:
+    """``Recipe.pretrained`` for a caption: what the weights are, and as much of their hash as tells files apart."""
+    if not pretrained:
+        return "random initial weights"
+    if pretrained.startswith("timm"):
+        return f"timm's pre-trained weights {pretrained.removeprefix('timm').removeprefix(':')}".rstrip()
+    digest, _, provenance = pretrained.partition(", ")
+    return f"weights {provenance or 'of unknown provenance'} ({digest[:19]})"
 
 
 @dataclass(frozen=True)

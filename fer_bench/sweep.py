@@ -175,25 +175,29 @@ def _first_stage(spec: RunSpec, method: Plugin | None) -> RunSpec | None:
 
 
 def resolve_recipe(request: Request) -> tuple[Recipe, Path | None]:
-    """The preset with its overrides, and the file of weights if there is one."""
-    from fer_bench.engine.networks import check_backbone, file_hash
+    """The preset with its overrides, and the file of weights if there is one.
 
-    weights, pretrained = None, request.pretrained
-    if pretrained and pretrained != "timm":
-        weights = Path(pretrained)
-        require(
-            weights.is_file(), f"--pretrained {pretrained}: no such file (give a checkpoint, or 'timm' for timm's own)"
-        )
-        pretrained = file_hash(weights)
-    recipe = load_preset(request.preset, **request.overrides, pretrained=pretrained or None)
+    Weights that come with a normalisation replace the preset's mean and std, so they are in the key; an override given
+    with the request is kept. SpecError before anything is trained where weights are missing or do not fit.
+    """
+    from fer_bench.engine.networks import check_backbone, make_network
+    from fer_bench.engine.weights import find_weights
+
+    recipe = load_preset(request.preset, **request.overrides)
     check_backbone(recipe.backbone)
-    return recipe, weights
+    wanted = request.pretrained or recipe.pretrained
+    if not wanted:
+        return recipe, None
+    found = find_weights(wanted, recipe.backbone)
+    recipe = load_preset(request.preset, **{**found.normalisation, **request.overrides, "pretrained": found.id})
+    make_network(recipe.backbone, 2, seed=0, role="check", pretrained=found.id, weights=found.path)
+    return recipe, found.path
 
 
 def expand_noise(request: Request) -> list[Noise]:
     """Every noise setting asked for, once; rate 0 of any kind is the same clean setting. SpecError for bad rates."""
     from fer_bench.data import noise as label_noise
-    from fer_bench.engine.networks import file_hash
+    from fer_bench.engine.weights import file_hash
 
     file = ""
     if request.noise_file is not None:

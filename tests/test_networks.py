@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fer_bench.engine.fit import stage_epochs
 from fer_bench.engine.harness import Meter
-from fer_bench.engine.networks import FerRes8, check_backbone, file_hash, load_weights, make_network
+from fer_bench.engine.networks import FerRes8, check_backbone, file_hash, make_network
 from fer_bench.engine.optim import make_optimizer, schedule
 from fer_bench.method import Stage
 from fer_bench.spec import Recipe, SpecError
@@ -82,55 +82,6 @@ def test_roles_share_pretrained_trunks_and_differ_in_their_heads(tmp_path: Path)
         a.block2.norm2.running_var, b.block2.norm2.running_var
     )
     assert not torch.equal(a.fc.weight, b.fc.weight)
-
-
-@pytest.mark.parametrize("wrap", ["bare", "state_dict", "model_state_dict", "model", "module."])
-def test_weights_load_from_the_usual_files(wrap: str, tmp_path: Path) -> None:
-    source, net, path = FerRes8(num_classes=3), FerRes8(num_classes=7), tmp_path / "w.pt"
-    head = net.fc.weight.clone()
-    state = dict(source.state_dict())
-    if wrap == "module.":
-        state = {f"module.{name}": value for name, value in state.items()}
-    torch.save(state if wrap in ("bare", "module.") else {wrap: state, "epoch": 3}, path)
-    load_weights(net, path)
-    assert torch.equal(net.block1.conv1.weight, source.block1.conv1.weight)
-    assert torch.equal(net.stem[1].running_mean, source.stem[1].running_mean)
-    assert torch.equal(net.fc.weight, head), "the classifier is never loaded"
-
-
-def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    path, net = tmp_path / "w.pt", FerRes8()
-    before = {name: value.clone() for name, value in net.state_dict().items()}
-    state = dict(FerRes8().state_dict())
-    without = {name: value for name, value in state.items() if name != "stem.0.weight"}
-    torch.save(without, path)
-    with pytest.raises(SpecError, match=r"misses \['stem.0.weight'\] \(1 missing, 0 misfits\)"):
-        load_weights(net, path)
-    torch.save({**state, "stem.0.weight": torch.zeros(16, 1, 3, 3)}, path)
-    with pytest.raises(SpecError, match=r"other shapes for \['stem.0.weight'\]"):
-        load_weights(net, path)
-    torch.save([1, 2], path)
-    with pytest.raises(SpecError, match="no state dict"):
-        load_weights(net, path)
-    path.write_text("text")
-    with pytest.raises(SpecError, match="cannot load weights"):
-        load_weights(net, path)
-    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items()), "nothing is half loaded"
-
-
-def test_weights_without_the_classifier_are_enough(tmp_path: Path) -> None:
-    path = tmp_path / "w.pt"
-    torch.save({n: v for n, v in FerRes8().state_dict().items() if not n.startswith("fc.")}, path)
-    load_weights(FerRes8(), path)
-
-
-def test_the_hash_must_be_that_of_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "w.pt"
-    torch.save(FerRes8().state_dict(), path)
-    with pytest.raises(SpecError, match="are not those of"):
-        make_network("ferres8", 7, seed=0, role="main", pretrained="sha256:" + "0" * 64, weights=path)
-    with pytest.raises(SpecError, match="no pre-trained weights"):
-        make_network("ferres8", 7, seed=0, role="main", pretrained="timm", weights=None)
 
 
 def test_unknown_backbones_name_the_nearest() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from timm.models import register_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fer_bench.engine.weights import file_hash, load_weights
 from fer_bench.seeds import derive
 from fer_bench.spec import SpecError, nearest
 
@@ -69,10 +69,28 @@ class FerRes8(nn.Module):
 @register_model
 def ferres8(pretrained: bool = False, **kwargs: Any) -> FerRes8:
     """FerRes8 under timm's model names; there are no pre-trained weights."""
+    return FerRes8(**_known("ferres8", pretrained, kwargs))
+
+
+@register_model
+def resnet50_caffe(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """ResNet-50 as in Caffe, for weights that were converted from it (VGGFace2; EAC's ``resnet.py``).
+
+    Its tensors have the names and shapes of timm's ``resnet50``, but it computes something else: the stride is in the
+    first 1x1 convolution of a stage, not in the 3x3 one, and the first pooling has no padding and rounds up.
+    """
+    net: Any = timm.create_model("resnet50", **_known("resnet50_caffe", pretrained, kwargs))
+    net.maxpool = nn.MaxPool2d(3, 2, ceil_mode=True)
+    for stage in (net.layer2, net.layer3, net.layer4):
+        stage[0].conv1.stride, stage[0].conv2.stride = stage[0].conv2.stride, stage[0].conv1.stride
+    return net
+
+
+def _known(backbone: str, pretrained: bool, arguments: dict[str, Any]) -> dict[str, Any]:
+    """What our own networks take of timm's arguments; SpecError for weights that timm does not have."""
     if pretrained:
-        raise SpecError("backbone ferres8 has no pre-trained weights of timm's; give a file or leave --pretrained out")
-    known = {name: kwargs[name] for name in ("num_classes", "in_chans") if name in kwargs}
-    return FerRes8(**known)
+        raise SpecError(f"timm has no pre-trained weights of backbone {backbone}; give a file to --pretrained")
+    return {name: arguments[name] for name in ("num_classes", "in_chans") if name in arguments}
 
 
 def check_backbone(name: str) -> None:
@@ -81,54 +99,28 @@ def check_backbone(name: str) -> None:
         raise SpecError(f"unknown backbone {name!r}{nearest(name, timm.list_models())}")
 
 
-def file_hash(path: Path) -> str:
-    """``sha256:…`` of a file's content."""
-    digest = hashlib.sha256()
-    with path.open("rb") as handle:
-        while chunk := handle.read(1 << 20):
-            digest.update(chunk)
-    return f"sha256:{digest.hexdigest()}"
-
-
-def load_weights(net: nn.Module, path: Path) -> None:
-    """Loads a checkpoint's weights into ``net``, all but the classifier; a pickle that would run code is refused.
-
-    Accepts a state dict, or a dict that holds one under "state_dict", "model_state_dict" or "model", with or without
-    the prefix "module.". SpecError when anything but the classifier is missing or of another shape.
-    """
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise SpecError(f"cannot load weights from {path} (weights_only): {error}") from None
-    for name in ("state_dict", "model_state_dict", "model"):
-        if isinstance(loaded, dict) and isinstance(loaded.get(name), dict):
-            loaded = loaded[name]
-    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        raise SpecError(f"{path} holds no state dict of tensors")
-    weights = {name.removeprefix("module."): value for name, value in loaded.items()}
-    own = net.state_dict()
-    classifier = {id(parameter) for parameter in net.get_classifier().parameters()}  # type: ignore[operator]
-    head = {name for name, parameter in net.named_parameters() if id(parameter) in classifier}
-    wanted = {name for name in own if name not in head}
-    missing = sorted(wanted - weights.keys())
-    other = sorted(name for name in wanted & weights.keys() if weights[name].shape != own[name].shape)
-    if missing or other:
-        problem = f"misses {missing[:3]}" if missing else f"has other shapes for {other[:3]}"
-        raise SpecError(
-            f"{path} does not fit the backbone: it {problem} ({len(missing)} missing, {len(other)} misfits)"
-        )
-    net.load_state_dict({**own, **{name: weights[name] for name in wanted}})
-
-
 def make_network(
     backbone: str, num_classes: int, *, seed: int, role: str, pretrained: str, weights: Path | None
 ) -> Any:
-    """A network whose random parts depend on (seed, role) alone. ``pretrained`` as in ``Recipe.pretrained``."""
+    """A network whose random parts depend on (seed, role) alone. ``pretrained`` as in ``Recipe.pretrained``.
+
+    SpecError where the weights that it names cannot be had or do not fit; a network never starts at random instead.
+    """
+    source, _, tag = pretrained.partition(":")
+    name = f"{backbone.partition('.')[0]}.{tag}" if source == "timm" and tag else backbone
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "weights", role))
-        net = timm.create_model(backbone, pretrained=pretrained == "timm", num_classes=num_classes)
-    if pretrained.startswith("sha256:"):
-        if weights is None or file_hash(weights) != pretrained:
-            raise SpecError(f"the weights {pretrained} are not those of {weights}; give the file with --pretrained")
-        load_weights(net, weights)
+        try:
+            net = timm.create_model(name, pretrained=source == "timm", num_classes=num_classes)
+        except SpecError:
+            raise
+        except Exception as error:
+            if source != "timm":
+                raise
+            raise SpecError(f"timm's pre-trained weights of {name} cannot be loaded: {error}") from None
+    if source and source != "timm":
+        digest = pretrained.partition(", ")[0]
+        if weights is None or file_hash(weights) != digest:
+            raise SpecError(f"the weights {digest} are not those of {weights}; give the file with --pretrained")
+        load_weights(net, weights, backbone)
     return net.to(memory_format=torch.channels_last)
