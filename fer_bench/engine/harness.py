@@ -104,6 +104,11 @@ class Harness:
         self._kept[3] += self._clean[index].sum()
         self._kept_by_class += torch.bincount(self._given[chosen], minlength=self._classes)
 
+    def begin_stage(self, epoch: int, stage_epochs: int) -> None:
+        """The first moment of a stage, the same whether or not the run was resumed just before."""
+        self.epoch, self.stage_epochs = epoch, stage_epochs
+        self.step = self.stage_epoch = self._walks = 0
+
     def begin_epoch(self, epoch: int, steps: int, stage: str, stage_epoch: int, stage_epochs: int) -> None:
         self.epoch, self.steps, self.step, self._walks = epoch, steps, 0, 0
         self.stage, self.stage_epoch, self.stage_epochs = stage, stage_epoch, stage_epochs
