@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fer_bench.method import Batch, Info, MakeNet, Method, Needs, Run, Task, documented
-from fer_bench.ops import evaluation_pass, kl_divergence, mean_log_probability, require_positive, require_range
+from fer_bench.ops import kl_divergence, mean_log_probability, require_positive, require_range
 
 NOISY, AMBIGUOUS, CLEAN, UNDIVIDED = 0, 1, 2, -1
 OFFICIAL_SIZE = 224
@@ -116,15 +116,15 @@ class Man(Method):
         kind="label noise",
         code="github.com/zzzzzzyang/MAN @ df07e3f",
         deviations=(
-            "The strong view is a second draw of the recipe's augmentation with a shift and a cutout, both scaled to "
-            "the image size; officially RandAugment comes on top, which the harness does not have.",
+            "The strong view is the harness's (mirrored at random, both operations of RandAugment, the recipe's "
+            "erasing), then shifted and cut out, both scaled to the image size; officially the shift comes before "
+            "RandAugment, each of whose operations is left out half of the time, and nothing is erased.",
             "Warm-up is a tenth of the epochs, as 10 of 100 officially.",
             "The recipe's optimizer and learning-rate schedule are used for every method; officially Adam at 1e-3.",
-            "The pass that divides the training set is made of steps of the epoch without an update, so these epochs "
-            "have twice the steps.",
             "A subset of one face goes through the networks twice in one batch, as batch norm cannot train on one "
             "value per channel.",
         ),
+        ensemble="mean of two networks",
     )
 
     @dataclass(frozen=True)
@@ -142,10 +142,14 @@ class Man(Method):
             "True: one pass of the weak views of a batch instead of one for each subset; batch norm then sees them all",
             "official main.py: a pass for each subset",
         )
-        strong: Literal["crop-cutout", "second"] = documented(
-            "crop-cutout",
-            "strong view: a second draw of the recipe's augmentation with a shift and a cutout, or that draw alone",
-            "official, without its RandAugment",
+        strong: Literal["randaugment", "crop-cutout", "second"] = documented(
+            "randaugment",
+            "strong view: RandAugment with a shift and a cutout; or a second draw of the recipe's augmentation with "
+            "them ('crop-cutout'), or that draw alone",
+            "official transforms",
+        )
+        division_view: Literal["weak", "plain"] = documented(
+            "weak", "the images that the networks sort: augmented at random, or as they are tested", "official main.py"
         )
         pad: float = documented(4.0, "largest shift of the strong view, in pixels of an image of 224", "official")
         cutout: float = documented(16.0, "side of the cutout, in pixels of an image of 224", "official")
@@ -160,28 +164,31 @@ class Man(Method):
     def __init__(self, config: Config, task: Task) -> None:
         super().__init__(config, task)
         self.warmup_epochs = max(1, round(config.warmup * task.epochs))
-        self.division_steps = math.ceil(task.num_samples / task.batch_size)
         self.sample_buffer("kind", UNDIVIDED, dtype=torch.int64)
-        self.register_buffer("epochs_done", torch.zeros((), dtype=torch.int64))
 
     @classmethod
     def needs(cls, config: Config) -> Needs:
-        # Two passes of every image, to divide or to train; the noisy ones of a training batch have two more.
-        return Needs(views=("weak", "second"), networks=2, forwards=2.35)
+        # Two networks, to divide and to train; images taken for noisy are trained on in two views, at a cost of 2 more.
+        strong = "strong" if config.strong == "randaugment" else "second"
+        views = ("weak", strong) if config.division_view == "weak" else ("weak", strong, config.division_view)
+        return Needs(views=views, networks=2, forwards=4.0)
 
     def build(self, make_net: MakeNet) -> None:
         self.net_a, self.net_b = make_net("a"), make_net("b")
 
-    def epoch_indices(self, labels: Tensor, generator: torch.Generator) -> Tensor | None:
-        """After the warm-up, the whole training set for the division, in full batches, and then the shuffled epoch."""
-        if int(self.epochs_done) < self.warmup_epochs:
-            return None
-        count = len(labels)
-        whole = torch.arange(self.division_steps * self.task.batch_size) % count
-        return torch.cat([whole, torch.randperm(count, generator=generator)])
-
-    def on_epoch_end(self, run: Run) -> None:
-        self.epochs_done += 1
+    def on_epoch_start(self, run: Run) -> None:
+        """After the warm-up, sorts the whole training set."""
+        if run.epoch < self.warmup_epochs:
+            return
+        nets = (self.net_a, self.net_b)
+        for net in nets:
+            net.eval()
+        with torch.no_grad():
+            for batch in run.training_set():
+                images = batch.view(self.config.division_view)
+                self.kind[batch.index] = division(*(net(images).argmax(dim=1) for net in nets), batch.label)
+        for net in nets:
+            net.train()
 
     def train_step(self, batch: Batch, run: Run) -> Mapping[str, Tensor | float]:
         if run.epoch < self.warmup_epochs:
@@ -189,31 +196,14 @@ class Man(Method):
             loss = supervised_loss(self.net_a(images).float(), self.net_b(images).float(), batch.label)
             run.minimise(loss)
             return {"loss": loss.detach()}
-        # The harness divides sums by all steps of the epoch, and each value below is of one part of them.
-        if run.step < self.division_steps:
-            kinds = self.divide(batch)
-            names = {"clean": CLEAN, "ambiguous": AMBIGUOUS, "noisy": NOISY}
-            scale = run.steps / self.division_steps
-            return {name: (kinds == kind).float().mean() * scale for name, kind in names.items()}
         kinds = self.kind[batch.index]
         share = mutual_share(run.epoch + 1, run.epochs, self.config.lambda_max, self.config.beta, self.config.peak)
         parts = self.objective(batch, kinds, share, run)
         run.record_selection(batch.index, kinds != NOISY)
         run.minimise(parts["loss"])
-        scale = run.steps / (run.steps - self.division_steps)
-        return {name: value.detach() * scale for name, value in parts.items()}
-
-    @torch.no_grad()
-    def divide(self, batch: Batch) -> Tensor:
-        """Sorts the samples of a batch by the two networks in evaluation mode; int64 [B], also stored in ``kind``."""
-        predicted = []
-        for net in (self.net_a, self.net_b):
-            evaluation_pass(net)
-            predicted.append(net(batch.view("weak")).argmax(dim=1))
-            net.train()
-        kinds = division(*predicted, batch.label)
-        self.kind[batch.index] = kinds
-        return kinds
+        names = {"clean": CLEAN, "ambiguous": AMBIGUOUS, "noisy": NOISY}
+        log = {name: (kinds == kind).float().mean() for name, kind in names.items()}
+        return log | {name: value.detach() for name, value in parts.items()}
 
     def objective(self, batch: Batch, kinds: Tensor, share: float, run: Run) -> dict[str, Tensor]:
         """:func:`divided_loss` of a batch whose samples are sorted into ``kinds`` [B]."""
@@ -224,8 +214,8 @@ class Man(Method):
             return self.both(weak[rows]) if whole is None else (whole[0][rows], whole[1][rows])
 
         def strong_logits(rows: Tensor) -> tuple[Tensor, Tensor]:
-            strong = batch.view("second")[rows]
-            if c.strong == "crop-cutout":
+            strong = batch.view("strong" if c.strong == "randaugment" else "second")[rows]
+            if c.strong != "second":
                 strong = strong_view(strong, c.pad, c.cutout, run.generator("strong"))
             return self.both(strong)
 

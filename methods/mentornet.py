@@ -7,11 +7,13 @@ code/training_mentornet/models.py).
 1. A running percentile of the losses tells easy samples from hard ones.
 2. A mentor maps the loss, its distance to the percentile and the progress of the training to a weight in [0, 1].
 3. The student minimises the weighted loss; a part of each batch is dropped at random, at first a large one.
+4. The mentor is a predefined curriculum ('pd' and others), or it is learned ('dd'): from what a first student lost on
+   faces whose true labels are known. A second student then learns under it, and answers alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -20,18 +22,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Run, Task, documented
+from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Needs, Run, Stage, Task, documented
 from fer_bench.ops import (
     MentorNetwork,
+    area_under_roc,
     clean_score_from_losses,
     curriculum_table,
+    data_driven_table,
     fit_mentor,
     require_positive,
     require_range,
     split_table,
 )
 
-Variant = Literal["pd", "self_paced", "spcl_linear", "focal", "hard_example", "baseline"]
+Curriculum = Literal["pd", "self_paced", "spcl_linear", "focal", "hard_example", "baseline"]
 Sampling = Literal["random", "binary", "actual"]
 
 LAST_ORDINARY, FIRST_LINEAR = 18, 90
@@ -40,10 +44,14 @@ TABLE_ROWS = 100_000
 USED = 1e-3
 """A weight above which a sample counts as used."""
 STREAM_SEEDS = 2**62
+FIRST, SECOND = "first student", "second student"
+DD_BURN_IN, DD_MENTOR_STEPS = 18, 3000
+DUMP_COLUMNS = 5
+"""Of a recorded loss: sample, percentage, observed label, true label, loss."""
 
 
 def curriculum(
-    variant: Variant,
+    variant: Curriculum,
     loss: Tensor,
     difference: Tensor,
     percent: Tensor | float,
@@ -174,31 +182,56 @@ class Mentornet(Method):
         arxiv="1712.05055",
         code="github.com/google/mentornet @ 76d6be2",
         deviations=(
-            "Only the predefined curricula: MentorNet DD needs images whose true labels are known, which no method of "
-            "this benchmark is given.",
-            "The curriculum is used in closed form; officially a network that imitates it is (mentor='network').",
+            "A predefined curriculum is used in closed form; officially a network that imitates it is "
+            "(mentor='network').",
             "The percentile is 0.7; the official scripts set others by a misspelt option, which may have had no "
             "effect.",
             "The drop schedule ends in '0.05,83'; the official default ends in '1.0,5' and trains nothing in the last "
             "5 % of the steps.",
-            "Except for 'pd', the running percentile starts at that of the first batch; officially at 0, where "
-            "'self_paced' selects hardly anything in the first steps (start='zero').",
+            "Except for 'pd' and 'dd', the running percentile starts at that of the first batch; officially at 0, "
+            "where 'self_paced' selects hardly anything in the first steps (start='zero').",
             "A step in which all weights are 0 is skipped; officially momentum goes on moving the weights.",
+            "'dd' gives each of its two students half of the recipe's epochs, so that it costs what other methods do; "
+            "officially the second one has a whole training (budget='double').",
+            "'dd' records the losses of a first student that minimises plain cross-entropy, whenever it trains on a "
+            "trusted face; which student was recorded officially is not published.",
+            "'dd' keeps every recorded loss, officially one of each sample; differences are to the percentile that the "
+            "second student tracks, officially to another, 0.9 at 20 % noise (dump_percentile).",
+            "The mentor of 'dd' is fitted in 3000 steps, in which the learning rate falls as in the official 30000.",
         ),
     )
 
     @dataclass(frozen=True)
     class Config:
-        variant: Literal["pd", "self_paced", "spcl_linear", "focal", "hard_example", "baseline"] = documented(
+        variant: Literal["pd", "self_paced", "spcl_linear", "focal", "hard_example", "baseline", "dd"] = documented(
             "pd",
             "curriculum: 'pd' (predefined MentorNet), 'self_paced', 'spcl_linear'; for contrast 'focal' and "
-            "'hard_example', which favour noisy labels, and 'baseline', all weights 1",
+            "'hard_example', which favour noisy labels, and 'baseline', all weights 1; or 'dd' (data-driven "
+            "MentorNet), which is told true labels",
             "official models.py",
         )
-        mentor: Literal["closed_form", "network"] = documented(
-            "closed_form", "'network': a mentor network fitted to the curriculum before training", "project default"
+        trusted: float = documented(
+            0.1, "'dd': share of the training images whose true labels it is told", "official TRAINING.md: about 10 %"
         )
-        mentor_steps: int = documented(30000, "steps of its fitting", "official train.py of the mentor")
+        budget: Literal["shared", "double"] = documented(
+            "shared",
+            "'dd': each student has half of the recipe's epochs, or ('double') all of them",
+            "the harness's, for equal terms",
+        )
+        dump_percentile: float | None = documented(
+            None,
+            "'dd': percentile of all recorded losses that the mentor is fitted with (none = 'percentile')",
+            "project default; official: 0.4 to 0.9",
+        )
+        mentor: Literal["auto", "closed_form", "network"] = documented(
+            "auto",
+            "'network': a mentor network fitted before the student is trained; 'auto' = only for 'dd', which has no "
+            "closed form",
+            "project default",
+        )
+        mentor_steps: int | None = documented(
+            None, "steps of its fitting (none = 30000, 3000 for 'dd')", "official train.py of the mentor: 30000"
+        )
         percentile: float = documented(
             0.7, "percentile of the losses that is tracked; sweep 0.5 to 0.8", "official flags"
         )
@@ -207,7 +240,8 @@ class Mentornet(Method):
         )
         start: Literal["auto", "zero", "first"] = documented(
             "auto",
-            "where the running percentile starts: 'zero', the 'first' batch, or 'auto' = zero for 'pd', else first",
+            "where the running percentile starts: 'zero', the 'first' batch, or 'auto' = zero for 'pd' and 'dd', else "
+            "first",
             "official utils.py: zero",
         )
         gamma: float | None = documented(
@@ -216,7 +250,7 @@ class Mentornet(Method):
         dropout: str = documented(
             "auto",
             "'rate,count,...': share of each batch that is dropped, over 100 percentages of the training; "
-            "'auto' = '0.5,17,0.05,83' for 'pd', else '0.0,100'",
+            "'auto' = '0.5,17,0.05,83' for 'pd' and 'dd', else '0.0,100'",
             "official scripts",
         )
         sampling: Literal["random", "binary", "actual"] = documented(
@@ -224,11 +258,13 @@ class Mentornet(Method):
             "who is not dropped: 'random', or drawn by weight: 'actual', or 'binary' with a weight of 1 then",
             "official utils.py",
         )
-        burn_in: int = documented(
-            0, "weights are 1 in percentages 0 to burn_in - 2; officially 18 for DD only", "official scripts"
+        burn_in: int | None = documented(
+            None, "weights are 1 in percentages 0 to burn_in - 2 (none = 18 for 'dd', else 0)", "official scripts"
         )
-        fixed_after_burn_in: bool = documented(
-            False, "True: the percentage stays at burn_in after it, in all schedules", "official scripts, for DD only"
+        fixed_after_burn_in: bool | None = documented(
+            None,
+            "True: the percentage stays at burn_in after it, in all schedules (none = True for 'dd', else False)",
+            "official scripts",
         )
         scale_weight_decay: bool = documented(
             True, "True: weight decay is multiplied by the mean weight of the batch", "official ResNet scripts"
@@ -239,68 +275,159 @@ class Mentornet(Method):
             require_range("decay", self.decay, 0, 1)
             if self.gamma is not None:
                 require_positive("gamma", self.gamma)
-            require_range("burn_in", self.burn_in, 0, 100)
-            require_range("mentor_steps", self.mentor_steps, low=1)
+            require_range("burn_in", self.burn_in_until, 0, 100)
+            require_range("mentor_steps", self.fitting_steps, low=1)
+            require_range("trusted", self.trusted, 0, 1)
+            require_positive("trusted", self.trusted)
+            if self.dump_percentile is not None:
+                require_range("dump_percentile", self.dump_percentile, 0, 1)
+            if self.data_driven and self.mentor == "closed_form":
+                raise ValueError("mentor = 'closed_form' is of the predefined curricula: variant 'dd' has none")
             parse_dropout(self.dropout_spec)
+
+        @property
+        def data_driven(self) -> bool:
+            return self.variant == "dd"
+
+        @property
+        def has_network(self) -> bool:
+            """Whether a network weights the samples, and not a formula."""
+            return self.data_driven or self.mentor == "network"
+
+        @property
+        def fitting_steps(self) -> int:
+            """Steps of the mentor network's fitting, with None resolved, as below."""
+            return (
+                self.mentor_steps if self.mentor_steps is not None else DD_MENTOR_STEPS if self.data_driven else 30000
+            )
+
+        @property
+        def burn_in_until(self) -> int:
+            return self.burn_in if self.burn_in is not None else DD_BURN_IN * self.data_driven
+
+        @property
+        def fixed(self) -> bool:
+            return self.data_driven if self.fixed_after_burn_in is None else self.fixed_after_burn_in
+
+        @property
+        def starts_at_zero(self) -> bool:
+            return self.start == "zero" or (self.start == "auto" and self.variant in ("pd", "dd"))
 
         @property
         def dropout_spec(self) -> str:
             """The drop schedule, with 'auto' resolved."""
             if self.dropout != "auto":
                 return self.dropout
-            return "0.5,17,0.05,83" if self.variant == "pd" else "0.0,100"
+            return "0.5,17,0.05,83" if self.variant in ("pd", "dd") else "0.0,100"
 
     def __init__(self, config: Config, task: Task) -> None:
         super().__init__(config, task)
         self.sample_buffer("last_loss", float("nan"), dtype=torch.float32)
-        zero = config.start == "zero" or (config.start == "auto" and config.variant == "pd")
-        self.register_buffer("average", torch.tensor(0.0 if zero else float("nan")))
+        self.register_buffer("average", torch.tensor(0.0 if config.starts_at_zero else float("nan")))
         self.drop_rates = parse_dropout(config.dropout_spec)
+        if config.data_driven:
+            told = len(task.trusted)
+            place = torch.full((task.num_samples,), -1).scatter(0, task.trusted, torch.arange(told))
+            self.register_buffer("place", place, persistent=False)  # of a sample among the trusted ones, or -1
+            self.register_buffer("told_label", task.trusted_label, persistent=False)
+            self.register_buffer("dump", torch.full((told, task.epochs, DUMP_COLUMNS), float("nan")))
+
+    @classmethod
+    def needs(cls, config: Config) -> Needs:
+        if not config.data_driven:
+            return Needs()
+        # 'double' comes to twice the images of the recipe's epochs, by which times are estimated
+        return Needs(trusted=config.trusted, networks=2, forwards=2.0 if config.budget == "double" else 1.0)
+
+    @classmethod
+    def remarks(cls, config: Config) -> Sequence[str]:
+        double = config.data_driven and config.budget == "double"
+        return [f"variant {config.variant}", *(["twice the epochs"] if double else [])]
 
     def build(self, make_net: MakeNet) -> None:
         self.net = make_net("main")
-        if self.config.mentor == "network":
+        if self.config.data_driven:
+            self.first = make_net("first")
+        if self.config.has_network:
             self.mentor = MentorNetwork().requires_grad_(False)
-            self.register_buffer("mentor_error", torch.tensor(0.0))
+            self.register_buffer("mentor_quality", torch.tensor(float("nan")))
+
+    def stages(self) -> Sequence[Stage]:
+        if not self.config.data_driven:
+            return super().stages()
+        if self.config.budget == "double":
+            return Stage(FIRST), Stage(SECOND, extra=True)
+        return Stage(FIRST, 0.5), Stage(SECOND, 0.5)
 
     def optimizers(self, stage: str, make_optimizer: MakeOptimizer) -> Mapping[str, torch.optim.Optimizer]:
-        return {"main": make_optimizer(self.net.parameters())}
+        return {"main": make_optimizer((self.first if stage == FIRST else self.net).parameters())}
 
     def on_stage_start(self, stage: str, run: Run) -> None:
-        """Fits the mentor network to the curriculum, on the CPU, before the student's first step."""
+        """Fits the mentor network, on the CPU, before the first step of the student that it weights samples for."""
         c = self.config
-        if c.mentor != "network":
+        if not c.has_network or stage == FIRST:
             return
         seed = int(torch.randint(STREAM_SEEDS, (), generator=run.generator("mentor"), device=run.device))
         generator = torch.Generator().manual_seed(seed)
-        table = curriculum_table(lambda loss, diff, percent: curriculum(c.variant, loss, diff, percent, c.gamma))
-        fit, test = split_table(table, torch.randperm(len(table), generator=generator), TABLE_ROWS)
+        if c.data_driven:
+            fit, test = self.recorded(generator)
+        else:
+            table = curriculum_table(lambda loss, diff, percent: curriculum(c.variant, loss, diff, percent, c.gamma))
+            fit, test = split_table(table, torch.randperm(len(table), generator=generator), TABLE_ROWS)
         mentor = MentorNetwork()
         mentor.reset(generator)
-        fit_mentor(mentor, fit, c.mentor_steps, generator)
+        fit_mentor(mentor, fit, c.fitting_steps, generator)
         with torch.no_grad():
-            self.mentor_error.fill_(F.mse_loss(torch.sigmoid(mentor(test[:, :4].float())), test[:, 4].float()))
+            weight, wanted = torch.sigmoid(mentor(test[:, :4].float())), test[:, 4].float()
+        quality = area_under_roc(weight, wanted > 0) if c.data_driven else F.mse_loss(weight, wanted)
+        self.mentor_quality.fill_(quality)
         self.mentor.load_state_dict(mentor.state_dict())
+
+    def recorded(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The rows (loss, difference, 0, percentage, 1[label right]) to fit the mentor on and to test it on, float64.
+
+        A sample is in one of the two only (but for one that the border cuts), so that the test is of other faces.
+        """
+        c, dump = self.config, self.dump.flatten(0, 1).cpu().double()
+        dump = dump[~dump[:, -1].isnan()]
+        table = data_driven_table(dump, 100 * (c.percentile if c.dump_percentile is None else c.dump_percentile))
+        rank = torch.randperm(len(self.dump), generator=generator)
+        return split_table(table, rank[dump[:, 0].long()].argsort(stable=True))
 
     @torch.no_grad()
     def weights(self, loss: Tensor, percent: int) -> Tensor:
         """v [B] of losses [B] before samples are dropped; moves the running percentile on. No gradient."""
         c, loss = self.config, loss.detach()
         self.average.copy_(moving_average(self.average, nearest_percentile(loss, c.percentile), c.decay))
-        if burning_in(percent, c.burn_in):
+        if burning_in(percent, c.burn_in_until):
             return torch.ones_like(loss)
         difference = loss - self.average
-        if c.mentor == "closed_form":
+        if not c.has_network:
             return curriculum(c.variant, loss, difference, percent, c.gamma)
         zeros = torch.zeros_like(loss)
         return torch.sigmoid(self.mentor(torch.stack([loss, difference, zeros, zeros + percent], dim=1)))
 
     def train_step(self, batch: Batch, run: Run) -> Mapping[str, Tensor | float]:
+        percent = percent_of(run.stage_epoch * run.steps + run.step, run.stage_epochs * run.steps)
+        return self.first_step(batch, percent, run) if run.stage == FIRST else self.weighted_step(batch, percent, run)
+
+    def first_step(self, batch: Batch, percent: int, run: Run) -> Mapping[str, Tensor | float]:
+        """Plain cross-entropy for the first student of 'dd'; its losses on trusted samples are kept for the mentor."""
+        per_sample = F.cross_entropy(self.first(batch.view("weak")).float(), batch.label, reduction="none")
+        loss, place = per_sample.mean(), self.place[batch.index]
+        told = place >= 0
+        place = place[told]
+        columns = place, torch.full_like(place, percent), batch.label[told], self.told_label[place]
+        self.dump[place, run.stage_epoch] = torch.stack([*columns, per_sample.detach()[told]], dim=1)
+        run.minimise(loss)
+        return {"loss": loss.detach()}
+
+    def weighted_step(self, batch: Batch, percent: int, run: Run) -> Mapping[str, Tensor | float]:
+        """A step of the student whose samples are weighted, at this ``percent`` of its training."""
         c = self.config
         per_sample = F.cross_entropy(self.net(batch.view("weak")).float(), batch.label, reduction="none")
         self.last_loss[batch.index] = per_sample.detach()
-        percent = percent_of(run.epoch * run.steps + run.step, run.epochs * run.steps)
-        percent = current_percent(percent, c.burn_in, c.fixed_after_burn_in)
+        percent = current_percent(percent, c.burn_in_until, c.fixed)
         v = self.weights(per_sample, percent)
         left = draw(v, survivors(len(v), self.drop_rates[percent]), c.sampling, run.generator("drop"))
         v = drop(v, left, c.sampling)
@@ -308,8 +435,8 @@ class Mentornet(Method):
         loss, mean = weighted_loss(per_sample, v), v.mean()
         used = (v > USED).float().mean()
         log = {"loss": loss.detach(), "weight": mean, "used": used, "percentile": self.average.clone()}
-        if c.mentor == "network":
-            log["mentor_error"] = self.mentor_error
+        if c.has_network and not bool(self.mentor_quality.isnan()):
+            log["mentor_auc" if c.data_driven else "mentor_error"] = self.mentor_quality
         if not bool((v > 0).any()):
             return log
         with scaled_weight_decay(run.optimizers["main"], float(mean) if c.scale_weight_decay else 1.0):
@@ -317,7 +444,11 @@ class Mentornet(Method):
         return log
 
     def predict(self, images: Tensor) -> Tensor:
+        """The weighted student alone: for 'dd' chance, until the second half of the training."""
         return self.net(images)
+
+    def other_predictions(self, images: Tensor) -> Mapping[str, Tensor]:
+        return {FIRST: self.first(images)} if self.config.data_driven else {}
 
     def clean_score(self) -> Tensor:
         """Minus the cross-entropy when the sample was last seen."""

@@ -59,12 +59,18 @@ class TinyRun:
 
     def __init__(self, method: Method, epoch: int = 0, epochs: int = 20, lr: float = 0.05, adam: bool = False) -> None:
         self.epoch, self.epochs, self.step, self.steps, self.stage = epoch, epochs, 0, 1, "train"
+        self.stage_epochs = epochs
         self.device = torch.device("cpu")
         make = torch.optim.Adam if adam else torch.optim.SGD
         self.optimizers = method.optimizers("train", lambda params, **kw: make(params, **({"lr": lr} | kw)))
         self.minimised: list[tuple[str, float]] = []
         self.selected: list[tuple[Tensor, Tensor]] = []
         self.frozen = False
+
+    @property
+    def stage_epoch(self) -> int:
+        """There is one stage."""
+        return self.epoch
 
     def minimise(self, loss: Tensor, name: str = "main") -> None:
         assert loss.dim() == 0 and loss.dtype == torch.float32
@@ -104,7 +110,7 @@ def batch_for(method: Method, seed: int = 0, size: int = B, labels: Tensor | Non
     weak = torch.randn(size, 3, 10, 10, generator=generator)
     other = torch.randn(size, 3, 10, 10, generator=generator)
     drawn = torch.randint(0, C, (size,), generator=generator)
-    views = {"weak": weak, "mirror": weak.flip(-1), "mirror-erased": other, "second": other}
+    views = {"weak": weak, "mirror": weak.flip(-1), "mirror-erased": other, "second": other, "strong": other}
     index = torch.arange(size) * 3 % N
     return Batch(index, drawn if labels is None else labels, views.__getitem__, method.needs(method.config).views)
 

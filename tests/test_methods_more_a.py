@@ -104,6 +104,8 @@ def test_every_option_trains(cls: type[Method], options: dict[str, Any], epoch: 
         (mentornet.Mentornet, {"burn_in": 101}, "burn_in"),
         (mentornet.Mentornet, {"mentor_steps": 0}, "mentor_steps"),
         (mentornet.Mentornet, {"dropout": "1.5,100"}, "dropout"),
+        (mentornet.Mentornet, {"trusted": 0.0}, "trusted"),
+        (mentornet.Mentornet, {"dump_percentile": 1.5}, "dump_percentile"),
     ],
 )
 def test_bounds_name_the_field_and_the_value(cls: type[Method], options: dict[str, Any], name: str) -> None:
@@ -728,6 +730,16 @@ def test_mentor_tables() -> None:
     assert last[:, 0].tolist() == [2.5, 1.5] and last[:, 3].tolist() == [7, 6]
 
 
+def test_area_under_roc_counts_pairs() -> None:
+    score = torch.tensor([0.1, 0.4, 0.4, 0.8, 0.3])
+    right = torch.tensor([False, True, False, True, False])
+    # of six pairs, one is a tie
+    assert ops.area_under_roc(score, right) == pytest.approx(5.5 / 6)
+    assert ops.area_under_roc(-score, right) == pytest.approx(0.5 / 6)
+    for one_kind in (right | True, right & False):
+        assert math.isnan(ops.area_under_roc(score, one_kind))
+
+
 @pytest.mark.parametrize("binary", [True, False])
 def test_mentor_is_fitted(binary: bool) -> None:
     def target(loss: Tensor, difference: Tensor, percent: Tensor) -> Tensor:
@@ -750,11 +762,11 @@ def test_mentornet_with_a_network() -> None:
     run = Run(method)
     before = method.mentor.hidden.clone()
     method.on_stage_start("train", run)
-    assert not torch.equal(method.mentor.hidden, before) and 0 < number(method.mentor_error) < 0.3
+    assert not torch.equal(method.mentor.hidden, before) and 0 < number(method.mentor_quality) < 0.3
     fitted = method.mentor.hidden.clone()
     batch: Batch = batch_for(method)
     logged = method.train_step(batch, run)
-    assert run.minimised and number(logged["mentor_error"]) == number(method.mentor_error)
+    assert run.minimised and number(logged["mentor_error"]) == number(method.mentor_quality)
     assert torch.equal(method.mentor.hidden, fitted) and all(p.grad is None for p in method.mentor.parameters())
     trained = {id(p) for g in run.optimizers["main"].param_groups for p in g["params"]}
     assert trained == {id(p) for p in method.net.parameters()}

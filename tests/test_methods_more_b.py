@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import fer_bench_methods.crt as crt
@@ -33,6 +34,10 @@ class StageRun(TinyRun):
         make = torch.optim.Adam if options.get("adam") else torch.optim.SGD
         lr = options.get("lr", 0.05)
         self.optimizers = method.optimizers(stage, lambda params, **kw: make(params, **({"lr": lr} | kw)))
+        self.walk: list[Batch] = []
+
+    def training_set(self) -> Iterator[Batch]:
+        return iter(self.walk)
 
     def generator(self, name: str) -> torch.Generator:
         return torch.Generator().manual_seed(sum(name.encode()) + self.step)
@@ -45,6 +50,7 @@ def g(seed: int = 0) -> torch.Generator:
 ALL: list[tuple[type[Method], dict[str, Any]]] = [
     (man.Man, {}),
     (man.Man, {"joint_forward": True, "strong": "second"}),
+    (man.Man, {"strong": "crop-cutout", "division_view": "plain"}),
     (man.Man, {"pad": 0.0, "cutout": 0.0, "warmup": 0.5}),
     (mek.Mek, {}),
     (mek.Mek, {"rac_weight_norm": "mean1", "epsilon": 0.3, "lam": 0.1, "sampler": "balanced"}),
@@ -251,39 +257,61 @@ def test_man_strong_view() -> None:
     assert set(moved.unique().tolist()) <= set(images.unique().tolist())
 
 
-def test_man_epoch_begins_with_the_division_of_the_whole_set() -> None:
-    method = build(man.Man, task(epochs=10, num_samples=N - 3, batch_size=B))
-    assert method.epoch_indices(labels(0, N - 3), g()) is None
-    method.on_epoch_end(StageRun(method))
-    order = method.epoch_indices(labels(0, N - 3), g())
-    assert len(order) == STEPS * B + N - 3 and set(order[: N - 3].tolist()) == set(range(N - 3))
-    assert torch.equal(order[STEPS * B :], torch.randperm(N - 3, generator=g()))
+@pytest.mark.parametrize("view", ["weak", "plain"])
+def test_man_divides_the_whole_set_in_evaluation_mode(view: Any) -> None:
+    method, given = build(man.Man, division_view=view), labels(3, N)
+    images = {name: torch.randn(N, 3, 10, 10, generator=g(place)) for place, name in enumerate(("weak", "plain"))}
+    run, allowed = StageRun(method, epoch=1), method.needs(method.config).views
 
+    def views(rows: Tensor) -> Any:
+        return lambda name: images[name][rows]
 
-def test_man_divides_in_evaluation_mode_and_then_trains_each_subset() -> None:
-    method, given = build(man.Man), labels(3)
-    run, batch = StageRun(method, epoch=5), batch_for(method)
-    batch.label = given
+    run.walk = [Batch(rows, given[rows], views(rows), allowed) for rows in torch.arange(N).split(B)]
+    method.on_epoch_start(run)
+    assert not method.net_a.passes and method.clean_score() is None  # still warming up
     state = {name: value.clone() for name, value in method.state_dict().items() if name.startswith("net")}
-    logged = method.train_step(batch, run)
-    assert not run.minimised and sum(map(number, logged.values())) == pytest.approx(2)
+    run.epoch = 2
+    method.on_epoch_start(run)
+    assert sum(method.net_a.passes) == sum(method.net_b.passes) == N and method.net_a.training and method.net_b.training
     assert all(torch.equal(value, method.state_dict()[name]) for name, value in state.items())
     method.eval()
     with torch.no_grad():
-        predicted = [net(batch.view("weak")).argmax(dim=1) for net in (method.net_a, method.net_b)]
-    assert torch.equal(method.kind[batch.index], man.division(*predicted, given))
-    assert method.clean_score() is None  # the rest of the set is not divided yet
-    method.train()
+        predicted = [net(images[view]).argmax(dim=1) for net in (method.net_a, method.net_b)]
+    assert torch.equal(method.kind, man.division(*predicted, given))
+    assert torch.equal(method.clean_score(), method.kind.float())
+
+
+def test_man_trains_each_subset() -> None:
+    method = build(man.Man)
+    run, batch = StageRun(method, epoch=5), batch_for(method)
     method.kind[batch.index] = torch.tensor([2, 2, 2, 1, 1, 1, 0, 0])
-    method.net_a.passes.clear()
-    run.step = STEPS
-    method.train_step(batch, run)
+    logged = method.train_step(batch, run)
+    assert [number(logged[name]) for name in ("clean", "ambiguous", "noisy")] == [3 / 8, 3 / 8, 2 / 8]
     assert len(run.minimised) == 1 and method.net_a.passes == [3, 3, 2, 2]
     assert run.selected[0][1].tolist() == [True] * 6 + [False] * 2
     joint = build(man.Man, joint_forward=True)
     joint.kind[batch.index] = method.kind[batch.index]
-    joint.train_step(batch, StageRun(joint, epoch=5, step=STEPS))
+    joint.train_step(batch, StageRun(joint, epoch=5))
     assert joint.net_a.passes == [B, 2]
+
+
+@pytest.mark.parametrize(
+    ("strong", "view"), [("randaugment", "strong"), ("crop-cutout", "second"), ("second", "second")]
+)
+def test_man_strong_view_comes_from_the_harness(strong: Any, view: str) -> None:
+    method = build(man.Man, strong=strong)
+    batch, asked = batch_for(method), []
+
+    def views(name: str) -> Tensor:
+        asked.append(name)
+        return batch.view("weak")
+
+    method.kind[batch.index] = man.NOISY
+    allowed = method.needs(method.config).views
+    logged = method.train_step(Batch(batch.index, batch.label, views, allowed), StageRun(method, epoch=5))
+    assert asked == ["weak", view] and set(allowed) == {"weak", view}
+    # the same image in both views: what differs is the shift and the cutout
+    assert (number(logged["consistency"]) == 0) == (strong == "second")
 
 
 def test_man_never_asks_for_the_strong_view_of_faces_that_are_not_noisy() -> None:
@@ -295,9 +323,7 @@ def test_man_never_asks_for_the_strong_view_of_faces_that_are_not_noisy() -> Non
         return batch.view("weak")
 
     method.kind[batch.index] = man.CLEAN
-    method.train_step(
-        Batch(batch.index, batch.label, only_weak, ("weak", "second")), StageRun(method, epoch=5, step=STEPS)
-    )
+    method.train_step(Batch(batch.index, batch.label, only_weak, ("weak", "strong")), StageRun(method, epoch=5))
 
 
 def test_man_subset_of_one_face() -> None:
@@ -308,7 +334,7 @@ def test_man_subset_of_one_face() -> None:
     method = build(man.Man, make_net=Deep)
     batch = batch_for(method)
     method.kind[batch.index] = torch.tensor([2, 1, 0, 0, 0, 0, 0, 0])
-    run = StageRun(method, epoch=5, step=STEPS)
+    run = StageRun(method, epoch=5)
     method.train_step(batch, run)
     assert math.isfinite(run.minimised[0][1])
 

@@ -6,7 +6,14 @@ from fer_bench.ops.class_weights import effective_number, effective_number_weigh
 from fer_bench.ops.consistency import class_activation_maps, flip_consistency, mirror, pooled_linear_classifier
 from fer_bench.ops.disagreement import disagreement, positions, small_loss_exchange
 from fer_bench.ops.heatmaps import adaptive_wing, gaussian_heatmaps, heatmap_weights, landmark_cells
-from fer_bench.ops.mentor import MentorNetwork, curriculum_table, data_driven_table, fit_mentor, split_table
+from fer_bench.ops.mentor import (
+    MentorNetwork,
+    area_under_roc,
+    curriculum_table,
+    data_driven_table,
+    fit_mentor,
+    split_table,
+)
 from fer_bench.ops.meta_sampler import class_draw_probability, initial_rates, straight_through_loss
 from fer_bench.ops.passes import evaluation_pass
 from fer_bench.ops.peers import PeerSettings
@@ -37,6 +44,7 @@ __all__ = [
     "MentorNetwork",
     "PeerSettings",
     "adaptive_wing",
+    "area_under_roc",
     "bhattacharyya",
     "class_activation_maps",
     "class_aware_rows",

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 Curriculum = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Weights [N] of losses, differences and percentages, [N] each."""
 
-PERCENTS = 100
+PERCENTS, RATES = 100, 30
 
 
 class MentorNetwork(nn.Module):
@@ -104,8 +104,9 @@ def split_table(table: Tensor, order: Tensor, size: int | None = None, official:
 def fit_mentor(
     mentor: MentorNetwork, table: Tensor, steps: int, generator: torch.Generator, batch_size: int = 32
 ) -> None:
-    """Fits the mentor to the fifth column: Adam, 0.1 * 0.9^(step // 1000), gradient norm at most 5.
+    """Fits the mentor to the fifth column: Adam, gradient norm at most 5, a rate of 0.1 that falls by a tenth 29 times.
 
+    Officially every 1000 of 30000 steps; here at the same parts of ``steps``.
     The loss is binary cross-entropy where all targets are 0 or 1, else the squared error of the weights.
     """
     table = table.float()
@@ -115,7 +116,7 @@ def fit_mentor(
     optimizer = torch.optim.Adam(parameters, lr=0.1)
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = 0.1 * 0.9 ** (step // 1000)
+            group["lr"] = 0.1 * 0.9 ** (RATES * step // steps)
         drawn = torch.randint(len(table), (batch_size,), generator=generator)
         logit = mentor(rows[drawn])
         if binary:
@@ -126,3 +127,13 @@ def fit_mentor(
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 5.0)
         optimizer.step()
+
+
+def area_under_roc(score: Tensor, positive: Tensor) -> float:
+    """How often a positive sample [N] scores above another one, a tie being half; NaN without both kinds.
+
+    ``score`` float [N], ``positive`` bool [N].
+    """
+    others = score[~positive].sort().values
+    below = torch.searchsorted(others, score[positive]) + torch.searchsorted(others, score[positive], right=True)
+    return (below.double() / (2 * len(others))).mean().item() if len(others) else math.nan
