@@ -147,8 +147,8 @@ class Face2Exp(Method):
         authors="Dan Zeng, Zhiyuan Lin, Xiao Yan, Yuting Liu, Fei Wang, Bo Tang",
         venue="CVPR",
         year=2022,
-        idea="A base network learns from class-balanced labels and labels other faces; an adaptation network, the result, "
-        "learns only from these, and its progress on labelled faces is fed back to the base network.",
+        idea="A base network learns from class-balanced labels and labels other faces; an adaptation network, which "
+        "answers, learns only from these, and its progress on labelled faces is fed back to the base network.",
         kind="imbalance",
         code="github.com/CVExplorer/Face2Exp @ 195346f",
         deviations=(

@@ -77,10 +77,10 @@ def _train(case: dict[str, Any]) -> dict[str, Any]:
             }
         )
     run.end_epoch()
-    found = {"per_step": per_step, "base_after": _state(method.base), "adapt_after": _state(method.adaptation)}
+    states = {"base_after": method.base.state_dict(), "adapt_after": method.adaptation.state_dict()}
     if method.average is not None:
-        found["ema_after"] = _state(method.average)
-    return found
+        states["ema_after"] = method.average.state_dict()
+    return {"per_step": per_step, **states}
 
 
 def _tensor(values: Any) -> Tensor:
@@ -98,8 +98,6 @@ def _network(state: dict[str, Any]) -> nn.Sequential:
     missing, unexpected = net.load_state_dict({name: _tensor(value) for name, value in state.items()}, strict=False)
     assert not unexpected and all(name.endswith("num_batches_tracked") for name in missing)
     return net
-
-    return net.state_dict()
 
 
 def _harness(clip: float, classes: int) -> Harness:
