@@ -216,5 +216,5 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:  # AttributeError: a bare array
+    except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:  # TypeError: a bare array, no archive
         raise DataError(f"{path}: is no .npz file of arrays ({error})") from error

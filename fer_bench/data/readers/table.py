@@ -139,6 +139,6 @@ def _points(value: object, path: Path, row: int) -> np.ndarray | None:
     if points.size == 0:
         return None
     if points.ndim != 2 or points.shape[1] != 2:
-        raise DataError(f"{path}, row {row}: landmarks must be a list of [x, y] pairs")
+        raise DataError(f"{path}, row {row}: landmarks must be a list of finite [x, y] pairs")
     require_fractions(points, f"{path}, row {row}")
     return points
