@@ -100,11 +100,13 @@ def dataset_list() -> RenderableType:
 def dataset_card(name: str) -> RenderableType:
     """Classes, where to get it, and how its files must lie. DataError with the nearest names for an unknown one."""
     from fer_bench.data.catalog import find
+    from fer_bench.data.landmarks import FILE
 
     entry = find(name)
+    beside = f"  <root>/{entry.folder}/{FILE}     (optional) `fer-bench data landmarks -h`"
     return Group(
         Text(f"{entry.name}  {entry.title}", style="bold"),
         Text(entry.where),
         Text(f"classes: {', '.join(entry.classes)}"),
-        Text(f"\nexpected under --data-root:\n{entry.layout}" if entry.layout else ""),
+        Text(f"\nexpected under --data-root:\n{entry.layout.rstrip()}\n{beside}" if entry.layout else ""),
     )

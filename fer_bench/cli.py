@@ -353,17 +353,58 @@ def data() -> None:
 @DATASET
 @ROOT
 @DEDUP
-def check(dataset: str, data_root: Path | None, dedup: bool) -> None:
+@click.option("--sheet", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png",
+              help="Draw 16 faces with their landmarks, each beside its mirror image.")  # fmt: skip
+def check(dataset: str, data_root: Path | None, dedup: bool, sheet: Path | None) -> None:
     """Counts, decodes every image, and finds exact duplicates across splits. Exit code 1 if something is wrong."""
+    from fer_bench.data import landmarks
     from fer_bench.data.cache import read_manifest
     from fer_bench.data.check import check as examine
 
     console = _console()
     with console.status(f"decoding {dataset} …"):
-        report = examine(read_manifest(dataset, data_root, dedup))
+        manifest = landmarks.added(read_manifest(dataset, data_root, dedup), dataset, data_root)
+        report = examine(manifest)
     console.print(report.render())
+    if sheet is not None:
+        from fer_bench.data.sheet import draw
+
+        draw(manifest).save(sheet)
+        click.echo(f"wrote {sheet}")
     if report.undecodable:
         sys.exit(1)
+
+
+@data.command("landmarks")
+@click.argument("points", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@DATASET
+@ROOT
+@click.option("--frame", type=Numbers(float), default="1", show_default=True,
+              help="Width,height (or one side) in pixels of the image that the points are measured in.")  # fmt: skip
+def write_landmarks(points: Path, dataset: str, data_root: Path | None, frame: list[float]) -> None:
+    """Writes landmarks.npz beside the images of a data set from POINTS, an .npz file of what a detector found.
+
+    \b
+    POINTS holds the arrays
+      points   [N, 19, 2] in the order of AFLW, or [N, 68, 2] in that of iBUG: (x, y) in pixels of --frame
+      ids      (optional) str [N]; without it, the rows are those of the data set, sorted by id
+      found    (optional) bool [N]; without it, a face with NaN among its points was not found
+
+    Methods that learn landmarks find the file by its place. Runs of other methods stay as they are.
+    Look at the result: fer-bench data check --dataset … --sheet faces.png
+    """
+    from fer_bench.data import landmarks
+    from fer_bench.data.cache import read_manifest
+    from fer_bench.spec import SpecError, require
+
+    require(len(frame) in (1, 2) and min(frame) > 0, f"--frame {frame}: one side or width,height, above 0")
+    target = landmarks.place(dataset, data_root)
+    if target is None:
+        raise SpecError(f"--dataset {dataset}: drawn faces have landmarks of their own")
+    with _console().status(f"reading {dataset} …"):
+        ids = read_manifest(dataset, data_root, False).ids
+        written = landmarks.write(points, target, ids, (frame[0], frame[-1]))
+    click.echo(f"wrote {target}: landmarks of {written.found.sum():,} of {len(ids):,} images of {dataset}")
 
 
 def _console() -> Any:

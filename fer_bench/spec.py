@@ -172,13 +172,16 @@ class RunSpec:
     protocol: int = PROTOCOL
     unlabelled: str = ""
     """sha256 of the folder of unlabelled images that the method learns from besides; "" = the training images."""
+    landmarks: str = ""
+    """sha256 of the landmarks beside the images, where the method learns from them; "" = the data set's own or none."""
 
     @cached_property
     def canonical(self) -> str:
         """The spec as JSON with sorted keys and shortest-round-trip floats: equal for equal specs only."""
         values = dataclasses.asdict(self)
-        if not self.unlabelled:
-            del values["unlabelled"]  # so that runs keep the key that they had before there was this field
+        for name in ("unlabelled", "landmarks"):
+            if not values[name]:
+                del values[name]  # so that runs keep the key that they had before there was this field
         return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @cached_property

@@ -135,13 +135,17 @@ def plan(request: Request, say: Progress = lambda what, done, total: None) -> Pl
             skipped.append(f"{key}: {str(error).splitlines()[0]}")
             continue
         if needs.landmarks and (faces.landmarks is None or faces.landmarks.shape[1] != len(MIRRORED_LANDMARKS)):
-            skipped.append(f"{key}: needs {len(MIRRORED_LANDMARKS)} landmarks a face, which {faces.name} does not have")
+            skipped.append(
+                f"{key}: needs {len(MIRRORED_LANDMARKS)} landmarks a face, which {faces.name} does not have; "
+                "see `fer-bench data landmarks --help`"
+            )
             continue
         if needs.unlabelled and request.unlabelled and unlabelled is None:
             unlabelled = open_unlabelled(request.unlabelled, recipe.image_size, say)
         base = RunSpec(faces.name, faces.fingerprint, key, plugins[key].code, {}, recipe=recipe,
                        train_size=part, data_seed=request.data_seed,
-                       unlabelled=unlabelled.fingerprint if needs.unlabelled and unlabelled else "")  # fmt: skip
+                       unlabelled=unlabelled.fingerprint if needs.unlabelled and unlabelled else "",
+                       landmarks=faces.landmarks_file if needs.landmarks else "")  # fmt: skip
         first = plugins.get(needs.begins_as)
         first = None if first is None or first.error else first
         images = recipe.epochs * (part or int((faces.split == "train").sum())) * needs.forwards
@@ -171,7 +175,15 @@ def _first_stage(spec: RunSpec, method: Plugin | None) -> RunSpec | None:
     if method is None:
         return None
     config = method.configure(spec.dataset, spec.noise.label, {})
-    return replace(spec, method=method.key, code=method.code, config=describe_config(config))
+    needs = method.load().needs(config)
+    return replace(
+        spec,
+        method=method.key,
+        code=method.code,
+        config=describe_config(config),
+        unlabelled=spec.unlabelled if needs.unlabelled else "",
+        landmarks=spec.landmarks if needs.landmarks else "",
+    )
 
 
 def resolve_recipe(request: Request) -> tuple[Recipe, Path | None]:

@@ -306,6 +306,15 @@ class Lanet(Method):
         found = config.landmark_source != "none"
         return Needs(landmarks=found, forwards=2.0 if found else 1.0)
 
+    @classmethod
+    def remarks(cls, config: Config) -> Sequence[str]:
+        said = {
+            "given": "landmarks as the data give them, which are exact for drawn faces",
+            "detector-like": "landmarks degraded to detector-like ones",
+            "none": "LA-Net without landmarks",
+        }
+        return (said[config.landmark_source],)
+
     def build(self, make_net: MakeNet) -> None:
         self.net = make_net("main")
         classifier = pooled_linear_classifier(self.net)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
+from fer_bench.data import landmarks
 from fer_bench.data.catalog import data_files, open_manifest
 from fer_bench.data.check import dedup as without_duplicates
 from fer_bench.data.manifest import DataError, Manifest
@@ -48,6 +49,8 @@ class Faces:
     distribution: np.ndarray | None = None
     votes: np.ndarray | None = None
     human: np.ndarray | None = None
+    landmarks_file: str = ""
+    """Digest of the landmarks where they come from a file beside the images: they are not in ``fingerprint``."""
 
     def pixels(self, size: int) -> np.ndarray:
         """Decoded images, uint8 [N, 3, size, size], memory-mapped. DataError if :func:`build_pixels` has not run."""
@@ -62,7 +65,10 @@ def open_faces(dataset: str, root: Path | None, dedup: bool = False) -> tuple[Fa
 
     "Unchanged" is judged by names, sizes and times of the files; the fingerprint itself depends on contents only.
     """
-    return open_cached(f"{dataset}\x1f{dedup}", data_files(dataset, root), lambda: read_manifest(dataset, root, dedup))
+    faces, manifest = open_cached(
+        f"{dataset}\x1f{dedup}", data_files(dataset, root), lambda: read_manifest(dataset, root, dedup)
+    )
+    return landmarks.added(faces, dataset, root), manifest
 
 
 def open_cached(what: str, files: Sequence[Path], read: Callable[[], Manifest]) -> tuple[Faces, Manifest | None]:

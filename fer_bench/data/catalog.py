@@ -22,6 +22,7 @@ class Entry:
     """One known data set. Its reader module is imported when something of it is asked for.
 
     module    the module with ``read``, ``CLASSES`` and, for data on disk, ``EXPECTED`` and ``LAYOUT``
+    folder    where its images lie, under the root; "" where they are drawn
     variant   number of classes where one reader serves several label sets, else None
     where     who provides the data and under which terms
     drawn     the images are drawn by fer-bench: there is nothing to download and no root
@@ -31,6 +32,7 @@ class Entry:
     title: str
     module: str
     where: str
+    folder: str = ""
     variant: int | None = None
     drawn: bool = False
 
@@ -78,20 +80,20 @@ DATASETS: dict[str, Entry] = {
         ),
         Entry(
             "rafdb", "RAF-DB, basic expressions", f"{_READERS}.rafdb",
-            "On request from the authors, for non-commercial research",
+            "On request from the authors, for non-commercial research", "rafdb",
         ),
-        Entry("fer2013", "FER2013", f"{_READERS}.fer2013", _FER2013),
-        Entry("ferplus", "FERPlus, 7 basic expressions", f"{_READERS}.ferplus", _FERPLUS, variant=7),
-        Entry("ferplus8", "FERPlus, 8 classes", f"{_READERS}.ferplus", _FERPLUS, variant=8),
-        Entry("affectnet7", "AffectNet, 7 expressions", f"{_READERS}.affectnet", _AFFECTNET, variant=7),
-        Entry("affectnet8", "AffectNet, 8 expressions", f"{_READERS}.affectnet", _AFFECTNET, variant=8),
+        Entry("fer2013", "FER2013", f"{_READERS}.fer2013", _FER2013, "fer2013"),
+        Entry("ferplus", "FERPlus, 7 basic expressions", f"{_READERS}.ferplus", _FERPLUS, "fer2013", variant=7),
+        Entry("ferplus8", "FERPlus, 8 classes", f"{_READERS}.ferplus", _FERPLUS, "fer2013", variant=8),
+        Entry("affectnet7", "AffectNet, 7 expressions", f"{_READERS}.affectnet", _AFFECTNET, "affectnet", variant=7),
+        Entry("affectnet8", "AffectNet, 8 expressions", f"{_READERS}.affectnet", _AFFECTNET, "affectnet", variant=8),
         Entry(
             "expw", "ExpW, expressions in the wild", f"{_READERS}.expw",
-            "From the authors, for non-commercial research",
+            "From the authors, for non-commercial research", "expw",
         ),
         Entry(
             "sfew", "SFEW 2.0", f"{_READERS}.sfew",
-            "On request from the authors, for research",
+            "On request from the authors, for research", "sfew",
         ),
     )
 }  # fmt: skip
@@ -130,6 +132,14 @@ def open_manifest(name_or_path: str | Path, root: Path | None = None) -> Manifes
 
 def default_root() -> Path:
     return Path(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT)
+
+
+def images_folder(name_or_path: str | Path, root: Path | None = None) -> Path | None:
+    """The folder of a data set's images, or of its table; None where they are drawn. Nothing is looked at."""
+    entry, path = DATASETS.get(str(name_or_path)), Path(name_or_path)
+    if entry:
+        return None if entry.drawn else (root or default_root()) / entry.folder
+    return path.parent if path.suffix.lower() in (".csv", ".parquet") else path
 
 
 def data_files(name_or_path: str | Path, root: Path | None = None) -> list[Path]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from fer_bench.data.landmarks import problems
 from fer_bench.data.manifest import SPLITS, DataError, Manifest
 
 _BATCH = 256
@@ -34,6 +35,8 @@ class Report:
     expected     images per split of the official release, where known
     undecodable  (id, cause) of each image that cannot be decoded
     duplicates   groups of images with identical stored content
+    located      images with landmarks per split and class; None where the data set has no landmarks
+    misplaced    what looks wrong with the landmarks, one sentence each
     """
 
     name: str
@@ -42,6 +45,8 @@ class Report:
     expected: Mapping[str, int]
     undecodable: tuple[tuple[str, str], ...]
     duplicates: tuple[tuple[Copy, ...], ...]
+    located: Mapping[str, tuple[int, ...]] | None = None
+    misplaced: tuple[str, ...] = ()
 
     @property
     def across(self) -> tuple[tuple[Copy, ...], ...]:
@@ -89,11 +94,13 @@ class Report:
         ]
         if self.conflicting:
             found.append(f"groups of identical images with different labels: {len(self.conflicting)}")
-        return tuple(found)
+        return (*found, *self.misplaced)
 
     def render(self) -> Group:
         """The report for a terminal: ``rich.print(report.render())``."""
         parts: list[Table | Text] = [self._count_table(), self._copy_table()]
+        if self.located is not None:
+            parts.insert(1, self._landmark_table(self.located))
         if self.undecodable:
             title = f"undecodable ({len(self.undecodable)}, first {_SHOWN} shown)"
             parts.append(_table(title, ("id", "cause"), self.undecodable[:_SHOWN]))
@@ -112,6 +119,16 @@ class Report:
         known = (f"{self.expected[split]:,}" if split in self.expected else "not known" for split in splits)
         rows.append(("expected", *known))
         return _table(f"{self.name}: images", ("class", *splits), rows)
+
+    def _landmark_table(self, located: Mapping[str, tuple[int, ...]]) -> Table:
+        """Shares by class, because a detector that loses one expression more often than another is a bias."""
+        splits = [split for split in SPLITS if any(self.counts[split])]
+        rows = [
+            (name, *(_share(located[split][at], self.counts[split][at]) for split in splits))
+            for at, name in enumerate(self.classes)
+        ]
+        rows.append(("all", *(_share(sum(located[split]), sum(self.counts[split])) for split in splits)))
+        return _table("images with landmarks", ("class", *splits), rows)
 
     def _copy_table(self) -> Table:
         kinds = (
@@ -148,6 +165,7 @@ def check(manifest: Manifest) -> Report:
         expected=manifest.expected,
         undecodable=tuple((str(manifest.ids[row]), cause) for row, cause in broken.items()),
         duplicates=tuple(tuple(_copy(manifest, row) for row in rows) for rows in copies.values() if len(rows) > 1),
+        **_landmarks(manifest),
     )
 
 
@@ -183,6 +201,21 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) ->
 
 def _counts(manifest: Manifest, split: str) -> np.ndarray:
     return np.bincount(manifest.label[manifest.split == split], minlength=len(manifest.classes))
+
+
+def _landmarks(manifest: Manifest) -> dict[str, Any]:
+    """The fields of a report on landmarks."""
+    if manifest.landmarks is None or manifest.landmarks_ok is None:
+        return {}
+    has = manifest.subset(manifest.landmarks_ok)
+    return {
+        "located": {split: tuple(_counts(has, split).tolist()) for split in SPLITS},
+        "misplaced": tuple(problems(manifest.landmarks, manifest.landmarks_ok)),
+    }
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part:,} ({100 * part / whole:.1f} %)" if whole else "0"
 
 
 def _copy(manifest: Manifest, row: int) -> Copy:

@@ -46,6 +46,7 @@ class Manifest:
     votes         [N, C] int64, annotator counts per class, or None
     human         [N] int64 in [-1, C): a second, noisier human label of the same image, -1 = not one of the classes
     expected      images per split that the official release holds, where it is known
+    landmarks_file  digest of landmarks that come from a file of their own: the fingerprint does not hold these
     """
 
     name: str
@@ -60,6 +61,7 @@ class Manifest:
     votes: np.ndarray | None = None
     human: np.ndarray | None = None
     expected: Mapping[str, int] = field(default_factory=dict)
+    landmarks_file: str = ""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -84,7 +86,8 @@ class Manifest:
         order = np.argsort(self.ids, kind="stable")
         for row, content in zip(order, self.source.digest(list(order)), strict=True):
             total.update(f"{self.ids[row]}\x1f{self.split[row]}\x1f{self.label[row]}".encode() + content)
-        for extra in (self.landmarks, self.landmarks_ok, self.distribution, self.votes, self.human):
+        located = (None, None) if self.landmarks_file else (self.landmarks, self.landmarks_ok)
+        for extra in (*located, self.distribution, self.votes, self.human):
             total.update(b"-" if extra is None else np.ascontiguousarray(extra[order]).tobytes())
         return total.hexdigest()
 

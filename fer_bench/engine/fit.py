@@ -155,14 +155,15 @@ class Trainer:
             if last <= done:
                 continue
             if not self.harness.optimizers or self.harness.stage != stage.name:
-                self._begin_stage(stage.name)
+                self._begin_stage(stage.name, first, last - first)
             for epoch in range(max(first, done), last):
                 self._epoch(stage, epoch, epoch - first, last - first)
         self._finish()
 
-    def _begin_stage(self, name: str) -> None:
+    def _begin_stage(self, name: str, first_epoch: int, epochs: int) -> None:
         seed_everything(derive(self.spec.seed, "stage", name))
         self._make_optimizers(name)
+        self.harness.begin_stage(name, first_epoch, epochs)
         self.method.on_stage_start(name, self.harness)
 
     def _make_optimizers(self, stage: str) -> None:

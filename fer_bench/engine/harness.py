@@ -104,8 +104,14 @@ class Harness:
         self._kept[3] += self._clean[index].sum()
         self._kept_by_class += torch.bincount(self._given[chosen], minlength=self._classes)
 
+    def begin_stage(self, stage: str, epoch: int, stage_epochs: int) -> None:
+        """The place before the first epoch of a stage: the same in a run that went on from its last epoch."""
+        self.epoch, self.step, self.steps, self._walks = epoch, 0, 0, 0
+        self.stage, self.stage_epoch, self.stage_epochs = stage, 0, stage_epochs
+        self.meter.active = True
+
     def begin_epoch(self, epoch: int, steps: int, stage: str, stage_epoch: int, stage_epochs: int) -> None:
-        self.epoch, self.steps, self.step, self._walks = epoch, steps, 0, 0
+        self.epoch, self.steps, self.step = epoch, steps, 0
         self.stage, self.stage_epoch, self.stage_epochs = stage, stage_epoch, stage_epochs
         self.meter.active = True
         self._finite = torch.ones((), dtype=torch.bool, device=self.device)
@@ -123,7 +129,7 @@ class Harness:
 
     def end_epoch(self) -> dict[str, Any] | None:
         """What the method selected in this epoch, or None. NonFiniteLoss if any loss was not finite."""
-        self.meter.active = False
+        self.meter.active, self._walks = False, 0
         if not bool(self._finite):
             raise NonFiniteLoss(
                 f"the loss became NaN or infinite in epoch {self.epoch + 1}, after {int(self._first_bad)} good updates "

@@ -67,6 +67,17 @@ def unique_ids(ids: Iterable[str], where: Path) -> np.ndarray:
     return names
 
 
+def require_fractions(points: np.ndarray, where: str) -> None:
+    """Raises DataError unless landmarks are finite and near the image, in fractions of its width and height."""
+    if not np.isfinite(points).all():
+        raise DataError(f"{where}: landmarks must be finite [x, y] pairs")
+    if points.min() < -1 or points.max() > 2:  # a detector may place a point a little outside the image
+        raise DataError(
+            f"{where}: landmarks must be fractions of width and height, not pixels (found {points.min():g} to "
+            f"{points.max():g})"
+        )
+
+
 def read_lines(path: Path) -> list[tuple[int, list[str]]]:
     """Non-empty lines of a list file with their line numbers, split at white space."""
     try:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from fer_bench.data.images import FileSource
 from fer_bench.data.manifest import DataError, Manifest
-from fer_bench.data.readers._common import SPLIT_NAMES, canonical, missing, require_files, unique_ids
+from fer_bench.data.readers._common import SPLIT_NAMES, canonical, missing, require_files, require_fractions, unique_ids
 
 SUFFIXES = (".csv", ".parquet")
 LAYOUT = """
@@ -138,8 +138,7 @@ def _points(value: object, path: Path, row: int) -> np.ndarray | None:
         raise DataError(f"{path}, row {row}: landmarks must be a list of [x, y] pairs ({error})") from error
     if points.size == 0:
         return None
-    if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
+    if points.ndim != 2 or points.shape[1] != 2:
         raise DataError(f"{path}, row {row}: landmarks must be a list of finite [x, y] pairs")
-    if points.min() < -1 or points.max() > 2:  # a detector may place a point a little outside the image
-        raise DataError(f"{path}, row {row}: landmarks must be fractions of width and height, not pixels")
+    require_fractions(points, f"{path}, row {row}")
     return points
