@@ -1,10 +1,11 @@
 # make demo   sets up .venv and runs the main job on the embedded synthetic faces
 # make test   sets up .venv and passes the checks and tests
+# make golden records which methods, as they are now, reproduce the numbers of the official code (methods/golden.json)
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test setup clean
+.PHONY: demo test golden setup clean
 
 $(BIN)/fer-bench: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -21,6 +22,9 @@ test: setup
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+golden: setup
+	$(BIN)/pytest tests/golden --record-golden
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -17,7 +18,9 @@ from fer_bench.registry import Plugin, PluginError
 def method_list(plugins: Mapping[str, Plugin]) -> RenderableType:
     """Two lines per method: facts, then the paper's title. A broken plugin is listed with its error."""
     width = max(map(len, plugins), default=0) + 2
-    lines: list[RenderableType] = [Text(f"{'key':<{width}}{'year':<6}{'against':<13}{'cost':<7}needs", style="bold")]
+    lines: list[RenderableType] = [
+        Text(f"{'key':<{width}}{'year':<6}{'against':<13}{'cost':<7}{'golden':<19}needs", style="bold")
+    ]
     for key, plugin in plugins.items():
         try:
             method = plugin.load()
@@ -29,15 +32,42 @@ def method_list(plugins: Mapping[str, Plugin]) -> RenderableType:
             continue
         info, cost = method.info, f"{needs.forwards:g}x"
         asks = [name for name, wanted in (("noise rate", needs.noise_rate), ("landmarks", needs.landmarks)) if wanted]
+        asks += [f"true labels of {needs.trusted:.0%}"] if needs.trusted else []
+        asks += ["unlabelled images"] if needs.unlabelled else []
         asks += [f"{needs.networks} networks"] if needs.networks > 1 else []
-        facts = f"{info.year or '':<6}{info.kind:<13}{cost:<7}{', '.join(asks)}".rstrip()
+        facts = f"{info.year or '':<6}{info.kind:<13}{cost:<7}{_golden(plugin):<19}{', '.join(asks)}".rstrip()
         lines += [Text.assemble((f"{key:<{width}}", "bold"), facts), Padding(Text(info.title, style="dim"), (0, 2))]
-    hint = "cost: images forwarded for each training image; one method in full: fer-bench methods KEY"
+    hint = (
+        "cost: images forwarded for each training image · golden: cases computed with the official code that it "
+        "reproduces · one method in full: fer-bench methods KEY"
+    )
     return Group(*lines, Text(hint, style="dim"))
 
 
-def method_card(plugin: Plugin) -> RenderableType:
-    """Citation, idea, hyper-parameters with sources, presets and deviations of one method. PluginError if broken."""
+def _golden(plugin: Plugin) -> str:
+    return str(plugin.golden or "–")
+
+
+class Published(Protocol):
+    """A number that was seen in a source; accuracies in %, None where it was not seen."""
+
+    method: str
+    paper: str
+    table: str
+    dataset: str
+    noise_type: str
+    noise_rate: float
+    overall_acc: float | None
+    mean_acc: float | None
+    std: float | None
+    doubt: str
+
+
+def method_card(plugin: Plugin, published: Iterable[Published] = ()) -> RenderableType:
+    """Citation, idea, hyper-parameters with sources, presets and deviations of one method, and what others measured.
+
+    ``published`` are the numbers of all methods; the card shows those of this one. PluginError if the plugin is broken.
+    """
     method = plugin.load()
     info, needs = method.info, method.needs(method.Config())
     where = [f"arXiv {info.arxiv}" if info.arxiv else "", info.code]
@@ -49,13 +79,38 @@ def method_card(plugin: Plugin) -> RenderableType:
             f"against: {info.kind} · networks: {needs.networks} · forward passes per image: {needs.forwards:g} · "
             f"views: {', '.join(needs.views)} · told the noise rate: {'yes' if needs.noise_rate else 'no'}"
         ),
+        Text(f"golden: {_golden(plugin)}"),
         _settings(method.Config, plugin),
     ]
     if info.deviations:
         parts.append(Text("\nWhere the default departs from the official code", style="bold"))
         parts += [Padding(Text(f"- {deviation}"), (0, 2)) for deviation in info.deviations]
+    parts += _published(plugin.key, published)
     parts.append(Text(f"\nfile: {plugin.path} ({plugin.origin})", style="dim"))
     return Group(*parts)
+
+
+def _published(key: str, numbers: Iterable[Published]) -> list[RenderableType]:
+    mine = [number for number in numbers if _names(number.method, key)]
+    if not mine:
+        return []
+    table = Table(
+        "in", "as", "data", "noise", "overall %", "mean %", "doubt",
+        title="\npublished numbers that were seen", title_justify="left",
+    )  # fmt: skip
+    for number in mine:
+        noise = f"{number.noise_type} {number.noise_rate:g}" if number.noise_rate else "none"
+        overall, mean = ("" if value is None else f"{value:.2f}" for value in (number.overall_acc, number.mean_acc))
+        spread = f" ± {number.std:.2f}" if overall and number.std is not None else ""
+        source = f"{number.paper}, {number.table}".strip(", ")
+        table.add_row(*map(Text, (source, number.method, number.dataset, noise, overall + spread, mean, number.doubt)))
+    return [table]
+
+
+def _names(written: str, key: str) -> bool:
+    """Whether a paper's name of a row ("LA-Net", "Co-teaching+", "MEK: RSL only") is the method of this key."""
+    first = re.split(r"[\s:(]", written.strip().lower())[0].replace("+", "plus")
+    return re.sub(r"[^a-z0-9]", "", first) == key.replace("_", "")
 
 
 def _settings(config: type, plugin: Plugin) -> RenderableType:

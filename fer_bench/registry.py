@@ -11,6 +11,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import inspect
+import json
 import os
 import re
 import sys
@@ -29,10 +30,23 @@ if TYPE_CHECKING:
 BUILT_IN = "fer_bench_methods"
 GROUP = "fer_bench.methods"
 KEY = re.compile(r"[a-z][a-z0-9_]*")
+GOLDEN = "golden.json"
+"""File beside methods: {key: {"code": hash, "cases": number}} of those that reproduced the official code's numbers."""
 
 
 class PluginError(Exception):
     """A plugin cannot be used: it is broken, or two places claim its key."""
+
+
+@dataclass(frozen=True)
+class Golden:
+    """How many golden cases a method passed, and whether with the code that it has now."""
+
+    cases: int
+    current: bool
+
+    def __str__(self) -> str:
+        return f"{self.cases} cases" if self.current else "not for this code"
 
 
 @dataclass(frozen=True)
@@ -50,6 +64,13 @@ class Plugin:
         """12 hexadecimal digits that change with the plugin's code, not with its layout, its comments and docstrings,
         ``info`` and ``remarks``."""
         return _code_hash(self.path.read_text(encoding="utf-8"))
+
+    @property
+    def golden(self) -> Golden | None:
+        """What ``golden.json`` beside the plugin records of it, None if nothing."""
+        path = self.path.with_name(GOLDEN)
+        entry = json.loads(path.read_text(encoding="utf-8")).get(self.key) if path.exists() else None
+        return None if entry is None else Golden(entry["cases"], entry["code"] == self.code)
 
     def load(self) -> type[Method]:
         """The plugin's one Method subclass. PluginError with the reason if it is broken, or its presets are."""

@@ -113,7 +113,8 @@ def test_one_network_is_no_ensemble() -> None:
             assert not method.info.ensemble, f"{key} has one network"
 
 
-SOURCE = plugin_source('"""What it does."""\n' + LOSS + "\n@classmethod\ndef remarks(cls, config):\n    return ()\n")
+DOCUMENTED = LOSS.replace("run):\n", 'run):\n    """What it does."""\n')
+SOURCE = plugin_source(DOCUMENTED + "\n@classmethod\ndef remarks(cls, config):\n    return ()\n")
 
 
 @pytest.mark.parametrize(
