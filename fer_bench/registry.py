@@ -202,14 +202,14 @@ def _code_hash(source: str) -> str:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            body[:] = [part for place, part in enumerate(body) if not _only_says(part, place, node)]
+            body[:] = [part for part in body if not _only_says(part, node)]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:12]
 
 
-def _only_says(part: ast.AST, place: int, parent: ast.AST) -> bool:
+def _only_says(part: ast.AST, parent: ast.AST) -> bool:
     """Docstrings, and what a method's class says for tables and its card, change no number."""
     if isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant):
-        return place == 0
+        return True
     if not isinstance(parent, ast.ClassDef):
         return False
     if isinstance(part, ast.FunctionDef):

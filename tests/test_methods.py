@@ -59,18 +59,13 @@ class TinyRun:
 
     def __init__(self, method: Method, epoch: int = 0, epochs: int = 20, lr: float = 0.05, adam: bool = False) -> None:
         self.epoch, self.epochs, self.step, self.steps, self.stage = epoch, epochs, 0, 1, "train"
-        self.stage_epochs = epochs
+        self.stage_epoch, self.stage_epochs = epoch, epochs
         self.device = torch.device("cpu")
         make = torch.optim.Adam if adam else torch.optim.SGD
         self.optimizers = method.optimizers("train", lambda params, **kw: make(params, **({"lr": lr} | kw)))
         self.minimised: list[tuple[str, float]] = []
         self.selected: list[tuple[Tensor, Tensor]] = []
         self.frozen = False
-
-    @property
-    def stage_epoch(self) -> int:
-        """There is one stage."""
-        return self.epoch
 
     def minimise(self, loss: Tensor, name: str = "main") -> None:
         assert loss.dim() == 0 and loss.dtype == torch.float32
