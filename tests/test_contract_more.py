@@ -317,7 +317,7 @@ def test_the_stream_gives_as_many_images_as_declared_without_labels(toy: Toy, be
         assert len(set(epoch[count:])) == 32 and epoch[count:] != epoch[:32]
     assert first != second
     assert first[:16] != seen.batches[0].index.tolist(), "the stream does not follow the order of the labelled images"
-    assert final_of(folder)["remarks"] == [], "the training images are nothing to tell"
+    assert final_of(folder)["remarks"] == ["unlabelled images: the training images, labels hidden"]
 
 
 def test_the_stream_does_not_disturb_the_labelled_batches(toy: Toy, bench: Bench) -> None:
@@ -339,7 +339,7 @@ def test_a_pool_of_its_own_is_named(toy: Toy, bench: Bench, tmp_path: Path) -> N
     names = np.array(list("abcde"))
     pool = Faces("strangers", ("face",), "1" * 64, names, np.full(5, "train"), np.zeros(5, dtype=np.int64), tmp_path)
     folder = fit_with(bench, toy("stream", STREAM), 1, "pool", unlabelled=pool)
-    assert final_of(folder)["remarks"] == ["5 unlabelled images of strangers"]
+    assert final_of(folder)["remarks"] == ["unlabelled images: 5 of strangers"]
     own = fit_with(bench, toy("stream", STREAM), 1, "own")
     assert folder.epochs()[0]["train"]["trace"] != own.epochs()[0]["train"]["trace"]
 

@@ -659,7 +659,7 @@ def test_mentornet_percent_follows_the_steps() -> None:
     run = Run(method, epoch=9)
     run.steps = 2
     assert number(method.train_step(batch_for(method), run)["weight"]) == 1
-    run.epoch = 10
+    run.stage_epoch = 10
     assert number(method.train_step(batch_for(method), run)["weight"]) == 0.5
 
 

@@ -355,8 +355,10 @@ class Trainer:
         remarks = list(self.method.remarks(self.method.config))
         if self.method.info.ensemble:
             remarks.append(self.method.info.ensemble)
-        if self.needs.unlabelled and self.resources.unlabelled is not None:
-            remarks.append(f"{len(self.pool)} unlabelled images of {self.resources.unlabelled.name}")
+        if self.needs.unlabelled:
+            folder = self.resources.unlabelled
+            pool = "the training images, labels hidden" if folder is None else f"{len(self.pool)} of {folder.name}"
+            remarks.append(f"unlabelled images: {pool}")
         return remarks
 
     def _state(self) -> dict[str, Any]:

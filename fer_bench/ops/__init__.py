@@ -15,7 +15,6 @@ from fer_bench.ops.mentor import (
     split_table,
 )
 from fer_bench.ops.meta_sampler import class_draw_probability, initial_rates, straight_through_loss
-from fer_bench.ops.passes import evaluation_pass
 from fer_bench.ops.peers import PeerSettings
 from fer_bench.ops.relabelling import clearly_better_class
 from fer_bench.ops.sampling import (
@@ -60,7 +59,6 @@ __all__ = [
     "disagreement",
     "effective_number",
     "effective_number_weights",
-    "evaluation_pass",
     "fit_mentor",
     "flip_consistency",
     "follow",
