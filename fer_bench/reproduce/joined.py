@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_letters
 from typing import TYPE_CHECKING, Any
 
 from fer_bench import __version__
@@ -73,6 +74,7 @@ class _Line:
     number: Number | None
     published: float | None
     published_gain: float | None
+    remarks: tuple[str, ...]
     mark: str
 
     @property
@@ -89,13 +91,13 @@ class _Marks:
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
 
-    def __call__(self, text: str) -> str:
-        if text not in self.texts:
-            place, letters = len(self.texts), ""
-            while place >= 0:
-                letters, place = chr(ord("a") + place % 26) + letters, place // 26 - 1
-            self.texts[text] = letters
-        return self.texts[text]
+    def __call__(self, texts: Sequence[str]) -> str:
+        """The letters of some texts as a cell has them, `` [ab]``; "" without a text."""
+        for text in texts:
+            place = len(self.texts)
+            letter = ascii_letters[place] if place < len(ascii_letters) else f"({place})"
+            self.texts.setdefault(text, letter)
+        return f" [{''.join(sorted(self.texts[text] for text in texts))}]" if texts else ""
 
 
 def join(grid: Grid, out: Path) -> tuple[PaperTable, pd.DataFrame]:
@@ -116,7 +118,7 @@ def join(grid: Grid, out: Path) -> tuple[PaperTable, pd.DataFrame]:
     return (
         PaperTable(
             title, tuple(_blocks(lines)), _caption(grid, list(every.values()), reduced), notes,
-            pd.DataFrame([_record(table, line, grid.protocol, marks) for line in lines]), footnotes=footnotes,
+            pd.DataFrame([_record(table, line, grid.protocol) for line in lines]), footnotes=footnotes,
         ),
         pd.DataFrame(every.values()),
     )  # fmt: skip
@@ -154,9 +156,18 @@ def _line(
         published_gain = _published_gain(number, table.number(base, column), metric)
     value = number.value(metric) if number else None
     remarks = _remarks(slot, number, bool(measured), grid.protocol) if number and value is not None else []
-    mark = f" [{marks('; '.join(remarks))}]" if remarks else ""
     return _Line(
-        each, column, slot, metric, Measured(tuple(measured.values())), gain, number, value, published_gain, mark
+        each,
+        column,
+        slot,
+        metric,
+        Measured(tuple(measured.values())),
+        gain,
+        number,
+        value,
+        published_gain,
+        tuple(remarks),
+        marks(remarks),
     )
 
 
@@ -183,18 +194,21 @@ def _remarks(slot: Slot, number: Number, measured: bool, protocol: str) -> list[
         if slot.dataset != slot.column.data:
             parts.append(f"measured on {Path(slot.dataset).name}, published on {number.dataset}")
         if number.num_classes is None:
-            parts.append(f"{slot.classes} classes here, the paper's number of classes was not seen")
+            parts.append(f"{slot.classes} classes here, number of classes of the paper not seen")
         elif number.num_classes != slot.classes:
             parts.append(f"{slot.classes} classes here, {number.num_classes} in the paper")
         recipe = slot.recipe
         if _plain(number.backbone) != _plain(recipe.backbone):
-            parts.append(f"network {recipe.backbone} here, {number.backbone or 'not seen'} in the paper")
-        weights = _weights(recipe.pretrained)
-        parts.append(f"{weights} here, {number.pretrain or 'not seen'} in the paper")
+            parts.append(_both(f"network {recipe.backbone}", number.backbone, "network"))
+        parts.append(_both(_weights(recipe.pretrained), number.pretrain, "weights"))
         if number.protocol != protocol:
-            theirs = PROTOCOL_NAMES.get(number.protocol, "not seen")
-            parts.append(f"{PROTOCOL_NAMES.get(protocol, protocol)} here, {theirs} in the paper")
-    return parts + ([f"published number: {number.doubt}"] if number.doubt else [])
+            theirs = PROTOCOL_NAMES.get(number.protocol, number.protocol)
+            parts.append(_both(PROTOCOL_NAMES.get(protocol, protocol), theirs, "choice of epoch"))
+    return parts + ([f"of the published number: {number.doubt}"] if number.doubt else [])
+
+
+def _both(here: str, there: str, what: str) -> str:
+    return f"{here} here, {there} in the paper" if there else f"{here} here, {what} of the paper not seen"
 
 
 def _plain(backbone: str) -> str:
@@ -239,15 +253,15 @@ def _block(metric: str, dataset: str, lines: Sequence[_Line], several: bool) -> 
         parts = [text for text, differs in zip(condition, varied, strict=True) if differs and text]
         cells = ["not measured" if first.slot.reason else first.measured.text()]
         for label in labels:
-            line = members.get(label)
-            cells.append(_published(line) if line else MISSING)
+            there = members.get(label)
+            cells.append(_published(there) if there else MISSING)
             if same[label]:
-                cells.append(_signed(line.difference, line.mark) if line else MISSING)
+                cells.append(_signed(there.difference, there.mark) if there else MISSING)
         if with_gain:
             cells.append(first.gain.text("+"))
             for label in labels:
-                line = members.get(label)
-                cells.append(_signed(line.published_gain, line.mark) if line else MISSING)
+                there = members.get(label)
+                cells.append(_signed(there.published_gain, there.mark) if there else MISSING)
         rows.append((", ".join([*parts, name]), tuple(map(Cell, cells))))
     where = labels[0] if len(labels) == 1 else ""
     data = Path(dataset).name
@@ -323,31 +337,31 @@ def _notes(grid: Grid, out: Path) -> list[str]:
     """The table's own note, then why cells are not measured, one line for each reason."""
     table = grid.table
     notes = [table.content.note] if table.content.note else []
-    reasons: dict[str, dict[str, dict[str, None]]] = {}
+    reasons: dict[tuple[str, str], dict[str, list[int]]] = {}
     for (name, place), slot in grid.by_place.items():
-        where = f"{Path(slot.dataset).name}, {table.columns[place].noise.label}"
+        data = Path(slot.dataset).name
         if slot.reason:
-            where = "" if not slot.row.method else Path(slot.dataset).name
-            reasons.setdefault(slot.reason, {}).setdefault(where, {})[name] = None
+            where = f" on {data}" if slot.row.method else ""
+            reasons.setdefault((slot.reason, where), {})[name] = list(grid.seeds)
         for run in slot.runs:
             folder = RunFolder.of(out, run.spec)
-            state = folder.state
-            if state != "done":
+            if (state := folder.state) != "done":
                 why = f": {folder.failure['error']}" if state == "failed" else ""
-                reason = {"new": "not trained yet", "interrupted": "training was interrupted"}.get(state, state) + why
-                reasons.setdefault(reason, {}).setdefault(where, {})[f"{name} (seed {run.spec.seed})"] = None
-    for reason, places in reasons.items():
-        for where, names in places.items():
-            everyone = set(names) >= {each.name for each in table.rows if each.method}
-            who = "every method" if everyone else ", ".join(names)
-            notes.append(f"not measured: {who}{f' on {where}' if where else ''}: {reason}")
+                said = {"new": "not trained yet", "interrupted": "training was interrupted"}.get(state, state) + why
+                where = f" on {data}, {table.columns[place].noise.label}"
+                reasons.setdefault((said, where), {}).setdefault(name, []).append(run.spec.seed)
+    every = {each.name for each in table.rows if each.method}
+    for (reason, where), names in reasons.items():
+        some = any(set(seeds) < set(grid.seeds) for seeds in names.values())
+        who = [name + (f" (seed {', '.join(map(str, names[name]))})" if some else "") for name in names]
+        all_of_them = set(names) >= every and not some
+        notes.append(f"not measured: {'every method' if all_of_them else ', '.join(who)}{where}: {reason}")
     return notes
 
 
-def _record(table: Definition, line: _Line, protocol: str, marks: _Marks) -> dict[str, Any]:
+def _record(table: Definition, line: _Line, protocol: str) -> dict[str, Any]:
     """A line of the CSV, unrounded."""
     column, number = line.column, line.number
-    letters = line.mark.strip(" []")
     measured, gain = line.measured, line.gain
     return {
         "table": table.id,
@@ -379,5 +393,5 @@ def _record(table: Definition, line: _Line, protocol: str, marks: _Marks) -> dic
         "published_weights": number.pretrain if number else "",
         "source": f"{number.paper}, {number.table}: {number.source_url}" if number else "",
         "difference": line.difference,
-        "remarks": next((text for text, letter in marks.texts.items() if letter == letters), ""),
+        "remarks": "; ".join(line.remarks),
     }
