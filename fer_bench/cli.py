@@ -296,8 +296,8 @@ def reproduce(
         planned = grid.prepare(
             wanted, grid.Budget(**budget), lambda what, done, total: status.update(f"{what}: {done:,} of {total:,}")
         )
+    require(name is None or Path(name).name == name, f"--name {name}: a name, not a path")
     folder = out / "reproduce" / (name or planned.name)
-    require(folder.parent == out / "reproduce", f"--name {name}: a name, not a path")
     failed = 0
     for sweep, plan in planned.sweep_names(folder.name):
         if dry_run:

@@ -15,8 +15,8 @@ from fer_bench.data.catalog import DATASETS
 from fer_bench.data.manifest import DataError
 from fer_bench.data.noise import KINDS
 from fer_bench.reproduce.definition import NO_WEIGHTS, Column, Definition, Row, own_recipe
-from fer_bench.spec import Recipe, SpecError, load_preset, require
-from fer_bench.store import RunFolder, row
+from fer_bench.spec import Recipe, SpecError, load_preset, nearest, require
+from fer_bench.store import PROTOCOLS, RunFolder, row
 from fer_bench.sweep import Plan, Planned, Request, plan, resolve_recipe
 
 Say = Callable[[str, int, int], None]
@@ -132,6 +132,9 @@ class Grid:
 
 def prepare(table: Definition, budget: Budget, say: Say = lambda what, done, total: None) -> Grid:
     """Plans every cell. SpecError for a budget that makes no sense; missing data and weights become reasons."""
+    chosen = budget.protocol or table.content.protocol
+    require(chosen in PROTOCOLS, f"--protocol {chosen!r}{nearest(chosen, PROTOCOLS)}")
+    require(budget.seeds is None or bool(budget.seeds), "--seeds is empty")
     weights = _weights(table, budget)
 
     @cache
@@ -231,10 +234,11 @@ def _slot(table: Definition, budget: Budget, weights: Mapping[str, str], each: R
     if not each.method:
         return replace(slot, reason="fer-bench has no such method")
     recipe, _ = resolve_recipe(_request(table, budget, weights, slot, []))
-    if column.weights not in ("", NO_WEIGHTS) and not weights and not (budget.preset or budget.on):
+    named, given = column.weights not in ("", NO_WEIGHTS), {recipe.backbone, ""} & weights.keys()
+    if named and not given and not (budget.preset or budget.on):
         reason = (
-            f"needs the weights {column.weights}: give a checkpoint with --pretrained FILE, or --pretrained none for "
-            "random weights, which the table then says"
+            f"{recipe.backbone} needs the weights {column.weights}: give a checkpoint with --pretrained FILE, or "
+            "--pretrained none for random weights, which the table then says"
         )
         return replace(slot, recipe=recipe, reason=reason)
     return replace(slot, recipe=recipe)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_letters
@@ -224,50 +224,63 @@ def _weights(pretrained: str) -> str:
 
 
 def _blocks(lines: Sequence[_Line]) -> list[Block]:
-    """One block for each metric and measured data set; a published column for each data set of the paper in it."""
+    """For each metric and measured data set the accuracies and the gains, with a published column for each data set of
+    the paper that is measured there."""
     panels: dict[tuple[str, str], list[_Line]] = {}
     for line in lines:
         panels.setdefault((line.metric, line.slot.dataset), []).append(line)
     several = len({data for _, data in panels}) > 1
-    return [_block(metric, data, members, several) for (metric, data), members in panels.items()]
+    return [block for (metric, data), members in panels.items() for block in _panel(metric, data, members, several)]
 
 
-def _block(metric: str, dataset: str, lines: Sequence[_Line], several: bool) -> Block:
+def _panel(metric: str, dataset: str, lines: Sequence[_Line], several: bool) -> list[Block]:
     labels = list(dict.fromkeys(line.column.label for line in lines))
-    names = {label: f", {label}" if len(labels) > 1 else "" for label in labels}
     same = {label: any(x.column.label == label and x.column.data == dataset for x in lines) for label in labels}
-    with_gain = any(line.gain.values or line.published_gain is not None for line in lines)
-    columns = ["Measured"]
+    accuracies, gains = [("Measured", "")], [("Measured", "")]
     for label in labels:
-        columns += [f"Published{names[label]}"] + [f"Difference{names[label]}"] * same[label]
-    if with_gain:
-        columns += ["Gain, measured", *(f"Gain, published{names[label]}" for label in labels)]
+        accuracies += [("Published", label)] + [("Difference", label)] * same[label]
+        gains.append(("Published", label))
 
-    grouped: dict[tuple[Any, ...], dict[str, _Line]] = {}
+    grouped: dict[tuple[str, ...], dict[str, _Line]] = {}
     for line in lines:
         grouped.setdefault((*_condition(line.column), line.row.name), {})[line.column.label] = line
-    varied = [len({key[i] for key in grouped}) > 1 for i in range(len(next(iter(grouped))) - 1)]
-    rows = []
-    for (*condition, name), members in grouped.items():
-        first = next(iter(members.values()))
+    varied = [len(set(values)) > 1 for values in list(zip(*grouped, strict=True))[:-1]]
+    corner = "Condition, method" if any(varied) else "Method"
+    names = []
+    for *condition, name in grouped:
         parts = [text for text, differs in zip(condition, varied, strict=True) if differs and text]
-        cells = ["not measured" if first.slot.reason else first.measured.text()]
-        for label in labels:
-            there = members.get(label)
-            cells.append(_published(there) if there else MISSING)
-            if same[label]:
-                cells.append(_signed(there.difference, there.mark) if there else MISSING)
-        if with_gain:
-            cells.append(first.gain.text("+"))
-            for label in labels:
-                there = members.get(label)
-                cells.append(_signed(there.published_gain, there.mark) if there else MISSING)
-        rows.append((", ".join([*parts, name]), tuple(map(Cell, cells))))
-    where = labels[0] if len(labels) == 1 else ""
-    data = Path(dataset).name
-    title = TITLES[metric] + (f": {where}" if where and several else "")
-    title += f"; measured on {data}" if not all(same.values()) else ""
-    return Block(title, "Condition, method" if any(varied) else "Method", tuple(columns), tuple(rows))
+        names.append(", ".join([*parts, name]))
+
+    def block(title: str, columns: list[tuple[str, str]], cell: Callable[[_Line, str], str]) -> Block:
+        heads = tuple(kind + (f", {label}" if label and len(labels) > 1 else "") for kind, label in columns)
+        rows = []
+        for name, members in zip(names, grouped.values(), strict=True):
+            there = [members.get(label) if label else next(iter(members.values())) for _, label in columns]
+            texts = [cell(line, kind) if line else MISSING for line, (kind, _) in zip(there, columns, strict=True)]
+            rows.append((name, tuple(map(Cell, texts))))
+        return Block(title, corner, heads, tuple(rows))
+
+    where = f": {labels[0]}" if several and len(labels) == 1 else ""
+    where += "" if all(same.values()) else f"; measured on {Path(dataset).name}"
+    blocks = [block(f"{TITLES[metric]}{where}", accuracies, _accuracy)]
+    if any(line.gain.values or line.published_gain is not None for line in lines):
+        blocks.append(block(f"Gain over the baseline, points of {metric} accuracy{where}", gains, _gain))
+    return blocks
+
+
+def _accuracy(line: _Line, kind: str) -> str:
+    if kind == "Measured":
+        return "not measured" if line.slot.reason else line.measured.text()
+    if kind == "Difference":
+        return _signed(line.difference, line.mark)
+    if line.number is None or line.published is None:
+        return MISSING
+    sd = line.number.sd(line.metric)
+    return f"{line.published:.2f}" + ("" if sd is None else f" ± {sd:.2f}") + line.mark
+
+
+def _gain(line: _Line, kind: str) -> str:
+    return line.gain.text("+") if kind == "Measured" else _signed(line.published_gain, line.mark)
 
 
 def _condition(column: Column) -> tuple[str, ...]:
@@ -275,13 +288,6 @@ def _condition(column: Column) -> tuple[str, ...]:
     factor = "" if column.imbalance.factor == 1 else f"{column.imbalance.kind} imbalance {column.imbalance.factor:g}"
     weights = {NO_WEIGHTS: "no pre-training"}.get(column.weights, column.weights)
     return (weights, column.published.get("backbone", column.backbone), column.noise.label, factor)
-
-
-def _published(line: _Line) -> str:
-    if line.number is None or line.published is None:
-        return MISSING
-    sd = line.number.sd(line.metric)
-    return f"{line.published:.2f}" + ("" if sd is None else f" ± {sd:.2f}") + line.mark
 
 
 def _signed(value: float | None, mark: str) -> str:
