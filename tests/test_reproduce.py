@@ -1,4 +1,4 @@
-"""Tables of papers: definitions, published numbers, and measured ones beside them. Nothing is trained but in one test."""
+"""Tables of papers: definitions, published numbers, and measured ones beside them. Only one test trains."""
 
 from __future__ import annotations
 
@@ -143,6 +143,11 @@ def test_a_wrong_definition_names_file_value_and_nearest(tmp_path: Path, old: st
     assert said in str(error.value) and str(path) in str(error.value)
 
 
+def test_a_number_of_another_data_set_is_not_matched(tmp_path: Path) -> None:
+    table = load(own(tmp_path, OWN.replace('data = "synthetic" #', 'data = "ferplus" #')))
+    assert not [1 for row in table.rows for column in table.columns if table.number(row, column)]
+
+
 def test_an_unknown_table_and_an_unknown_published_value(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="unknown table 'lanet_t1'; did you mean"):
         load("lanet_t1")
@@ -154,10 +159,10 @@ def test_an_unknown_table_and_an_unknown_published_value(tmp_path: Path) -> None
 @pytest.fixture
 def faces_table(tmp_path: Path, faces_folder: Path) -> Definition:
     """The table of the documentation, on a folder of three classes with five seeds."""
-    text = OWN.replace('"synthetic"', f'"{faces_folder}"').replace(f'dataset = "{faces_folder}"', 'dataset = "Faces"')
-    text = text.replace("rates = [0.2]", 'rates = [0.2]\npublished = { dataset = "Faces" }').replace(
-        "imbalance = [20]", ""
-    )
+    text = OWN.replace('dataset = "synthetic"', 'dataset = "Faces"').replace('"synthetic"', f'"{faces_folder}"')
+    text = text.replace('paper = "My paper"', 'paper = "My paper"\ndataset = "Faces"').replace("imbalance = [20]", "")
+    known = 'overall_acc = 70.0\nnum_classes = 7\nbackbone = "FerRes8"\nprotocol = "best_test"'
+    text = text.replace("overall_acc = 70.0", known)
     return load(own(tmp_path, text))
 
 
@@ -190,12 +195,12 @@ def test_measured_published_difference_and_gain(tmp_path: Path, faces_table: Def
     assert "not measured: Their method: fer-bench has no such method" in notes
     assert "clean: not trained yet" in notes
     for text in (
-        "3 classes here, number of classes of the paper not seen",
-        "network ferres8 here, network of the paper not seen",
+        "3 classes here, 7 in the paper",
         "random initial weights here, weights of the paper not seen",
-        "last epoch here, choice of epoch of the paper not seen",
+        "last epoch here, best epoch on the test set (oracle) in the paper",
     ):
         assert text in notes and text in table.latex() and text in table.html()
+    assert "network" not in notes
     assert "reduced" not in table.title and "REDUCED" not in table.caption
     numbers = table.numbers.set_index(["metric", "row", "noise"])
     assert numbers.loc[("overall", "Cross-entropy", "symmetric 0.2"), "difference"] == pytest.approx(mean - 70)
@@ -233,8 +238,8 @@ def test_on_other_data_nothing_is_subtracted_and_all_is_stamped(tmp_path: Path, 
     assert gained["symmetric 0.3, EAC", "Measured"] == "+0.00 (n=1)"
     notes = " ".join(table.notes)
     for text in ("measured on faces, published on RAF-DB", "3 classes here, 7 in the paper",
-                 "last epoch here, best epoch on the test set (oracle) in the paper",
-                 "not measured: LA-Net on faces: needs 19 landmarks"):  # fmt: skip
+                 "network ferres8 here, network of the paper not seen",
+                 "last epoch here, choice of epoch of the paper not seen", "not measured: LA-Net on faces: needs 19 landmarks"):  # fmt: skip
         assert text in notes
     assert "(reduced: on faces, preset quick, 2 epochs, 30 training images, n = 1)" in table.title
     for text in ("faces instead of RAF-DB, FERPlus, AffectNet", "backbone ferres8 instead of resnet18",
@@ -258,7 +263,7 @@ def test_missing_data_and_weights_leave_the_published_numbers(tmp_path: Path) ->
     assert not planned.plans
     assert "resnet18 needs the weights MS-Celeb-1M: give a checkpoint with --pretrained" in reasons(planned)["SCN"]
     planned = grid.prepare(load("idn-t2"), Budget(data_root=tmp_path, pretrained=["none"]))
-    assert "weights" not in reasons(planned)["SCN"]
+    assert "needs the weights" not in reasons(planned)["SCN"]
     assert "does not exist" in reasons(planned)["SCN"] and "fer-bench datasets ferplus" in reasons(planned)["SCN"]
     table, runs = joined.join(planned, tmp_path)
     assert runs.empty and "Nothing is measured yet" in table.caption

@@ -56,7 +56,7 @@ class Columns:
 
     data: str
     label: str = ""
-    """How the paper calls the data set."""
+    """How the paper calls the data set; the ``dataset`` of its published numbers, or ``data``, unless given."""
     noise: str = "none"
     rates: tuple[float, ...] = ()
     noise_file: str = ""
@@ -116,6 +116,7 @@ class Definition:
             "noise_rate": column.noise.rate,
             "imbalance_factor": None if factor == 1 else factor,
             "method": row.name,
+            "dataset": Path(column.data).name,
             **self.content.published,
             **column.published,
             **row.published,
@@ -199,9 +200,11 @@ def _expand(entry: Columns, content: Content, where: str) -> list[Column]:
         imbalances = [Imbalance(entry.imbalance_type, factor) for factor in entry.imbalance]
     except SpecError as error:
         raise SpecError(f"{where}.imbalance: {error}") from None
+    theirs = {**content.published, **entry.published}.get("dataset")
+    label = entry.label or theirs or Path(entry.data).name
     return [
         Column(
-            entry.data, entry.label or entry.published.get("dataset") or entry.data, noise,
+            entry.data, label, noise,
             Path(entry.noise_file) if entry.noise_file else None, imbalance, entry.backbone, entry.image_size,
             content.weights if entry.weights is None else entry.weights, entry.published,
         )
