@@ -239,7 +239,8 @@ def test_on_other_data_nothing_is_subtracted_and_all_is_stamped(tmp_path: Path, 
     notes = " ".join(table.notes)
     for text in ("measured on faces, published on RAF-DB", "3 classes here, 7 in the paper",
                  "network ferres8 here, network of the paper not seen",
-                 "last epoch here, choice of epoch of the paper not seen", "not measured: LA-Net on faces: needs 19 landmarks"):  # fmt: skip
+                 "last epoch here, choice of epoch of the paper not seen",
+                 "not measured: LA-Net on faces: needs 19 landmarks"):  # fmt: skip
         assert text in notes
     assert "(reduced: on faces, preset quick, 2 epochs, 30 training images, n = 1)" in table.title
     for text in ("faces instead of RAF-DB, FERPlus, AffectNet", "backbone ferres8 instead of resnet18",
