@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from fer_bench.display import Display
-from fer_bench.spec import require
+from fer_bench.spec import Recipe, require
 from fer_bench.store import RunFolder
 from fer_bench.sweep import Plan, Planned, Request, Sweep, find_sweep, images_per_second, plan, save_sweep
 
@@ -105,8 +105,11 @@ def estimate(todo: list[Planned], out: Path, devices: list[str]) -> float:
 
     if not todo:
         return 0.0
-    rate = images_per_second(todo[0].spec.recipe, out, devices[0], measure_speed)
-    return sum(run.cost for run in todo) / rate / len(devices)
+    costs: dict[Recipe, float] = {}
+    for run in todo:
+        costs[run.spec.recipe] = costs.get(run.spec.recipe, 0) + run.cost
+    seconds = sum(cost / images_per_second(recipe, out, devices[0], measure_speed) for recipe, cost in costs.items())
+    return seconds / len(devices)
 
 
 def choose_devices(device: str, jobs: int | None, runs: int) -> list[str]:

@@ -275,6 +275,71 @@ def plot(sweep: str | None, out: Path) -> None:
 
 
 @main.command()
+@click.argument("table", required=False)
+@click.option("--list", "listing", is_flag=True, help="List the tables that fer-bench knows.")
+@click.option("--on", default=None, metavar="DATASET", help="Measure every column on this data set instead.")
+@ROOT
+@DEDUP
+@click.option("--preset", default=None, help="A recipe in place of the table's [default with --on: quick].")
+@click.option("--epochs", type=int, default=None)
+@click.option("--train-size", type=int, default=None, help="Train on a stratified part of this many images.")
+@click.option("--seeds", type=Numbers(int), default=None, help="Training seeds [default: the table's].")
+@click.option("--backbone", default=None, help="One network for all columns.")
+@click.option("--image-size", type=int, default=None, help="Side of the images in pixels.")
+@click.option("--pretrained", multiple=True, metavar="[BACKBONE=]FILE", help="A checkpoint, 'timm', or 'none'.")
+@click.option("--protocol", default=None, help="The epoch that is measured: last, best_val, best_test (an oracle), …")
+@PLUGINS
+@OUT
+@click.option("--name", default=None, help="Name of the folder in reproduce/ [default: table and data set].")
+@click.option("--jobs", type=int, default=None, help="Runs at the same time [default: one a core, or one a GPU].")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--force", is_flag=True, help="Train again what is already done.")
+@click.option("--dry-run", is_flag=True, help="Show the runs, what cannot be measured and why, and the time.")
+def reproduce(
+    table: str | None, listing: bool, out: Path, name: str | None, jobs: int | None, device: str, force: bool,
+    dry_run: bool, **budget: Any,
+) -> None:  # fmt: skip
+    """Trains the table of a paper again and puts the published numbers beside the measured ones.
+
+    TABLE is an id of --list, or a TOML file of your own. Cells that cannot be measured keep their published number and
+    say what is missing.
+    """
+    from fer_bench import api
+    from fer_bench.registry import discover, plugin_folders
+    from fer_bench.reproduce import definition, grid, joined, listed
+    from fer_bench.spec import require
+
+    console = _console()
+    plugins = discover(plugin_folders(budget["plugins"]))
+    if listing or table is None:
+        console.print(listed(definition.load(each, plugins) for each in definition.available()))
+        return
+    wanted = definition.load(table, plugins)
+    with console.status("looking at the data …") as status:
+        planned = grid.prepare(
+            wanted, grid.Budget(**budget), lambda what, done, total: status.update(f"{what}: {done:,} of {total:,}")
+        )
+    require(name is None or Path(name).name == name, f"--name {name}: a name, not a path")
+    folder = out / "reproduce" / (name or planned.name)
+    failed = 0
+    for sweep, plan in planned.sweep_names(folder.name):
+        if dry_run:
+            _show_plan(plan, out, jobs, device, force)
+            continue
+        try:
+            failed += api.carry_out(plan, out, jobs, device, sweep, force, console, _command()).failed
+        except KeyboardInterrupt:
+            _fail(f"stopped; finished epochs are kept. Go on with:\n  {_command()}", 130)
+    content, runs = joined.join(planned, out)
+    console.print(content.rich())
+    if not dry_run:
+        joined.write(content, runs, folder)
+        console.print(f"table.md, .csv, .tex and .html: [bold]{folder}[/bold]", highlight=False, soft_wrap=True)
+    if failed or not planned.plans:
+        _fail(f"{failed} runs failed" if failed else "nothing can be measured; the notes say why", 1)
+
+
+@main.command()
 @click.argument("key", required=False)
 @PLUGINS
 def methods(key: str | None, plugins: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""The wheel holds what the tree holds: every module, plugin, preset and template."""
+"""The wheel holds what the tree holds: every module, plugin, preset, template, paper table and published number."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SUFFIXES = {".py", ".toml", ".html", ".txt", ".json"}
 
 def test_wheel_holds_the_tree(tmp_path: Path) -> None:
     source = tmp_path / "source"
-    for name in (*INSTALLED, "pyproject.toml", "README.md", "LICENSE"):
+    for name in (*INSTALLED, "benchmarks", "pyproject.toml", "README.md", "LICENSE"):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).symlink_to(ROOT / name)
     command = [
@@ -38,5 +38,7 @@ def test_wheel_holds_the_tree(tmp_path: Path) -> None:
         for path in (ROOT / folder).rglob("*")
         if path.suffix in SUFFIXES or path.name == "py.typed"
     }
+    tables = (*(ROOT / "benchmarks").glob("*.toml"), ROOT / "benchmarks" / "published" / "results.csv")
+    wanted |= {f"fer_bench_benchmarks/{path.relative_to(ROOT / 'benchmarks').as_posix()}" for path in tables}
     assert wanted - held == set()
     assert "fer_bench_methods/nla.py" in held and "fer_bench/presets/quick.toml" in held

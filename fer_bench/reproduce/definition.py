@@ -1,0 +1,265 @@
+"""What a paper table is: one TOML file, read strictly. ``benchmarks/`` has those of papers; a user writes others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from fer_bench.data.catalog import DATASETS
+from fer_bench.data.noise import KINDS
+from fer_bench.data.noise import check as check_noise
+from fer_bench.registry import Plugin, PluginError
+from fer_bench.reproduce import published
+from fer_bench.reproduce.published import Number
+from fer_bench.spec import Imbalance, Noise, Recipe, SpecError, build, load_preset, nearest, read_toml, require
+from fer_bench.store import PROTOCOLS
+
+NO_WEIGHTS = "none"
+
+
+@dataclass(frozen=True)
+class Row:
+    """``[[rows]]``: a method with its settings."""
+
+    name: str
+    method: str = ""
+    """Key of the method; "" for a method of the paper that fer-bench does not have."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    backbone: str = ""
+    baseline: str = ""
+    """Name of the row that gains are over, where it is not the table's."""
+    published: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the published numbers of this row; ``method`` is the row's name unless given."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One condition: a data set with noise and imbalance, and what the network is where the table says so."""
+
+    data: str
+    label: str
+    noise: Noise
+    noise_file: Path | None
+    imbalance: Imbalance
+    backbone: str
+    image_size: int | None
+    weights: str
+    published: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """``[[columns]]``: conditions that differ in noise rate and imbalance only."""
+
+    data: str
+    label: str = ""
+    """How the paper calls the data set; the ``dataset`` of its published numbers, or ``data``, unless given."""
+    noise: str = "none"
+    rates: tuple[float, ...] = ()
+    noise_file: str = ""
+    imbalance: tuple[float, ...] = (1.0,)
+    imbalance_type: Literal["exp", "step"] = "exp"
+    backbone: str = ""
+    image_size: int | None = None
+    weights: str | None = None
+    """The paper's initial weights, by name; "none" for random ones; the table's unless given."""
+    published: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Content:
+    """The top of the file."""
+
+    title: str
+    paper: str
+    metrics: tuple[Literal["overall", "mean"], ...] = ("overall",)
+    protocol: str = "last"
+    """The epoch that is measured: last, best_val, best_test (an oracle), ..."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    noise_mode: Literal["exact", "bernoulli"] = "exact"
+    weights: str = ""
+    """The paper's initial weights, by name; "" where they were not seen, "none" for random ones."""
+    baseline: str = ""
+    """Name of the row that gains are over."""
+    note: str = ""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    """``preset`` and the settings of it that differ."""
+    published: Mapping[str, Any] = field(default_factory=dict)
+    """Fields that all published numbers of the table share, such as paper and table."""
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A table with its rows, its columns and the published numbers that may belong to it."""
+
+    id: str
+    path: Path
+    content: Content
+    rows: tuple[Row, ...]
+    columns: tuple[Column, ...]
+    numbers: tuple[Number, ...]
+
+    def number(self, row: Row, column: Column) -> Number | None:
+        """The published number of a cell, if one was seen."""
+        wanted = self._wanted(row, column)
+        return published.find(wanted, self.numbers, f"{self.path}: {row.name}, {column.label}") if wanted else None
+
+    def _wanted(self, row: Row, column: Column) -> dict[str, Any]:
+        if not self.content.published and not column.published:
+            return {}
+        kind, factor = column.noise.kind, column.imbalance.factor
+        return {
+            "noise_type": kind,
+            "noise_rate": column.noise.rate,
+            "imbalance_factor": None if factor == 1 else factor,
+            "method": row.name,
+            "dataset": Path(column.data).name,
+            **self.content.published,
+            **column.published,
+            **row.published,
+        }
+
+    def baseline(self, row: Row) -> Row | None:
+        name = row.baseline or self.content.baseline
+        return next((r for r in self.rows if r.name == name), None)
+
+    @property
+    def preset(self) -> str:
+        return self.content.recipe.get("preset", "paper")
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """The settings of the preset that the table changes."""
+        return {name: value for name, value in self.content.recipe.items() if name != "preset"}
+
+
+def available() -> dict[str, Path]:
+    """The definitions that fer-bench has, by id."""
+    return {path.stem: path for path in sorted(published.benchmarks().glob("*.toml"))}
+
+
+def load(name: str, plugins: Mapping[str, Plugin]) -> Definition:
+    """A table by id, or from a TOML file by path. SpecError names the file, the value and the nearest valid one."""
+    if not name.endswith(".toml"):
+        known = available()
+        require(name in known, f"unknown table {name!r}{nearest(name, known)}; or give a .toml file")
+    path = Path(name) if name.endswith(".toml") else available()[name]
+    values = dict(read_toml(path))
+    parts = {part: _tables(values.pop(part, []), f"{path}: [[{part}]]") for part in ("rows", "columns", "numbers")}
+    for needed in ("title", "paper"):
+        require(needed in values, f"{path}: {needed} is missing")
+    for part in ("rows", "columns"):
+        require(bool(parts[part]), f"{path}: [[{part}]] is missing")
+    content = build(Content, values, str(path))
+    where = f"{path}: [[rows]]"
+    rows = tuple(build(Row, _named(entry, "name", f"{where} {i}"), f"{where} {i}")
+                 for i, entry in enumerate(parts["rows"], 1))  # fmt: skip
+    numbers = tuple(
+        build(Number, {**content.published, **entry}, f"{path}: [[numbers]] {i}")
+        for i, entry in enumerate(parts["numbers"], 1)
+    )
+    columns: list[Column] = []
+    for i, entry in enumerate(parts["columns"], 1):
+        place = f"{path}: [[columns]] {i}"
+        columns += _expand(build(Columns, _named(entry, "data", place), place), content, place)
+    table = Definition(path.stem, path, content, rows, tuple(columns), numbers + published.shipped())
+    _check(table, plugins)
+    return table
+
+
+def _tables(value: Any, where: str) -> list[dict[str, Any]]:
+    require(isinstance(value, list) and all(isinstance(v, dict) for v in value), f"{where} must be an array of tables")
+    return value
+
+
+def _named(entry: dict[str, Any], name: str, where: str) -> dict[str, Any]:
+    require(name in entry, f"{where}: {name} is missing")
+    return entry
+
+
+def _expand(entry: Columns, content: Content, where: str) -> list[Column]:
+    """One column for each rate and imbalance factor."""
+    known = entry.data in DATASETS or Path(entry.data).exists()
+    require(known, f"{where}.data = {entry.data!r} is no data set and no path{nearest(entry.data, DATASETS)}")
+    require(entry.noise in KINDS, f"{where}.noise = {entry.noise!r}: unknown noise{nearest(entry.noise, KINDS)}")
+    kind = KINDS[entry.noise]
+    require(kind.rate == bool(entry.rates), f"{where}: noise {entry.noise!r} "
+            + ("needs rates = [...]" if kind.rate else "has its own rate: leave rates out"))  # fmt: skip
+    require(kind.needs != "file" or bool(entry.noise_file), f"{where}: noise {entry.noise!r} needs noise_file")
+    noises = []
+    for rate in entry.rates or (0.0,):
+        try:
+            check_noise(entry.noise, rate, content.noise_mode)
+        except ValueError as error:
+            raise SpecError(f"{where}.rates: {error}") from None
+        noises.append(Noise(entry.noise, rate, content.noise_mode) if rate or not kind.rate else Noise("none"))
+    try:
+        imbalances = [Imbalance(entry.imbalance_type, factor) for factor in entry.imbalance]
+    except SpecError as error:
+        raise SpecError(f"{where}.imbalance: {error}") from None
+    theirs = {**content.published, **entry.published}.get("dataset")
+    label = entry.label or theirs or Path(entry.data).name
+    return [
+        Column(
+            entry.data, label, noise,
+            Path(entry.noise_file) if entry.noise_file else None, imbalance, entry.backbone, entry.image_size,
+            content.weights if entry.weights is None else entry.weights, entry.published,
+        )
+        for noise in noises for imbalance in imbalances
+    ]  # fmt: skip
+
+
+def _check(table: Definition, plugins: Mapping[str, Plugin]) -> None:
+    """SpecError for what one part of the file says and another, or fer-bench, does not know."""
+    from fer_bench.engine.networks import check_backbone
+
+    path, content = table.path, table.content
+    names = [row.name for row in table.rows]
+    require(len(set(names)) == len(names), f"{path}: two [[rows]] have one name")
+    require(
+        content.protocol in PROTOCOLS, f"{path}: protocol = {content.protocol!r}{nearest(content.protocol, PROTOCOLS)}"
+    )
+    require(bool(content.seeds), f"{path}: seeds is empty")
+    try:
+        load_preset(table.preset, **table.overrides)
+    except SpecError as error:
+        raise SpecError(f"{path}: [recipe]: {error}") from None
+    require(
+        content.baseline in ("", *names), f"{path}: baseline = {content.baseline!r}{nearest(content.baseline, names)}"
+    )
+    published.check(content.published, table.numbers, f"{path}: [published]")
+    for i, row in enumerate(table.rows, 1):
+        where = f"{path}: [[rows]] {i}"
+        require(row.baseline in ("", *names), f"{where}.baseline = {row.baseline!r}{nearest(row.baseline, names)}")
+        published.check(row.published, table.numbers, f"{where}.published")
+        if row.backbone:
+            _at(where, check_backbone, row.backbone)
+        if row.method:
+            near = nearest(row.method, plugins)
+            require(row.method in plugins, f"{where}.method = {row.method!r}: unknown method{near}")
+            with suppress(PluginError):  # of a broken method the row says that it was not measured
+                _at(where, plugins[row.method].configure, "", "", row.settings)
+        else:
+            require(not row.settings, f"{where}: settings without a method")
+    for column in table.columns:
+        published.check(column.published, table.numbers, f"{path}: [[columns]].published")
+        if column.backbone:
+            _at(f"{path}: [[columns]]", check_backbone, column.backbone)
+        for row in table.rows:
+            table.number(row, column)  # two that fit one cell are said now
+
+
+def _at(where: str, do: Any, *arguments: Any) -> None:
+    try:
+        do(*arguments)
+    except SpecError as error:
+        raise SpecError(f"{where}: {error}") from None
+
+
+def own_recipe(table: Definition, row: Row, column: Column) -> Recipe:
+    """The recipe of a cell as the table has it, without weights."""
+    network = {"backbone": row.backbone or column.backbone or None, "image_size": column.image_size}
+    return load_preset(table.preset, **{**table.overrides, **{k: v for k, v in network.items() if v is not None}})
