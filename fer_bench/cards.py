@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fer_bench.registry import Plugin, PluginError
+from fer_bench.reproduce.published import Number
 
 
 def method_list(plugins: Mapping[str, Plugin]) -> RenderableType:
@@ -48,22 +49,7 @@ def _golden(plugin: Plugin) -> str:
     return str(plugin.golden or "–")
 
 
-class Published(Protocol):
-    """A number that was seen in a source; accuracies in %, None where it was not seen."""
-
-    method: str
-    paper: str
-    table: str
-    dataset: str
-    noise_type: str
-    noise_rate: float
-    overall_acc: float | None
-    mean_acc: float | None
-    std: float | None
-    doubt: str
-
-
-def method_card(plugin: Plugin, published: Iterable[Published] = ()) -> RenderableType:
+def method_card(plugin: Plugin, published: Iterable[Number] = ()) -> RenderableType:
     """Citation, idea, hyper-parameters with sources, presets and deviations of one method, and what others measured.
 
     ``published`` are the numbers of all methods; the card shows those of this one. PluginError if the plugin is broken.
@@ -90,21 +76,24 @@ def method_card(plugin: Plugin, published: Iterable[Published] = ()) -> Renderab
     return Group(*parts)
 
 
-def _published(key: str, numbers: Iterable[Published]) -> list[RenderableType]:
+def _published(key: str, numbers: Iterable[Number]) -> list[RenderableType]:
     mine = [number for number in numbers if _names(number.method, key)]
     if not mine:
         return []
-    table = Table(
-        "in", "as", "data", "noise", "overall %", "mean %", "doubt",
-        title="\npublished numbers that were seen", title_justify="left",
-    )  # fmt: skip
+    parts: list[RenderableType] = [Text("\nPublished numbers that were seen (accuracy in %)", style="bold")]
+    by_source: dict[str, list[Number]] = {}
     for number in mine:
-        noise = f"{number.noise_type} {number.noise_rate:g}" if number.noise_rate else "none"
-        overall, mean = ("" if value is None else f"{value:.2f}" for value in (number.overall_acc, number.mean_acc))
-        spread = f" ± {number.std:.2f}" if overall and number.std is not None else ""
-        source = f"{number.paper}, {number.table}".strip(", ")
-        table.add_row(*map(Text, (source, number.method, number.dataset, noise, overall + spread, mean, number.doubt)))
-    return [table]
+        by_source.setdefault(f"{number.paper}, {number.table}".strip(", "), []).append(number)
+    for source, group in by_source.items():
+        table = Table("row", "data", "noise", "overall", "mean", "", box=None, header_style="dim", padding=(0, 2, 0, 0))
+        for number in group:
+            noise = f"{number.noise_type} {number.noise_rate:g}" if number.noise_rate else "none"
+            overall, mean = ("" if value is None else f"{value:.2f}" for value in (number.overall_acc, number.mean_acc))
+            spread = f" ± {number.std:.2f}" if overall and number.std is not None else ""
+            doubt = f"doubt: {number.doubt}" if number.doubt else ""
+            table.add_row(*map(Text, (number.method, number.dataset, noise, overall + spread, mean, doubt)))
+        parts += [Padding(Text(source), (0, 2)), Padding(table, (0, 4))]
+    return parts
 
 
 def _names(written: str, key: str) -> bool:

@@ -346,13 +346,14 @@ def methods(key: str | None, plugins: tuple[str, ...]) -> None:
     """Lists the methods, or shows one as a card: citation, idea, hyper-parameters with sources, deviations."""
     from fer_bench import cards
     from fer_bench.registry import discover, plugin_folders
+    from fer_bench.reproduce.published import shipped
     from fer_bench.spec import SpecError, nearest
 
     found = discover(plugin_folders(plugins))
     if key is None:
         _console().print(cards.method_list(found))
     elif key in found:
-        _console().print(cards.method_card(found[key]))
+        _console().print(cards.method_card(found[key], shipped()))
     else:
         raise SpecError(f"unknown method {key!r}{nearest(key, found)}")
 
