@@ -1,9 +1,9 @@
 """What runs say and what they do not: intervals, paired tests over blocks, ranks. Every formula is a library's.
 
-A **block** is everything two methods share when they are compared: condition (data set, noise, imbalance, and any other
-setting that varies), draw of the training data, and training seed. Tests are over differences within blocks. Blocks that
-share a draw of the data are not independent data: a test over them speaks of the seeds on those data and of no other
-data. ``unit="draw"`` averages the seeds of a draw first, so that only draws and conditions count.
+A **block** is everything two methods share when they are compared: condition (data set, noise, imbalance, and any
+other setting that varies), draw of the training data, and training seed. Tests are over differences within blocks.
+Blocks that share a draw of the data are not independent data: a test over them speaks of the seeds on those data and of
+no other data. ``unit="draw"`` averages the seeds of a draw first, so that only draws and conditions count.
 """
 
 from __future__ import annotations
