@@ -31,7 +31,7 @@ from fer_bench.report.figures import (
     save,
     tiles,
 )
-from fer_bench.report.tables import class_names
+from fer_bench.report.numbers import class_names
 
 if TYPE_CHECKING:
     import pandas as pd
