@@ -80,7 +80,10 @@ class Conclusions:
         if not metric.better or table.shape[1] < 2:
             return frozenset(), set()
         family = Family(table, self.view, self.baseline, metric.better > 0)
-        self._remember(family, condition)
+        if len(table) < MIN_PAIRS:
+            self.untested = True
+            return family.leaders.rows, set()
+        self._remember(family)
         return family.leaders.rows, family.starred
 
     def together(self, metric: Metric, protocol: str, marks: Marks, rows: list[str]) -> list[Block]:
@@ -91,7 +94,7 @@ class Conclusions:
         if not metric.better or table.shape[1] < 2 or complete.empty:
             return []
         if len(complete) < MIN_PAIRS and not self.baseline:
-            self._remember(Family(complete, self.view, "", metric.better > 0), "")
+            self._few(len(complete))
             return []
         if len(complete) < len(table):
             left = f"{len(table) - len(complete)} of {len(table)} blocks are left out of means and ranks"
@@ -99,7 +102,7 @@ class Conclusions:
         higher = metric.better > 0
         family = Family(complete, self.view, "", higher)
         compared = Family(table, self.view, self.baseline, higher) if self.baseline else family
-        self._remember(compared, "")
+        self._remember(compared)
         ranks = statistics.friedman(complete, higher)
         title = f"{metric.heading(protocol)}: all {_blocks(self.view, complete)} together"
         if ranks:
@@ -119,17 +122,11 @@ class Conclusions:
         lines = ((marks.name(row), tuple(cell(row) for cell in columns.values())) for row in rows if row in table)
         return [Block(title, "Method", tuple(columns), tuple(lines))]
 
-    def _remember(self, family: Family, condition: str) -> None:
+    def _remember(self, family: Family) -> None:
         """Whether a test was made, and a note where it could not be made or could not have succeeded."""
         number, pairs, test = len(family.against), family.pairs, self.view.test
-        if not number:
-            return
         if pairs < MIN_PAIRS:
-            if condition:
-                self.untested = True
-            else:
-                few = f"No test over all blocks together: there are {pairs} pairs and {MIN_PAIRS} are needed"
-                self._note(f"{few}; the two-sided p of five pairs cannot fall below 0.0625.")
+            self._few(pairs)
             return
         self.tested = True
         least = statistics.smallest_p(pairs, number, test)
@@ -137,6 +134,10 @@ class Conclusions:
             needed = statistics.pairs_needed(number, test)
             few = f"With {pairs} pairs and {number} comparisons no p-value can fall below {least:.2g} after Holm's"
             self._note(f"{few} correction, so nothing can be told apart; {needed} pairs would be needed.")
+
+    def _few(self, pairs: int) -> None:
+        few = f"No test, no star: there are {pairs} pairs and {MIN_PAIRS} are needed"
+        self._note(f"{few}; the two-sided p of five pairs cannot fall below 0.0625.")
 
     def _note(self, text: str) -> None:
         if text not in self.notes:
@@ -163,8 +164,8 @@ class Conclusions:
         if self.baseline:
             found.append(f"{STAR} differs from {self.baseline} by the same test, p < {ALPHA}")
         found.append(
-            "Difference: mean over blocks with its 95 % interval (Student's t). P(better): probability that a run beats "
-            "one of the other method in the same condition, ties half (Mann-Whitney U / nm, mean over conditions)"
+            "Difference: mean over blocks with its 95 % interval (Student's t). P(better): probability that a run "
+            "beats one of the other method in the same condition, ties half (Mann-Whitney U / nm, mean over conditions)"
         )
         draws, seeds = frame["data_seed"].nunique(), frame["seed"].nunique()
         what = f"{_number(frame['condition'].nunique(), 'condition')} x {_number(draws, 'draw')} of the training data"

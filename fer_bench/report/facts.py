@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def cost(frame: pd.DataFrame, numbers: pd.DataFrame, rows: list[str], marks: Marks) -> Block:
     """What a run costs: a mean over seeds, and a range where conditions differ (imbalance takes images away)."""
-    means = numbers.set_index(["metric", "row"])["mean"]
+    means = dict(iter(numbers.groupby(["metric", "row"])["mean"]))
     told = set(frame.loc[frame["told"], "row"])
     names = {
         "parameters": "Parameters",
@@ -26,12 +26,12 @@ def cost(frame: pd.DataFrame, numbers: pd.DataFrame, rows: list[str], marks: Mar
         "peak_memory_bytes": "Peak memory",
         "skipped_steps": "Skipped steps",
     }
-    measured = {name: title for name, title in names.items() if name in means.index.get_level_values("metric")}
+    measured = {name: title for name, title in names.items() if any(name == metric for metric, _ in means)}
 
     def cell(name: str, row: str) -> Cell:
-        if (name, row) not in means.index:
+        if (name, row) not in means:
             return Cell()
-        return Cell(extent(means.loc[[(name, row)]], lambda v: count(v, "B" if name.endswith("bytes") else "")))
+        return Cell(extent(means[name, row], lambda v: count(v, "B" if name.endswith("bytes") else "")))
 
     lines = tuple(
         (marks.name(row), (*(cell(name, row) for name in measured), Cell("yes" if row in told else "no")))
@@ -54,10 +54,10 @@ def data(frame: pd.DataFrame, purity: pd.DataFrame) -> list[Block]:
     blocks = [Block("Training data", "Condition", columns, tuple(lines))]
     for dataset, part in purity.groupby("dataset", sort=False):
         names = tuple(unique(part, "class"))
-        found = part.set_index(["condition", "class"])["value"]
+        found = dict(iter(part.groupby(["condition", "class"])["value"]))
         rows = []
         for condition in unique(part, "condition"):
-            shares = (extent(found.loc[[(condition, name)]].dropna(), lambda v: f"{v:.1f}") for name in names)
+            shares = (extent(found[condition, name].dropna(), lambda v: f"{v:.1f}") for name in names)
             rows.append((condition, tuple(map(Cell, shares))))
         several = purity["dataset"].nunique() > 1
         title = "Labels that are right, by given class, %" + (f": {Path(str(dataset)).name}" if several else "")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fer_bench.report.cells import Cell
 from fer_bench.report.measures import METRICS, View
-from fer_bench.report.statistics import summary
+from fer_bench.report.statistics import summary, t_interval
 from fer_bench.store import PROTOCOLS, RunFolder
 
 if TYPE_CHECKING:
@@ -24,23 +24,26 @@ def numbers(frame: pd.DataFrame, rows: list[str], conditions: list[str], view: V
     unit of the metric. A condition without values of a metric has no line."""
     import pandas as pd
 
-    found = []
     order = {}
+    parts = []
     for metric in METRICS:
         for protocol in PROTOCOLS if metric.by_epoch else PROTOCOLS[:1]:
             column = metric.column(protocol)
             order[column] = len(order)
             if column not in frame:
                 continue
-            values = frame.assign(value=pd.to_numeric(frame[column]).astype(float) * metric.scale)
-            for key, group in values.dropna(subset="value").groupby(KEYS, sort=False)["value"]:
-                about = summary(group, view.interval)
-                spread = {"n": about.n, "mean": about.mean, "sd": about.sd, "low": about.low, "high": about.high}
-                limits = {"min": group.min(), "max": group.max(), "interval": view.interval if about.n > 1 else None}
-                found.append(
-                    {"metric": column, "unit": metric.unit, **dict(zip(KEYS, key, strict=True)), **spread, **limits}
-                )
-    result = pd.DataFrame(found)
+            groups = (pd.to_numeric(frame[column]).astype(float) * metric.scale).groupby(
+                [frame[key] for key in KEYS], sort=False
+            )
+            part = groups.agg(n="count", mean="mean", sd="std", min="min", max="max")
+            if view.interval == "bootstrap":
+                found = [summary(group, "bootstrap") if group.notna().any() else None for _, group in groups]
+                part["low"], part["high"] = [about and about.low for about in found], [f and f.high for f in found]
+            parts.append(part[part["n"] > 0].reset_index().assign(metric=column, unit=metric.unit))
+    result = pd.concat(parts, ignore_index=True)
+    if view.interval == "t":
+        result["low"], result["high"] = t_interval(result["n"], result["mean"], result["sd"])
+    result["interval"] = view.interval
     places = {"metric": order, **{n: {v: k for k, v in enumerate(c)} for n, c in
                                   (("row", rows), ("condition", conditions))}}  # fmt: skip
     return result.sort_values(

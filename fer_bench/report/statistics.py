@@ -95,8 +95,6 @@ def summary(values: ArrayLike, interval: str = "t") -> Summary:
     ``t``          Student's t with n - 1 degrees of freedom
     ``bootstrap``  BCa, 9,999 resamples from a fixed seed; too narrow for a handful of runs
     """
-    from scipy import stats
-
     _check(interval, INTERVALS, "interval")
     numbers = np.asarray(values, float)
     numbers = numbers[np.isfinite(numbers)]
@@ -106,15 +104,27 @@ def summary(values: ArrayLike, interval: str = "t") -> Summary:
     mean = float(numbers.mean())
     if n < 2:
         return Summary(n, mean, None, None, None)
-    sd, spread = float(numbers.std(ddof=1)), float(stats.sem(numbers))
-    if numbers.min() == numbers.max():
-        return Summary(n, mean, 0.0, mean, mean)  # both intervals divide by the spread
-    if interval == "t":
-        low, high = stats.t.interval(LEVEL, n - 1, loc=mean, scale=spread)
-    else:
-        found = stats.bootstrap((numbers,), np.mean, confidence_level=LEVEL, rng=np.random.default_rng(0))
-        low, high = found.confidence_interval
+    sd = float(numbers.std(ddof=1))
+    low, high = t_interval(n, mean, sd) if interval == "t" else _bootstrap(numbers)
     return Summary(n, mean, sd, float(low), float(high))
+
+
+def t_interval(n: ArrayLike, mean: ArrayLike, sd: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the 95 % interval of means, elementwise; NaN where n < 2."""
+    from scipy import stats
+
+    n, mean = np.asarray(n, float), np.asarray(mean, float)
+    half = stats.t.ppf(0.5 + LEVEL / 2, np.where(n > 1, n - 1, np.nan)) * np.asarray(sd, float) / np.sqrt(n)
+    return mean - half, mean + half
+
+
+def _bootstrap(values: np.ndarray) -> tuple[float, float]:
+    from scipy import stats
+
+    if values.min() == values.max():
+        return float(values[0]), float(values[0])  # BCa divides by the spread
+    found = stats.bootstrap((values,), np.mean, confidence_level=LEVEL, rng=np.random.default_rng(0))
+    return found.confidence_interval
 
 
 def blocks(frame: pd.DataFrame, column: str, unit: str = "seed") -> pd.DataFrame:
@@ -206,7 +216,8 @@ def against(table: pd.DataFrame, baseline: str, test: str = "sign-flip", higher:
 def leaders(table: pd.DataFrame, test: str = "sign-flip", higher: bool = True) -> Leaders:
     """The best mean of ``table`` and all rows that the test (Holm-corrected, against the best) does not tell from it.
 
-    No test is made where a row has fewer than MIN_PAIRS blocks in common with the best. ValueError for no rows.
+    No test is made where a row has fewer than MIN_PAIRS blocks in common with the best, and nothing is compared where
+    the table has fewer. ValueError for no rows.
     """
     means = table.mean().dropna()
     if means.empty:
@@ -214,7 +225,7 @@ def leaders(table: pd.DataFrame, test: str = "sign-flip", higher: bool = True) -
     best = str(means.idxmax() if higher else means.idxmin())
     # equal means are equally good, tested or not
     rows = {str(row) for row in means.index[means == means[best]]}
-    compared = against(table[means.index], best, test, higher)
+    compared = against(table[means.index], best, test, higher) if len(table) >= MIN_PAIRS else []
     tested = len(compared) == len(means) - 1 > 0 and all(c.p is not None for c in compared)
     if tested:
         rows |= {c.row for c in compared if not c.significant}
@@ -229,9 +240,10 @@ def probability_of_improvement(table: pd.DataFrame, row: str, other: str) -> flo
     """
     from scipy import stats
 
-    shares = []
-    for _, part in table.groupby(level="condition", sort=False):
-        mine, theirs = part[row].dropna(), part[other].dropna()
+    conditions, shares = table.index.get_level_values("condition"), []
+    for condition in conditions.unique():
+        part = table[conditions == condition]
+        mine, theirs = (part[name].to_numpy()[part[name].notna()] for name in (row, other))
         if len(mine) and len(theirs):
             u = stats.mannwhitneyu(mine, theirs, method="asymptotic").statistic
             shares.append(float(u) / (len(mine) * len(theirs)))

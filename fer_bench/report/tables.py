@@ -110,17 +110,18 @@ def _metric(
 ) -> list[Block]:
     """One block, or none where no run has the metric. A condition without values (memorised, of clean labels) has no
     column."""
-    found = values[values["metric"] == metric.column(protocol)].set_index(["row", "condition"])
-    columns = [c for c in conditions if c in found.index.get_level_values("condition")]
+    mine = values[values["metric"] == metric.column(protocol)]
+    found = {(value["row"], value["condition"]): value for value in mine.to_dict("records")}
+    columns = [c for c in conditions if any(condition == c for _, condition in found)]
     if not columns:
         return []
-    usual = int(found["n"].max())
+    usual = int(mine["n"].max())
     signed = {condition: conclusions.column(metric, protocol, condition) for condition in columns}
 
     def cell(row: str, condition: str) -> Cell:
-        if (row, condition) not in found.index:
+        if (row, condition) not in found:
             return Cell()
-        value, (bold, starred) = found.loc[(row, condition)], signed[condition]
+        value, (bold, starred) = found[row, condition], signed[condition]
         text = f"{value['mean']:.2f}"
         if value["n"] > 1 and conclusions.view.spread == "sd":
             text += f" ± {value['sd']:.2f}"
