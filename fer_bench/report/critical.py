@@ -56,20 +56,22 @@ def diagram(
     rows = len(names)
     figure = Figure(figsize=(8, 1.6 + 0.27 * rows), layout="constrained")
     ax = figure.subplots()
-    critical_difference_diagram(
+    drawn = critical_difference_diagram(
         ranks.mean.rename(index=names),
         p,
         alpha=ALPHA,
         ax=ax,
         color_palette={names[row]: colours[row] for row in table.columns},
-        label_fmt_left="{label}  {rank:.2f}",
-        label_fmt_right="{rank:.2f}  {label}",
+        label_fmt_left="{label}  {rank:.2f} ",
+        label_fmt_right=" {rank:.2f}  {label}",
         label_props={"size": "medium"},
         marker_props={"s": 30},
         elbow_props={"linewidth": 1.3},
         crossbar_props={"color": "0.25", "linewidth": 3, "solid_capstyle": "round"},
         text_h_margin=0.02 * rows,
     )
+    for label in drawn["labels"]:
+        label.set_color("0.15")  # type: ignore[attr-defined]  # some colours of lines are too pale for text
     ax.set_xlim(0.95, rows + 0.05)
     ax.set_xticks(range(1, rows + 1))
     ax.set_xlabel("Mean rank (1 is best)")

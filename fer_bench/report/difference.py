@@ -103,18 +103,40 @@ def find_run(out: Path, name: str) -> RunFolder:
 
 def _fields(first: Mapping[str, Any] | None, second: Mapping[str, Any] | None) -> tuple[tuple[str, str, str], ...]:
     a, b = dict(_flat(first or {})), dict(_flat(second or {}))
-    names = [name for name in sorted(a.keys() | b.keys()) if not TIMES.search(name)]
-    return tuple((n, a.get(n, ABSENT), b.get(n, ABSENT)) for n in names if a.get(n) != b.get(n))
+    found = []
+    for name in sorted(a.keys() | b.keys()):
+        if not TIMES.search(name) and (name not in a or name not in b or a[name] != b[name]):
+            found.append(_field(name, a.get(name, ABSENT), b.get(name, ABSENT)))
+    return tuple(found)
 
 
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Leaves as ("test.recall.0", "0.5"); text in quotes, so that "1" is not 1, and empty containers as themselves."""
-    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
-    if isinstance(value, (Mapping, list)) and value:
-        for key, each in items:
-            yield from _flat(each, f"{name}.{key}" if name else str(key))
-    elif name:
-        yield name, repr(value)
+def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves by name ("test.overall"); lists are leaves."""
+    for key, each in value.items():
+        if isinstance(each, Mapping) and each:
+            yield from _flat(each, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", each
+
+
+def _field(name: str, a: Any, b: Any) -> tuple[str, str, str]:
+    """A field as text, strings in quotes, so that "1" is not 1. Of two lists or matrices of one shape the first entry
+    that differs, and how many do."""
+    entries = [dict(_entries(value)) for value in (a, b)]
+    if isinstance(a, list) and isinstance(b, list) and entries[0].keys() == entries[1].keys():
+        places = [place for place, value in entries[0].items() if value != entries[1][place]]
+        where = f"{name}{places[0]}" + (f" and {len(places) - 1} more of {len(entries[0])}" if len(places) > 1 else "")
+        return where, repr(entries[0][places[0]]), repr(entries[1][places[0]])
+    return name, *(ABSENT if value is ABSENT else repr(value) for value in (a, b))  # type: ignore[return-value]
+
+
+def _entries(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Entries of a nested list by place: ("[0][3]", 7)."""
+    if isinstance(value, list):
+        for number, each in enumerate(value):
+            yield from _entries(each, f"{place}[{number}]")
+    else:
+        yield place, value
 
 
 def _section(title: str, fields: tuple[tuple[str, str, str], ...]) -> Iterator[RenderableType]:
