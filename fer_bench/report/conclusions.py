@@ -125,7 +125,10 @@ class Conclusions:
     def _remember(self, family: Family) -> None:
         """Whether a test was made, and a note where it could not be made or could not have succeeded."""
         number, pairs, test = len(family.against), family.pairs, self.view.test
+        if not number:
+            return  # the baseline has no run here
         if pairs < MIN_PAIRS:
+            self.untested = True
             self._few(pairs)
             return
         self.tested = True
@@ -146,10 +149,15 @@ class Conclusions:
     def sentences(self) -> list[str]:
         """For the caption: what was tested over what, and what that does not cover."""
         view, frame, pairs = self.view, self.frame, "block" if self.view.unit == "draw" else "seed"
+        explained = [
+            "Difference: mean over blocks with its 95 % interval (Student's t). P(better): probability that a run "
+            "beats one of the other method in the same condition, ties half (Mann-Whitney U / nm, mean over conditions)"
+        ]
         if not self.tested:
             return [
                 "Bold: best mean of its column and no more; no significance is claimed "
-                f"(below {MIN_PAIRS} paired {pairs}s no test is made)"
+                f"(below {MIN_PAIRS} paired {pairs}s no test is made)",
+                *(explained if self.differences else []),
             ]
         family = "the methods of a column or block"
         bold = (
@@ -163,10 +171,7 @@ class Conclusions:
         found = [bold]
         if self.baseline:
             found.append(f"{STAR} differs from {self.baseline} by the same test, p < {ALPHA}")
-        found.append(
-            "Difference: mean over blocks with its 95 % interval (Student's t). P(better): probability that a run "
-            "beats one of the other method in the same condition, ties half (Mann-Whitney U / nm, mean over conditions)"
-        )
+        found += explained if self.differences else []
         draws, seeds = frame["data_seed"].nunique(), frame["seed"].nunique()
         what = f"{_number(frame['condition'].nunique(), 'condition')} x {_number(draws, 'draw')} of the training data"
         if view.unit == "seed":
