@@ -426,7 +426,7 @@ def test_critical_differences_need_three_methods_and_six_blocks(tmp_path: Path) 
     figures = drawn(frame)
     assert len(figures) == 2
     texts = [text.get_text() for text in figures[0].axes[0].texts]
-    assert sorted(text.strip() for text in texts) == ["2.00  b", "3.00  c\\$", "a†  1.00"]
+    assert {text.strip() for text in texts} == {"a†  1.00", "b  2.00", "3.00  c\\$"}
     words = " ".join(figures[0].get_supxlabel().split())
     assert "Friedman's test over 6 blocks: p = 0.002" in words and "† was told" in words
     bars = [line for line in figures[0].axes[0].lines if line.get_linewidth() == 3]
@@ -442,6 +442,17 @@ def test_wide_tables_continue_below(tmp_path: Path) -> None:
     assert "(continued)" in shown
     assert all(cell.text in shown for cell in cells(table, "Overall").values())
     assert table.blocks[0].columns[0] == "symmetric 0.1, exp 50"
+
+
+def test_names_and_headers_stay_whole_where_a_block_just_fits() -> None:
+    columns = ("Parameters", "Images forward", "Images backward", "Seconds", "Skipped steps", "Told the noise rate")
+    line = tuple(map(tables.Cell, ("294 k", "42 k", "42 k", "45.8 to 59.1", "0", "no")))
+    table = tables.Table("t", (tables.Block("b", "Method", columns, (("balanced_softmax", line),)),), "", (), None)
+    for width in range(40, 120):
+        shown = terminal(table, width)
+        assert max(map(len, shown.splitlines())) <= width
+        words = shown.split()
+        assert {"balanced_softmax", "backward", "59.1", "Skipped", "noise", "rate"} <= set(words), width
 
 
 def test_settings_that_differ_are_named(tmp_path: Path) -> None:

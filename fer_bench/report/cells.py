@@ -102,7 +102,7 @@ class Table:
             for number, part in enumerate(_fitting(block, options.max_width)):
                 title = block.title + (" (continued)" if number else "")
                 yield Text(title, style="bold")
-                yield Padding(_rich_table(part), (0, 0, 1, 0))
+                yield Padding(_rich_table(part, options.max_width), (0, 0, 1, 0))
         yield Text(self.caption, style="dim")
         for note in self.notes:
             yield Text(f"- {note}", style="dim")
@@ -181,15 +181,28 @@ def _latex_table(block: Block, caption: str) -> str:
 # --- terminal ------------------------------------------------------------------------------------------------------
 
 
-def _rich_table(block: Block) -> RichTable:
-    table = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column(Text(_line(block.corner)), overflow="fold")
+def _rich_table(block: Block, width: int) -> RichTable:
+    """Every column with its own width, because rich shrinks names and cells together with long headers."""
+    names = _names(block, width)
+    wide = [_width(block, number) for number in range(len(block.columns))]
+    free = width - names - sum(each + 2 for each in wide)
     for number, column in enumerate(block.columns):
-        header = Text(_line(column), justify="right")
-        table.add_column(header, justify="right", overflow="fold", min_width=_width(block, number))
+        more = min(max(cell_len(_line(column)) - wide[number], 0), max(free, 0))
+        wide[number] += more
+        free -= more
+    table = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column(Text(_line(block.corner)), overflow="fold", width=names)
+    for number, column in enumerate(block.columns):
+        table.add_column(Text(_line(column), justify="right"), justify="right", overflow="fold", width=wide[number])
     for name, cells in block.rows:
         table.add_row(Text(_line(name)), *(Text(c.text, style="bold" if c.bold else "") for c in cells))
     return table
+
+
+def _names(block: Block, width: int) -> int:
+    """Width of the column of names: a name longer than half of the terminal is broken."""
+    longest = max((cell_len(_line(name)) for name, _ in block.rows), default=0)
+    return max(min(longest, width // 2), cell_len(_line(block.corner)))
 
 
 def _width(block: Block, column: int) -> int:
@@ -200,8 +213,7 @@ def _width(block: Block, column: int) -> int:
 
 def _fitting(block: Block, width: int) -> Iterator[Block]:
     """The block in parts with as many columns as fit beside the row names; at least one."""
-    names = min(max((cell_len(_line(name)) for name, _ in block.rows), default=0), width // 2)
-    free = width - max(names, cell_len(block.corner)) - 2
+    free = width - _names(block, width)
     first = used = 0
     for number in range(len(block.columns)):
         wide = _width(block, number) + 2
