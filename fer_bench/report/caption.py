@@ -106,9 +106,9 @@ def _source(frame: pd.DataFrame) -> str:
     text = f"fer-bench {versions}, protocol version {_values(frame, 'protocol')}"
     if not commits:
         return f"{text}, commit not recorded"
-    if len(commits) > FEW:
-        return f"{text}, {len(commits)} commits, which runs.csv names"
     changed = " (+: with changes that are not in it)" if any(commit.endswith("+") for commit in commits) else ""
+    if len(commits) > FEW:
+        return f"{text}, {len(commits)} commits, which runs.csv names{changed}"
     return f"{text}, commit{'s' * (len(commits) > 1)} {', '.join(commits)}{changed}"
 
 
