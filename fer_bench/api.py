@@ -18,6 +18,8 @@ from fer_bench.sweep import Plan, Planned, Request, Sweep, find_sweep, images_pe
 if TYPE_CHECKING:
     import pandas as pd
 
+    from fer_bench.report.measures import View
+
 
 class IncompleteSweep(RuntimeError):
     """Some runs failed; the message says which and why. The others are finished and tabled."""
@@ -136,14 +138,16 @@ def choose_devices(device: str, jobs: int | None, runs: int) -> list[str]:
     return [places[i % len(places)] for i in range(count)]
 
 
-def write_outputs(sweep: Sweep, plots: bool = True) -> list[Path]:
-    """Tables, ``runs.csv`` and plots of what is finished; nothing where no run is."""
+def write_outputs(sweep: Sweep, plots: bool = True, view: View | None = None) -> list[Path]:
+    """Tables (as ``view`` says), ``runs.csv`` and plots of what is finished; nothing where no run is."""
     from fer_bench.report import tables
 
     runs = sweep.finished()
     if runs.empty:
         return []
-    written = tables.write(runs, sweep.folder, notes=sweep.unfinished(), classes=sweep.classes)
+    written = tables.write(
+        runs, sweep.folder, notes=sweep.unfinished(), classes=sweep.classes, view=view or tables.DEFAULT_VIEW
+    )
     if plots:
         from fer_bench.report import plots as figures
 

@@ -241,22 +241,53 @@ def status(sweep: str | None, out: Path) -> None:
 @OUT
 @click.option("--format", "style", type=click.Choice(["terminal", "markdown", "csv", "latex", "html"]),
               default="terminal", show_default=True)  # fmt: skip
-def table(sweep: str | None, out: Path, style: str) -> None:
+@click.option("--protocol", "protocols", type=Names(), default="last", show_default=True,
+              help="Which epochs: last, mean_last_5, best_val, best_test (an oracle).")  # fmt: skip
+@click.option("--metrics", type=Names(), default="overall,mean,gap,memorised", show_default=True,
+              help="Also macro_f1, worst, head, tail, ece, nll, detection_auroc, detection_ap, …; or all.")  # fmt: skip
+@click.option(
+    "--baseline", default="", metavar="METHOD", help="Test every method against this one [default: the best]."
+)
+@click.option("--test", default="sign-flip", show_default=True, help="Paired test: sign-flip or wilcoxon.")
+@click.option("--unit", default="seed", show_default=True,
+              help="What one pair is: a training seed, or a draw of the data (its seeds averaged).")  # fmt: skip
+@click.option("--spread", default="sd", show_default=True, help="Behind a mean: sd, or interval (95 %).")
+@click.option("--interval", default="t", show_default=True, help="Kind of 95 % interval: t or bootstrap.")
+def table(sweep: str | None, out: Path, style: str, **options: Any) -> None:
     """Prints the comparison table of SWEEP (or the newest one) and writes its files again; trains nothing."""
     from fer_bench import api
     from fer_bench.report import tables
+    from fer_bench.report.measures import View
     from fer_bench.sweep import find_sweep
 
+    view = View(**{name: tuple(v) if isinstance(v, list) else v for name, v in options.items()})
     found = find_sweep(out, sweep)
     runs = found.finished()
     if runs.empty:
         _fail(f"no run of {found.name} is finished yet; see `fer-bench status {found.name}`", 1)
-    api.write_outputs(found, plots=False)
-    content = tables.comparison(runs, notes=found.unfinished(), classes=found.classes)
+    content = tables.comparison(runs, notes=found.unfinished(), classes=found.classes, view=view)
+    api.write_outputs(found, plots=False, view=view)
     if style == "terminal":
         _console().print(content.rich())
     else:
         click.echo(getattr(content, style)())
+
+
+@main.command()
+@click.argument("first", metavar="RUN")
+@click.argument("second", metavar="RUN")
+@OUT
+def diff(first: str, second: str, out: Path) -> None:
+    """Shows every setting, epoch and result in which two runs differ. RUN: a folder, a key, or how a key begins.
+
+    Exit code 0 if both measured the same, 1 if not.
+    """
+    from fer_bench.report.difference import difference, find_run
+
+    found = difference(find_run(out, first), find_run(out, second))
+    _console().print(found)
+    if not found.identical:
+        sys.exit(1)
 
 
 @main.command()

@@ -19,7 +19,7 @@ import torch
 
 from fer_bench.files import write_atomically
 from fer_bench.spec import RunSpec, SpecError
-from fer_bench.store import PROTOCOLS, Busy, RunFolder, load_runs, select
+from fer_bench.store import PROTOCOLS, Busy, RunFolder, head_tail, load_runs, row, select
 
 SPEC = RunSpec("synthetic", "f" * 64, "m", "c" * 12, {"a": 1})
 HOLD = """
@@ -255,8 +255,44 @@ def test_load_runs_of_nothing(tmp_path: Path) -> None:
 
 def test_select() -> None:
     epochs = [record(1, 0.5, 0.7), record(2, 0.9, 0.7), record(3, 0.9, 0.1)]
-    assert [select(epochs, protocol)["epoch"] for protocol in PROTOCOLS] == [3, 1, 2]  # type: ignore[index]
+    found = {protocol: select(epochs, protocol) for protocol in PROTOCOLS}
+    assert {name: r and r["epoch"] for name, r in found.items()} == {
+        "last": 3, "mean_last_5": None, "best_val": 1, "best_test": 2
+    }  # fmt: skip
     assert select([record(1, 0.5)], "best_val") is None
+
+
+def test_mean_of_the_last_five() -> None:
+    epochs = [record(k, value) for k, value in enumerate((0.0, 0.1, 0.2, 0.4, 0.6, 0.7), 1)]
+    for k, entry in enumerate(epochs):
+        entry["test"] = {**entry["test"], "recall": [k / 10, None, 1.0]}
+    found = select(epochs, "mean_last_5")
+    assert found is not None and found["epoch"] == 6
+    assert found["test"]["overall"] == pytest.approx((0.1 + 0.2 + 0.4 + 0.6 + 0.7) / 5)
+    assert found["test"]["recall"] == [pytest.approx(0.3), None, 1.0]
+
+
+def test_head_and_tail_are_classes_above_and_below_the_median_count() -> None:
+    recall = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3]
+    assert head_tail(recall, [7, 60, 50, 40, 30, 20, 10]) == pytest.approx((0.7, (0.9 + 0.4 + 0.3) / 3))
+    assert head_tail([0.9, 0.2], [20, 10]) == (0.9, 0.2)
+    assert head_tail([0.9, None, 0.2], [30, 20, 10]) == (0.9, 0.2)
+    # one large class: the others are all at the median, so none of them is the tail
+    assert head_tail([0.9, 0.5, 0.2], [30, 10, 10]) == (0.9, None)
+    assert head_tail(recall, [429, 429, 429, 429, 428, 428, 428]) == (None, None), "balanced classes have no tail"
+    assert head_tail(recall, None) == head_tail(None, [1, 2]) == (None, None)
+
+
+def test_a_row_tells_what_a_method_was_given(tmp_path: Path) -> None:
+    folder = finished(tmp_path)
+    old = row(folder)
+    assert (old["clean_labels_used"], old["remarks"], old["ensemble"], old["extra_images"]) == (0, "[]", "", "")
+    assert old["peak_memory_bytes"] is None and old["commit"] == ""
+    given = {"clean_labels_used": 70, "remarks": ["a", "b"], "ensemble": "mean of two networks", "extra_images": "x"}
+    folder.finish({**FINAL, **given, "peak_memory_bytes": 5}, {})
+    found = row(folder)
+    assert {name: found[name] for name in given} == {**given, "remarks": '["a", "b"]'}
+    assert found["peak_memory_bytes"] == 5
 
 
 # --- no code from a file ------------------------------------------------------------------------------------------

@@ -6,7 +6,9 @@ import csv
 import html.parser
 import io
 import re
+import shutil
 import statistics
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,11 @@ import pytest
 from rich.console import Console
 
 from fer_bench.report import tables
-from fer_bench.spec import Imbalance, Noise, Recipe, RunSpec
+from fer_bench.report.conditions import arrange
+from fer_bench.report.critical import critical_differences
+from fer_bench.report.figures import Runs
+from fer_bench.report.measures import SHOWN, View
+from fer_bench.spec import Imbalance, Noise, Recipe, RunSpec, SpecError
 from fer_bench.store import RunFolder, load_runs
 
 CLASSES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
@@ -35,6 +41,7 @@ def finish(
     told: bool = False,
     recipe: Recipe = RECIPE,
     size: int = len(CLASSES),
+    given: dict[str, Any] | None = None,
     **changes: Any,
 ) -> RunFolder:
     """A finished run with invented numbers: a learner of this skill that memorises what it is given."""
@@ -73,7 +80,11 @@ def finish(
             "test": records[-1]["test"],
             "detection": {"auroc": 0.9 if wrong else None, "ap": 0.8 if wrong else None},
             "memorisation": records[-1]["train_fit"],
-            "noise": {"realised_rate": rate, "purity": [1 - rate] * (size - 1) + [None]},
+            "noise": {
+                "realised_rate": rate,
+                "purity": [1 - rate] * (size - 1) + [None],
+                "true_counts": [round(900 / imbalance.factor ** (c / (size - 1))) for c in range(size)],
+            },
             "realised_rate": rate,
             "observed_imbalance": imbalance.factor,
             "told_noise_rate": told,
@@ -83,6 +94,7 @@ def finish(
             "images_backward": 12_000,
             "skipped_steps": 0,
             "seconds": 61.0,
+            **(given or {}),
         },
         {"test_logits": np.zeros((1, size))},
     )
@@ -167,7 +179,7 @@ def test_columns_rows_and_marks(tmp_path: Path) -> None:
     assert memorised.columns == ("human", "symmetric 0.2"), "clean labels have nothing to memorise"
     assert sum(cell.bold for cell in cells(table, "Overall").values()) == 3
     assert not any(cell.bold for cell in cells(table, "Wrong").values())
-    assert "no significance is claimed" in table.caption
+    assert "no test is made and only the best mean is bold" in table.caption
     assert cells(table, "Cost")["Alpha", "Parameters"].text == "1.23 M"
     assert cells(table, "Training data")["human", "Wrong labels, %"].text == "28.00"
     purity = cells(table, "Labels that are right")
@@ -222,6 +234,206 @@ def test_nothing_is_cut_or_interpreted(tmp_path: Path) -> None:
     assert any("symmetric 0.2" in line for line in lines)
 
 
+def test_protocols_are_queries_and_the_oracle_says_so(tmp_path: Path) -> None:
+    runs = some_runs(tmp_path, seeds=2)
+    table = tables.comparison(runs, view=View(protocols=("last", "best_test", "mean_last_5", "best_val")))
+    titles = [block.title for block in table.blocks]
+    assert titles[:3] == [
+        "Overall accuracy, last epoch, %",
+        "Overall accuracy, best epoch on the test set (oracle), %",
+        "Overall accuracy, mean of the last 5 epochs, %",
+    ]
+    mine = runs[(runs.method == "beta") & (runs.noise_kind == "symmetric")]
+    for title, column in (
+        ("Overall accuracy, last", "test_overall"),
+        ("Overall accuracy, best", "best_test_overall"),
+        ("Mean accuracy (over classes), mean of", "mean_last_5_mean"),
+    ):
+        values = [100 * value for value in mine[column]]
+        expected = f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
+        assert cells(table, title)["beta†", "symmetric 0.2"].text == expected
+    assert "an oracle" in table.caption
+    assert any("best epoch by validation" in note and "no finished run" in note for note in table.notes)
+    plain = tables.comparison(runs)
+    assert "oracle" not in plain.blocks[0].title and plain.blocks[2].title.endswith("points of overall accuracy")
+    assert all("oracle" in b.title for b in table.blocks if "best epoch on the test" in b.title)
+
+
+def test_any_metric_can_be_asked_for(tmp_path: Path) -> None:
+    finish(tmp_path, "alpha", NOISY, Imbalance("exp", 20))
+    finish(tmp_path, "beta", NOISY, Imbalance("exp", 20), given={"peak_memory_bytes": 3_210_000_000})
+    runs = load_runs(tmp_path)
+    table = tables.comparison(runs, view=View(metrics=("all",)))
+    shown = [block.title for block in table.blocks]
+    assert len([t for t in shown if t.endswith(", %") and "last epoch" in t and "together" not in t]) == 7
+    assert cells(table, "Accuracy on tail")["alpha", "symmetric 0.2, exp 20"].text == f"{100 * runs.test_tail[0]:.2f}"
+    folder = RunFolder(Path(runs.path[0]))
+    recall = folder.epochs()[-1]["test"]["recall"]
+    assert runs.test_tail[0] == pytest.approx(np.mean(recall[4:]))
+    assert runs.test_head[0] == pytest.approx(np.mean(recall[:3]))
+    assert cells(table, "Detection of wrong labels, area")["beta", "symmetric 0.2, exp 20"].text == "90.00"
+    assert cells(table, "Cost")["beta", "Peak memory"].text == "3.21 GB"
+    assert cells(table, "Cost")["alpha", "Peak memory"].text == "–"
+    for text in ("Head and tail: mean recall of the classes above and below the median", "Detection: "):
+        assert text in table.caption
+    metrics = {line["metric"] for line in csv.DictReader(io.StringIO(tables.comparison(runs).csv()))}
+    assert {"test_macro_f1", "best_test_tail", "detection_ap", "peak_memory_bytes"} <= metrics, "the csv has all"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "answer"),
+    [
+        ("protocols", ("best_tst",), "did you mean 'best_test'"),
+        ("metrics", ("overal",), "did you mean 'overall'"),
+        ("metrics", (), "no metric is named"),
+        ("protocols", (), "no protocol is named"),
+        ("test", "sign-flp", "did you mean 'sign-flip'"),
+        ("interval", "bootstrp", "did you mean 'bootstrap'"),
+        ("unit", "draws", "did you mean 'draw'"),
+        ("spread", "intervall", "did you mean 'interval'"),
+    ],
+)
+def test_unknown_names_are_answered_with_the_nearest(field: str, value: Any, answer: str) -> None:
+    with pytest.raises(SpecError, match=answer):
+        View(**{field: value})
+    assert "tail" in SHOWN
+
+
+def test_marks_stand_in_every_block_and_are_explained(tmp_path: Path) -> None:
+    finish(tmp_path, "alpha", NOISY)
+    finish(tmp_path, "beta", NOISY, given={"clean_labels_used": 70, "remarks": ["landmarks degraded", "other stage"]})
+    finish(tmp_path, "gamma", NOISY, told=True, given={"ensemble": "mean of two networks", "remarks": ["other stage"]})
+    finish(tmp_path, "delta", NOISY, given={"ensemble": "mean of three networks", "extra_images": "unlabelled faces"})
+    runs = load_runs(tmp_path)
+    table = tables.comparison(runs, view=View(metrics=("all",), baseline="alpha"))
+    named = {"alpha", "beta‡ᵃᵇ", "gamma†¶ᵇ", "delta§¶"}
+    for block in table.blocks:
+        if block.corner == "Method":
+            assert {name for name, _ in block.rows} == named, block.title
+    for text in (
+        "† was told the true noise rate",
+        "‡ was given labels known to be right (70)",
+        "§ was given images beyond the training set (unlabelled faces)",
+        "¶ predicts with more than one network (delta: mean of three networks; gamma: mean of two networks)",
+        "ᵃ landmarks degraded. ᵇ other stage.",
+    ):
+        assert text in table.caption
+    latex = table.latex()
+    assert r"beta$^\ddagger$$^{a}$$^{b}$" in latex and r"delta$^\S$$^\P$" in latex
+    assert latex.count("landmarks degraded") == latex.count(r"\begin{table}"), "each float explains its signs"
+    assert set(latex) <= set(map(chr, range(128))), "every sign has its LaTeX"
+
+
+def test_with_pairs_enough_bold_is_what_the_test_does_not_tell_apart(tmp_path: Path) -> None:
+    for seed in range(9):
+        for method, skill in (("near", 0.9), ("best", 0.9), ("far", 0.7)):
+            finish(tmp_path, method, CLEAN, seed=seed, skill=skill)
+    table = tables.comparison(load_runs(tmp_path), view=View(metrics=("overall",), baseline="far"))
+    overall = cells(table, "Overall accuracy, last epoch, %")
+    assert {name for (name, _), cell in overall.items() if cell.bold} == {"near", "best"}
+    assert {name for (name, _), cell in overall.items() if cell.text.endswith("*")} == {"near", "best"}
+    together = next(b for b in table.blocks if "all 9 blocks together (Friedman's test: p " in b.title)
+    assert together.columns == ("Mean", "Mean rank", "Difference to far [95 %]", "p (Holm)", "P(better)")
+    rows = {name: [cell.text for cell in line] for name, line in together.rows}
+    assert rows["far"][2:] == ["–"] * 3 and rows["best"][3:] == ["0.008*", "1.00"], "twice 2 / 2^9"
+    for text in ("* differs from far by the same test, p < 0.05", "seeds on one draw are not independent data",
+                 "1 condition x 1 draw of the training data x 9 training seeds", "or other draws"):  # fmt: skip
+        assert text in table.caption
+    lines = [line for line in csv.DictReader(io.StringIO(table.csv())) if line["baseline"] == "far"]
+    assert {line["row"] for line in lines} == {"near", "best"}
+    assert float(lines[0]["p"]) == 2 / 2**9 and float(lines[0]["p_holm"]) == 4 / 2**9
+
+
+def test_too_few_pairs_have_no_star_and_the_reason(tmp_path: Path) -> None:
+    for seed in range(5):
+        for method, skill in (("good", 0.9), ("bad", 0.5)):
+            finish(tmp_path, method, CLEAN, seed=seed, skill=skill)
+    runs = load_runs(tmp_path)
+    table = tables.comparison(runs, view=View(baseline="bad"))
+    assert "*" not in "".join(cell.text for block in table.blocks for _, line in block.rows for cell in line)
+    assert any("5 pairs and 6 are needed" in note for note in table.notes)
+    assert "no significance is claimed" in table.caption
+    assert any("5 pairs and 6 are needed" in note for note in tables.comparison(runs).notes)
+    with pytest.raises(SpecError, match="unknown baseline 'bda'; did you mean 'bad'"):
+        tables.comparison(runs, view=View(baseline="bda"))
+
+
+def test_a_test_that_cannot_succeed_says_so(tmp_path: Path) -> None:
+    for seed in range(6):
+        for method, skill in (("a", 0.9), ("b", 0.5), ("c", 0.4)):
+            finish(tmp_path, method, CLEAN, seed=seed, skill=skill)
+    table = tables.comparison(load_runs(tmp_path), view=View(metrics=("overall",)))
+    assert all(cell.bold for cell in cells(table, "Overall accuracy, last epoch, %").values())
+    assert any("With 6 pairs and 2 comparisons no p-value can fall below 0.062" in note for note in table.notes)
+    assert any("7 pairs would be needed" in note for note in table.notes)
+
+
+def test_seeds_of_a_draw_can_be_averaged_first(tmp_path: Path) -> None:
+    for draw in range(6):
+        for seed in range(2):
+            for method, skill in (("a", 0.9), ("b", 0.7)):
+                finish(tmp_path, method, CLEAN, seed=seed, data_seed=draw, skill=skill)
+    runs = load_runs(tmp_path)
+    table = tables.comparison(runs, view=View(metrics=("overall",), unit="draw", spread="interval"))
+    assert any("all 6 blocks, means over seeds, together" in block.title for block in table.blocks)
+    values = 100 * runs[runs.method == "a"].test_overall
+    about = statistics.mean(values)
+    half = 2.200985160 * statistics.stdev(values) / 12**0.5  # t(0.975, 11)
+    assert cells(table, "Overall")["a", "clean"].text == f"{about:.2f} [{about - half:.2f}, {about + half:.2f}]"
+    assert "95 % interval over runs (Student's t)" in table.caption
+    assert "or other draws" not in table.caption
+
+
+def test_the_caption_names_version_commit_and_budget(tmp_path: Path) -> None:
+    folder = finish(tmp_path, "alpha", NOISY)
+    (folder.path / "env.json").write_text('{"commit": "0123456789ab+", "packages": {"fer-bench": "9.8.7"}}')
+    caption = tables.comparison(load_runs(tmp_path)).caption
+    for text in ("fer-bench 9.8.7, protocol version 1, commit 0123456789ab+ (+: with changes", "random initial weights",
+                 "6 epochs, batches of 64, adam with learning rate 0.001, exponential schedule"):  # fmt: skip
+        assert text in caption
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="there is no pdflatex")
+def test_latex_compiles(tmp_path: Path) -> None:
+    name = r"A & 50% of_$x$ \cmd {#1} ~^ | [b] <c> * \textbar"
+    given = {"clean_labels_used": 7, "remarks": ["50% of_x"], "ensemble": "a & b", "extra_images": "#1"}
+    for seed in range(6):
+        for noise in (CLEAN, NOISY):
+            finish(tmp_path, "alpha", noise, seed=seed, told=True, given=given)
+            finish(tmp_path, "beta", noise, Imbalance("exp", 9), seed=seed, skill=0.6)
+    table = tables.comparison(load_runs(tmp_path), {"alpha": name}, view=View(metrics=("all",), baseline="beta"))
+    document = (
+        r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{booktabs}\begin{document}"
+        + table.latex()
+        + r"\end{document}"
+    )
+    (tmp_path / "t.tex").write_text(document)
+    call = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+    done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=100)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "t.pdf").stat().st_size > 10_000
+
+
+def test_critical_differences_need_three_methods_and_six_blocks(tmp_path: Path) -> None:
+    for seed in range(6):
+        for method, skill in (("a", 0.9), ("b", 0.7), ("c$", 0.3)):
+            finish(tmp_path, method, CLEAN, seed=seed, skill=skill, told=method == "a")
+    frame = arrange(load_runs(tmp_path))
+
+    def drawn(part: pd.DataFrame) -> list[Any]:
+        return [figure for _, figure in critical_differences(Runs(part, sorted(set(part["row"])), {}))]
+
+    figures = drawn(frame)
+    assert len(figures) == 2
+    texts = [text.get_text() for text in figures[0].axes[0].texts]
+    assert {text.strip() for text in texts} == {"a†  1.00", "b  2.00", "3.00  c\\$"}
+    words = " ".join(figures[0].get_supxlabel().split())
+    assert "Friedman's test over 6 blocks: p = 0.002" in words and "† was told" in words
+    bars = [line for line in figures[0].axes[0].lines if line.get_linewidth() == 3]
+    assert len(bars) == 2, "a-b and b-c are not told apart, a-c are"
+    assert not drawn(frame[frame["seed"] < 5]) and not drawn(frame[frame["row"] != "b"])
+
+
 def test_wide_tables_continue_below(tmp_path: Path) -> None:
     for rate in range(1, 10):
         finish(tmp_path, "alpha", Noise("symmetric", rate / 10), Imbalance("exp", 50))
@@ -230,6 +442,17 @@ def test_wide_tables_continue_below(tmp_path: Path) -> None:
     assert "(continued)" in shown
     assert all(cell.text in shown for cell in cells(table, "Overall").values())
     assert table.blocks[0].columns[0] == "symmetric 0.1, exp 50"
+
+
+def test_names_and_headers_stay_whole_where_a_block_just_fits() -> None:
+    columns = ("Parameters", "Images forward", "Images backward", "Seconds", "Skipped steps", "Told the noise rate")
+    line = tuple(map(tables.Cell, ("294 k", "42 k", "42 k", "45.8 to 59.1", "0", "no")))
+    table = tables.Table("t", (tables.Block("b", "Method", columns, (("balanced_softmax", line),)),), "", (), None)
+    for width in range(40, 120):
+        shown = terminal(table, width)
+        assert max(map(len, shown.splitlines())) <= width
+        words = shown.split()
+        assert {"balanced_softmax", "backward", "59.1", "Skipped", "noise", "rate"} <= set(words), width
 
 
 def test_settings_that_differ_are_named(tmp_path: Path) -> None:

@@ -38,23 +38,28 @@ class Block:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
 
+    def part(self, first: int, last: int) -> Block:
+        """The block with the columns from ``first`` up to, and without, ``last``."""
+        rows = tuple((name, cells[first:last]) for name, cells in self.rows)
+        return Block(self.title, self.corner, self.columns[first:last], rows)
+
     def parts(self, size: int) -> Iterator[Block]:
         """The block with at most ``size`` columns at a time."""
         for first in range(0, len(self.columns), size):
-            last = first + size
-            rows = tuple((name, cells[first:last]) for name, cells in self.rows)
-            yield Block(self.title, self.corner, self.columns[first:last], rows)
+            yield self.part(first, first + size)
 
 
 @dataclass(frozen=True)
 class Table:
-    """``numbers`` are the values behind the cells, unrounded, one row each; the rest is text."""
+    """``numbers`` are the values behind the cells, unrounded, one row each; the rest is text. ``legend`` is the part of
+    the caption that explains signs behind names: wherever the table is parted, each part has it."""
 
     title: str
     blocks: tuple[Block, ...]
     caption: str
     notes: tuple[str, ...]
     numbers: pd.DataFrame = field(repr=False, compare=False)
+    legend: tuple[str, ...] = ()
 
     def markdown(self) -> str:
         parts = [f"# {_md(self.title)}", _md(self.caption)]
@@ -65,7 +70,7 @@ class Table:
         return "\n\n".join(parts) + "\n"
 
     def csv(self) -> str:
-        """Tidy: one line for each metric, method and condition, with n, mean, sd, min and max."""
+        """Tidy: one line for each metric, method and condition, with n, mean, sd, 95 % interval, min and max."""
         return self.numbers.to_csv(index=False, lineterminator="\n")
 
     def latex(self) -> str:
@@ -74,8 +79,9 @@ class Table:
         caption = self.caption
         for block in self.blocks:
             for part in block.parts(LATEX_COLUMNS):
-                parts.append(_latex_table(part, f"{block.title}. {caption}" if caption else block.title))
-                caption = ""  # once; the others refer to the same runs
+                parts.append(_latex_table(part, f"{block.title}. {caption}"))
+                # once; the others are of the same runs, but a float must explain its own signs
+                caption = "".join(f"{sentence}. " for sentence in self.legend).rstrip()
         parts += [f"% {_line(note)}" for note in self.notes]
         return "\n".join(parts) + "\n"
 
@@ -93,10 +99,10 @@ class Table:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         for block in self.blocks:
-            for number, part in enumerate(block.parts(_fitting(block, options.max_width))):
+            for number, part in enumerate(_fitting(block, options.max_width)):
                 title = block.title + (" (continued)" if number else "")
                 yield Text(title, style="bold")
-                yield Padding(_rich_table(part), (0, 0, 1, 0))
+                yield Padding(_rich_table(part, options.max_width), (0, 0, 1, 0))
         yield Text(self.caption, style="dim")
         for note in self.notes:
             yield Text(f"- {note}", style="dim")
@@ -141,6 +147,10 @@ _TEX = {
     "|": r"\textbar{}",
     "±": r"$\pm$",
     "†": r"$^\dagger$",
+    "‡": r"$^\ddagger$",
+    "§": r"$^\S$",
+    "¶": r"$^\P$",
+    **{sign: f"$^{{{letter}}}$" for sign, letter in zip("ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖ", "abcdefghijklmnop", strict=True)},
     "–": "--",
     "×": r"$\times$",
     "[": "{[}",  # else an optional argument after \\
@@ -171,15 +181,28 @@ def _latex_table(block: Block, caption: str) -> str:
 # --- terminal ------------------------------------------------------------------------------------------------------
 
 
-def _rich_table(block: Block) -> RichTable:
-    table = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column(Text(_line(block.corner)), overflow="fold")
+def _rich_table(block: Block, width: int) -> RichTable:
+    """Every column with its own width, because rich shrinks names and cells together with long headers."""
+    names = _names(block, width)
+    wide = [_width(block, number) for number in range(len(block.columns))]
+    free = width - names - sum(each + 2 for each in wide)
     for number, column in enumerate(block.columns):
-        header = Text(_line(column), justify="right")
-        table.add_column(header, justify="right", overflow="fold", min_width=_width(block, number))
+        more = min(max(cell_len(_line(column)) - wide[number], 0), max(free, 0))
+        wide[number] += more
+        free -= more
+    table = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column(Text(_line(block.corner)), overflow="fold", width=names)
+    for number, column in enumerate(block.columns):
+        table.add_column(Text(_line(column), justify="right"), justify="right", overflow="fold", width=wide[number])
     for name, cells in block.rows:
         table.add_row(Text(_line(name)), *(Text(c.text, style="bold" if c.bold else "") for c in cells))
     return table
+
+
+def _names(block: Block, width: int) -> int:
+    """Width of the column of names: a name longer than half of the terminal is broken."""
+    longest = max((cell_len(_line(name)) for name, _ in block.rows), default=0)
+    return max(min(longest, width // 2), cell_len(_line(block.corner)))
 
 
 def _width(block: Block, column: int) -> int:
@@ -188,8 +211,14 @@ def _width(block: Block, column: int) -> int:
     return max(*words, *(cell_len(cells[column].text) for _, cells in block.rows), 0)
 
 
-def _fitting(block: Block, width: int) -> int:
-    """How many columns fit beside the row names; at least one."""
-    names = min(max((cell_len(_line(name)) for name, _ in block.rows), default=0), width // 2)
-    widest = max((_width(block, column) for column in range(len(block.columns))), default=1)
-    return max(1, (width - max(names, cell_len(block.corner)) - 2) // (widest + 2))
+def _fitting(block: Block, width: int) -> Iterator[Block]:
+    """The block in parts with as many columns as fit beside the row names; at least one."""
+    free = width - _names(block, width)
+    first = used = 0
+    for number in range(len(block.columns)):
+        wide = _width(block, number) + 2
+        if number > first and used + wide > free:
+            yield block.part(first, number)
+            first, used = number, 0
+        used += wide
+    yield block.part(first, len(block.columns))

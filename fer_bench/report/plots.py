@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from fer_bench.report.conditions import arrange, row_order, unique
+from fer_bench.report.critical import critical_differences
 from fer_bench.report.figures import (
     POINT,
     Panel,
@@ -31,7 +32,7 @@ from fer_bench.report.figures import (
     save,
     tiles,
 )
-from fer_bench.report.tables import class_names
+from fer_bench.report.numbers import class_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +73,7 @@ def write(
             {"axes.titlesize": "medium", "axes.titleweight": "bold", "pdf.fonttype": 42, "legend.frameon": False}
         ),
     ):
-        for draw in (against_noise, against_imbalance, joint, recalls, confusions, curves):
+        for draw in (against_noise, against_imbalance, joint, critical_differences, recalls, confusions, curves):
             for name, figure in draw(given):
                 paths += save(figure, folder / "plots" / file_name(name))
     return paths

@@ -1,0 +1,121 @@
+"""The caption of a table, from its runs: a table without it is not comparable to any other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fer_bench.report.conclusions import Conclusions
+from fer_bench.report.marks import Marks
+from fer_bench.report.measures import View
+from fer_bench.report.numbers import extent
+from fer_bench.store import LAST
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHORT = 12
+"""Digits of a hash in a caption; the specification of a run holds all."""
+FEW = 3
+"""Commits that a caption names."""
+
+
+def caption(frame: pd.DataFrame, view: View, conclusions: Conclusions, marks: Marks) -> str:
+    sentences = [
+        f"Data: {', '.join(sorted({Path(name).name for name in frame['dataset']}))}",
+        *_protocols(frame, view),
+        *_runs(frame, view),
+        *(conclusions.sentences() if frame["row"].nunique() > 1 else []),
+        *_definitions(frame, view),
+        *_training(frame),
+        *marks.legend,
+        _source(frame),
+    ]
+    return ". ".join(sentences) + "."
+
+
+def _protocols(frame: pd.DataFrame, view: View) -> list[str]:
+    epochs = _values(frame, "epochs")
+    several = "," in epochs
+    last = f"the last epoch ({epochs})" if several else f"the last of {epochs} epochs"
+    what = {
+        "last": f"at {last}; no epoch was chosen by its test accuracy",
+        "mean_last_5": f"as the mean over the last {LAST} epochs, none of which was chosen by its test accuracy",
+        "best_val": "at the epoch with the best overall accuracy on the validation split",
+        "best_test": "at the epoch with the best overall accuracy on the test set: an oracle, which nobody has in use",
+    }
+    return [
+        f"Test accuracy {'' if len(view.protocols) == 1 else 'also '}{what[name]}"
+        if place
+        else f"Test accuracy {what[name]}"
+        for place, name in enumerate(dict.fromkeys(view.protocols))
+    ]
+
+
+def _runs(frame: pd.DataFrame, view: View) -> list[str]:
+    sizes = frame.groupby(["row", "condition"]).size()
+    low, high = sizes.min(), sizes.max()
+    count = f"n = {high}" if low == high else f"n = {low} to {high} ({high} unless a cell says otherwise)"
+    sentences = [f"{count} run{'s' if high > 1 else ''} per cell"]
+    if high > 1:
+        drawn = frame["data_seed"].nunique() > 1
+        seeds = "Runs of a cell differ in their training seed (weights, order, augmentation)"
+        data = "and in the draw of the training data (noise, imbalance, part)"
+        fixed = f"and share one draw of the training data (data seed {_values(frame, 'data_seed')})"
+        sentences.append(f"{seeds} {data if drawn else fixed}")
+        name = "Student's t" if view.interval == "t" else "BCa bootstrap, 9,999 resamples"
+        sentences.append(
+            "Cells: mean ± standard deviation over runs, with divisor n - 1"
+            if view.spread == "sd"
+            else f"Cells: mean and its 95 % interval over runs ({name})"
+        )
+    return sentences
+
+
+def _definitions(frame: pd.DataFrame, view: View) -> list[str]:
+    shown = {metric.name for metric in view.chosen}
+    sentences = []
+    if "memorised" in shown and frame["memorised"].notna().any():
+        sentences.append(
+            "Memorised: of the wrong training labels, the share that the network predicts at the last epoch"
+        )
+    if shown & {"head", "tail"} and frame["test_tail"].notna().any():
+        sentences.append(
+            "Head and tail: mean recall of the classes above and below the median number of training images, counted "
+            "by reference label before noise; a class at the median is in neither"
+        )
+    if shown & {"detection_auroc", "detection_ap"}:
+        sentences.append("Detection: the method's own score of a label being right where it has one, else the loss")
+    return sentences
+
+
+def _training(frame: pd.DataFrame) -> list[str]:
+    pretrained = ", ".join(_weights(name) for name in sorted(frame["pretrained"].unique()))
+    images = extent(frame["train_images"], lambda v: f"{v:.0f}")
+    return [
+        f"Backbone {_values(frame, 'backbone')}, {pretrained}, images of {_values(frame, 'image_size')} px",
+        f"Budget: {images} training images, {_values(frame, 'epochs')} epochs, batches of "
+        f"{_values(frame, 'batch_size')}, {_values(frame, 'optimizer')} with learning rate {_values(frame, 'lr')}, "
+        f"{_values(frame, 'schedule')} schedule",
+    ]
+
+
+def _source(frame: pd.DataFrame) -> str:
+    versions = _values(frame[frame["version"] != ""], "version") or "of unknown version"
+    commits = [commit for commit in sorted(frame["commit"].unique()) if commit]
+    text = f"fer-bench {versions}, protocol version {_values(frame, 'protocol')}"
+    if not commits:
+        return f"{text}, commit not recorded"
+    changed = " (+: with changes that are not in it)" if any(commit.endswith("+") for commit in commits) else ""
+    if len(commits) > FEW:
+        return f"{text}, {len(commits)} commits, which runs.csv names{changed}"
+    return f"{text}, commit{'s' * (len(commits) > 1)} {', '.join(commits)}{changed}"
+
+
+def _values(frame: pd.DataFrame, column: str) -> str:
+    return ", ".join(str(value) for value in sorted(frame[column].unique(), key=str))
+
+
+def _weights(pretrained: str) -> str:
+    names = {"": "random initial weights", "timm": "timm's pre-trained weights"}
+    return names.get(pretrained, f"weights {pretrained.removeprefix('sha256:')[:SHORT]} (sha256)")
