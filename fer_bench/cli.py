@@ -260,7 +260,7 @@ def table(sweep: str | None, out: Path, style: str, **options: Any) -> None:
     from fer_bench.report.measures import View
     from fer_bench.sweep import find_sweep
 
-    view = View(**{name: tuple(v) if isinstance(v, list) else v for name, v in options.items()})
+    view = View(**{name: tuple(value) if isinstance(value, list) else value for name, value in options.items()})  # type: ignore[arg-type]
     found = find_sweep(out, sweep)
     runs = found.finished()
     if runs.empty:

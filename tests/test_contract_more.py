@@ -73,7 +73,7 @@ def test_without_declaration_no_label_is_trusted(toy: Toy, bench: Bench) -> None
 # --- what tables must say -----------------------------------------------------------------------------------------
 
 
-def test_remarks_follow_the_settings_and_the_ensemble_is_among_them(tmp_path: Path, bench: Bench) -> None:
+def test_remarks_follow_the_settings_and_an_ensemble_is_named(tmp_path: Path, bench: Bench) -> None:
     body = """
 @dataclass(frozen=True)
 class Config:
@@ -86,10 +86,12 @@ def remarks(cls, config):
     source = plugin_source(body + LOSS).replace('kind="baseline")', 'kind="baseline", ensemble="mean of two networks")')
     (tmp_path / "says.py").write_text(source)
     plugin = discover([tmp_path])["says"]
-    assert final_of(train(bench, plugin, "says")[0])["remarks"] == ["mean of two networks"]
+    final = final_of(train(bench, plugin, "says")[0])
+    assert final["remarks"] == [] and final["ensemble"] == "mean of two networks" and final["extra_images"] == ""
+    assert final["peak_memory_bytes"] is None or final["peak_memory_bytes"] > 1 << 20
     spec = dataclasses.replace(bench.spec(plugin), config={"worse": True})
     folder, _ = bench.train(plugin, spec, "says")
-    assert final_of(folder)["remarks"] == ["inputs made worse", "mean of two networks"]
+    assert final_of(folder)["remarks"] == ["inputs made worse"]
 
 
 def test_every_variant_of_lanet_is_marked() -> None:
@@ -339,7 +341,8 @@ def test_a_pool_of_its_own_is_named(toy: Toy, bench: Bench, tmp_path: Path) -> N
     names = np.array(list("abcde"))
     pool = Faces("strangers", ("face",), "1" * 64, names, np.full(5, "train"), np.zeros(5, dtype=np.int64), tmp_path)
     folder = fit_with(bench, toy("stream", STREAM), 1, "pool", unlabelled=pool)
-    assert final_of(folder)["remarks"] == ["unlabelled images: 5 of strangers"]
+    assert final_of(folder)["extra_images"] == "5 unlabelled images of strangers"
+    assert final_of(folder)["remarks"] == []
     own = fit_with(bench, toy("stream", STREAM), 1, "own")
     assert folder.epochs()[0]["train"]["trace"] != own.epochs()[0]["train"]["trace"]
 
@@ -383,7 +386,7 @@ def test_a_stage_taken_over_gives_the_numbers_of_one_trained_here(toy: Toy, benc
     with np.load(taken.path / "scores.npz") as mine, np.load(alone.path / "scores.npz") as other:
         assert all(np.array_equal(mine[name], other[name]) for name in mine.files)
     assert np.array_equal(taken.probe()["logits"], alone.probe()["logits"])
-    mine, other = ({**final_of(folder), "seconds": 0} for folder in (taken, alone))
+    mine, other = ({**final_of(folder), "seconds": 0, "peak_memory_bytes": 0} for folder in (taken, alone))
     assert mine == other, "what the stage cost is counted, and the rest is equal"
 
 

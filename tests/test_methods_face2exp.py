@@ -431,7 +431,7 @@ def test_the_run_learns_from_the_unlabelled_folder(pool: Path, faces_folder: Pat
     runs = load_runs(tmp_path / "out")
     assert len(runs) == 2
     finals = [path.read_text() for path in sorted((tmp_path / "out").glob("runs/*/face2exp/*/final.json"))]
-    assert sum("unlabelled images: 30 of crowd" in text for text in finals) == 1
+    assert sum("30 unlabelled images of crowd" in text for text in finals) == 1
 
 
 def test_the_stream_shows_every_image_before_any_comes_again(bench: Bench, pool: Path) -> None:

@@ -318,7 +318,8 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
 
 
 def test_weights_that_would_run_code_are_refused(tmp_path: Path) -> None:
-    from fer_bench.engine.networks import FerRes8, load_weights
+    from fer_bench.engine.networks import FerRes8
+    from fer_bench.engine.weights import load_weights
 
     mark, path = tmp_path / "ran", tmp_path / "weights.pt"
     for save in (
@@ -327,7 +328,7 @@ def test_weights_that_would_run_code_are_refused(tmp_path: Path) -> None:
     ):
         save()
         with pytest.raises(SpecError, match=r"cannot load weights from .*weights\.pt"):
-            load_weights(FerRes8(), path)
+            load_weights(FerRes8(), path, "ferres8")
         assert not mark.exists()
 
 

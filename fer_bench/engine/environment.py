@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,27 @@ def measure_speed(recipe: Recipe, device: str) -> float:
         return recipe.batch_size * (len(spent) - 1) / sum(spent[1:])
     finally:
         torch.set_num_threads(before)
+
+
+def forget_peak_memory(device: torch.device) -> None:
+    """Begins the measurement of :func:`peak_memory` anew."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak becomes the present size
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Bytes: allocated at most on a GPU, or resident at most in this process, libraries included; None where neither
+    is known."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        return None
 
 
 def _version(package: str) -> str:

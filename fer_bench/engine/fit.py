@@ -21,6 +21,7 @@ from fer_bench.data.imbalance import stratified_part
 from fer_bench.data.manifest import MIRRORED_LANDMARKS
 from fer_bench.data.problem import Problem, pose
 from fer_bench.data.views import Views
+from fer_bench.engine.environment import forget_peak_memory, peak_memory
 from fer_bench.engine.evaluate import EVALUATION_BATCH, logits
 from fer_bench.engine.harness import Harness
 from fer_bench.engine.networks import make_network
@@ -90,6 +91,7 @@ class Trainer:
         stopping: Callable[[], bool],
     ) -> None:
         recipe, device = spec.recipe, resources.device
+        forget_peak_memory(device)
         self.spec, self.recipe, self.folder, self.device = spec, recipe, folder, device
         self.say, self.stopping = say, stopping
         self.problem: Problem = pose(faces, spec, resources.noise_file)
@@ -331,7 +333,8 @@ class Trainer:
                 "observed_imbalance": problem.noise["observed_imbalance"],
                 "told_noise_rate": self.needs.noise_rate,
                 "clean_labels_used": 0 if self.method.task.trusted is None else len(self.method.task.trusted),
-                "remarks": self._remarks(),
+                **self._told(),
+                "peak_memory_bytes": peak_memory(self.device),
                 "train_images": len(problem.train),
                 "parameters": sum(p.numel() for p in self.method.parameters()),
                 **{name: last[name] for name in ("images_forward", "images_backward", "skipped_steps")},
@@ -350,16 +353,13 @@ class Trainer:
             networks=self.method.state_dict() if self.resources.keep_networks else None,
         )
 
-    def _remarks(self) -> list[str]:
-        """What tables must say of this run."""
-        remarks = list(self.method.remarks(self.method.config))
-        if self.method.info.ensemble:
-            remarks.append(self.method.info.ensemble)
-        if self.needs.unlabelled:
-            folder = self.resources.unlabelled
-            pool = "the training images, labels hidden" if folder is None else f"{len(self.pool)} of {folder.name}"
-            remarks.append(f"unlabelled images: {pool}")
-        return remarks
+    def _told(self) -> dict[str, Any]:
+        """What tables must say of this run: which images it had besides the training images, and other remarks."""
+        remarks, folder = list(self.method.remarks(self.method.config)), self.resources.unlabelled
+        if self.needs.unlabelled and folder is None:
+            remarks.append("unlabelled images: the training images, labels hidden")
+        extra = f"{len(self.pool)} unlabelled images of {folder.name}" if self.needs.unlabelled and folder else ""
+        return {"remarks": remarks, "extra_images": extra, "ensemble": self.method.info.ensemble}
 
     def _state(self) -> dict[str, Any]:
         return {

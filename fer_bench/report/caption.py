@@ -9,13 +9,12 @@ from fer_bench.report.conclusions import Conclusions
 from fer_bench.report.marks import Marks
 from fer_bench.report.measures import View
 from fer_bench.report.numbers import extent
+from fer_bench.spec import weights_name
 from fer_bench.store import LAST
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SHORT = 12
-"""Digits of a hash in a caption; the specification of a run holds all."""
 FEW = 3
 """Commits that a caption names."""
 
@@ -90,7 +89,7 @@ def _definitions(frame: pd.DataFrame, view: View) -> list[str]:
 
 
 def _training(frame: pd.DataFrame) -> list[str]:
-    pretrained = ", ".join(_weights(name) for name in sorted(frame["pretrained"].unique()))
+    pretrained = ", ".join(weights_name(name) for name in sorted(frame["pretrained"].unique()))
     images = extent(frame["train_images"], lambda v: f"{v:.0f}")
     return [
         f"Backbone {_values(frame, 'backbone')}, {pretrained}, images of {_values(frame, 'image_size')} px",
@@ -114,8 +113,3 @@ def _source(frame: pd.DataFrame) -> str:
 
 def _values(frame: pd.DataFrame, column: str) -> str:
     return ", ".join(str(value) for value in sorted(frame[column].unique(), key=str))
-
-
-def _weights(pretrained: str) -> str:
-    names = {"": "random initial weights", "timm": "timm's pre-trained weights"}
-    return names.get(pretrained, f"weights {pretrained.removeprefix('sha256:')[:SHORT]} (sha256)")

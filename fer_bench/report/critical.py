@@ -71,7 +71,7 @@ def diagram(
         text_h_margin=0.02 * rows,
     )
     for label in drawn["labels"]:
-        label.set_color("0.15")  # type: ignore[attr-defined]  # some colours of lines are too pale for text
+        label.set_color("0.15")  # some colours of lines are too pale for text
     ax.set_xlim(0.95, rows + 0.05)
     ax.set_xticks(range(1, rows + 1))
     ax.set_xlabel("Mean rank (1 is best)")

@@ -24,7 +24,7 @@ def numbers(frame: pd.DataFrame, rows: list[str], conditions: list[str], view: V
     unit of the metric. A condition without values of a metric has no line."""
     import pandas as pd
 
-    order = {}
+    order: dict[str, int] = {}
     parts = []
     for metric in METRICS:
         for protocol in PROTOCOLS if metric.by_epoch else PROTOCOLS[:1]:
