@@ -164,6 +164,7 @@ class Trainer:
         seed_everything(derive(self.spec.seed, "stage", name))
         self._make_optimizers(name)
         self.harness.begin_stage(name, first_epoch, epochs)
+        self.method.train()
         self.method.on_stage_start(name, self.harness)
 
     def _make_optimizers(self, stage: str) -> None:
