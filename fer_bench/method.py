@@ -247,7 +247,7 @@ class Method(nn.Module):
         return {"main": make_optimizer(self.parameters())}
 
     def on_stage_start(self, stage: str, run: Run) -> None:
-        """Called before the first epoch of a stage."""
+        """Called before the first epoch of a stage, in training mode."""
 
     def on_epoch_start(self, run: Run) -> None:
         """Called before each epoch, after the schedule has set the learning rates."""
