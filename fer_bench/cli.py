@@ -252,6 +252,27 @@ def plot(sweep: str | None, out: Path) -> None:
 
 
 @main.command()
+@click.argument("sweep", required=False)
+@OUT
+@PLUGINS
+@click.option("--to", type=click.Path(path_type=Path, dir_okay=False), default=None,
+              help="The file to write [default: report.html in the sweep's folder].")  # fmt: skip
+@click.option("--faces", type=click.Choice(["own", "all", "none"]), default="own", show_default=True,
+              help="Training faces in the file: of drawn sets and your own, of licensed sets too, or of none.")  # fmt: skip
+def report(sweep: str | None, out: Path, plugins: tuple[str, ...], to: Path | None, faces: Any) -> None:
+    """Writes one HTML page of SWEEP (or the newest one): tables, plots, faces, settings. It opens without a network."""
+    from fer_bench.registry import plugin_folders
+    from fer_bench.report import page
+    from fer_bench.sweep import find_sweep
+
+    found = find_sweep(out, sweep)
+    if found.finished().empty:
+        _fail(f"no run of {found.name} is finished yet; see `fer-bench status {found.name}`", 1)
+    path = page.write(found, to or found.folder / "report.html", plugin_folders(plugins), faces)
+    click.echo(f"{path}  ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+@main.command()
 @click.argument("key", required=False)
 @PLUGINS
 def methods(key: str | None, plugins: tuple[str, ...]) -> None:
