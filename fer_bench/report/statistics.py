@@ -1,0 +1,264 @@
+"""What runs say and what they do not: intervals, paired tests over blocks, ranks. Every formula is a library's.
+
+A **block** is everything two methods share when they are compared: condition (data set, noise, imbalance, and any other
+setting that varies), draw of the training data, and training seed. Tests are over differences within blocks. Blocks that
+share a draw of the data are not independent data: a test over them speaks of the seeds on those data and of no other
+data. ``unit="draw"`` averages the seeds of a draw first, so that only draws and conditions count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fer_bench.spec import nearest, require
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ALPHA = 0.05
+LEVEL = 0.95
+MIN_PAIRS = 6
+"""Below six pairs no two-sided test on signs can come below 0.05 (five pairs: 2/32 = 0.0625), so none is made."""
+TESTS = ("sign-flip", "wilcoxon")
+INTERVALS = ("t", "bootstrap")
+UNITS = {"seed": ["condition", "data_seed", "seed"], "draw": ["condition", "data_seed"]}
+"""What one block is, by name: the columns of arranged runs that are equal within it."""
+RESAMPLES = 2**16
+"""Sign flips: exact where there are no more than these (16 pairs), else as many random ones from a fixed seed."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """``sd`` has divisor n - 1; ``low`` and ``high`` are the 95 % interval of the mean. None where n < 2."""
+
+    n: int
+    mean: float
+    sd: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A row against another over the blocks that both have.
+
+    difference   mean of row - other; ``low`` and ``high`` its 95 % interval (t), None below two pairs
+    p            two-sided, uncorrected; None below MIN_PAIRS
+    corrected    Holm's, over all comparisons of the family that could be tested; None where p is
+    improvement  probability that a run of the row beats a run of the other in the same condition, ties half
+    """
+
+    row: str
+    other: str
+    pairs: int
+    difference: float
+    low: float | None
+    high: float | None
+    p: float | None
+    corrected: float | None
+    improvement: float
+
+    @property
+    def significant(self) -> bool:
+        return self.corrected is not None and self.corrected < ALPHA
+
+
+@dataclass(frozen=True)
+class Leaders:
+    """The row with the best mean and the rows not distinguishable from it; ``tested`` is False where no test could be
+    made, and then only the best is in ``rows``."""
+
+    best: str
+    rows: frozenset[str]
+    tested: bool
+    comparisons: tuple[Comparison, ...]
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Friedman's test over complete blocks. ``mean`` holds the mean rank of each row, 1 is best."""
+
+    mean: pd.Series
+    blocks: int
+    statistic: float
+    p: float
+
+
+def summary(values: ArrayLike, interval: str = "t") -> Summary:
+    """n, mean, sd and 95 % interval of the finite values [n]; ValueError for none.
+
+    ``t``          Student's t with n - 1 degrees of freedom
+    ``bootstrap``  BCa, 9,999 resamples from a fixed seed; too narrow for a handful of runs
+    """
+    from scipy import stats
+
+    _check(interval, INTERVALS, "interval")
+    numbers = np.asarray(values, float)
+    numbers = numbers[np.isfinite(numbers)]
+    n = len(numbers)
+    if not n:
+        raise ValueError("there are no values to summarise")
+    mean = float(numbers.mean())
+    if n < 2:
+        return Summary(n, mean, None, None, None)
+    sd, spread = float(numbers.std(ddof=1)), float(stats.sem(numbers))
+    if numbers.min() == numbers.max():
+        return Summary(n, mean, 0.0, mean, mean)  # both intervals divide by the spread
+    if interval == "t":
+        low, high = stats.t.interval(LEVEL, n - 1, loc=mean, scale=spread)
+    else:
+        found = stats.bootstrap((numbers,), np.mean, confidence_level=LEVEL, rng=np.random.default_rng(0))
+        low, high = found.confidence_interval
+    return Summary(n, mean, sd, float(low), float(high))
+
+
+def blocks(frame: pd.DataFrame, column: str, unit: str = "seed") -> pd.DataFrame:
+    """Values of ``column`` with one line for each block (see UNITS) and one column for each row of the table.
+
+    ``frame`` is ``conditions.arrange(runs)``. NaN where a row has no such run; blocks without any value are left out.
+    """
+    import pandas as pd
+
+    _check(unit, UNITS, "unit")
+    values = frame.assign(value=pd.to_numeric(frame[column]).astype(float))
+    table = values.pivot_table(index=UNITS[unit], columns="row", values="value", aggfunc="mean", sort=False)
+    return table.dropna(how="all")
+
+
+def paired_p(differences: ArrayLike, test: str = "sign-flip") -> float:
+    """Two-sided p of paired differences [n] around 0; 1 where all are 0.
+
+    ``sign-flip``  permutation test of the mean: all 2^n signs up to 16 pairs
+    ``wilcoxon``   signed ranks, zeros by Pratt's method
+    """
+    from scipy import stats
+
+    _check(test, TESTS, "test")
+    values = np.asarray(differences, float)
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+        raise ValueError(f"differences must be finite numbers [n], not {values}")
+    if not values.any():
+        return 1.0
+    if test == "wilcoxon":
+        return float(stats.wilcoxon(values, zero_method="pratt").pvalue)
+    # sorted: random flips of the same differences in another order would give another p
+    found = stats.permutation_test(
+        (np.sort(values),),
+        lambda x, axis: np.mean(x, axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        rng=np.random.default_rng(0),
+    )
+    return min(1.0, float(found.pvalue))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values corrected for their number by Holm's step-down method, in the given order."""
+    from statsmodels.stats.multitest import multipletests
+
+    return [float(value) for value in multipletests(p, method="holm")[1]] if len(p) else []
+
+
+def smallest_p(pairs: int, comparisons: int = 1, test: str = "sign-flip") -> float:
+    """The smallest corrected p that this many pairs can give: all differences of one sign, and Holm's first step, which
+    multiplies by the number of comparisons."""
+    return min(1.0, comparisons * paired_p(np.arange(1.0, pairs + 1), test))
+
+
+def pairs_needed(comparisons: int, test: str = "sign-flip") -> int:
+    """The fewest pairs with which a comparison out of this many can be significant."""
+    return next(pairs for pairs in range(MIN_PAIRS, 1000) if smallest_p(pairs, comparisons, test) < ALPHA)
+
+
+def against(table: pd.DataFrame, baseline: str, test: str = "sign-flip", higher: bool = True) -> list[Comparison]:
+    """Every other row of ``table`` (from :func:`blocks`) against ``baseline``, Holm-corrected over the rows tested.
+
+    ``higher`` says which direction is an improvement. Rows without a shared block are left out. SpecError for a
+    baseline that is not there.
+    """
+    require(baseline in table, f"unknown baseline {baseline!r}{nearest(baseline, map(str, table))}")
+    found = []
+    for row in table.columns.drop(baseline):
+        both = table[[row, baseline]].dropna()
+        if both.empty:
+            continue
+        differences = (both[row] - both[baseline]).to_numpy()
+        about = summary(differences)
+        p = paired_p(differences, test) if about.n >= MIN_PAIRS else None
+        better, worse = (row, baseline) if higher else (baseline, row)
+        chance = probability_of_improvement(both, better, worse)
+        found.append((str(row), about, p, chance))
+    corrected = iter(holm([p for *_, p, _ in found if p is not None]))
+    return [
+        Comparison(
+            row, baseline, about.n, about.mean, about.low, about.high, p, None if p is None else next(corrected), chance
+        )
+        for row, about, p, chance in found
+    ]
+
+
+def leaders(table: pd.DataFrame, test: str = "sign-flip", higher: bool = True) -> Leaders:
+    """The best mean of ``table`` and all rows that the test (Holm-corrected, against the best) does not tell from it.
+
+    No test is made where a row has fewer than MIN_PAIRS blocks in common with the best. ValueError for no rows.
+    """
+    means = table.mean().dropna()
+    if means.empty:
+        raise ValueError("there are no values to compare")
+    best = str(means.idxmax() if higher else means.idxmin())
+    # equal means are equally good, tested or not
+    rows = {str(row) for row in means.index[means == means[best]]}
+    compared = against(table[means.index], best, test, higher)
+    tested = len(compared) == len(means) - 1 > 0 and all(c.p is not None for c in compared)
+    if tested:
+        rows |= {c.row for c in compared if not c.significant}
+    return Leaders(best, frozenset(rows), tested, tuple(compared))
+
+
+def probability_of_improvement(table: pd.DataFrame, row: str, other: str) -> float:
+    """Chance that a run of ``row`` has a higher value than a run of ``other`` in the same condition, ties half.
+
+    The mean over conditions of Mann-Whitney's U / (n m) (Agarwal et al., "Deep Reinforcement Learning at the Edge of
+    the Statistical Precipice", NeurIPS 2021). ``table`` is from :func:`blocks`.
+    """
+    from scipy import stats
+
+    shares = []
+    for _, part in table.groupby(level="condition", sort=False):
+        mine, theirs = part[row].dropna(), part[other].dropna()
+        if len(mine) and len(theirs):
+            u = stats.mannwhitneyu(mine, theirs, method="asymptotic").statistic
+            shares.append(float(u) / (len(mine) * len(theirs)))
+    return float(np.mean(shares)) if shares else float("nan")
+
+
+def friedman(table: pd.DataFrame, higher: bool = True) -> Ranks | None:
+    """Mean ranks and Friedman's test over the blocks that all rows have; None below three rows or MIN_PAIRS blocks."""
+    from scipy import stats
+
+    complete = table.dropna()
+    if complete.shape[1] < 3 or len(complete) < MIN_PAIRS:
+        return None
+    ranks = complete.rank(axis=1, ascending=not higher).mean()
+    if (complete.nunique(axis=1) == 1).all():
+        return Ranks(ranks, len(complete), 0.0, 1.0)  # all tied: scipy divides 0 by 0
+    found = stats.friedmanchisquare(*(complete[row] for row in complete))
+    return Ranks(ranks, len(complete), float(found.statistic), float(found.pvalue))
+
+
+def nemenyi(table: pd.DataFrame) -> pd.DataFrame:
+    """p of every pair of rows by Nemenyi's test on the mean ranks of complete blocks: rows x rows, symmetric."""
+    from scikit_posthocs import posthoc_nemenyi_friedman
+
+    complete = table.dropna()
+    return posthoc_nemenyi_friedman(complete.to_numpy()).set_axis(complete.columns).set_axis(complete.columns, axis=1)
+
+
+def _check(value: str, known: Iterable[str], what: str) -> None:
+    require(value in known, f"unknown {what} {value!r}{nearest(value, known)}")
