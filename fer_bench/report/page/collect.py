@@ -13,7 +13,7 @@ import pandas as pd
 
 from fer_bench.registry import Plugin
 from fer_bench.report.conditions import arrange, row_order, unique
-from fer_bench.report.page import cells, gallery, labels, weights
+from fer_bench.report.page import cells, gallery, labels, ranks, weights
 from fer_bench.report.page.numbers import percent, rounded
 from fer_bench.report.page.protocols import PROTOCOLS
 from fer_bench.report.page.runs import COST, FALSE_ALARMS, describe
@@ -44,6 +44,7 @@ def collect(sweep: Sweep, plugins: Mapping[str, Plugin], faces: gallery.Faces = 
         "conditions": _conditions(frame, conditions, sweep),
         "runs": runs,
         "table": cells.table(runs),
+        "ranks": ranks.diagrams(frame, runs, rows),
         "labels": labels.describe(frame, conditions),
         "surfaces": weights.surfaces(frame, rows, conditions, plugins),
         "galleries": shown,

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from fer_bench.method import SampleWeight
+from fer_bench.method import Method
 from fer_bench.registry import Plugin, PluginError
 from fer_bench.report.page.numbers import rounded
 from fer_bench.report.page.runs import scores
 from fer_bench.spec import SpecError
 from fer_bench.store import RunFolder
 
-GRID = 41
+GRID = 61
 """Points of a surface along each axis; (p_label, p_other) with a sum above 1 do not occur."""
 EPOCHS = 8
 SAMPLES = 400
@@ -26,8 +26,12 @@ SAMPLES = 400
 def surfaces(
     frame: pd.DataFrame, rows: list[str], conditions: list[str], plugins: Mapping[str, Plugin]
 ) -> list[dict[str, Any]]:
-    """The first run of each row and condition whose method has a ``sample_weight``; empty where none has."""
-    found = []
+    """The first run of each row and condition whose method has a ``sample_weight``; empty where none has.
+
+    ``same`` is the number of an earlier entry with the same weights, whose grids are not repeated.
+    """
+    found: list[dict[str, Any]] = []
+    drawn: dict[tuple[str, str, int], int] = {}
     for run in frame.drop_duplicates(["row", "condition"]).to_dict("records"):
         folder = RunFolder(Path(run["path"]))
         plugin = plugins.get(run["method"])
@@ -42,6 +46,7 @@ def surfaces(
         if method.sample_weight(config, 0, epochs) is None:
             continue
         samples = _samples(folder, epochs)
+        same = drawn.setdefault((run["method"], run["config"], epochs), len(found))
         chosen = sorted({round(place) for place in np.linspace(0, epochs - 1, min(EPOCHS, epochs))})
         found.append(
             {
@@ -49,18 +54,20 @@ def surfaces(
                 "condition": conditions.index(run["condition"]),
                 "seed": int(run["seed"]),
                 "same_code": spec.get("code") == plugin.code,
-                "frames": [
-                    {"epoch": epoch + 1, "weight": _grid(weight), "samples": samples.get(epoch)}
-                    for epoch in chosen
-                    if (weight := method.sample_weight(config, epoch, epochs)) is not None
-                ],
+                "same": same,
+                "epochs": [epoch + 1 for epoch in chosen],
+                "grids": None if same < len(found) else [_grid(method, config, epoch, epochs) for epoch in chosen],
+                "samples": [samples.get(epoch) for epoch in chosen],
             }
         )
     return found
 
 
-def _grid(weight: SampleWeight) -> list[list[float | None]]:
+def _grid(method: type[Method], config: Any, epoch: int, epochs: int) -> list[list[float | None]] | None:
     """[GRID][GRID], rows p_other and columns p_label from 0 to 1; None where the two exceed 1 together."""
+    weight = method.sample_weight(config, epoch, epochs)
+    if weight is None:
+        return None
     axis = torch.linspace(0, 1, GRID)
     other, label = torch.meshgrid(axis, axis, indexing="ij")
     values = torch.where(label + other <= 1 + 1e-6, weight(label, other), torch.nan)

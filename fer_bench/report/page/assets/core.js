@@ -74,11 +74,11 @@ function swatch(row) {
 const MARKS = {
   circle: "M5 6a4 4 0 1 0 8 0a4 4 0 1 0-8 0Z", square: "M5.5 2.5h7v7h-7Z", diamond: "M9 1.2l4.8 4.8-4.8 4.8-4.8-4.8Z",
   "triangle-up": "M9 1.5l4.5 8h-9Z", "triangle-down": "M9 10.5l4.5-8h-9Z", "triangle-left": "M4.5 6l8-4.5v9Z",
-  "triangle-right": "M13.5 6l-8-4.500v9Z", cross: "M7.5 2h3v2.500h2.500v3h-2.500v2.500h-3v-2.500h-2.500v-3h2.500Z",
-  x: "M6.2 1.800l2.8 2.1 2.8-2.1 1.4 1.4-2.1 2.8 2.1 2.8-1.4 1.4-2.8-2.1-2.8 2.1-1.4-1.4 2.1-2.8-2.1-2.800Z",
-  pentagon: "M9 1.500l4.5 3.3-1.7 5.200h-5.600l-1.7-5.200Z", hexagon2: "M6.7 2h4.600l2.3 4-2.3 4h-4.600l-2.3-4Z",
+  "triangle-right": "M13.5 6l-8-4.5v9Z", cross: "M7.5 2h3v2.5h2.5v3h-2.5v2.5h-3v-2.5h-2.5v-3h2.5Z",
+  x: "M6.2 1.8l2.8 2.1 2.8-2.1 1.4 1.4-2.1 2.8 2.1 2.8-1.4 1.4-2.8-2.1-2.8 2.1-1.4-1.4 2.1-2.8-2.1-2.8Z",
+  pentagon: "M9 1.5l4.5 3.3-1.7 5.2h-5.6l-1.7-5.2Z", hexagon2: "M6.7 2h4.6l2.3 4-2.3 4h-4.6l-2.3-4Z",
   star: "M9 1l1.4 3.5 3.7.2-2.9 2.3 1 3.6-3.2-2-3.2 2 1-3.6-2.9-2.3 3.7-.2Z",
-  "star-square": "M9 1l1.5 3.3 3.3 1.7-3.3 1.7-1.5 3.3-1.5-3.3-3.3-1.7 3.3-1.700Z",
+  "star-square": "M9 1l1.5 3.3 3.3 1.7-3.3 1.7-1.5 3.3-1.5-3.3-3.3-1.7 3.3-1.7Z",
 };
 
 // --- sections are drawn when they come into view, and again when a setting changes -----------------------------------
@@ -140,18 +140,28 @@ function absent(body, text) {
 // --- plots -----------------------------------------------------------------------------------------------------------
 
 function panel(parent, title, traces, layout, options = {}) {
-  const place = h("div", { class: "plot", role: "img", "aria-label": options.says || title });
+  const place = h("div", { class: "plot", role: "img", "aria-label": title });
   place.style.height = `${options.height || 320}px`;
-  parent.append(h("figure", { class: options.narrow ? "narrow" : null }, h("h3", {}, title), place));
+  const save = h("button", { class: "plain", type: "button", title: "Save this plot as a picture", "aria-label": `Save as PNG: ${title}`,
+    onclick: () => Plotly.downloadImage(place, { format: "png", scale: 2, filename: title.replace(/[^\w.-]+/g, "-").slice(0, 80) }) }, "PNG");
+  parent.append(h("figure", {}, h("figcaption", {}, h("span", {}, title), save), place));
   const axis = { gridcolor: ink("--rule"), linecolor: ink("--rule"), zeroline: false, automargin: true, ticks: "", fixedrange: true };
   const { xaxis, yaxis, ...rest } = layout;
   Plotly.newPlot(place, traces, {
-    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false, dragmode: false, hovermode: "closest",
+    paper_bgcolor: ink("--card"), plot_bgcolor: ink("--card"), showlegend: false, dragmode: false, hovermode: "closest",
     font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: ink("--text") },
     margin: { l: 48, r: 14, t: 8, b: 44 }, hoverlabel: { bgcolor: ink("--card"), font: { color: ink("--text") }, bordercolor: ink("--rule") },
     xaxis: { ...axis, ...xaxis }, yaxis: { ...axis, ...yaxis }, ...rest,
-  }, { responsive: true, displaylogo: false, displayModeBar: "hover", modeBarButtons: [["toImage"]] });
+  }, { responsive: true, displaylogo: false, displayModeBar: false });
   return place;
+}
+
+// The values of a heat map, each in the ink that reads best on its colour
+function numbers(values, { low = 0, high = 100, digits = 0 }) {
+  const shown = values.flatMap((line, y) => line.map((value, x) => ({ x, y, value }))).filter(({ value }) => value !== null);
+  const dark = (value) => (state.theme === "dark" ? (value - low) / (high - low) < 0.62 : (value - low) / (high - low) > 0.68);
+  return { type: "scatter", mode: "text", x: shown.map(({ x }) => x), y: shown.map(({ y }) => y), text: shown.map(({ value }) => value.toFixed(digits)),
+    textfont: { size: 11, color: shown.map(({ value }) => (dark(value) ? "#ffffff" : "#0b0f14")) }, hoverinfo: "skip" };
 }
 
 function heat(parent, title, values, columns, lines, options = {}) {
@@ -160,17 +170,15 @@ function heat(parent, title, values, columns, lines, options = {}) {
   return panel(parent, title, [{
     type: "heatmap", z: values, x: columns.map((_, place) => place), y: lines.map((_, place) => place),
     colorscale: scale(), zmin: options.low ?? 0, zmax: options.high ?? 100, xgap: 1.5, ygap: 1.5, showscale: false, hoverongaps: false,
-    text: values.map((line) => line.map((value) => (value === null ? "" : value.toFixed(options.digits ?? 0)))),
-    texttemplate: few ? "%{text}" : "", textfont: { size: 11 },
     customdata: values.map((line, y) => line.map((_, x) => `${plain(lines[y])} → ${plain(columns[x])}`)),
     hovertemplate: `%{customdata}: %{z:.1f}${options.unit || " %"}<extra></extra>`,
-  }], {
+  }, ...(few ? [numbers(values, options)] : [])], {
     xaxis: { tickvals: columns.map((_, place) => place), ticktext: columns.map((name) => plain(name, 16)), tickangle: -40, showgrid: false,
       title: options.x ? { text: options.x, standoff: 8 } : undefined },
     yaxis: { tickvals: lines.map((_, place) => place), ticktext: lines.map((name) => plain(name, 22)), autorange: "reversed", showgrid: false,
       title: options.y ? { text: options.y, standoff: 8 } : undefined },
     margin: { l: 30, r: 8, t: 8, b: 30 },
-  }, { height: options.height || 110 + 30 * lines.length, narrow: options.narrow, says: options.says });
+  }, { height: options.height || 110 + 30 * lines.length });
 }
 
 // --- what the data say -------------------------------------------------------------------------------------------------

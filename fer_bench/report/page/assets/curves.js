@@ -4,7 +4,7 @@ function line(row, x, y, extra = {}) {
   const { colour, symbol, dash } = look(row);
   return {
     type: "scatter", mode: "lines+markers", x, y, name: plain(rowName(row)), line: { color: colour, dash, width: 2 },
-    marker: { color: colour, symbol, size: 8, line: { color: ink("--card"), width: 1 } },
+    marker: { color: colour, symbol, size: 9, line: { color: ink("--card"), width: 1 } }, cliponaxis: false,
     hovertemplate: `${plain(rowName(row))}: %{y:.2f} at %{x}<extra></extra>`, ...extra,
   };
 }
@@ -28,7 +28,7 @@ function against(parent, title, conditions, measure, x, axis, hollow = []) {
         hovertemplate: `${plain(rowName(row))}, ${plain(DATA.conditions[place].family)}: %{y:.2f}<extra></extra>` }));
     }
   }
-  if (traces.length) panel(parent, title, traces, { xaxis: axis, yaxis: { title: { text: measureOf(measure).unit } } }, { says: title });
+  if (traces.length) panel(parent, title, traces, { xaxis: axis });
 }
 
 section("noise", "Accuracy against label noise", "Points are means over seeds, bars one standard deviation. Hollow markers: noise with a rate of its own, such as human labels.", (body) => {
@@ -44,7 +44,8 @@ section("noise", "Accuracy against label noise", "Points are means over seeds, b
     const hollow = fixed.flatMap(of);
     if (!swept.length && !(fixed.length && clean.length)) continue;
     for (const kind of swept.length ? swept : [""]) {
-      const axis = { title: { text: "Wrong training labels, %", standoff: 8 }, rangemode: "tozero" };
+      const top = Math.max(...mine.map((place) => DATA.conditions[place].realised));
+      const axis = { title: { text: "Wrong training labels, %", standoff: 8 }, range: [-0.04 * top, 1.04 * top] };
       for (const measure of new Set([state.measure, "memorised"])) {
         const about = [kind && `${kind} noise`, context].filter(Boolean).join(", ");
         against(grid, `${titled(measure)}${about ? `: ${about}` : ""}`, [...clean, ...(kind ? of(kind) : [])], measure,
@@ -93,10 +94,33 @@ const learning = section("curves", "Learning curves", "Lines are means over seed
         symbol: look(row).symbol, size: 6, maxdisplayed: 8 }, hovertemplate: `${plain(rowName(row))}, epoch %{x}: %{y:.2f}<extra></extra>` }));
     }
     const whole = { title: { text: "Epoch", standoff: 8 }, tickformat: ",d", nticks: 8 };
-    if (traces.length) panel(grid, title, traces, { xaxis: whole, yaxis: { title: { text: "%" } } });
+    if (traces.length) panel(grid, title, traces, { xaxis: whole });
   }
   if (!grid.children.length) absent(body, "No method is switched on that has runs under this condition.");
 });
+
+// Where the name of each point goes, so that names cover neither points nor each other: the first free side, in pixels
+function besides(points, width, height, log) {
+  const at = (value, all, length) => {
+    const [low, high] = [Math.min(...all), Math.max(...all)];
+    return high === low ? length / 2 : ((value - low) / (high - low)) * length;
+  };
+  const x = (value) => (log ? Math.log(value) : value);
+  const places = points.map((point) => ({ row: point.row, x: at(x(point.x), points.map((each) => x(each.x)), 0.85 * width), y: at(point.y, points.map((each) => each.y), 0.7 * height) }));
+  const taken = places.map((place) => [place.x - 8, place.y - 8, place.x + 8, place.y + 8]);
+  const chosen = new Map();
+  for (const place of places) {
+    const wide = 7.2 * Math.min(rowName(place.row).length, 24);
+    const boxes = { "middle right": [place.x + 9, place.y - 7, place.x + 9 + wide, place.y + 7], "middle left": [place.x - 9 - wide, place.y - 7, place.x - 9, place.y + 7],
+      "top center": [place.x - wide / 2, place.y + 8, place.x + wide / 2, place.y + 22], "bottom center": [place.x - wide / 2, place.y - 22, place.x + wide / 2, place.y - 8] };
+    const free = ([left, low, right, high]) => left > -0.05 * width && right < 0.9 * width
+      && taken.every(([a, b, c, d]) => right < a || c < left || high < b || d < low);
+    const side = Object.keys(boxes).find((name) => free(boxes[name])) || "top center";
+    chosen.set(place.row, side);
+    taken.push(boxes[side]);
+  }
+  return chosen;
+}
 
 const pareto = section("cost", "Accuracy against cost", "The dashed line joins the methods that no other beats in both: nothing cheaper is as good, nothing better is as cheap.", (body) => {
   const [field, chosen] = pick(pareto, "condition", "Condition", conditionOptions(), String(DATA.conditions.length - 1));
@@ -109,13 +133,14 @@ const pareto = section("cost", "Accuracy against cost", "The dashed line joins t
   const sign = measureOf(state.measure).higher === false ? -1 : 1;
   const front = points.filter((a) => !points.some((b) => b !== a && b.x <= a.x && sign * b.y >= sign * a.y && (b.x < a.x || sign * b.y > sign * a.y)))
     .sort((a, b) => a.x - b.x);
+  const high = Math.max(...points.map((point) => point.x)) / Math.min(...points.map((point) => point.x)) > 20;
+  const sides = besides(points, body.clientWidth, 380, high);
   const traces = [{ type: "scatter", mode: "lines", x: front.map((point) => point.x), y: front.map((point) => point.y), hoverinfo: "skip",
     line: { color: ink("--soft"), dash: "dash", width: 1.5, shape: "hv" } },
-    ...points.map((point) => line(point.row, [point.x], [point.y], { mode: "markers", marker: { color: look(point.row).colour, symbol: look(point.row).symbol, size: 13,
-      line: { color: ink("--card"), width: 1 } } }))];
-  const high = Math.max(...points.map((point) => point.x)) / Math.min(...points.map((point) => point.x)) > 20;
+    ...points.map((point) => line(point.row, [point.x], [point.y], { mode: "markers+text", text: [plain(rowName(point.row), 24)], textposition: sides.get(point.row),
+      marker: { color: look(point.row).colour, symbol: look(point.row).symbol, size: 13, line: { color: ink("--card"), width: 1 } } }))];
   const grid = h("div", { class: "panels" });
   body.append(grid);
   panel(grid, `${titled(state.measure)}: ${DATA.conditions[chosen].name}`, traces,
-    { xaxis: { title: { text: `${measureOf(cost).title}`, standoff: 8 }, type: high ? "log" : "linear" }, yaxis: { title: { text: measureOf(state.measure).unit } } }, { height: 380 });
+    { xaxis: { title: { text: `${measureOf(cost).title}`, standoff: 8 }, type: high ? "log" : "linear" } }, { height: 380 });
 });

@@ -19,5 +19,5 @@ const detection = section("detection", "Finding the wrong labels", "Every method
   const lines = found.map(({ row, runs }) => [{ text: rowName(row), order: rowName(row), row }, written(cell(row, Number(chosen), "auroc"), 2, mostRuns()),
     written(cell(row, Number(chosen), "ap"), 2, mostRuns()), { text: runs[0].scored_by === "method" ? "its own score" : "loss", order: runs[0].scored_by }]);
   for (const place of [1, 2]) shade(lines.map((each) => each[place]), true);
-  sortable(beside, "detection", "Detection of wrong labels", [{ title: "Method", text: true }, { title: "AUROC, %" }, { title: "Average precision, %" }, { title: "Ranked by", text: true }], lines);
+  sortable(beside, "detection", "Detection of wrong labels", [{ title: "Method", text: true }, { title: "AUROC, %" }, { title: "Average precision, %" }, { title: "Ranked by", text: true }], lines, false);
 });

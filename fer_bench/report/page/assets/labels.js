@@ -17,6 +17,6 @@ const labelling = section("labels", "The training labels", "Which true class was
   panel(grid, "Right among the labels of a class, %", [{ type: "bar", orientation: "h", y: classes.map((_, place) => place), x: given.purity, marker: { color: ink("--accent") },
     text: given.purity.map((value) => (value === null ? "no label" : value.toFixed(1))), textposition: "auto", cliponaxis: false, customdata: classes.map((name) => plain(name)),
     hovertemplate: "%{customdata}: %{x:.1f} %<extra></extra>" }], {
-    xaxis: { range: [0, 105], title: { text: "%", standoff: 8 } }, yaxis: { autorange: "reversed", tickvals: classes.map((_, place) => place), ticktext: classes.map((name) => plain(name, 22)), showgrid: false },
+    xaxis: { range: [0, 105] }, yaxis: { autorange: "reversed", tickvals: classes.map((_, place) => place), ticktext: classes.map((name) => plain(name, 22)), showgrid: false },
     bargap: 0.3 }, { height: 150 + 34 * classes.length });
 });

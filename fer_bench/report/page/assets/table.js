@@ -1,13 +1,13 @@
 // The main table, one measure at a time, and the table of all measures; both sort by every column and can be searched.
 
 // columns: [{title, text}]; lines: [[cell…]] with cell {text, order, note, best, share, row}. Rows are headed by their first cell.
-function sortable(body, key, caption, columns, lines) {
+function sortable(body, key, caption, columns, lines, search = true) {
   const head = h("tr", {}, ...columns.map((column) => h("th", { scope: "col", class: column.text ? "text" : null }, column.title)));
   const content = lines.map((line) => h("tr", {}, ...line.map((cell, place) => {
     const element = h(place ? "td" : "th", { scope: place ? null : "row", "data-order": cell.order ?? -Infinity, "data-search": cell.text,
       class: [cell.best ? "best" : "", columns[place].text ? "text" : ""].join(" ").trim() || null });
-    if (cell.row !== undefined) element.append(swatch(cell.row));
-    element.append(cell.node || cell.text);
+    if (cell.row === undefined) element.append(cell.node || cell.text);
+    else element.append(h("span", { class: "named" }, swatch(cell.row), h("span", {}, cell.text)));
     if (cell.note) element.append(" ", h("small", {}, cell.note));
     if (cell.share !== undefined) element.style.backgroundColor = `rgb(${ink("--accent-soft")} / ${(0.02 + 0.2 * cell.share).toFixed(3)})`;
     return element;
@@ -17,7 +17,7 @@ function sortable(body, key, caption, columns, lines) {
   const before = sortable.kept[key] || { order: [], search: "" };
   const made = new DataTable(table, {
     paging: false, autoWidth: false, order: before.order.filter(([place]) => place < columns.length), search: { search: before.search },
-    layout: { topStart: "info", topEnd: "search", bottomStart: null, bottomEnd: null },
+    layout: { topStart: search ? "info" : null, topEnd: search ? "search" : null, bottomStart: null, bottomEnd: null },
     language: { search: "Search", info: "_TOTAL_ rows", infoEmpty: "no rows", infoFiltered: "of _MAX_", emptyTable: "nothing to show", zeroRecords: "nothing fits the search" },
     columnDefs: columns.map((column, targets) => ({ targets, type: column.text ? "string" : "num", orderSequence: column.text ? ["asc", "desc"] : ["desc", "asc"] })),
   });
