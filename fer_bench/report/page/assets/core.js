@@ -44,6 +44,11 @@ function choice(title, options, value, change) {
   return h("label", { class: "field" }, h("span", {}, title), list);
 }
 
+// A name that may break after an underscore, which browsers do not do by themselves
+function breakable(text) {
+  return text.split(/(?<=_)/).flatMap((part, place) => (place ? [h("wbr"), part] : [part]));
+}
+
 // Plotly reads a little HTML in its texts; a name is never HTML, and long ones would cover the plot.
 function plain(text, longest = 60) {
   const short = text.length > longest ? `${text.slice(0, longest - 1)}…` : text;

@@ -111,11 +111,12 @@ function besides(points, width, height, log) {
   const chosen = new Map();
   for (const place of places) {
     const wide = 7.2 * Math.min(rowName(place.row).length, 24);
-    const boxes = { "middle right": [place.x + 9, place.y - 7, place.x + 9 + wide, place.y + 7], "middle left": [place.x - 9 - wide, place.y - 7, place.x - 9, place.y + 7],
-      "top center": [place.x - wide / 2, place.y + 8, place.x + wide / 2, place.y + 22], "bottom center": [place.x - wide / 2, place.y - 22, place.x + wide / 2, place.y - 8] };
-    const free = ([left, low, right, high]) => left > -0.05 * width && right < 0.9 * width
+    const boxes = { "top center": [place.x - wide / 2, place.y + 9, place.x + wide / 2, place.y + 23], "bottom center": [place.x - wide / 2, place.y - 23, place.x + wide / 2, place.y - 9],
+      "middle right": [place.x + 9, place.y - 7, place.x + 9 + wide, place.y + 7], "middle left": [place.x - 9 - wide, place.y - 7, place.x - 9, place.y + 7] };
+    const free = ([left, low, right, high]) => left > -0.06 * width && right < 0.91 * width
       && taken.every(([a, b, c, d]) => right < a || c < left || high < b || d < low);
-    const side = Object.keys(boxes).find((name) => free(boxes[name])) || "top center";
+    const side = Object.keys(boxes).find((name) => free(boxes[name])) ;
+    if (!side) continue; // the legend above names it
     chosen.set(place.row, side);
     taken.push(boxes[side]);
   }
@@ -137,7 +138,7 @@ const pareto = section("cost", "Accuracy against cost", "The dashed line joins t
   const sides = besides(points, body.clientWidth, 380, high);
   const traces = [{ type: "scatter", mode: "lines", x: front.map((point) => point.x), y: front.map((point) => point.y), hoverinfo: "skip",
     line: { color: ink("--soft"), dash: "dash", width: 1.5, shape: "hv" } },
-    ...points.map((point) => line(point.row, [point.x], [point.y], { mode: "markers+text", text: [plain(rowName(point.row), 24)], textposition: sides.get(point.row),
+    ...points.map((point) => line(point.row, [point.x], [point.y], { mode: "markers+text", text: [sides.has(point.row) ? plain(rowName(point.row), 24) : ""], textposition: sides.get(point.row) || "top center",
       marker: { color: look(point.row).colour, symbol: look(point.row).symbol, size: 13, line: { color: ink("--card"), width: 1 } } }))];
   const grid = h("div", { class: "panels" });
   body.append(grid);

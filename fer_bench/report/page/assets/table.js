@@ -7,7 +7,7 @@ function sortable(body, key, caption, columns, lines, search = true) {
     const element = h(place ? "td" : "th", { scope: place ? null : "row", "data-order": cell.order ?? -Infinity, "data-search": cell.text,
       class: [cell.best ? "best" : "", columns[place].text ? "text" : ""].join(" ").trim() || null });
     if (cell.row === undefined) element.append(cell.node || cell.text);
-    else element.append(h("span", { class: "named" }, swatch(cell.row), h("span", {}, cell.text)));
+    else element.append(h("span", { class: "named" }, swatch(cell.row), h("span", {}, ...breakable(cell.text))));
     if (cell.note) element.append(" ", h("small", {}, cell.note));
     if (cell.share !== undefined) element.style.backgroundColor = `rgb(${ink("--accent-soft")} / ${(0.02 + 0.2 * cell.share).toFixed(3)})`;
     return element;

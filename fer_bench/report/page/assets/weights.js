@@ -46,7 +46,7 @@ function weightMap(parent, surface, number, top) {
   }
   const range = [-0.01, 1.01];
   panel(parent, `Weight in epoch ${surface.epochs[number]}`, traces, { xaxis: { range, title: { text: "p(label)", standoff: 8 }, constrain: "domain" },
-    yaxis: { range, title: { text: "p(best other)", standoff: 8 }, scaleanchor: "x", constrain: "domain" }, margin: { l: 40, r: 8, t: 8, b: 44 } }, { height: 400 });
+    yaxis: { range, title: { text: "p(best other)", standoff: 8 }, scaleanchor: "x", constrain: "domain" }, margin: { l: 40, r: 8, t: 8, b: 44 } }, { height: Math.min(400, 0.8 * parent.clientWidth + 40) });
   if (samples) {
     const wrong = samples.wrong.reduce((sum, value) => sum + value, 0);
     parent.append(h("p", { class: "note" }, `${samples.wrong.length - wrong} faces with a right and ${wrong} with a wrong label, as the network saw them after this epoch.`));
