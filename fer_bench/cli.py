@@ -216,6 +216,19 @@ def status(sweep: str | None, out: Path) -> None:
 @main.command()
 @click.argument("sweep", required=False)
 @OUT
+@click.option("--once", is_flag=True, help="Show it once and leave; for scripts.")
+def watch(sweep: str | None, out: Path, once: bool) -> None:
+    """Follows SWEEP (or the newest one) from another shell, until it is done or Ctrl-C. Exit code 1 if a run failed."""
+    from fer_bench.sweep import find_sweep
+    from fer_bench.watch import watch as follow
+
+    if follow(find_sweep(out, sweep), _console(), once):
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("sweep", required=False)
+@OUT
 @click.option("--format", "style", type=click.Choice(["terminal", "markdown", "csv", "latex", "html"]),
               default="terminal", show_default=True)  # fmt: skip
 def table(sweep: str | None, out: Path, style: str) -> None:
@@ -258,7 +271,7 @@ def plot(sweep: str | None, out: Path) -> None:
 @click.option("--to", type=click.Path(path_type=Path, dir_okay=False), default=None,
               help="The file to write [default: report.html in the sweep's folder].")  # fmt: skip
 @click.option("--faces", type=click.Choice(["own", "all", "none"]), default="own", show_default=True,
-              help="Training faces in the file: of drawn sets and your own, of licensed sets too, or of none.")  # fmt: skip
+              help="Training faces in it: of drawn sets and your own, of licensed sets too, or of none.")  # fmt: skip
 def report(sweep: str | None, out: Path, plugins: tuple[str, ...], to: Path | None, faces: Any) -> None:
     """Writes one HTML page of SWEEP (or the newest one): tables, plots, faces, settings. It opens without a network."""
     from fer_bench.registry import plugin_folders

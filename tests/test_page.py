@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import io
 import json
 import re
 import shutil
@@ -103,7 +105,7 @@ def test_cells_are_means_over_seeds(sweep: Sweep) -> None:
     (cell,) = [each for each in content["table"]["last"] if each["row"] == 1 and each["condition"] == 0]
     assert [row["name"] for row in content["rows"]] == ["<script>alert(1)<script>", "alpha", "beta"]
     assert cell["values"]["overall"] == [
-        2, pytest.approx(100 * clean.test_overall.mean(), abs=1e-3), pytest.approx(100 * clean.test_overall.std(), abs=1e-3)
+        2, *(pytest.approx(100 * value, abs=1e-3) for value in (clean.test_overall.mean(), clean.test_overall.std()))
     ]  # fmt: skip
     assert "memorised" not in cell["values"], "clean labels leave nothing to memorise"
     gap = 100 * (clean.best_test_overall - clean.test_overall).mean()
@@ -195,7 +197,7 @@ def test_samples_lie_where_the_network_saw_them(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("epoch", [0, 3])
 def test_hooks_agree_with_training(epoch: int) -> None:
-    """A method with the hook has a ``weight(logits, labels, …)``; where it is the documented one, both are one function."""
+    """What the page draws for NLA is what its training multiplies by."""
     plugin = discover([])["nla"]
     method_class = plugin.load()
     config = method_class.Config()
@@ -226,9 +228,6 @@ def test_own_faces_are_shown_most_suspected_first(tmp_path: Path, faces_folder: 
     assert shown["faces"] == np.argsort(clean)[: gallery.SHOWN].tolist() and shown["score"] == sorted(shown["score"])
     picture = content["pictures"][f"faces/{shown['faces'][0]}"]
     assert picture.startswith("data:image/webp;base64,")
-    import base64
-    import io
-
     image = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture.split(",")[1]))).convert("RGB"), dtype=float)
     pixels = faces.pixels(48)[shown["faces"][0]].transpose(1, 2, 0)
     assert np.abs(image - pixels).mean() < 15, "it is that face"
@@ -329,7 +328,9 @@ class Shown:
         """Brings every section into view and waits until it is drawn."""
         for name in self.run("return sections.map((each) => each.id)"):
             self.run("document.getElementById(arguments[0]).scrollIntoView({behavior: 'instant'})", name)
-            self.wait(lambda name=name: self.run("return sections.find((each) => each.id === arguments[0]).drawn", name))
+            self.wait(
+                lambda name=name: self.run("return sections.find((each) => each.id === arguments[0]).drawn", name)
+            )
 
     def wait(self, condition: Callable[[], Any], seconds: float = 30) -> Any:
         end = time.monotonic() + seconds
@@ -339,11 +340,12 @@ class Shown:
         return found
 
     def column(self, section: str, place: int) -> list[str]:
-        query = f"#{section} tbody tr"
-        return self.run("return [...document.querySelectorAll(arguments[0])].map((line) => line.children[arguments[1]].innerText.trim())", query, place)  # fmt: skip
+        lines = "[...document.querySelectorAll(`#${arguments[0]} tbody tr`)]"
+        return self.run(f"return {lines}.map((line) => line.children[arguments[1]].innerText.trim())", section, place)
 
     def choose(self, field: str, value: str) -> None:
-        self.run("const f = document.getElementById(arguments[0]); f.value = arguments[1]; f.dispatchEvent(new Event('change'))", field, value)  # fmt: skip
+        self.run("document.getElementById(arguments[0]).value = arguments[1]", field, value)
+        self.run("document.getElementById(arguments[0]).dispatchEvent(new Event('change'))", field)
 
     def requests(self) -> list[str]:
         """What was asked for besides the page itself and the data in it."""
@@ -373,7 +375,9 @@ def test_every_section_draws_without_error_or_network(browser: Any, written: Pat
     assert shown.requests() == [written.as_uri()]
     assert shown.run("return document.documentElement.dataset.theme") == ("dark" if dark else "light")
     assert shown.run("return document.documentElement.scrollWidth") <= width, "the page scrolls sideways"
-    plots = shown.run("return [...document.querySelectorAll('section')].map((s) => [s.id, s.querySelectorAll('.main-svg').length])")
+    plots = shown.run(
+        "return [...document.querySelectorAll('section')].map((s) => [s.id, s.querySelectorAll('.main-svg').length])"
+    )
     bare = {name for name, count in plots if not count}
     assert bare == {"table", "measures", "weights", "gallery", "runs"}, "tables, and what these runs have no data for"
     assert shown.run("return document.querySelectorAll('#content script, #content img[src=x]').length") == 0
@@ -457,7 +461,7 @@ def test_a_run_shows_its_settings_and_the_theme_can_be_switched(shown: Shown, sw
 def test_faces_and_weights_are_drawn(browser: Any, tmp_path: Path, faces_folder: Path) -> None:
     faces, manifest = open_faces(str(faces_folder), None)
     build_pixels(faces, manifest, lambda: read_manifest(str(faces_folder), None, False), 48, lambda *_: None)
-    sweep, plugins = weighed(tmp_path)
+    sweep, _ = weighed(tmp_path)
     for folder in sweep.runs:
         spec = {**(folder.spec or {}), "fingerprint": faces.fingerprint}
         (folder.path / "spec.json").write_text(json.dumps(spec))

@@ -1,4 +1,4 @@
-"""The labels that the methods were given, condition by condition: who was taken for whom, and how pure each class is."""
+"""The labels that the methods were given: who was taken for whom, and how pure each class is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mean ranks of the methods over blocks, and which of them a test cannot tell apart: the critical-difference diagram."""
+"""The critical-difference diagram: mean ranks over blocks, and which methods a test cannot tell apart."""
 
 from __future__ import annotations
 
@@ -51,5 +51,8 @@ def _diagram(frame: pd.DataFrame, values: list[float | None], higher: bool, rows
 
 def _groups(p: pd.DataFrame) -> list[list[int]]:
     """The longest runs of neighbours, in the order of their ranks, whose ends the test does not tell apart."""
-    ends = [max(last for last in range(first, len(p)) if p.iat[first, last] >= ALPHA or last == first) for first in range(len(p))]
+    ends = [
+        max(last for last in range(first, len(p)) if p.iat[first, last] >= ALPHA or last == first)
+        for first in range(len(p))
+    ]
     return [[first, last] for first, last in enumerate(ends) if last > first and (first == 0 or last > ends[first - 1])]

@@ -47,7 +47,12 @@ def _measures(epochs: Sequence[Mapping[str, Any]], protocol: str) -> dict[str, A
         return None
     shares = {name: percent(found[name]) for name in MEASURES if name != "nll"}
     recall = [percent(value) for value in found["recall"]]
-    return {**shares, "nll": rounded(found["nll"], 4), **{k: found[k] for k in ("confusion", "epoch")}, "recall": recall}
+    return {
+        **shares,
+        "nll": rounded(found["nll"], 4),
+        **{k: found[k] for k in ("confusion", "epoch")},
+        "recall": recall,
+    }
 
 
 def _curves(epochs: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]]:

@@ -1,4 +1,4 @@
-"""Weight surfaces of methods that weigh a sample by (p of its label, p of the best other class), with samples on them."""
+"""Weight surfaces: methods that weigh a sample by the probabilities of its label and of the best other class."""
 
 from __future__ import annotations
 
