@@ -195,8 +195,8 @@ def show(sweep: Sweep, looks: Sequence[Look], height: int | None = None) -> Rend
     elif left:
         head.append(f"about {duration(left)} left", style="bold")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False, expand=False)
-    for justify in ("left", "left", "right", "left"):
-        table.add_column(justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for number in range(4):
+        table.add_column(justify="right" if number == 2 else "left", overflow="fold")
     order = {state: place for place, state in enumerate(("running", "failed", "interrupted", "done", "new"))}
     lines = sorted(looks, key=lambda look: order[look.state])
     room = len(lines) if height is None else max(3, height - 5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,19 +34,19 @@ PROTOCOLS = (
 )
 
 
-def report(epochs: Sequence[Mapping[str, Any]], protocol: str) -> dict[str, Any] | None:
+def report(epochs: list[dict[str, Any]], protocol: str) -> dict[str, Any] | None:
     """MEASURES, ``recall`` [C] and ``confusion`` [C][C] of the test images, and the ``epoch``s they are from.
 
     ``epochs`` are the records of one run. None where the protocol cannot be followed (no validation images). A mean
     over epochs sums their confusion matrices; the recall of a class without test images is None.
     """
     if protocol == "mean_last_5":
-        chosen = list(epochs[-LAST:])
+        chosen = epochs[-LAST:]
     else:
-        found = select(list(epochs), protocol)
+        found = select(epochs, protocol)
         if found is None:
             return None
-        chosen = [dict(found)]
+        chosen = [found]
     tests = [record["test"] for record in chosen]
     recalls = np.array([test["recall"] for test in tests], dtype=float).mean(0)
     return {

@@ -41,7 +41,7 @@ def describe(run: Mapping[str, Any], rows: Mapping[str, int], conditions: Mappin
     }
 
 
-def _measures(epochs: Sequence[Mapping[str, Any]], protocol: str) -> dict[str, Any] | None:
+def _measures(epochs: list[dict[str, Any]], protocol: str) -> dict[str, Any] | None:
     found = report(epochs, protocol)
     if found is None:
         return None
