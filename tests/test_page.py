@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import LOSS, call, plugin_source
+from click.testing import CliRunner, Result
+from conftest import LOSS, plugin_source
 from PIL import Image
 from test_tables import CLASSES, CLEAN, NOISY, finish
 
+from fer_bench.cli import main
 from fer_bench.data.cache import build_pixels, open_faces, read_manifest
 from fer_bench.registry import discover
 from fer_bench.report import page
@@ -274,14 +276,17 @@ def test_vendored_files_are_the_released_ones() -> None:
 
 
 def test_command_writes_the_page_and_says_what_is_missing(tmp_path: Path, sweep: Sweep) -> None:
-    done = call("report", sweep.name, "--out", sweep.folder.parents[1], "--to", tmp_path / "page.html")
-    assert done.returncode == 0 and "MB" in done.stdout, done.stderr
+    def call(*arguments: object) -> Result:
+        return CliRunner().invoke(main, ["report", *map(str, arguments)])
+
+    done = call(sweep.name, "--out", sweep.folder.parents[1], "--to", tmp_path / "page.html")
+    assert done.exit_code == 0 and "MB" in done.output, done.output
     assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
     spec = RunSpec("faces", "f" * 64, "alpha", "c" * 64, {}, Noise("none"))
     RunFolder.of(tmp_path, spec).start(spec, {})
     sweep_of(tmp_path, "empty")
-    none = call("report", "empty", "--out", tmp_path)
-    assert none.returncode == 1 and "no run of empty is finished" in none.stderr
+    none = call("empty", "--out", tmp_path)
+    assert none.exit_code == 1 and "no run of empty is finished" in none.output
 
 
 # --- in a browser --------------------------------------------------------------------------------------------------
