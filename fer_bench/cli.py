@@ -239,6 +239,19 @@ def status(sweep: str | None, out: Path) -> None:
 @main.command()
 @click.argument("sweep", required=False)
 @OUT
+@click.option("--once", is_flag=True, help="Show it once and leave; for scripts.")
+def watch(sweep: str | None, out: Path, once: bool) -> None:
+    """Follows SWEEP (or the newest one) from another shell, until it is done or Ctrl-C. Exit code 1 if a run failed."""
+    from fer_bench.sweep import find_sweep
+    from fer_bench.watch import watch as follow
+
+    if follow(find_sweep(out, sweep), _console(), once):
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("sweep", required=False)
+@OUT
 @click.option("--format", "style", type=click.Choice(["terminal", "markdown", "csv", "latex", "html"]),
               default="terminal", show_default=True)  # fmt: skip
 @click.option("--protocol", "protocols", type=Names(), default="last", show_default=True,
@@ -368,6 +381,27 @@ def reproduce(
         console.print(f"table.md, .csv, .tex and .html: [bold]{folder}[/bold]", highlight=False, soft_wrap=True)
     if failed or not planned.plans:
         _fail(f"{failed} runs failed" if failed else "nothing can be measured; the notes say why", 1)
+
+
+@main.command()
+@click.argument("sweep", required=False)
+@OUT
+@PLUGINS
+@click.option("--to", type=click.Path(path_type=Path, dir_okay=False), default=None,
+              help="The file to write [default: report.html in the sweep's folder].")  # fmt: skip
+@click.option("--faces", type=click.Choice(["own", "all", "none"]), default="own", show_default=True,
+              help="Training faces in it: of drawn sets and your own, of licensed sets too, or of none.")  # fmt: skip
+def report(sweep: str | None, out: Path, plugins: tuple[str, ...], to: Path | None, faces: Any) -> None:
+    """Writes one HTML page of SWEEP (or the newest one): tables, plots, faces, settings. It opens without a network."""
+    from fer_bench.registry import plugin_folders
+    from fer_bench.report import page
+    from fer_bench.sweep import find_sweep
+
+    found = find_sweep(out, sweep)
+    if found.finished().empty:
+        _fail(f"no run of {found.name} is finished yet; see `fer-bench status {found.name}`", 1)
+    path = page.write(found, to or found.folder / "report.html", plugin_folders(plugins), faces)
+    click.echo(f"{path}  ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 @main.command()

@@ -159,6 +159,10 @@ class Net(Protocol):
         ...
 
 
+SampleWeight = Callable[[Tensor, Tensor], Tensor]
+"""``weight(p_label, p_other)``: the weights of samples, any shape, whose observed label has probability ``p_label`` and
+whose most probable other class has ``p_other``."""
+
 MakeNet = Callable[[str], Any]
 """``make_net(role)``: a network of the recipe. The role names the stream of its random classifier, so two roles differ
 in their heads and share pre-trained weights; any random trunk differs as well."""
@@ -288,6 +292,14 @@ class Method(nn.Module):
 
     def clean_score(self) -> Tensor | None:
         """float [N]: higher = the observed label is more likely right. None = the harness scores by the final loss."""
+        return None
+
+    @classmethod
+    def sample_weight(cls, config: Any, epoch: int, epochs: int) -> SampleWeight | None:
+        """For methods that weigh a sample by two of its probabilities: the weight in an epoch (0-based) of ``epochs``.
+
+        Called by reports only, never by training. None = the method does not weigh samples in this way.
+        """
         return None
 
     def sample_buffer(self, name: str, fill: float | int | bool, shape: Iterable[int] = (), **kwargs: Any) -> Tensor:

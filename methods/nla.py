@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fer_bench.method import Batch, Info, Method, Needs, Run, documented
+from fer_bench.method import Batch, Info, Method, Needs, Run, SampleWeight, documented
 from fer_bench.ops import bhattacharyya, jensen_shannon, require_positive, require_range
 
 Regulariser = Literal["bhattacharyya_scaled", "bhattacharyya_sum", "jsd_mean"]
@@ -153,6 +153,13 @@ class Nla(Method):
     @classmethod
     def needs(cls, config: Config) -> Needs:
         return Needs(views=("weak", "mirror"), forwards=2.0)
+
+    @classmethod
+    def sample_weight(cls, config: Config, epoch: int, epochs: int) -> SampleWeight:
+        s = sigma_schedule(epoch, epochs, config.slope) if config.schedule else 1.0
+        true = true_gaussian((config.mu_x_t, config.mu_y_t), config.t_std_major, config.t_std_ratio, s)
+        false = false_gaussian((config.mu_x_f, config.mu_y_f), config.f_std_major, config.f_std_ratio)
+        return lambda p_gt, p_nn: ambiguity_weight(p_gt, p_nn, true, false, config.gaussian, config.t_lambda)
 
     def weight(self, logits: Tensor, labels: Tensor, s: float) -> Tensor:
         """w* [B] of logits [B, K] at schedule value s."""

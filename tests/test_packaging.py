@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 INSTALLED = {"fer_bench": "fer_bench", "methods": "fer_bench_methods"}
-SUFFIXES = {".py", ".toml", ".html", ".txt", ".json"}
+SUFFIXES = {".py", ".toml", ".html", ".txt", ".js", ".css", ".json"}
 
 
 def test_wheel_holds_the_tree(tmp_path: Path) -> None:

@@ -1,0 +1,218 @@
+// What all sections share: the data, what was chosen, looks of methods, elements, and plots.
+const DATA = JSON.parse(document.getElementById("data").textContent);
+
+const state = { protocol: "last", measure: "overall", hidden: new Set(), theme: "light" };
+
+// Ten colours for colour-blind readers, for a light and for a dark ground; markers and dashes go on beyond ten methods.
+const COLOURS = {
+  light: ["#0072b2", "#d55e00", "#00875f", "#b4438c", "#8a6d00", "#2a9fd6", "#6b4fbb", "#6b6f76", "#a3262a", "#4d7c0f"],
+  dark: ["#4aa8e8", "#ff8a3d", "#2fcf9f", "#ee8fc8", "#e3c13b", "#9adcff", "#b39dff", "#b9bec8", "#ff8f8f", "#a9d65c"],
+};
+const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "triangle-down", "x", "cross", "pentagon", "star", "hexagon2",
+  "triangle-left", "triangle-right", "star-square"];
+const DASHES = ["solid", "dash", "dot"];
+
+function look(row) {
+  return { colour: COLOURS[state.theme][row % 10], symbol: SYMBOLS[row % SYMBOLS.length], dash: DASHES[Math.floor(row / 10) % 3] };
+}
+
+function ink(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+function scale() {
+  return state.theme === "dark" ? [[0, "#20242c"], [0.5, "#2f6ea8"], [1, "#9fd4ff"]] : [[0, "#f3f6fa"], [0.5, "#7fb2de"], [1, "#0a3f7a"]];
+}
+
+// --- elements: text goes in as text, never as markup ----------------------------------------------------------------
+
+function h(tag, attributes, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+function choice(title, options, value, change) {
+  const list = h("select", { onchange: (event) => change(event.target.value) },
+    ...options.map(([key, text]) => h("option", { value: key }, text)));
+  list.value = value;
+  return h("label", { class: "field" }, h("span", {}, title), list);
+}
+
+// A name that may break after an underscore, which browsers do not do by themselves
+function breakable(text) {
+  return text.split(/(?<=_)/).flatMap((part, place) => (place ? [h("wbr"), part] : [part]));
+}
+
+// Plotly reads a little HTML in its texts; a name is never HTML, and long ones would cover the plot.
+function plain(text, longest = 60) {
+  const short = text.length > longest ? `${text.slice(0, longest - 1)}…` : text;
+  return short.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+}
+
+function number(value, digits = 2) {
+  return value === null || value === undefined ? "–" : value.toLocaleString("en-US",
+    { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
+function swatch(row) {
+  const { colour, dash } = look(row);
+  const drawn = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  for (const [name, value] of [["width", 18], ["height", 12], ["aria-hidden", "true"], ["data-row", row]]) drawn.setAttribute(name, value);
+  const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  line.setAttribute("d", "M0 6H18");
+  line.setAttribute("stroke-width", 2);
+  line.setAttribute("stroke", colour);
+  if (dash !== "solid") line.setAttribute("stroke-dasharray", dash === "dash" ? "5 2" : "2 2");
+  const mark = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  mark.setAttribute("d", MARKS[SYMBOLS[row % SYMBOLS.length]]);
+  mark.setAttribute("fill", colour);
+  drawn.append(line, mark);
+  return drawn;
+}
+
+const MARKS = {
+  circle: "M5 6a4 4 0 1 0 8 0a4 4 0 1 0-8 0Z", square: "M5.5 2.5h7v7h-7Z", diamond: "M9 1.2l4.8 4.8-4.8 4.8-4.8-4.8Z",
+  "triangle-up": "M9 1.5l4.5 8h-9Z", "triangle-down": "M9 10.5l4.5-8h-9Z", "triangle-left": "M4.5 6l8-4.5v9Z",
+  "triangle-right": "M13.5 6l-8-4.5v9Z", cross: "M7.5 2h3v2.5h2.5v3h-2.5v2.5h-3v-2.5h-2.5v-3h2.5Z",
+  x: "M6.2 1.8l2.8 2.1 2.8-2.1 1.4 1.4-2.1 2.8 2.1 2.8-1.4 1.4-2.8-2.1-2.8 2.1-1.4-1.4 2.1-2.8-2.1-2.8Z",
+  pentagon: "M9 1.5l4.5 3.3-1.7 5.2h-5.6l-1.7-5.2Z", hexagon2: "M6.7 2h4.6l2.3 4-2.3 4h-4.6l-2.3-4Z",
+  star: "M9 1l1.4 3.5 3.7.2-2.9 2.3 1 3.6-3.2-2-3.2 2 1-3.6-2.9-2.3 3.7-.2Z",
+  "star-square": "M9 1l1.5 3.3 3.3 1.7-3.3 1.7-1.5 3.3-1.5-3.3-3.3-1.7 3.3-1.7Z",
+};
+
+// --- sections are drawn when they come into view, and again when a setting changes -----------------------------------
+
+const sections = [];
+const watcher = new IntersectionObserver((entries) => {
+  for (const entry of entries) {
+    const found = sections.find((each) => each.element === entry.target);
+    found.seen = entry.isIntersecting;
+    if (found.seen) refresh(found);
+  }
+}, { rootMargin: "300px" });
+
+// draw(body) fills an empty element; it is called again after every change
+function section(id, title, about, draw) {
+  const body = h("div", { class: "body" });
+  const element = h("section", { id, "aria-labelledby": `${id}-title` }, h("h2", { id: `${id}-title` }, title),
+    about ? h("p", { class: "about" }, about) : null, body);
+  document.getElementById("content").append(element);
+  const entry = { id, title, element, body, draw, drawn: false, seen: false };
+  sections.push(entry);
+  watcher.observe(element);
+  return entry;
+}
+
+function refresh(entry) {
+  if (entry.drawn) return;
+  entry.drawn = true;
+  for (const plot of entry.body.querySelectorAll(".js-plotly-plot")) Plotly.purge(plot);
+  const held = entry.body.contains(document.activeElement) ? document.activeElement.dataset.hold : null;
+  entry.body.style.minHeight = `${entry.body.offsetHeight}px`; // the page does not jump while it is drawn anew
+  entry.body.replaceChildren();
+  entry.draw(entry.body);
+  entry.body.style.minHeight = "";
+  if (held) entry.body.querySelector(`[data-hold="${CSS.escape(held)}"]`)?.focus();
+}
+
+function changed() {
+  for (const entry of sections) {
+    entry.drawn = false;
+    if (entry.seen) refresh(entry);
+  }
+}
+
+// A choice that belongs to one section and is kept while the section is drawn anew.
+const kept = {};
+function pick(entry, name, title, options, first) {
+  const key = `${entry.id}-${name}`;
+  if (!options.some(([value]) => value === kept[key])) kept[key] = first ?? options[0]?.[0];
+  const field = choice(title, options, kept[key], (value) => { kept[key] = value; entry.drawn = false; refresh(entry); });
+  field.querySelector("select").dataset.hold = key;
+  return [field, kept[key]];
+}
+
+function absent(body, text) {
+  body.append(h("p", { class: "note absent" }, text));
+}
+
+// --- plots -----------------------------------------------------------------------------------------------------------
+
+function panel(parent, title, traces, layout, options = {}) {
+  const place = h("div", { class: "plot", role: "img", "aria-label": title });
+  place.style.height = `${options.height || 320}px`;
+  const save = h("button", { class: "plain", type: "button", title: "Save this plot as a picture", "aria-label": `Save as PNG: ${title}`,
+    onclick: () => Plotly.downloadImage(place, { format: "png", scale: 2, filename: title.replace(/[^\w.-]+/g, "-").slice(0, 80) }) }, "PNG");
+  parent.append(h("figure", {}, h("figcaption", {}, h("span", {}, title), save), place));
+  const axis = { gridcolor: ink("--rule"), linecolor: ink("--rule"), zeroline: false, automargin: true, ticks: "", fixedrange: true };
+  const { xaxis, yaxis, ...rest } = layout;
+  Plotly.newPlot(place, traces, {
+    paper_bgcolor: ink("--card"), plot_bgcolor: ink("--card"), showlegend: false, dragmode: false, hovermode: "closest",
+    font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: ink("--text") },
+    margin: { l: 48, r: 14, t: 8, b: 44 }, hoverlabel: { bgcolor: ink("--card"), font: { color: ink("--text") }, bordercolor: ink("--rule") },
+    xaxis: { ...axis, ...xaxis }, yaxis: { ...axis, ...yaxis }, ...rest,
+  }, { responsive: true, displaylogo: false, displayModeBar: false });
+  return place;
+}
+
+// The values of a heat map, each in the ink that reads best on its colour
+function numbers(values, { low = 0, high = 100, digits = 0 }) {
+  const shown = values.flatMap((line, y) => line.map((value, x) => ({ x, y, value }))).filter(({ value }) => value !== null);
+  const dark = (value) => (state.theme === "dark" ? (value - low) / (high - low) < 0.62 : (value - low) / (high - low) > 0.68);
+  return { type: "scatter", mode: "text", x: shown.map(({ x }) => x), y: shown.map(({ y }) => y), text: shown.map(({ value }) => value.toFixed(digits)),
+    textfont: { size: 11, color: shown.map(({ value }) => (dark(value) ? "#ffffff" : "#0b0f14")) }, hoverinfo: "skip" };
+}
+
+function heat(parent, title, values, columns, lines, options = {}) {
+  const across = parent.clientWidth || 600;
+  const few = columns.length <= 10 && across / columns.length > 30;
+  return panel(parent, title, [{
+    type: "heatmap", z: values, x: columns.map((_, place) => place), y: lines.map((_, place) => place),
+    colorscale: scale(), zmin: options.low ?? 0, zmax: options.high ?? 100, xgap: 1.5, ygap: 1.5, showscale: false, hoverongaps: false,
+    customdata: values.map((line, y) => line.map((_, x) => `${plain(lines[y])} → ${plain(columns[x])}`)),
+    hovertemplate: `%{customdata}: %{z:.1f}${options.unit || " %"}<extra></extra>`,
+  }, ...(few ? [numbers(values, options)] : [])], {
+    xaxis: { tickvals: columns.map((_, place) => place), ticktext: columns.map((name) => plain(name, 16)), tickangle: -40, showgrid: false,
+      title: options.x ? { text: options.x, standoff: 8 } : undefined },
+    yaxis: { tickvals: lines.map((_, place) => place), ticktext: lines.map((name) => plain(name, 22)), autorange: "reversed", showgrid: false,
+      title: options.y ? { text: options.y, standoff: 8 } : undefined },
+    margin: { l: 30, r: 8, t: 8, b: 30 },
+  }, { height: options.height || 110 + 30 * lines.length });
+}
+
+// --- what the data say -------------------------------------------------------------------------------------------------
+
+const protocolNow = () => DATA.protocols.find((each) => each.key === state.protocol);
+const measureOf = (key) => DATA.measures.find((each) => each.key === key);
+const shownRows = () => DATA.rows.map((_, row) => row).filter((row) => !state.hidden.has(row));
+const mean = (values) => (values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : null);
+
+function rowName(row) {
+  return DATA.rows[row].name + (DATA.rows[row].told ? "†" : "");
+}
+
+// [n, mean, sd] of a measure, or null
+function cell(row, condition, measure, protocol = state.protocol) {
+  const found = DATA.table[protocol].find((each) => each.row === row && each.condition === condition);
+  return found?.values[measure] || null;
+}
+
+// The title of a measure with the protocol that its numbers follow
+function titled(measure) {
+  const { title, unit, chosen } = measureOf(measure);
+  return `${title}, ${unit}${chosen ? ` (${protocolNow().title})` : ""}`;
+}
+
+function conditionOptions(keep = () => true) {
+  return DATA.conditions.map((each, place) => [String(place), each.name]).filter(([place]) => keep(Number(place)));
+}
+
+function runsOf(row, condition) {
+  return DATA.runs.filter((run) => run.row === row && run.condition === condition);
+}

@@ -1,0 +1,147 @@
+// Lines of methods: against noise, against imbalance, by epoch, and against cost.
+
+function line(row, x, y, extra = {}) {
+  const { colour, symbol, dash } = look(row);
+  return {
+    type: "scatter", mode: "lines+markers", x, y, name: plain(rowName(row)), line: { color: colour, dash, width: 2 },
+    marker: { color: colour, symbol, size: 9, line: { color: ink("--card"), width: 1 } }, cliponaxis: false,
+    hovertemplate: `${plain(rowName(row))}: %{y:.2f} at %{x}<extra></extra>`, ...extra,
+  };
+}
+
+function spread(row, found) {
+  return { type: "data", array: found.map(([, , sd]) => sd ?? 0), visible: found.some(([, , sd]) => sd), color: look(row).colour, thickness: 1, width: 3 };
+}
+
+// One line a method over the conditions; x(condition) is the place of a condition
+function against(parent, title, conditions, measure, x, axis, hollow = []) {
+  const traces = [];
+  for (const row of shownRows()) {
+    const places = conditions.filter((place) => cell(row, place, measure)).sort((a, b) => x(a) - x(b));
+    const found = places.map((place) => cell(row, place, measure));
+    if (found.length) traces.push(line(row, places.map(x), found.map(([, value]) => value), { error_y: spread(row, found) }));
+    for (const place of hollow) {
+      const point = cell(row, place, measure);
+      if (!point) continue;
+      const { colour, symbol } = look(row);
+      traces.push(line(row, [x(place)], [point[1]], { mode: "markers", marker: { color: colour, symbol: `${symbol}-open`, size: 10, line: { width: 2 } },
+        hovertemplate: `${plain(rowName(row))}, ${plain(DATA.conditions[place].family)}: %{y:.2f}<extra></extra>` }));
+    }
+  }
+  if (traces.length) panel(parent, title, traces, { xaxis: axis });
+}
+
+section("noise", "Accuracy against label noise", "Points are means over seeds, bars one standard deviation. Hollow markers: noise with a rate of its own, such as human labels.", (body) => {
+  const grid = h("div", { class: "panels" });
+  body.append(grid);
+  for (const context of new Set(DATA.conditions.map((each) => each.context))) {
+    const mine = DATA.conditions.map((_, place) => place).filter((place) => DATA.conditions[place].context === context);
+    const clean = mine.filter((place) => !DATA.conditions[place].family);
+    const kinds = [...new Set(mine.map((place) => DATA.conditions[place].family).filter(Boolean))];
+    const of = (kind) => mine.filter((place) => DATA.conditions[place].family === kind);
+    const fixed = kinds.filter((kind) => of(kind).every((place) => !DATA.conditions[place].rate));
+    const swept = kinds.filter((kind) => !fixed.includes(kind) && of(kind).length + clean.length > 1);
+    const hollow = fixed.flatMap(of);
+    if (!swept.length && !(fixed.length && clean.length)) continue;
+    for (const kind of swept.length ? swept : [""]) {
+      const top = Math.max(...mine.map((place) => DATA.conditions[place].realised));
+      const axis = { title: { text: "Wrong training labels, %", standoff: 8 }, range: [-0.04 * top, 1.04 * top] };
+      for (const measure of new Set([state.measure, "memorised"])) {
+        const about = [kind && `${kind} noise`, context].filter(Boolean).join(", ");
+        against(grid, `${titled(measure)}${about ? `: ${about}` : ""}`, [...clean, ...(kind ? of(kind) : [])], measure,
+          (place) => DATA.conditions[place].realised, axis, hollow);
+      }
+    }
+  }
+  if (!grid.children.length) absent(body, "This sweep has no two noise rates to compare, or every method is switched off.");
+});
+
+section("imbalance", "Accuracy against class imbalance", "Imbalance factor: largest class over smallest, 1 leaves the data as they are. Points are means over seeds, bars one standard deviation.", (body) => {
+  const grid = h("div", { class: "panels" });
+  body.append(grid);
+  for (const setting of new Set(DATA.conditions.map((each) => each.setting))) {
+    const mine = DATA.conditions.map((_, place) => place).filter((place) => DATA.conditions[place].setting === setting);
+    const factors = [...new Set(mine.map((place) => DATA.conditions[place].factor))].sort((a, b) => a - b);
+    if (factors.length < 2) continue;
+    const axis = { title: { text: "Imbalance factor", standoff: 8 }, type: "log", tickvals: factors, ticktext: factors.map(String) };
+    for (const measure of new Set([state.measure, "mean", "worst"]))
+      against(grid, `${titled(measure)}: ${setting}`, mine, measure, (place) => DATA.conditions[place].factor, axis);
+  }
+  if (!grid.children.length) absent(body, "This sweep has one imbalance factor; --imbalance 1,10,50 would sweep it.");
+});
+
+const learning = section("curves", "Learning curves", "Lines are means over seeds, bands reach from the lowest to the highest seed. Memorised: of the wrong training labels, the share that the network predicts.", (body) => {
+  const last = DATA.conditions.length - 1;
+  const [field, chosen] = pick(learning, "condition", "Condition", conditionOptions(), String(last));
+  body.append(h("div", { class: "row" }, field));
+  const grid = h("div", { class: "panels" });
+  body.append(grid);
+  const curves = [["overall", "Overall test accuracy, %"], ["memorised", "Wrong labels memorised, %"], ["fit_given", "Training images fitted to their given label, %"],
+    ["fit_true", "Training images fitted to their true label, %"]];
+  for (const [name, title] of curves) {
+    const traces = [];
+    for (const row of shownRows()) {
+      const runs = runsOf(row, Number(chosen)).map((run) => run.curves[name]).filter((values) => values.some((value) => value !== null));
+      if (!runs.length) continue;
+      const length = Math.min(...runs.map((values) => values.length));
+      const epochs = Array.from({ length }, (_, epoch) => epoch + 1);
+      const at = (how) => epochs.map((epoch) => how(...runs.map((values) => values[epoch - 1])));
+      if (runs.length > 1) {
+        traces.push({ type: "scatter", mode: "lines", x: [...epochs, ...[...epochs].reverse()], y: [...at(Math.max), ...at(Math.min).reverse()],
+          fill: "toself", fillcolor: `${look(row).colour}26`, line: { width: 0 }, hoverinfo: "skip" });
+      }
+      traces.push(line(row, epochs, at((...values) => mean(values)), { mode: length > 1 ? "lines+markers" : "markers", marker: { color: look(row).colour,
+        symbol: look(row).symbol, size: 6, maxdisplayed: 8 }, hovertemplate: `${plain(rowName(row))}, epoch %{x}: %{y:.2f}<extra></extra>` }));
+    }
+    const whole = { title: { text: "Epoch", standoff: 8 }, tickformat: ",d", nticks: 8 };
+    if (traces.length) panel(grid, title, traces, { xaxis: whole });
+  }
+  if (!grid.children.length) absent(body, "No method is switched on that has runs under this condition.");
+});
+
+// Where the name of each point goes, so that names cover neither points nor each other: the first free side, in pixels
+function besides(points, width, height, log) {
+  const at = (value, all, length) => {
+    const [low, high] = [Math.min(...all), Math.max(...all)];
+    return high === low ? length / 2 : ((value - low) / (high - low)) * length;
+  };
+  const x = (value) => (log ? Math.log(value) : value);
+  const places = points.map((point) => ({ row: point.row, x: at(x(point.x), points.map((each) => x(each.x)), 0.85 * width), y: at(point.y, points.map((each) => each.y), 0.7 * height) }));
+  const taken = places.map((place) => [place.x - 8, place.y - 8, place.x + 8, place.y + 8]);
+  const chosen = new Map();
+  for (const place of places) {
+    const wide = 7.2 * Math.min(rowName(place.row).length, 24);
+    const boxes = { "top center": [place.x - wide / 2, place.y + 9, place.x + wide / 2, place.y + 23], "bottom center": [place.x - wide / 2, place.y - 23, place.x + wide / 2, place.y - 9],
+      "middle right": [place.x + 9, place.y - 7, place.x + 9 + wide, place.y + 7], "middle left": [place.x - 9 - wide, place.y - 7, place.x - 9, place.y + 7] };
+    const free = ([left, low, right, high]) => left > -0.06 * width && right < 0.91 * width
+      && taken.every(([a, b, c, d]) => right < a || c < left || high < b || d < low);
+    const side = Object.keys(boxes).find((name) => free(boxes[name])) ;
+    if (!side) continue; // the legend above names it
+    chosen.set(place.row, side);
+    taken.push(boxes[side]);
+  }
+  return chosen;
+}
+
+const pareto = section("cost", "Accuracy against cost", "The dashed line joins the methods that no other beats in both: nothing cheaper is as good, nothing better is as cheap.", (body) => {
+  const [field, chosen] = pick(pareto, "condition", "Condition", conditionOptions(), String(DATA.conditions.length - 1));
+  const costs = DATA.measures.filter((measure) => ["seconds", "images_forward", "images_backward", "parameters"].includes(measure.key));
+  const [price, cost] = pick(pareto, "cost", "Cost", costs.map((measure) => [measure.key, measure.title]), "seconds");
+  body.append(h("div", { class: "row" }, field, price));
+  const points = shownRows().map((row) => ({ row, x: cell(row, Number(chosen), cost)?.[1], y: cell(row, Number(chosen), state.measure)?.[1] }))
+    .filter((point) => point.x !== undefined && point.y !== undefined);
+  if (!points.length) return absent(body, "No method is switched on that has this measure under this condition.");
+  const sign = measureOf(state.measure).higher === false ? -1 : 1;
+  const front = points.filter((a) => !points.some((b) => b !== a && b.x <= a.x && sign * b.y >= sign * a.y && (b.x < a.x || sign * b.y > sign * a.y)))
+    .sort((a, b) => a.x - b.x);
+  const high = Math.max(...points.map((point) => point.x)) / Math.min(...points.map((point) => point.x)) > 20;
+  const sides = besides(points, body.clientWidth, 380, high);
+  const traces = [{ type: "scatter", mode: "lines", x: front.map((point) => point.x), y: front.map((point) => point.y), hoverinfo: "skip",
+    line: { color: ink("--soft"), dash: "dash", width: 1.5, shape: "hv" } },
+    ...points.map((point) => line(point.row, [point.x], [point.y], { mode: "markers+text", text: [sides.has(point.row) ? plain(rowName(point.row), 24) : ""], textposition: sides.get(point.row) || "top center",
+      marker: { color: look(point.row).colour, symbol: look(point.row).symbol, size: 13, line: { color: ink("--card"), width: 1 } } }))];
+  const grid = h("div", { class: "panels" });
+  body.append(grid);
+  panel(grid, `${titled(state.measure)}: ${DATA.conditions[chosen].name}`, traces,
+    { xaxis: { title: { text: `${measureOf(cost).title}`, standoff: 8 }, type: high ? "log" : "linear" } }, { height: 380 });
+});

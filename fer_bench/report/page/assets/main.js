@@ -1,0 +1,47 @@
+// The bar on top, the list of sections, and the theme.
+
+function setTheme(theme) {
+  state.theme = theme;
+  document.documentElement.dataset.theme = theme;
+}
+
+const preferred = window.matchMedia("(prefers-color-scheme: dark)");
+setTheme(preferred.matches ? "dark" : "light");
+let byHand = false;
+preferred.addEventListener("change", (event) => { if (!byHand) { setTheme(event.matches ? "dark" : "light"); redraw(); } });
+
+function chips() {
+  return DATA.rows.map((each, row) => h("label", { class: "chip", title: each.told ? `${each.name} (was told the noise rate)` : each.name },
+    h("input", { type: "checkbox", checked: !state.hidden.has(row), "data-row": row, onchange: (event) => {
+      if (event.target.checked) state.hidden.delete(row); else state.hidden.add(row);
+      changed();
+    } }), swatch(row), h("span", {}, rowName(row))));
+}
+
+const legend = h("div", { class: "row tight", role: "group", "aria-label": "Methods shown" }, ...chips());
+const oracle = h("div", { id: "oracle", role: "status", hidden: true });
+
+function redraw() {
+  legend.replaceChildren(...chips());
+  changed();
+}
+
+function setProtocol(value) {
+  state.protocol = value;
+  oracle.hidden = value !== "best_test";
+  oracle.textContent = value === "best_test" ? protocolNow().about : "";
+  changed();
+}
+
+const themeButton = h("button", { id: "theme", type: "button", "aria-label": "Switch between light and dark", onclick: () => {
+  byHand = true;
+  setTheme(state.theme === "dark" ? "light" : "dark");
+  redraw();
+} }, "◐");
+const protocolField = choice("Protocol", DATA.protocols.map((each) => [each.key, each.title]), state.protocol, setProtocol);
+protocolField.querySelector("select").id = "protocol";
+const measureField = choice("Measure", DATA.measures.filter((each) => DATA.table.last.some((found) => found.values[each.key])).map((each) => [each.key, each.title]), state.measure,
+  (value) => { state.measure = value; changed(); });
+measureField.querySelector("select").id = "measure";
+document.getElementById("controls").append(h("div", { class: "row" }, protocolField, measureField, themeButton), legend, oracle);
+document.querySelector("header.page").append(h("nav", { "aria-label": "Sections" }, h("ul", {}, ...sections.map(({ id, title }) => h("li", {}, h("a", { href: `#${id}` }, title))))));

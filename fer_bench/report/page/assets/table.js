@@ -1,0 +1,77 @@
+// The main table, one measure at a time, and the table of all measures; both sort by every column and can be searched.
+
+// columns: [{title, text}]; lines: [[cell…]] with cell {text, order, note, best, share, row}. Rows are headed by their first cell.
+function sortable(body, key, caption, columns, lines, search = true) {
+  const head = h("tr", {}, ...columns.map((column) => h("th", { scope: "col", class: column.text ? "text" : null }, column.title)));
+  const content = lines.map((line) => h("tr", {}, ...line.map((cell, place) => {
+    const element = h(place ? "td" : "th", { scope: place ? null : "row", "data-order": cell.order ?? -Infinity, "data-search": cell.text,
+      class: [cell.best ? "best" : "", columns[place].text ? "text" : ""].join(" ").trim() || null });
+    if (cell.row === undefined) element.append(cell.node || cell.text);
+    else element.append(h("span", { class: "named" }, swatch(cell.row), h("span", {}, ...breakable(cell.text))));
+    if (cell.note) element.append(" ", h("small", {}, cell.note));
+    if (cell.share !== undefined) element.style.backgroundColor = `rgb(${ink("--accent-soft")} / ${(0.02 + 0.2 * cell.share).toFixed(3)})`;
+    return element;
+  })));
+  const table = h("table", { class: "pinned" }, h("caption", { class: "hidden-text" }, caption), h("thead", {}, head), h("tbody", {}, ...content));
+  body.append(h("div", {}, table));
+  const before = sortable.kept[key] || { order: [], search: "" };
+  const made = new DataTable(table, {
+    paging: false, autoWidth: false, order: before.order.filter(([place]) => place < columns.length), search: { search: before.search },
+    layout: { topStart: search ? "info" : null, topEnd: search ? "search" : null, bottomStart: null, bottomEnd: null },
+    language: { search: "Search", info: "_TOTAL_ rows", infoEmpty: "no rows", infoFiltered: "of _MAX_", emptyTable: "nothing to show", zeroRecords: "nothing fits the search" },
+    columnDefs: columns.map((column, targets) => ({ targets, type: column.text ? "string" : "num", orderSequence: column.text ? ["asc", "desc"] : ["desc", "asc"] })),
+  });
+  made.on("order search", () => { sortable.kept[key] = { order: made.order(), search: made.search() }; });
+  return made;
+}
+sortable.kept = {};
+
+// Marks the best mean of each column and shades by place between the worst and the best.
+function shade(cells, higher) {
+  const values = cells.map((each) => each.order).filter((value) => value !== null && value !== undefined);
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  if (higher === null || values.length < 2 || low === high) return;
+  for (const each of cells) {
+    if (each.order === null || each.order === undefined) continue;
+    const share = (each.order - low) / (high - low);
+    each.share = higher ? share : 1 - share;
+    each.best = each.share === 1;
+  }
+}
+
+function written(found, digits, usual) {
+  if (!found) return { text: "–", order: null };
+  const [n, value, sd] = found;
+  const text = number(value, digits) + (sd === null ? "" : ` ± ${number(sd, digits)}`);
+  return { text, order: value, note: n === usual ? "" : `n=${n}` };
+}
+
+function mostRuns() {
+  return Math.max(...DATA.table.last.map((each) => Math.max(...Object.values(each.values).map(([n]) => n))));
+}
+
+section("table", "Main table", null, (body) => {
+  const measure = measureOf(state.measure);
+  const conditions = DATA.conditions.map((_, place) => place)
+    .filter((place) => DATA.rows.some((_, row) => cell(row, place, measure.key)));
+  body.append(h("p", { class: "about" }, `${titled(measure.key)}. Mean ± standard deviation (n − 1) of ${mostRuns()} run${mostRuns() > 1 ? "s" : ""}`
+    + ` unless a cell says otherwise; bold is the best mean of a column and claims no significance.`
+    + (DATA.rows.some((row) => row.told) ? " † was told the noise rate." : "")));
+  if (!conditions.length) return absent(body, `No run has this measure under the protocol “${protocolNow().title}”.`);
+  const rows = shownRows();
+  const lines = rows.map((row) => [{ text: rowName(row), order: rowName(row), row }, ...conditions.map((place) => written(cell(row, place, measure.key), measure.digits, mostRuns()))]);
+  for (let place = 1; place <= conditions.length; place += 1) shade(lines.map((line) => line[place]), measure.higher);
+  sortable(body, "table", titled(measure.key), [{ title: "Method", text: true }, ...conditions.map((place) => ({ title: DATA.conditions[place].name }))], lines);
+});
+
+const everything = section("measures", "All measures", "Every method under every condition, with cost and the quality of wrong-label detection beside the accuracy.", (body) => {
+  const [field, chosen] = pick(everything, "condition", "Condition", [["all", "all conditions"], ...conditionOptions()], "all");
+  body.append(h("div", { class: "row" }, field));
+  const measures = DATA.measures.filter((measure) => DATA.table[state.protocol].some((each) => each.values[measure.key]));
+  const places = DATA.conditions.map((_, place) => place).filter((place) => chosen === "all" || place === Number(chosen));
+  const lines = places.flatMap((place) => shownRows().filter((row) => runsOf(row, place).length).map((row) => [
+    { text: rowName(row), order: rowName(row), row }, { text: DATA.conditions[place].name, order: DATA.conditions[place].name },
+    ...measures.map((measure) => written(cell(row, place, measure.key), measure.digits, mostRuns()))]));
+  sortable(body, "measures", "All measures", [{ title: "Method", text: true }, { title: "Condition", text: true },
+    ...measures.map((measure) => ({ title: `${measure.title}, ${measure.unit}` }))], lines);
+});

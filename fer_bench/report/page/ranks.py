@@ -1,0 +1,58 @@
+"""The critical-difference diagram: mean ranks over blocks, and which methods a test cannot tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from fer_bench.report.page.cells import TABLE
+from fer_bench.report.page.numbers import rounded
+from fer_bench.report.page.protocols import PROTOCOLS
+from fer_bench.report.statistics import ALPHA, MIN_PAIRS, blocks, friedman, nemenyi
+
+
+def diagrams(frame: pd.DataFrame, runs: Sequence[dict[str, Any]], rows: list[str]) -> dict[str, Any]:
+    """By protocol and measure: ``ranks`` as [row, mean rank], best first, Friedman's ``p``, the number of ``blocks``,
+    and ``groups``, index ranges [first, last] of ``ranks`` that Nemenyi's test does not tell apart.
+
+    ``frame`` are the arranged runs and ``runs`` what the page holds of each, in the same order. A measure without
+    enough complete blocks is left out; the page says why.
+    """
+    found: dict[str, Any] = {"alpha": ALPHA, "least": MIN_PAIRS}
+    for protocol in PROTOCOLS:
+        found[protocol.key] = {
+            measure.key: diagram
+            for measure in TABLE
+            if measure.chosen and measure.key != "gap" and measure.higher is not None
+            if (diagram := _diagram(frame, _values(runs, protocol.key, measure.key), measure.higher, rows))
+        }
+    return found
+
+
+def _values(runs: Sequence[dict[str, Any]], protocol: str, measure: str) -> list[float | None]:
+    return [run["measures"][protocol] and run["measures"][protocol][measure] for run in runs]
+
+
+def _diagram(frame: pd.DataFrame, values: list[float | None], higher: bool, rows: list[str]) -> dict[str, Any] | None:
+    table = blocks(frame.assign(shown=values), "shown")
+    ranked = friedman(table, higher)
+    if ranked is None:
+        return None
+    order = ranked.mean.sort_values(kind="stable")
+    return {
+        "ranks": [[rows.index(str(row)), rounded(rank, 3)] for row, rank in order.items()],
+        "p": ranked.p,
+        "blocks": ranked.blocks,
+        "groups": _groups(nemenyi(table).loc[order.index, order.index]),
+    }
+
+
+def _groups(p: pd.DataFrame) -> list[list[int]]:
+    """The longest runs of neighbours, in the order of their ranks, whose ends the test does not tell apart."""
+    ends = [
+        max(last for last in range(first, len(p)) if p.iat[first, last] >= ALPHA or last == first)
+        for first in range(len(p))
+    ]
+    return [[first, last] for first, last in enumerate(ends) if last > first and (first == 0 or last > ends[first - 1])]
