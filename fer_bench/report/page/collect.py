@@ -13,11 +13,12 @@ import pandas as pd
 
 from fer_bench.registry import Plugin
 from fer_bench.report.conditions import arrange, row_order, unique
-from fer_bench.report.numbers import class_names, comparison
+from fer_bench.report.numbers import class_names
 from fer_bench.report.page import cells, gallery, labels, ranks, weights
 from fer_bench.report.page.numbers import percent, rounded
 from fer_bench.report.page.protocols import PROTOCOLS
 from fer_bench.report.page.runs import COST, FALSE_ALARMS, describe
+from fer_bench.report.tables import comparison
 from fer_bench.sweep import Sweep
 
 
