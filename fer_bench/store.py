@@ -151,7 +151,9 @@ class RunFolder:
         import numpy as np
         import torch
 
-        for name, arrays in (("scores.npz", scores), ("probe.npz", probe or {})):
+        for name, arrays in (("scores.npz", scores), ("probe.npz", probe)):
+            if arrays is None:
+                continue
             buffer = io.BytesIO()
             np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
             write_atomically(self.path / name, buffer.getvalue())

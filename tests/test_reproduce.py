@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
+import torch
 from conftest import call
 
 from fer_bench import cli
@@ -272,9 +274,15 @@ def test_missing_data_and_weights_leave_the_published_numbers(tmp_path: Path) ->
     assert cells(table, "Gain over the baseline, points of overall accuracy: RAF-DB")["SCN", "Published"] == "+3.07 [a]"
 
 
+def weights_file(folder: Path, backbone: str) -> Path:
+    """A checkpoint that the network takes; its numbers mean nothing."""
+    path = folder / "net.pth"
+    torch.save(timm.create_model(backbone).state_dict(), path)
+    return path
+
+
 def test_weights_belong_to_a_network(tmp_path: Path, faces_table: Definition) -> None:
-    table, file = load("eac-backbone"), tmp_path / "net.pth"
-    file.write_bytes(b"weights")
+    table, file = load("eac-backbone"), weights_file(tmp_path, "resnet50")
     with pytest.raises(SpecError, match="several networks; give BACKBONE=FILE for each of mobilenetv2_100, resnet50"):
         grid.prepare(table, Budget(pretrained=[str(file)], data_root=tmp_path))
     planned = grid.prepare(table, Budget(pretrained=[f"resnet50={file}"], data_root=tmp_path))
@@ -285,8 +293,7 @@ def test_weights_belong_to_a_network(tmp_path: Path, faces_table: Definition) ->
 
 
 def test_columns_without_pre_training_never_get_weights(tmp_path: Path, faces_folder: Path) -> None:
-    file = tmp_path / "net.pth"
-    file.write_bytes(b"weights")
+    file = weights_file(tmp_path, "resnet18")
     planned = grid.prepare(load("scn-t2"), Budget(on=str(faces_folder), seeds=[0], pretrained=[str(file)]))
     assert len(planned.plans) == 2 and planned.sweep_names("x")[1][0] == "x-faces-2"
     for slot in planned.slots:

@@ -84,10 +84,9 @@ def _samples(folder: RunFolder, epochs: int) -> dict[int, dict[str, Any]]:
     if not {"given", "true"} <= stored.keys():
         return {}
     given, wrong = stored["given"], stored["given"] != stored["true"]
-    probe = folder.path / "probe.npz"
-    if probe.exists():
-        with np.load(probe, allow_pickle=False) as arrays:
-            rows, logits = arrays["rows"][:SAMPLES], arrays["logits"][:, :SAMPLES]
+    if (folder.path / "probe.npz").exists():
+        probe = folder.probe()
+        rows, logits = probe["rows"][:SAMPLES], probe["logits"][:, :SAMPLES]
         return {epoch: _points(each, given[rows], wrong[rows]) for epoch, each in enumerate(logits[:epochs])}
     if "train_logits" in stored:
         rows = np.arange(len(given))[:: max(1, len(given) // SAMPLES)][:SAMPLES]
