@@ -99,7 +99,7 @@ def test_networks_run_in_channels_last() -> None:
 def test_the_meter_counts_training_forwards_and_what_went_backward(backbone: str) -> None:
     net, meter = network(backbone), Meter()
     meter.attach(net)
-    net.train()
+    meter.active = True
     net(images(3))
     net.forward_features(images(2))
     with torch.no_grad():
@@ -109,10 +109,13 @@ def test_the_meter_counts_training_forwards_and_what_went_backward(backbone: str
     net(images(3))
     meter.settle(stepped=False)
     assert (meter.forward, meter.backward) == (12, 5)
-    net.eval()
+    with torch.no_grad():
+        net.eval()(images(2))
+    assert meter.forward == 14, "a pass in evaluation mode that belongs to the training is cost too"
+    meter.active = False
     net(images(3))
     meter.settle(stepped=True)
-    assert (meter.forward, meter.backward) == (12, 5), "evaluation does not count"
+    assert (meter.forward, meter.backward) == (14, 5), "what the harness evaluates does not count"
 
 
 def test_schedules() -> None:

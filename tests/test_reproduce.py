@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import timm
 import torch
 from conftest import call
 
 from fer_bench import cli
+from fer_bench.engine.networks import make_network
 from fer_bench.registry import discover
 from fer_bench.reproduce import definition, grid, joined, published
 from fer_bench.reproduce.definition import Definition
@@ -277,7 +277,7 @@ def test_missing_data_and_weights_leave_the_published_numbers(tmp_path: Path) ->
 def weights_file(folder: Path, backbone: str) -> Path:
     """A checkpoint that the network takes; its numbers mean nothing."""
     path = folder / "net.pth"
-    torch.save(timm.create_model(backbone).state_dict(), path)
+    torch.save(make_network(backbone, 7, seed=0, role="file", pretrained="", weights=None).state_dict(), path)
     return path
 
 
@@ -293,7 +293,7 @@ def test_weights_belong_to_a_network(tmp_path: Path, faces_table: Definition) ->
 
 
 def test_columns_without_pre_training_never_get_weights(tmp_path: Path, faces_folder: Path) -> None:
-    file = weights_file(tmp_path, "resnet18")
+    file = weights_file(tmp_path, "ferres8")
     planned = grid.prepare(load("scn-t2"), Budget(on=str(faces_folder), seeds=[0], pretrained=[str(file)]))
     assert len(planned.plans) == 2 and planned.sweep_names("x")[1][0] == "x-faces-2"
     for slot in planned.slots:
