@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -94,6 +95,6 @@ def test_the_card_shows_the_published_numbers_of_its_method_only() -> None:
 
 
 def card(key: str, numbers: list[SimpleNamespace]) -> str:
-    console = Console(width=200, record=True, quiet=True)
-    console.print(cards.method_card(discover()[key], numbers))
-    return console.export_text()
+    shown = io.StringIO()
+    Console(width=200, file=shown).print(cards.method_card(discover()[key], numbers))
+    return shown.getvalue()

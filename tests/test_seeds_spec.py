@@ -157,6 +157,7 @@ CHANGES: dict[str, list[Any]] = {
     ],
     "protocol": [2],
     "unlabelled": ["c" * 64],
+    "landmarks": ["c" * 64],
 }
 
 
