@@ -21,8 +21,9 @@ from fer_bench.registry import (
     plugin_folders,
     settings_by_method,
 )
+from fer_bench.runs import row
 from fer_bench.spec import Imbalance, Noise, Recipe, RunSpec, SpecError, load_preset, nearest, require
-from fer_bench.store import RunFolder, row
+from fer_bench.store import RunFolder
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -22,8 +22,9 @@ from fer_bench.data.unlabelled import open_unlabelled
 from fer_bench.engine import fit
 from fer_bench.method import Batch, Images, Task
 from fer_bench.registry import discover
+from fer_bench.runs import load_runs
 from fer_bench.spec import SpecError
-from fer_bench.store import RunFolder, load_runs
+from fer_bench.store import RunFolder
 from fer_bench.testing import Bench, records
 
 C, B, N = 4, 8, 40

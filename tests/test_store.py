@@ -18,8 +18,9 @@ import pytest
 import torch
 
 from fer_bench.files import write_atomically
+from fer_bench.runs import PROTOCOLS, head_tail, load_runs, row, select
 from fer_bench.spec import RunSpec
-from fer_bench.store import PROTOCOLS, Busy, RunFolder, head_tail, load_runs, row, select
+from fer_bench.store import Busy, RunFolder
 
 SPEC = RunSpec("synthetic", "f" * 64, "m", "c" * 12, {"a": 1})
 HOLD = """

@@ -23,8 +23,9 @@ from fer_bench.report.conditions import arrange
 from fer_bench.report.critical import critical_differences
 from fer_bench.report.figures import Runs
 from fer_bench.report.measures import SHOWN, View
+from fer_bench.runs import load_runs
 from fer_bench.spec import Imbalance, Noise, Recipe, RunSpec, SpecError
-from fer_bench.store import RunFolder, load_runs
+from fer_bench.store import RunFolder
 
 CLASSES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
 RECIPE = Recipe(epochs=6)

@@ -9,8 +9,8 @@ from fer_bench.report.conclusions import Conclusions
 from fer_bench.report.marks import Marks
 from fer_bench.report.measures import View
 from fer_bench.report.numbers import extent
+from fer_bench.runs import LAST
 from fer_bench.spec import weights_name
-from fer_bench.store import LAST
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fer_bench.report.statistics import INTERVALS, TESTS, UNITS
+from fer_bench.runs import LAST, PROTOCOLS
 from fer_bench.spec import nearest, require
-from fer_bench.store import LAST, PROTOCOLS
 
 EPOCHS = {
     "last": "last epoch",

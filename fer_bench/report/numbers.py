@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from fer_bench.report.cells import Cell
 from fer_bench.report.measures import METRICS, View
 from fer_bench.report.statistics import summary, t_interval
-from fer_bench.store import PROTOCOLS, RunFolder
+from fer_bench.runs import PROTOCOLS
+from fer_bench.store import RunFolder
 
 if TYPE_CHECKING:
     import pandas as pd

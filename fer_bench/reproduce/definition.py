@@ -14,8 +14,8 @@ from fer_bench.data.noise import check as check_noise
 from fer_bench.registry import Plugin, PluginError
 from fer_bench.reproduce import published
 from fer_bench.reproduce.published import Number
+from fer_bench.runs import PROTOCOLS
 from fer_bench.spec import Imbalance, Noise, Recipe, SpecError, build, load_preset, nearest, read_toml, require
-from fer_bench.store import PROTOCOLS
 
 NO_WEIGHTS = "none"
 

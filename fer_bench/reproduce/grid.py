@@ -15,8 +15,9 @@ from fer_bench.data.catalog import DATASETS
 from fer_bench.data.manifest import DataError
 from fer_bench.data.noise import KINDS
 from fer_bench.reproduce.definition import NO_WEIGHTS, Column, Definition, Row, own_recipe
+from fer_bench.runs import PROTOCOLS, row
 from fer_bench.spec import Recipe, SpecError, load_preset, nearest, require
-from fer_bench.store import PROTOCOLS, RunFolder, row
+from fer_bench.store import RunFolder
 from fer_bench.sweep import Plan, Planned, Request, plan, resolve_recipe
 
 Say = Callable[[str, int, int], None]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fer_bench.store import select
+from fer_bench.runs import select
 
 MEASURES = ("overall", "mean", "macro_f1", "worst", "ece", "nll")
 LAST = 5
