@@ -7,11 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fer_bench.runs import select
-
-MEASURES = ("overall", "mean", "macro_f1", "worst", "ece", "nll")
-LAST = 5
-"""Epochs in the mean of ``mean_last_5``."""
+from fer_bench.runs import LAST, MEASURES, select
 
 
 @dataclass(frozen=True)
@@ -40,13 +36,10 @@ def report(epochs: list[dict[str, Any]], protocol: str) -> dict[str, Any] | None
     ``epochs`` are the records of one run. None where the protocol cannot be followed (no validation images). A mean
     over epochs sums their confusion matrices; the recall of a class without test images is None.
     """
-    if protocol == "mean_last_5":
-        chosen = epochs[-LAST:]
-    else:
-        found = select(epochs, protocol)
-        if found is None:
-            return None
-        chosen = [found]
+    found = select(epochs, protocol)
+    if found is None:
+        return None
+    chosen = epochs[-LAST:] if protocol == "mean_last_5" else [found]
     tests = [record["test"] for record in chosen]
     recalls = np.array([test["recall"] for test in tests], dtype=float).mean(0)
     return {
