@@ -1,21 +1,28 @@
 #!/usr/bin/env bash
 # Trains and tables the reference results of the README. What is done is not done again, so it can be stopped at any time.
-#   benchmarks/reference.sh synthetic          took 56 minutes on 2 CPU cores that had other work
-#   benchmarks/reference.sh ferplus DATA_ROOT  took 40 minutes there; DATA_ROOT as `fer-bench datasets ferplus` says
+#   benchmarks/reference.sh synthetic          nineteen methods, noise and imbalance, three seeds: 228 runs
+#   benchmarks/reference.sh ferplus DATA_ROOT  eight methods, symmetric and human noise: 40 runs
+#   benchmarks/reference.sh faces DATA_ROOT    nineteen methods on FERPlus with landmarks: 38 runs
+# DATA_ROOT as `fer-bench datasets ferplus` says, with landmarks as docs/landmarks.md says.
 set -euo pipefail
-METHODS=ce,nla,coteaching,jocor,scn,eac,cb,balanced_softmax
+FIRST=ce,nla,coteaching,jocor,scn,eac,cb,balanced_softmax
+ALL=$FIRST,coteaching_plus,decoupling,mentornet,rul,dmue,lanet,man,face2exp,mek,crt,dcl
 case "${1:-}" in
 synthetic)
-    fer-bench run --methods "$METHODS" --noise 0,0.2,0.4 --seeds 0,1,2 --name reference-noise
-    fer-bench run --methods "$METHODS" --imbalance 1,50 --seeds 0,1,2 --name reference-imbalance
+    fer-bench run --methods "$ALL" --noise 0,0.2,0.4 --seeds 0,1,2 --name reference-noise
+    fer-bench run --methods "$ALL" --imbalance 1,50 --seeds 0,1,2 --name reference-imbalance
     ;;
 ferplus)
     # 0.3246 is the rate of `human` on these 5,000 images: the share whose FER2013 label is not the FERPlus majority.
-    fer-bench run --dataset ferplus --data-root "$2" --methods "$METHODS" --noise-type symmetric,human \
+    fer-bench run --dataset ferplus --data-root "$2" --methods "$FIRST" --noise-type symmetric,human \
         --noise 0,0.2,0.3246,0.4 --train-size 5000 --epochs 12 --name reference-ferplus
     ;;
+faces)
+    fer-bench run --dataset ferplus --data-root "$2" --methods "$ALL" --noise-type symmetric,human \
+        --noise 0.4 --train-size 8000 --epochs 6 --name reference-faces
+    ;;
 *)
-    sed -n '2,4p' "$0" >&2
+    sed -n '2,6p' "$0" >&2
     exit 2
     ;;
 esac

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from golden_record import pytest_addoption, pytest_configure  # noqa: F401
 from PIL import Image
 
 from fer_bench.registry import Plugin, discover

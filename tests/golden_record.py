@@ -16,7 +16,7 @@ from fer_bench.files import write_atomically
 from fer_bench.registry import GOLDEN, discover
 
 CASE = re.compile(r"test_golden\[(\w+)::")
-METHODS = Path(__file__).parents[2] / "methods"
+METHODS = Path(__file__).parents[1] / "methods"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
