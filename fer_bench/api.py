@@ -84,7 +84,7 @@ def carry_out(
     todo = missing(planned, out, force)
     devices = choose_devices(device, jobs, len(todo))
     sweep_name = name or planned.name
-    save_sweep(planned, out, sweep_name, command)
+    other_runs = save_sweep(planned, out, sweep_name, command)
     failed = 0
     if todo:
         with Display(console, todo, estimate(todo, out, devices)) as display:
@@ -92,7 +92,7 @@ def carry_out(
         failed = display.failed
     sweep = find_sweep(out, sweep_name)
     with console.status("writing tables and plots …"):
-        write_outputs(sweep, plots=bool(todo) or not (sweep.folder / "plots").exists())
+        write_outputs(sweep, plots=bool(todo) or other_runs or not (sweep.folder / "plots").exists())
     return Outcome(sweep, failed, len(todo))
 
 

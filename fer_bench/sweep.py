@@ -251,9 +251,16 @@ def sweep_folder(out: Path, name: str) -> Path:
     return out / "sweeps" / name
 
 
-def save_sweep(plan: Plan, out: Path, name: str, command: str) -> Path:
-    """Writes ``sweep.json``: which runs belong to the sweep, what was skipped, and the command that asked for it."""
-    folder = sweep_folder(out, name)
+def save_sweep(plan: Plan, out: Path, name: str, command: str) -> bool:
+    """Writes ``sweep.json``: which runs belong to the sweep, what was skipped, and the command that asked for it.
+
+    Whether these are other runs than those of the sweep that had this name.
+    """
+    file = sweep_folder(out, name) / "sweep.json"
+    try:
+        before = json.loads(file.read_text())["runs"]
+    except (OSError, ValueError, KeyError):
+        before = []
     runs = [str(RunFolder.of(Path(), run.spec).path) for run in plan.runs]
     content = {
         "name": name,
@@ -264,8 +271,8 @@ def save_sweep(plan: Plan, out: Path, name: str, command: str) -> Path:
         "classes": {plan.faces.name: list(plan.faces.classes)},
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    write_atomically(folder / "sweep.json", json.dumps(content, indent=1).encode())
-    return folder
+    write_atomically(file, json.dumps(content, indent=1).encode())
+    return set(before) != set(runs)
 
 
 @dataclass(frozen=True)

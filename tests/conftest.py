@@ -38,6 +38,12 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture
+def no_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweeps of the test write no tables and no plots, which take longer than small runs do."""
+    monkeypatch.setattr("fer_bench.api.write_outputs", lambda sweep, plots: [])
+
+
 @pytest.fixture(scope="session")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return Bench(tmp_path_factory.mktemp("bench"))

@@ -13,12 +13,8 @@ import fer_bench
 from fer_bench.engine.fit import stage_epochs
 from fer_bench.method import Stage
 
+pytestmark = pytest.mark.usefixtures("no_outputs")
 SWEEP: dict[str, Any] = {"noise": [0.4], "epochs": 3, "image_size": 32, "train_size": 140, "jobs": 1}
-
-
-@pytest.fixture(autouse=True)
-def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fer_bench.api.write_outputs", lambda sweep, plots: [])
 
 
 def only(out: Path, method: str) -> Path:
