@@ -145,6 +145,11 @@ def across(number: int) -> int:
     return min(number, 4)
 
 
+def room_for(rows: Sequence[str]) -> float:
+    """Height in inches of a panel with a line for each of ``rows``: more lines need more room to be told apart."""
+    return 3.2 + 0.13 * max(0, len(rows) - 8)
+
+
 def tiles(number: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
     """Panels in reading order; those beyond ``number`` are hidden."""
     wide = across(number)

@@ -29,6 +29,7 @@ from fer_bench.report.figures import (
     lines,
     plain,
     points,
+    room_for,
     save,
     tiles,
 )
@@ -97,7 +98,7 @@ def against_noise(runs: Runs) -> Drawn:
         swept = [f for f in unique(noisy, "family") if f not in fixed and rates.at[f, "nunique"] + has_clean > 1]
         if not swept and not (fixed and has_clean):
             continue
-        figure, axes = grid(max(len(swept), 1), 3, 4.2, 3.3, sharey="col")
+        figure, axes = grid(max(len(swept), 1), 3, 4.2, room_for(runs.rows), sharey="col")
         for row, family in zip(axes, swept or [""], strict=True):
             part = group[group["family"].isin(["", family])]
             for ax, panel in zip(row, (OVERALL, MEAN, MEMORISED), strict=True):
@@ -119,7 +120,7 @@ def against_imbalance(runs: Runs) -> Drawn:
         factors = sorted(group["imbalance_factor"].unique())
         if len(factors) < 2:
             continue
-        figure, axes = grid(1, 2, 4.4, 3.3)
+        figure, axes = grid(1, 2, 4.4, room_for(runs.rows))
         for ax, panel in zip(axes[0], (OVERALL, MEAN), strict=True):
             lines(ax, runs, group, "imbalance_factor", panel, by="imbalance_factor")
             ax.set_xscale("log")
@@ -228,7 +229,7 @@ def curves(runs: Runs) -> Drawn:
             group = everything[everything["noise"].isin(noises[first : first + ROWS])]
             # clean labels leave nothing to memorise: no panel, and no column where all are clean
             wide = 2 if group["memorised"].notna().any() else 1
-            figure, axes = grid(group["noise"].nunique(), wide, 4.4, 2.9, sharey="col")
+            figure, axes = grid(group["noise"].nunique(), wide, 4.4, room_for(runs.rows), sharey="col")
             longest = 0
             for line, (noise, part) in zip(axes, group.groupby("noise", sort=False), strict=True):
                 for ax, (title, label, read) in zip(line, reads[:wide], strict=True):
