@@ -100,6 +100,14 @@ def test_protocols_are_queries_over_epochs() -> None:
     assert report([record(1, 0.5)], "best_val") is None
 
 
+def test_rows_have_the_marks_of_the_tables(tmp_path: Path) -> None:
+    finish(tmp_path, "alpha", NOISY, told=True, given={"remarks": ["variant x"]})
+    finish(tmp_path, "beta", NOISY, given={"ensemble": "mean of two networks"})
+    found = collect(sweep_of(tmp_path), {})
+    assert {row["name"]: row["signs"] for row in found["rows"]} == {"alpha": "†ᵃ", "beta": "¶"}
+    assert [meaning[0] for meaning in found["legend"]] == ["†", "¶", "ᵃ"]
+
+
 def test_cells_are_means_over_seeds(sweep: Sweep) -> None:
     content = collect(sweep, {})
     frame = sweep.finished()

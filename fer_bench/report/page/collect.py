@@ -13,6 +13,7 @@ import pandas as pd
 
 from fer_bench.registry import Plugin
 from fer_bench.report.conditions import arrange, row_order, unique
+from fer_bench.report.marks import Marks, marks
 from fer_bench.report.numbers import class_names
 from fer_bench.report.page import cells, gallery, labels, ranks, weights
 from fer_bench.report.page.numbers import percent, rounded
@@ -28,6 +29,7 @@ def collect(sweep: Sweep, plugins: Mapping[str, Plugin], faces: gallery.Faces = 
     rows, conditions = row_order(frame), unique(frame, "condition")
     numbers = {name: place for place, name in enumerate(rows)}
     places = {name: place for place, name in enumerate(conditions)}
+    signs = marks(frame)
     runs = [describe(run, numbers, places) for run in frame.to_dict("records")]
     shown, pictures, reasons = gallery.galleries(frame, rows, conditions, faces)
     return {
@@ -41,7 +43,8 @@ def collect(sweep: Sweep, plugins: Mapping[str, Plugin], faces: gallery.Faces = 
         "measures": [asdict(measure) for measure in cells.TABLE],
         "cost": list(COST),
         "false_alarms": [rounded(100 * rate, 3) for rate in FALSE_ALARMS],
-        "rows": _rows(frame, rows),
+        "rows": _rows(frame, rows, signs),
+        "legend": list(signs.legend),
         "conditions": _conditions(frame, conditions, sweep),
         "runs": runs,
         "table": cells.table(runs),
@@ -54,9 +57,9 @@ def collect(sweep: Sweep, plugins: Mapping[str, Plugin], faces: gallery.Faces = 
     }
 
 
-def _rows(frame: pd.DataFrame, rows: list[str]) -> list[dict[str, Any]]:
+def _rows(frame: pd.DataFrame, rows: list[str], signs: Marks) -> list[dict[str, Any]]:
     first = frame.drop_duplicates("row").set_index("row")
-    return [{"name": row, "method": first.at[row, "method"], "told": bool(first.at[row, "told"])} for row in rows]
+    return [{"name": row, "method": first.at[row, "method"], "signs": signs.signs.get(row, "")} for row in rows]
 
 
 def _conditions(frame: pd.DataFrame, conditions: list[str], sweep: Sweep) -> list[dict[str, Any]]:

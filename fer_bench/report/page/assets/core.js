@@ -194,7 +194,7 @@ const shownRows = () => DATA.rows.map((_, row) => row).filter((row) => !state.hi
 const mean = (values) => (values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : null);
 
 function rowName(row) {
-  return DATA.rows[row].name + (DATA.rows[row].told ? "†" : "");
+  return DATA.rows[row].name + DATA.rows[row].signs;
 }
 
 // [n, mean, sd] of a measure, or null

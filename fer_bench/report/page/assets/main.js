@@ -11,7 +11,7 @@ let byHand = false;
 preferred.addEventListener("change", (event) => { if (!byHand) { setTheme(event.matches ? "dark" : "light"); redraw(); } });
 
 function chips() {
-  return DATA.rows.map((each, row) => h("label", { class: "chip", title: each.told ? `${each.name} (was told the noise rate)` : each.name },
+  return DATA.rows.map((each, row) => h("label", { class: "chip", title: each.name },
     h("input", { type: "checkbox", checked: !state.hidden.has(row), "data-row": row, onchange: (event) => {
       if (event.target.checked) state.hidden.delete(row); else state.hidden.add(row);
       changed();

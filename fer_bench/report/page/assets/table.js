@@ -56,7 +56,7 @@ section("table", "Main table", null, (body) => {
     .filter((place) => DATA.rows.some((_, row) => cell(row, place, measure.key)));
   body.append(h("p", { class: "about" }, `${titled(measure.key)}. Mean ± standard deviation (n − 1) of ${mostRuns()} run${mostRuns() > 1 ? "s" : ""}`
     + ` unless a cell says otherwise; bold is the best mean of a column and claims no significance.`
-    + (DATA.rows.some((row) => row.told) ? " † was told the noise rate." : "")));
+    + DATA.legend.map((meaning) => ` ${meaning}.`).join("")));
   if (!conditions.length) return absent(body, `No run has this measure under the protocol “${protocolNow().title}”.`);
   const rows = shownRows();
   const lines = rows.map((row) => [{ text: rowName(row), order: rowName(row), row }, ...conditions.map((place) => written(cell(row, place, measure.key), measure.digits, mostRuns()))]);
