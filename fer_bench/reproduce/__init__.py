@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 def listed(tables: Iterable[Definition]) -> RenderableType:
-    """One line per table: its size, the data sets that it needs, and how many published numbers it has."""
+    """Two lines per table: its size, how many published numbers it has and the data sets that it needs; what it is."""
     from rich.console import Group
-    from rich.table import Table
+    from rich.padding import Padding
     from rich.text import Text
 
-    lines = Table("id", "rows × columns", "published", "data", "what", box=None, header_style="bold", pad_edge=False)
+    lines: list[RenderableType] = [Text(f"{'id':<16}{'cells':<9}{'published':<11}data", style="bold")]
     for each in tables:
         seen = sum(each.number(row, column) is not None for row in each.rows for column in each.columns)
         data = ", ".join(dict.fromkeys(column.data for column in each.columns))
         size = f"{len(each.rows)} × {len(each.columns)}"
-        what = Text(f"{each.content.title}\n{each.content.paper}")
-        lines.add_row(Text(each.id, style="bold"), size, str(seen or "none seen"), data, what)
+        lines.append(Text.assemble((f"{each.id:<16}", "bold"), f"{size:<9}{seen or 'none seen':<11}{data}"))
+        lines.append(Padding(Text(f"{each.content.title}. {each.content.paper}", style="dim"), (0, 2)))
     hint = "one table: fer-bench reproduce ID; on data that you have: --on DATASET; your own: a .toml file"
-    return Group(lines, Text(hint, style="dim"))
+    return Group(*lines, Text(hint, style="dim"))
