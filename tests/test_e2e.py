@@ -18,6 +18,7 @@ import pytest
 from conftest import COMMAND, LOSS, call, numbers, plugin_source
 
 from fer_bench.registry import discover
+from fer_bench.report.marks import REMARKS
 
 pytestmark = pytest.mark.xdist_group("e2e")  # one worker: the fixtures train every method
 KEYS = sorted(key for key, plugin in discover().items() if not plugin.load().needs(plugin.load().Config()).landmarks)
@@ -61,7 +62,7 @@ def test_all_methods_train_and_are_tabled(finished: tuple[Path, subprocess.Compl
     assert sorted(key.split("/")[0] for key in numbers(out)) == sorted(KEYS * 2)
     printed = "\n".join(table_of(result.stdout))
     assert (
-        all(re.search(rf"^{key}†? ", printed, re.MULTILINE) for key in KEYS)
+        all(re.search(rf"^{key}[†¶{REMARKS}]* ", printed, re.MULTILINE) for key in KEYS)
         and "symmetric 0.3" in printed
         and "clean" in printed
     )
