@@ -7,6 +7,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 INSTALLED = {"fer_bench": "fer_bench", "methods": "fer_bench_methods"}
 SUFFIXES = {".py", ".toml", ".html", ".txt", ".js", ".css", ".json"}
@@ -42,3 +44,11 @@ def test_wheel_holds_the_tree(tmp_path: Path) -> None:
     wanted |= {f"fer_bench_benchmarks/{path.relative_to(ROOT / 'benchmarks').as_posix()}" for path in tables}
     assert wanted - held == set()
     assert "fer_bench_methods/nla.py" in held and "fer_bench/presets/quick.toml" in held
+
+
+@pytest.mark.xdist_group("together")
+def test_groups_of_tests_stay_on_one_worker(request: pytest.FixtureRequest, worker_id: str) -> None:
+    """Where pytest and its plugin for many workers do not fit, dear fixtures are silently made once a worker."""
+    if worker_id == "master":
+        pytest.skip("tests run in one process")
+    assert request.node.nodeid.endswith("@together")
