@@ -402,7 +402,11 @@ def test_latex_compiles(tmp_path: Path) -> None:
         for noise in (CLEAN, NOISY):
             finish(tmp_path, "alpha", noise, seed=seed, told=True, given=given)
             finish(tmp_path, "beta", noise, Imbalance("exp", 9), seed=seed, skill=0.6)
-    table = tables.comparison(load_runs(tmp_path), {"alpha": name}, view=View(metrics=("all",), baseline="beta"))
+    noted = "not done: 50% of_runs {failed} † & ᵃ"
+    table = tables.comparison(
+        load_runs(tmp_path), {"alpha": name}, notes=[noted], view=View(metrics=("all",), baseline="beta")
+    )
+    assert r"\item not done: 50\% of\_runs \{failed\} $^\dagger$ \& $^{a}$" in table.latex()
     document = (
         r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{booktabs}\begin{document}"
         + table.latex()

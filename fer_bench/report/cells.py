@@ -74,7 +74,10 @@ class Table:
         return self.numbers.to_csv(index=False, lineterminator="\n")
 
     def latex(self) -> str:
-        """``table`` environments; they need ``\\usepackage{booktabs}`` and a LaTeX that reads UTF-8."""
+        """``table`` environments and, below them, a list of the notes.
+
+        They need ``\\usepackage{booktabs}`` and a LaTeX that reads UTF-8.
+        """
         parts = ["% \\usepackage{booktabs}"]
         caption = self.caption
         for block in self.blocks:
@@ -82,7 +85,9 @@ class Table:
                 parts.append(_latex_table(part, f"{block.title}. {caption}"))
                 # once; the others are of the same runs, but a float must explain its own signs
                 caption = "".join(f"{sentence}. " for sentence in self.legend).rstrip()
-        parts += [f"% {_line(note)}" for note in self.notes]
+        if self.notes:
+            items = (f"\\item {_tex(note)}" for note in self.notes)
+            parts += ["{\\footnotesize", "\\begin{itemize}", *items, "\\end{itemize}", "}"]
         return "\n".join(parts) + "\n"
 
     def html(self) -> str:
