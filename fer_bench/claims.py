@@ -92,12 +92,13 @@ def owner_of(folder: Path) -> Owner | None:
         return None
     try:
         with (place / OWNER).open() as file:  # opening asks a file server anew, where stat may answer from a cache
-            beat, facts = os.fstat(file.fileno()).st_mtime_ns, json.load(file)
+            beat, text = os.fstat(file.fileno()).st_mtime_ns, file.read()
     except (FileNotFoundError, NotADirectoryError):
         return Owner(place, {}, 0) if place.exists() else None
-    except ValueError:
+    try:
+        return Owner(place, dict(json.loads(text)), beat)
+    except (ValueError, TypeError):
         return Owner(place, {}, beat)
-    return Owner(place, facts, beat)
 
 
 class Claim:
@@ -166,7 +167,10 @@ def claim(folder: Path, lease: float | None = None) -> Claim:
     folder.mkdir(parents=True, exist_ok=True)
     prepared, target = folder / f".claim-{token}", folder / "claim"
     try:
-        write_atomically(prepared / token / OWNER, json.dumps(_me()).encode())
+        try:
+            write_atomically(prepared / token / OWNER, json.dumps(_me()).encode())
+        except FileNotFoundError:
+            raise Busy(f"{folder} is being trained by another process") from None  # which has tidied up
         while True:
             with suppress(OSError):
                 target.rmdir()  # an empty one, over which not every file system renames
@@ -185,8 +189,11 @@ def claim(folder: Path, lease: float | None = None) -> Claim:
     except BaseException:
         shutil.rmtree(prepared, ignore_errors=True)
         raise
-    for left in (*folder.glob(".claim-*"), *folder.glob(".gone-*")):
-        shutil.rmtree(left, ignore_errors=True)  # of processes that were killed while they claimed
+    for left in folder.glob(".claim-*"):  # of processes that were killed while they claimed
+        with suppress(OSError):
+            left.rename(folder / f".gone-{left.name}")  # or of one that comes too late, and learns it by this
+    for gone in folder.glob(".gone-*"):
+        shutil.rmtree(gone, ignore_errors=True)
     return Claim(folder, token, lease)
 
 

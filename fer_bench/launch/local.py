@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import faulthandler
+import importlib
+import math
 import multiprocessing
 import os
 import signal
@@ -35,8 +37,8 @@ class _Worker:
     process: Any
     pipe: Connection
     run: Planned | None = None
-    since: float = 0.0
-    """When it was given its run, monotonic seconds."""
+    since: float = math.inf
+    """When it began with its run, its imports behind it; monotonic seconds."""
     verdict: str = ""
     """Why this process is about to end it."""
 
@@ -81,7 +83,7 @@ def train_all(
                     if worker.run is None and (run := _next(queue, workers, elsewhere)):
                         if not worker.process.is_alive():
                             worker = workers[number] = start(devices[number])
-                        worker.run, worker.since = run, time.monotonic()
+                        worker.run, worker.since = run, math.inf
                         # what somebody else has finished meanwhile is not trained again
                         _send(worker, (run, force and run.spec.key not in seen_elsewhere))
                 busy = [worker for worker in workers if worker.run]
@@ -172,6 +174,9 @@ def _listen(number: int, worker: _Worker, tell: Tell, out: Path) -> list[Planned
     try:
         while worker.run and worker.pipe.poll():
             event, run = worker.pipe.recv(), worker.run
+            if event["state"] == "begun":
+                worker.since = time.monotonic()
+                continue
             if event["state"] != "progress":
                 worker.run, worker.verdict = None, ""
             if event["state"] == "busy":
@@ -200,8 +205,9 @@ def _work(pipe: Connection, plan: Plan, out: Path, device: str, lease: float | N
         signal.signal(number, signal.SIG_IGN)  # the parent hears them
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     faulthandler.enable()
-    faulthandler.register(signal.SIGUSR1)
+    faulthandler.register(signal.SIGUSR1, all_threads=False)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    importlib.import_module("fer_bench.engine.fit")
     stopped = False
 
     def stopping() -> bool:
@@ -217,6 +223,7 @@ def _work(pipe: Connection, plan: Plan, out: Path, device: str, lease: float | N
     with _ending_with_parent():
         while message := pipe.recv():
             run, force = message
+            pipe.send({"state": "begun"})
             pipe.send(train_one(plan, run, out, device, force, stopping, say, lease))
 
 
