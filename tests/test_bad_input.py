@@ -232,7 +232,9 @@ def test_a_damaged_checkpoint_is_trained_again_with_a_note(faces_folder: Path, t
     (folder.path / "checkpoint.pt").write_bytes(b"torn")
     event = train_here(planned, tmp_path)
     assert event["state"] == folder.state == "done"
-    assert "checkpoint.pt is damaged" in event["notes"][0] and event["notes"][0] in (folder.path / "log.txt").read_text()
+    assert (
+        "checkpoint.pt is damaged" in event["notes"][0] and event["notes"][0] in (folder.path / "log.txt").read_text()
+    )
 
 
 def train_here(planned: Plan, out: Path) -> dict[str, Any]:

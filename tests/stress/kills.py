@@ -92,7 +92,9 @@ def stress(options: argparse.Namespace, folder: Path) -> dict[str, object]:
                 )
             break
         wrong += [f"round {rounds}: {each}" for each in common.differences(expected, common.results(out))]
-        wrong += [f"round {rounds}: {each} is left" for each in (*common.leftovers(out), *common.leftovers(cache))]
+        wrong += [
+            f"round {rounds}: {each} is left" for each in (*common.leftovers(out / "runs"), *common.leftovers(cache))
+        ]
         if not list(out.glob("sweeps/*/plots/drawn.txt")):
             wrong.append(f"round {rounds}: no plots")
         print(f"round {rounds} is finished; {len(wrong)} differences", flush=True)

@@ -92,7 +92,7 @@ def stress(options: argparse.Namespace, folder: Path) -> dict[str, object]:
               for number, worker in workers.items() if worker.returncode]  # fmt: skip
     wrong += [f"{run} was published {len(found)} times" for run, found in published.items() if len(found) > 1]
     wrong += common.differences(common.results(folder / "peace"), common.results(out))
-    wrong += [f"{each} is left" for each in common.leftovers(out)]
+    wrong += [f"{each} is left" for each in common.leftovers(out / "runs")]
     return {
         "workers": options.workers,
         "faults": dict(faults),
