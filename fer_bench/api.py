@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from fer_bench.display import Display
+from fer_bench.files import write_atomically
 from fer_bench.spec import Recipe, require
 from fer_bench.store import RunFolder
 from fer_bench.sweep import Plan, Planned, Request, Sweep, find_sweep, images_per_second, plan, save_sweep
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from fer_bench.report.measures import View
+
+
+DRAWN = "plots/drawn.txt"
+"""Keys of the runs that the plots of a sweep show, written after the last plot."""
 
 
 class IncompleteSweep(RuntimeError):
@@ -43,19 +48,21 @@ def run(
     device: str = "auto",
     name: str | None = None,
     force: bool = False,
+    time_limit: float | None = None,
     **options: Any,
 ) -> pd.DataFrame:
     """Trains a sweep and returns one row per finished run, as ``fer_bench.load_runs`` does.
 
     ``methods`` are keys or globs, ``noise`` are rates; ``options`` are the other fields of
     :class:`fer_bench.sweep.Request` (``dataset=``, ``seeds=``, ``preset=``, ...) and settings of the recipe
-    (``epochs=``, ``lr=``, ``backbone=``, ...). What is already in ``out`` is not trained again. Raises SpecError or
-    DataError for bad input before anything is trained, IncompleteSweep if a run failed.
+    (``epochs=``, ``lr=``, ``backbone=``, ...). What is already in ``out`` is not trained again; ``time_limit`` is in
+    minutes for each run. Raises SpecError or DataError for bad input before anything is trained, IncompleteSweep if a
+    run failed.
     """
     request = make_request(methods=[methods] if isinstance(methods, str) else list(methods), noise=noise, **options)
     console = Console(stderr=True)
     planned = plan(request)
-    outcome = carry_out(planned, Path(out), jobs, device, name, force, console, f"fer_bench.run({request})")
+    outcome = carry_out(planned, Path(out), jobs, device, name, force, console, f"fer_bench.run({request})", time_limit)
     if outcome.failed:
         raise IncompleteSweep("\n".join(outcome.sweep.unfinished()))
     return outcome.sweep.finished()
@@ -77,28 +84,33 @@ def carry_out(
     force: bool,
     console: Console,
     command: str,
+    time_limit: float | None = None,
 ) -> Outcome:
-    """Trains the runs of a plan that are not done, then writes the sweep's tables and plots."""
+    """Trains the runs of a plan that are not done, then writes the sweep's tables and plots.
+
+    A run that takes more than ``time_limit`` minutes is ended and has failed.
+    """
     from fer_bench.launch.local import train_all
 
     todo = missing(planned, out, force)
     devices = choose_devices(device, jobs, len(todo))
     sweep_name = name or planned.name
-    other_runs = save_sweep(planned, out, sweep_name, command)
+    save_sweep(planned, out, sweep_name, command)
     failed = 0
     if todo:
         with Display(console, todo, estimate(todo, out, devices)) as display:
-            train_all(planned, todo, out, devices, force, display.tell)
+            train_all(planned, todo, out, devices, force, display.tell, time_limit and 60 * time_limit)
         failed = display.failed
     sweep = find_sweep(out, sweep_name)
     with console.status("writing tables and plots …"):
-        write_outputs(sweep, plots=bool(todo) or other_runs or not (sweep.folder / "plots").exists())
+        write_outputs(sweep, plots=bool(todo) or not plots_are_current(sweep))
     return Outcome(sweep, failed, len(todo))
 
 
 def missing(planned: Plan, out: Path, force: bool) -> list[Planned]:
-    """The runs of a plan that have no results yet."""
-    return [run for run in planned.runs if force or not (RunFolder.of(out, run.spec).path / "final.json").exists()]
+    """The runs of a plan that have no results yet, or damaged ones."""
+    folders = [(run, RunFolder.of(out, run.spec)) for run in planned.runs]
+    return [run for run, folder in folders if force or not folder.final or folder.damage]
 
 
 def estimate(todo: list[Planned], out: Path, devices: list[str]) -> float:
@@ -152,4 +164,17 @@ def write_outputs(sweep: Sweep, plots: bool = True, view: View | None = None) ->
         from fer_bench.report import plots as figures
 
         written += figures.write(runs, sweep.folder, classes=sweep.classes)
+        write_atomically(sweep.folder / DRAWN, _drawn(sweep))
     return written
+
+
+def plots_are_current(sweep: Sweep) -> bool:
+    """Whether the plots were drawn, to the last one, from the runs that are finished now."""
+    try:
+        return (sweep.folder / DRAWN).read_bytes() == _drawn(sweep)
+    except OSError:
+        return False
+
+
+def _drawn(sweep: Sweep) -> bytes:
+    return "".join(sorted(f"{folder.path.name}\n" for folder in sweep.runs if folder.final)).encode()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
+import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +59,22 @@ class Commands(click.Group):
             if isinstance(error, (OSError, RuntimeError)):
                 _fail(str(error), 1)
             raise
+
+
+def stoppable(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that Ctrl-C and SIGTERM stop in the same way, at any moment: it says how to go on, exit code 130."""
+
+    @functools.wraps(command)
+    def wrapped(*arguments: Any, **options: Any) -> None:
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            command(*arguments, **options)
+        except KeyboardInterrupt:
+            _fail(f"stopped; finished epochs are kept. Go on with:\n  {_command()}", 130)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    return wrapped
 
 
 def _fail(message: str, code: int) -> None:
@@ -124,8 +143,14 @@ def main() -> None:
 @click.option("--jobs", type=int, default=None, help="Runs at the same time [default: one a core, or one a GPU].")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--force", is_flag=True, help="Train again what is already done.")
+@click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), default=None, metavar="MINUTES",
+              help="End a run that takes longer. It has failed; a later call goes on from its last epoch.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show the runs, what is done, what is skipped and why, and the time.")
-def run(out: Path, name: str | None, jobs: int | None, device: str, force: bool, dry_run: bool, **options: Any) -> None:
+@stoppable
+def run(
+    out: Path, name: str | None, jobs: int | None, device: str, force: bool, time_limit: float | None, dry_run: bool,
+    **options: Any,
+) -> None:  # fmt: skip
     """Trains methods under label noise and imbalance, and writes tables and plots. What is done is not done again."""
     from fer_bench import api
     from fer_bench.sweep import plan
@@ -141,10 +166,7 @@ def run(out: Path, name: str | None, jobs: int | None, device: str, force: bool,
     if dry_run:
         _show_plan(planned, out, jobs, device, force)
         return
-    try:
-        outcome = api.carry_out(planned, out, jobs, device, name, force, console, _command())
-    except KeyboardInterrupt:
-        _fail(f"stopped; finished epochs are kept. Go on with:\n  {_command()}", 130)
+    outcome = api.carry_out(planned, out, jobs, device, name, force, console, _command(), time_limit)
     _show_outcome(outcome, out)
     if outcome.failed:
         sys.exit(1)
@@ -223,6 +245,7 @@ def status(sweep: str | None, out: Path) -> None:
     from collections import Counter
 
     from fer_bench.sweep import find_sweep
+    from fer_bench.watch import last_lines
 
     console, found = _console(), find_sweep(out, sweep)
     console.print(f"sweep [bold]{found.name}[/bold]  {found.content['command']}", highlight=False, soft_wrap=True)
@@ -234,6 +257,9 @@ def status(sweep: str | None, out: Path) -> None:
         if folder.state == "failed":
             console.rule(str(folder.path), style="red")
             console.print(folder.failure.get("traceback", ""), markup=False, highlight=False)
+            if lines := last_lines(folder.path / "log.txt", 20):
+                console.print("last lines of log.txt:", style="dim")
+                console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
 @main.command()
@@ -339,6 +365,7 @@ def plot(sweep: str | None, out: Path) -> None:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--force", is_flag=True, help="Train again what is already done.")
 @click.option("--dry-run", is_flag=True, help="Show the runs, what cannot be measured and why, and the time.")
+@stoppable
 def reproduce(
     table: str | None, listing: bool, out: Path, name: str | None, jobs: int | None, device: str, force: bool,
     dry_run: bool, **budget: Any,
@@ -370,10 +397,7 @@ def reproduce(
         if dry_run:
             _show_plan(plan, out, jobs, device, force)
             continue
-        try:
-            failed += api.carry_out(plan, out, jobs, device, sweep, force, console, _command()).failed
-        except KeyboardInterrupt:
-            _fail(f"stopped; finished epochs are kept. Go on with:\n  {_command()}", 130)
+        failed += api.carry_out(plan, out, jobs, device, sweep, force, console, _command()).failed
     content, runs = joined.join(planned, out)
     console.print(content.rich())
     if not dry_run:

@@ -38,6 +38,7 @@ class Display:
         self.overall = self.progress.add_task("all runs", total=len(runs), detail=f"0 of {len(runs)} runs")
         self.lines: dict[int, Any] = {}
         self.count, self.finished = len(runs), 0
+        self.said: set[str] = set()
 
     def __enter__(self) -> Display:
         self.progress.start()
@@ -51,9 +52,31 @@ class Display:
         """Takes one event of ``fer_bench.launch.local.train_all``."""
         if event["state"] == "progress":
             self._show(worker, run, event)
+        elif event["state"] == "stopping":
+            self._say_once("stopping at the next step; a second time: at once")
+        elif event["state"] == "busy":
+            self._wait(worker, run, event)
         else:
             self._close(worker, run, event)
         self._update_overall()
+
+    def _wait(self, worker: int, run: Planned, event: dict[str, Any]) -> None:
+        """A run in the hands of another process, said once for each that holds it."""
+        self._drop(worker)
+        if event["taken_over"]:
+            self._say_once(f"{run.spec.name}: this worker was silent, and the run was {event['by']}")
+        else:
+            self._say_once(f"{run.spec.name}: waiting, {event['by']}")
+
+    def _say_once(self, text: str) -> None:
+        if text not in self.said:
+            self.said.add(text)
+            self.progress.console.print(Text(text, style="yellow"), soft_wrap=True)
+
+    def _drop(self, worker: int) -> None:
+        if worker in self.lines:
+            self.progress.remove_task(self.lines.pop(worker))
+        self.partial.pop(worker, None)
 
     def _show(self, worker: int, run: Planned, event: dict[str, Any]) -> None:
         steps = max(1, event["steps"])
@@ -70,9 +93,7 @@ class Display:
         self.progress.update(self.lines[worker], completed=completed, detail="  ".join(parts))
 
     def _close(self, worker: int, run: Planned, event: dict[str, Any]) -> None:
-        if worker in self.lines:
-            self.progress.remove_task(self.lines.pop(worker))
-        self.partial.pop(worker, None)
+        self._drop(worker)
         self.done_cost += run.cost
         self.finished += 1
         line = Text(f"[{self.finished}/{self.count}] ", style="dim")
@@ -89,6 +110,8 @@ class Display:
         if not self.console.is_terminal:
             line.append(f"  ({self._left()})", style="dim")
         self.progress.console.print(line, soft_wrap=True)
+        for note in event.get("notes", ()):
+            self.progress.console.print(Text(f"  {note}", style="yellow"), soft_wrap=True)
 
     def _update_overall(self) -> None:
         detail = f"{self.finished} of {self.count} runs  {self._left()}"

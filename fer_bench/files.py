@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from pathlib import Path
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes beside ``path``, flushes to disk and renames. OSError (no space, no permission) leaves the old file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+def write_atomically(path: Path, content: bytes, parts: Path | None = None) -> None:
+    """Writes a part, flushes it to disk and renames it. OSError (no space, no permission) leaves the old file.
+
+    The part lies beside ``path``, whose folder is made, or in the folder ``parts`` of the same file system.
+    """
+    if parts is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    part = (parts or path.parent) / f".{path.name}.{secrets.token_hex(4)}.part"
     try:
         with part.open("wb") as handle:
             handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())
         part.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a write that fails for want of space does not say where
+        raise
     finally:
         part.unlink(missing_ok=True)
+
+
+def checksum(content: bytes | memoryview) -> str:
+    """The sha256 of ``content`` in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()

@@ -26,8 +26,8 @@ def load_runs(out: str | Path = "results") -> pd.DataFrame:
     """
     import pandas as pd
 
-    paths = sorted(Path(out).glob("runs/*/*/*/final.json"))
-    return pd.DataFrame([row(RunFolder(path.parent)) for path in paths])
+    folders = [RunFolder(path.parent) for path in sorted(Path(out).glob("runs/*/*/*/final.json"))]
+    return pd.DataFrame([row(folder) for folder in folders if folder.final])
 
 
 def row(folder: RunFolder) -> dict[str, Any]:

@@ -6,69 +6,70 @@
     status.json     failed: why               final.json      the results; written last
     scores.npz      logits, clean scores      probe.npz       logits of some training images after each epoch
     networks.pt     the trained networks, where another run begins with them
-    lock            held by the process that trains the run
+    sums.json       sha256 of the results, final.json included; written just before it
+    claim/          held by the process that trains the run, see fer_bench.claims
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import filelock
-
-from fer_bench.files import write_atomically
+from fer_bench import claims
+from fer_bench.claims import Claim
+from fer_bench.files import checksum, write_atomically
 from fer_bench.spec import RunSpec
 
 if TYPE_CHECKING:
     import numpy as np
 
 STATES = ("new", "running", "interrupted", "failed", "done")
+RESULTS = ("final.json", "sums.json", "scores.npz", "probe.npz", "networks.pt")
+TRAINING = ("epochs.jsonl", "checkpoint.pt", "status.json")
 
 
-class Busy(Exception):
-    """Another process is training this run."""
-
-
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class RunFolder:
-    """Reads and writes one run's folder. Every file is replaced whole; a claim dies with the process that holds it."""
+    """Reads and writes one run's folder. Every file is replaced whole, and only while the claim stands if it is held.
+
+    What is damaged is never taken for whole: a checkpoint ends in its own sha256, and results are in ``sums.json``.
+    """
 
     path: Path
+    notes: list[str] = field(default_factory=list, compare=False, repr=False)
+    """What a person should know of this training: files that were damaged and made anew."""
+    _claim: Claim | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, out: Path, spec: RunSpec) -> RunFolder:
         return cls(out / "runs" / _safe(spec.dataset) / spec.method / spec.key)
 
     @contextmanager
-    def claim(self) -> Iterator[None]:
-        """Holds the run with a kernel lock: no clock, no heartbeat, and free as soon as its owner is dead."""
-        self.path.mkdir(parents=True, exist_ok=True)
+    def claim(self, lease: float | None = None) -> Iterator[Claim]:
+        """Holds the run; what is written meanwhile raises TakenOver if it is lost. Busy as for ``claims.claim``."""
+        self._claim = claims.claim(self.path, lease)
         try:
-            with filelock.FileLock(self.path / "lock", timeout=0):
-                yield
-        except filelock.Timeout:
-            raise Busy(f"{self.path} is being trained by another process") from None
+            yield self._claim
+        finally:
+            held, self._claim = self._claim, None
+            held.release()
 
     @property
     def state(self) -> str:
         """One of STATES; without taking or waiting for the claim of a running process."""
-        if (self.path / "final.json").exists():
+        if self.final:
             return "done"
         if not self.path.exists():
             return "new"
-        lock = filelock.FileLock(self.path / "lock", timeout=0)
-        try:
-            with lock:
-                pass
-        except filelock.Timeout:
+        owner = claims.owner_of(self.path)
+        if owner and owner.seems_alive:
             return "running"
-        except OSError:
-            pass  # a folder that we may only read
         if self.failure:
             return "failed"
         return "interrupted" if (self.path / "epochs.jsonl").exists() else "new"
@@ -76,11 +77,35 @@ class RunFolder:
     @property
     def failure(self) -> dict[str, Any]:
         """Why the last attempt failed: "error" (one line) and "traceback"; empty if it did not."""
-        return self._read("status.json") or {}
+        try:
+            failed = self._read("status.json")
+        except RuntimeError as error:
+            failed = {"error": str(error), "traceback": ""}
+        if not failed and (damage := self.damage):
+            failed = {"error": f"{damage}; run the sweep's command again to repeat the run", "traceback": ""}
+        return failed or {}
 
     @property
     def final(self) -> dict[str, Any] | None:
-        return self._read("final.json")
+        """The results; None where the run is not done, which a torn or empty file says as well."""
+        with suppress(RuntimeError):
+            return self._read("final.json")
+        return None
+
+    @property
+    def damage(self) -> str:
+        """What is wrong with the results of a run that was finished, "" if nothing is. Reads all of them."""
+        if not (self.path / "final.json").exists():
+            return ""
+        try:
+            for name in ("final.json", *self._sums()):
+                self._bytes(name)
+            self._read("final.json")
+        except RuntimeError as damage:
+            return str(damage)
+        except FileNotFoundError as absent:
+            return f"{absent.filename} is missing"
+        return ""
 
     @property
     def spec(self) -> dict[str, Any] | None:
@@ -91,49 +116,60 @@ class RunFolder:
         return self._read("env.json")
 
     def epochs(self) -> list[dict[str, Any]]:
-        """The records of finished epochs, in order."""
-        path = self.path / "epochs.jsonl"
+        """The records of finished epochs, in order; of a run that is not finished those before any damage.
+
+        RuntimeError if those of a finished run are damaged.
+        """
         try:
-            return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-        except ValueError as error:
-            raise RuntimeError(
-                f"{path} is damaged: {error}; delete it and checkpoint.pt to train the run again"
-            ) from None
+            lines = self._bytes("epochs.jsonl").splitlines()
+        except FileNotFoundError:
+            return []
+        records = []
+        for line in lines:
+            try:
+                records.append(json.loads(line))
+            except ValueError as error:
+                if self.final:
+                    raise RuntimeError(_damaged(self.path / "epochs.jsonl", error)) from None
+                break
+        return records
 
     def start(self, spec: RunSpec, environment: dict[str, Any]) -> None:
         """Writes what the run is and where it runs, and forgets an earlier failure."""
-        write_atomically(self.path / "spec.json", json.dumps(json.loads(spec.canonical), indent=1).encode())
-        write_atomically(self.path / "env.json", _json(environment))
-        (self.path / "status.json").unlink(missing_ok=True)
+        self._write("spec.json", json.dumps(json.loads(spec.canonical), indent=1).encode())
+        self._write("env.json", _json(environment))
+        self._discard("status.json")
 
     def save_epochs(self, records: list[dict[str, Any]]) -> None:
-        write_atomically(self.path / "epochs.jsonl", b"".join(_json(record) + b"\n" for record in records))
+        self._write("epochs.jsonl", b"".join(_json(record) + b"\n" for record in records))
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
-        import torch
-
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        write_atomically(self.path / "checkpoint.pt", buffer.getvalue())
+        content = _stored(state)
+        self._write("checkpoint.pt", content + hashlib.sha256(content).digest())
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """The last checkpoint; None where there is none. RuntimeError if it is damaged."""
-        return self._load("checkpoint.pt")
-
-    def _load(self, name: str) -> dict[str, Any] | None:
-        """What torch stored in a file, read with ``weights_only``; None without the file."""
-        import torch
-
-        path = self.path / name
-        if not path.exists():
-            return None
+        """The last checkpoint; None where there is none, or with a note where it is damaged."""
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            content = (self.path / "checkpoint.pt").read_bytes()
+        except FileNotFoundError:
+            return None
+        content, sum_ = content[:-32], content[-32:]
+        try:
+            if hashlib.sha256(content).digest() != sum_:
+                raise ValueError("its end is missing or its bytes were changed")
+            return _load(content)
         except Exception as error:
-            raise RuntimeError(f"{path} is damaged ({error}); delete it to train this run from the start") from error
+            self.note(f"checkpoint.pt is damaged ({error}): this run is trained from the start")
+            return None
+
+    def note(self, text: str) -> None:
+        """Keeps a note of this training, in ``notes`` and in its log."""
+        self.notes.append(text)
+        with suppress(OSError), (self.path / "log.txt").open("a", encoding="utf-8") as log:
+            log.write(f"{text}\n")
 
     def fail(self, error: str, traceback: str) -> None:
-        write_atomically(self.path / "status.json", _json({"error": error, "traceback": traceback}))
+        self._write("status.json", _json({"error": error, "traceback": traceback}))
 
     def finish(
         self,
@@ -144,53 +180,95 @@ class RunFolder:
     ) -> None:
         """Writes the results, ``final.json`` last, and drops the checkpoint."""
         import numpy as np
-        import torch
 
+        files = {}
         for name, arrays in (("scores.npz", scores), ("probe.npz", probe)):
-            if arrays is None:
-                continue
-            buffer = io.BytesIO()
-            np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-            write_atomically(self.path / name, buffer.getvalue())
+            if arrays is not None:
+                buffer = io.BytesIO()
+                np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+                files[name] = buffer.getvalue()
         if networks is not None:
-            buffer = io.BytesIO()
-            torch.save(networks, buffer)
-            write_atomically(self.path / "networks.pt", buffer.getvalue())
-        write_atomically(self.path / "final.json", _json(final))
-        (self.path / "checkpoint.pt").unlink(missing_ok=True)
+            files["networks.pt"] = _stored(networks)
+        files["final.json"] = _json(final)
+        sums = {name: checksum(content) for name, content in files.items()}
+        with suppress(FileNotFoundError):
+            sums["epochs.jsonl"] = checksum((self.path / "epochs.jsonl").read_bytes())
+        files["sums.json"] = _json(sums)
+        for name in reversed(RESULTS):
+            if name in files:
+                self._write(name, files[name])
+        self._discard("checkpoint.pt")
 
     def networks(self) -> dict[str, Any] | None:
-        """The state of the trained method, if the run is done and kept it."""
-        return self._load("networks.pt") if self.final else None
+        """The state of the trained method, if the run is done and kept it; RuntimeError if it is damaged."""
+        if self.final is None or not (self.path / "networks.pt").exists():
+            return None
+        return _load(self._bytes("networks.pt"))
 
     def probe(self) -> dict[str, np.ndarray]:
-        """``rows`` int64 [P] of the training set, ``logits`` float16 [epochs, P, C]: the answers after each epoch."""
-        import numpy as np
+        """``rows`` int64 [P] of the training set, ``logits`` float16 [epochs, P, C]: the answers after each epoch.
+        Empty where there are none, RuntimeError if they are damaged."""
+        return self._arrays("probe.npz")
 
-        with np.load(self.path / "probe.npz", allow_pickle=False) as stored:
-            return dict(stored)
+    def scores(self) -> dict[str, np.ndarray]:
+        """Logits, labels and clean scores of the trained method; otherwise as :meth:`probe`."""
+        return self._arrays("scores.npz")
 
     def clear(self) -> None:
         """Forgets everything that was trained (for ``--force``); the caller holds the claim."""
-        for name in (
-            "final.json",
-            "epochs.jsonl",
-            "checkpoint.pt",
-            "scores.npz",
-            "probe.npz",
-            "networks.pt",
-            "status.json",
-        ):
-            (self.path / name).unlink(missing_ok=True)
+        self.clear_results()
+        for name in TRAINING:
+            self._discard(name)
+
+    def clear_results(self) -> None:
+        """Forgets results that are damaged; a checkpoint, if there is one, is gone on from."""
+        for name in RESULTS:
+            self._discard(name)
+
+    def _arrays(self, name: str) -> dict[str, np.ndarray]:
+        import numpy as np
+
+        try:
+            with np.load(io.BytesIO(self._bytes(name)), allow_pickle=False) as stored:
+                return dict(stored)
+        except FileNotFoundError:
+            return {}
 
     def _read(self, name: str) -> dict[str, Any] | None:
-        path = self.path / name
         try:
-            return json.loads(path.read_text())
+            return json.loads(self._bytes(name))
         except FileNotFoundError:
             return None
         except ValueError as error:
-            raise RuntimeError(f"{path} is damaged: {error}") from None
+            raise RuntimeError(_damaged(self.path / name, error)) from None
+
+    def _bytes(self, name: str) -> bytes:
+        """A file; FileNotFoundError, or RuntimeError where the results know another sha256 of it."""
+        content = (self.path / name).read_bytes()
+        if self._sums().get(name, checksum(content)) != checksum(content):
+            raise RuntimeError(_damaged(self.path / name, "its bytes were changed"))
+        return content
+
+    def _sums(self) -> dict[str, str]:
+        """sha256 by file of a finished run; empty for one that is not, or was by an earlier version."""
+        if not (self.path / "final.json").exists():
+            return {}
+        try:
+            return dict(json.loads((self.path / "sums.json").read_bytes()))
+        except FileNotFoundError:
+            return {}
+        except (ValueError, TypeError) as error:
+            raise RuntimeError(_damaged(self.path / "sums.json", error)) from None
+
+    def _write(self, name: str, content: bytes) -> None:
+        write = self._claim.write if self._claim else write_atomically
+        write(self.path / name, content)
+
+    def _discard(self, name: str) -> None:
+        if self._claim:
+            self._claim.discard(self.path / name)
+        else:
+            (self.path / name).unlink(missing_ok=True)
 
 
 def _safe(name: str) -> str:
@@ -200,3 +278,22 @@ def _safe(name: str) -> str:
 
 def _json(value: Any) -> bytes:
     return json.dumps(value, allow_nan=False, sort_keys=True).encode()
+
+
+def _stored(state: dict[str, Any]) -> bytes:
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def _load(content: bytes) -> dict[str, Any]:
+    """What torch stored, without running code from it."""
+    import torch
+
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
+def _damaged(path: Path, why: object) -> str:
+    return f"{path} is damaged ({why})"

@@ -251,16 +251,9 @@ def sweep_folder(out: Path, name: str) -> Path:
     return out / "sweeps" / name
 
 
-def save_sweep(plan: Plan, out: Path, name: str, command: str) -> bool:
-    """Writes ``sweep.json``: which runs belong to the sweep, what was skipped, and the command that asked for it.
-
-    Whether these are other runs than those of the sweep that had this name.
-    """
+def save_sweep(plan: Plan, out: Path, name: str, command: str) -> None:
+    """Writes ``sweep.json``: which runs belong to the sweep, what was skipped, and the command that asked for it."""
     file = sweep_folder(out, name) / "sweep.json"
-    try:
-        before = json.loads(file.read_text())["runs"]
-    except (OSError, ValueError, KeyError):
-        before = []
     runs = [str(RunFolder.of(Path(), run.spec).path) for run in plan.runs]
     content = {
         "name": name,
@@ -272,7 +265,6 @@ def save_sweep(plan: Plan, out: Path, name: str, command: str) -> bool:
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
     write_atomically(file, json.dumps(content, indent=1).encode())
-    return set(before) != set(runs)
 
 
 @dataclass(frozen=True)
@@ -296,7 +288,7 @@ class Sweep:
         """One row per finished run."""
         import pandas as pd
 
-        return pd.DataFrame([row(folder) for folder in self.runs if (folder.path / "final.json").exists()])
+        return pd.DataFrame([row(folder) for folder in self.runs if folder.final])
 
     def unfinished(self) -> list[str]:
         """A line for each run that is not done, and for each method that was skipped."""

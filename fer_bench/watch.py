@@ -1,8 +1,7 @@
 """``fer-bench watch``: a running sweep seen from another shell. Reads the store and nothing else.
 
 A run is seen through its files alone: ``epochs.jsonl`` says how far it is, ``status.json`` and ``log.txt`` why it
-failed. Whether somebody works on it is its lock, which is tried for a moment; that is done for started runs only and
-seldom, because a worker that wants the run in that moment has to ask again.
+failed, and its claim whether somebody works on it.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ BARS = "▁▂▃▄▅▆▇█"
 EVERY = 2.0
 """Seconds between two looks."""
 PROBE = 15.0
-"""Seconds for which the answer of a run's lock is believed while its files stay as they are."""
+"""Seconds for which the answer of a run's claim is believed while its files stay as they are."""
 LOG_TAIL = 4096
 """Bytes at the end of a log in which its last line is looked for."""
 STYLES = {"running": "cyan", "failed": "red", "interrupted": "yellow", "done": "green", "new": "dim"}
@@ -98,8 +97,8 @@ class Watcher:
         return Look(name, method, state, accuracies, epochs, seconds, since, reason=_reason(folder, state))
 
     def _state(self, folder: RunFolder) -> str:
-        """``RunFolder.state``, which tries the lock, only where it may have changed."""
-        if (folder.path / "final.json").exists():
+        """``RunFolder.state``, which reads several files, only where it may have changed."""
+        if folder.final:
             return "done"
         times, now = _times(folder), self.clock()
         state, seen, at = self._states.get(folder.path.name, ("", (), 0.0))
@@ -123,19 +122,19 @@ def _times(folder: RunFolder) -> tuple[float, ...]:
 def _reason(folder: RunFolder, state: str) -> str:
     if state != "failed":
         return ""
-    return " | ".join(part for part in (folder.failure.get("error", ""), last_line(folder.path / "log.txt")) if part)
+    return " | ".join(part for part in (folder.failure.get("error", ""), *last_lines(folder.path / "log.txt")) if part)
 
 
-def last_line(path: Path) -> str:
-    """The last line of a log that is not empty; "" where there is none."""
+def last_lines(path: Path, count: int = 1) -> list[str]:
+    """The last lines of a log that are not empty, at most ``count``."""
     try:
         with path.open("rb") as log:
             log.seek(0, 2)
             log.seek(max(0, log.tell() - LOG_TAIL))
             lines = log.read().decode("utf-8", "replace").splitlines()
     except OSError:
-        return ""
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return []
+    return [line.rstrip() for line in lines if line.strip()][-count:]
 
 
 def seconds_left(looks: Sequence[Look]) -> float | None:

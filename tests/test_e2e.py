@@ -230,14 +230,24 @@ def test_a_killed_sweep_goes_on_to_the_same_numbers(
     assert not list(tmp_path.rglob("*.part")) and not list(tmp_path.rglob("checkpoint.pt"))
 
 
-def test_an_interrupted_sweep_says_how_to_go_on(slow: tuple[Callable[[Path], list[str]], Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["Ctrl-C", "Ctrl-C twice", "preempted"])
+def test_an_interrupted_sweep_says_how_to_go_on(
+    how: str, slow: tuple[Callable[[Path], list[str]], Path], tmp_path: Path
+) -> None:
     command, whole = slow
     process = start(command(tmp_path), tmp_path)
-    os.killpg(process.pid, signal.SIGINT)
+    if how == "preempted":
+        process.terminate()
+    else:  # a terminal sends it to all processes
+        os.killpg(process.pid, signal.SIGINT)
+    if how == "Ctrl-C twice":
+        time.sleep(0.2)
+        os.killpg(process.pid, signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130, output + errors
     assert "stopped; finished epochs are kept. Go on with:" in errors
     assert f"fer-bench run --dataset {command(tmp_path)[5]}" in errors and "Traceback" not in output + errors
+    assert "resource_tracker" not in errors
     assert all(1 <= len(epochs) < 4 for epochs in numbers(tmp_path).values())
     again = subprocess.run(command(tmp_path), capture_output=True, text=True, timeout=240)
     assert again.returncode == 0, again.stderr

@@ -53,6 +53,12 @@ def sweep_of(out: Path, name: str = "made", classes: tuple[str, ...] = CLASSES, 
     return find_sweep(out, name)
 
 
+def replace_arrays(folder: RunFolder, name: str, **arrays: Any) -> None:
+    """Other arrays than those that the run was finished with, and no sums of them."""
+    np.savez(folder.path / name, **arrays)
+    (folder.path / "sums.json").unlink(missing_ok=True)
+
+
 def score(folder: RunFolder, wrong: int = 20, size: int = 100, **more: np.ndarray) -> None:
     """Scores for an invented run: the wrong labels come first, and most of them have low scores."""
     rng = np.random.default_rng(0)
@@ -60,7 +66,7 @@ def score(folder: RunFolder, wrong: int = 20, size: int = 100, **more: np.ndarra
     given = np.where(np.arange(size) < wrong, (true + 1) % len(CLASSES), true)
     clean = np.where(given == true, 1.0, -1.0) + rng.normal(0, 1, size)
     arrays = {"given": given, "true": true, "clean_score": clean.astype(np.float32), "train_row": np.arange(size)}
-    np.savez(folder.path / "scores.npz", **arrays, **more)
+    replace_arrays(folder, "scores.npz", **arrays, **more)
 
 
 @pytest.fixture(scope="module")
@@ -126,13 +132,13 @@ def test_cells_are_means_over_seeds(sweep: Sweep) -> None:
 def test_roc_is_read_off_the_scores(tmp_path: Path) -> None:
     folder = finish(tmp_path, "alpha", NOISY)
     given, true = np.array([1, 1, 0, 0]), np.array([0, 0, 0, 0])
-    np.savez(folder.path / "scores.npz", clean_score=np.array([-2.0, 1.0, 0.0, 3.0]), given=given, true=true)
+    replace_arrays(folder, "scores.npz", clean_score=np.array([-2.0, 1.0, 0.0, 3.0]), given=given, true=true)
     found = roc(folder)
     assert found is not None
     # suspicion finds one wrong label, then one right one, then the other wrong one
     at = {float(rate): value for rate, value in zip(FALSE_ALARMS, found, strict=True)}
     assert (at[0.0], found[int(np.searchsorted(FALSE_ALARMS, 0.25))], at[1.0]) == (50, 50, 100)
-    np.savez(folder.path / "scores.npz", clean_score=np.zeros(4), given=true, true=true)
+    replace_arrays(folder, "scores.npz", clean_score=np.zeros(4), given=true, true=true)
     assert roc(folder) is None, "without a wrong label there is no curve"
 
 
@@ -197,7 +203,7 @@ def test_samples_lie_where_the_network_saw_them(tmp_path: Path) -> None:
         logits = np.zeros((6, 2, 7), dtype=np.float16)
         logits[5, 1] = np.log([0.5, 0.02, 0.02, 0.02, 0.02, 0.02, 0.4])
         if folder.spec and folder.spec["noise"]["kind"] != "none":
-            np.savez(folder.path / "probe.npz", rows=np.array([3, 49]), logits=logits)
+            replace_arrays(folder, "probe.npz", rows=np.array([3, 49]), logits=logits)
     clean, noisy = collect(sweep, plugins)["surfaces"]
     assert [each is not None for each in clean["samples"]] == [False] * 5 + [True], "the last epoch has all logits"
     assert noisy["samples"][5]["wrong"] == [1, 0]
@@ -478,7 +484,7 @@ def test_faces_and_weights_are_drawn(browser: Any, tmp_path: Path, faces_folder:
     for folder in sweep.runs:
         spec = {**(folder.spec or {}), "fingerprint": faces.fingerprint}
         (folder.path / "spec.json").write_text(json.dumps(spec))
-        np.savez(folder.path / "probe.npz", rows=np.arange(30), logits=np.random.default_rng(0).normal(size=(6, 30, 7)))
+        replace_arrays(folder, "probe.npz", rows=np.arange(30), logits=np.random.default_rng(0).normal(size=(6, 30, 7)))
     shown = Shown(browser)
     shown.open(page.write(sweep, tmp_path / "page.html", [str(tmp_path / "plugins")]))
     shown.draw_all()

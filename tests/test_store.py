@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import pickle
@@ -17,10 +18,11 @@ import numpy as np
 import pytest
 import torch
 
+from fer_bench.claims import Busy
 from fer_bench.files import write_atomically
 from fer_bench.runs import PROTOCOLS, head_tail, load_runs, row, select
 from fer_bench.spec import RunSpec
-from fer_bench.store import Busy, RunFolder
+from fer_bench.store import RunFolder
 
 SPEC = RunSpec("synthetic", "f" * 64, "m", "c" * 12, {"a": 1})
 HOLD = """
@@ -87,6 +89,7 @@ def test_a_write_is_whole_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 REWRITE = """
 import sys
 from pathlib import Path
+from fer_bench.claims import Busy
 from fer_bench.files import write_atomically
 for i in range(40):
     write_atomically(Path(sys.argv[1]), bytes([66 - i % 2]) * 300_000)
@@ -119,7 +122,7 @@ def owner(tmp_path: Path) -> Any:
 
 def test_a_claim_excludes_another_process_and_ends_with_a_kill(owner: Any, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
-    with pytest.raises(Busy, match="another process"), folder.claim():
+    with pytest.raises(Busy, match=f"pid {owner.pid}"), folder.claim():
         raise AssertionError("claimed twice")
     assert folder.state == "running"
     owner.send_signal(signal.SIGKILL)
@@ -188,12 +191,55 @@ def test_numbers_that_json_does_not_know_are_refused(tmp_path: Path) -> None:
         RunFolder(tmp_path).save_epochs([{"loss": float("nan")}])
 
 
-@pytest.mark.parametrize("name", ["final.json", "spec.json", "status.json"])
-def test_a_damaged_file_is_named(name: str, tmp_path: Path) -> None:
+def test_a_damaged_specification_is_named(tmp_path: Path) -> None:
     folder = finished(tmp_path)
-    (folder.path / name).write_text('{"half": ')
-    with pytest.raises(RuntimeError, match=f"{name} is damaged"):
-        assert (folder.final, folder.spec, folder.failure) is None
+    (folder.path / "spec.json").write_text('{"half": ')
+    with pytest.raises(RuntimeError, match=r"spec\.json is damaged"):
+        assert folder.spec is None
+
+
+@pytest.mark.parametrize("content", ["", '{"half": ', "[1"])
+@pytest.mark.parametrize("sums", [True, False])
+def test_torn_results_are_no_results(content: str, sums: bool, tmp_path: Path) -> None:
+    folder = finished(tmp_path)
+    (folder.path / "final.json").write_text(content)
+    if not sums:  # as of an earlier version
+        (folder.path / "sums.json").unlink()
+    assert folder.final is None and folder.state == "failed" and load_runs(tmp_path).empty
+    assert "final.json is damaged" in folder.failure["error"] and "run the sweep's command again" in str(folder.failure)
+
+
+def test_a_torn_reason_is_named(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    (tmp_path / "status.json").write_text('{"half": ')
+    assert folder.state == "failed" and "status.json is damaged" in folder.failure["error"]
+
+
+@pytest.mark.parametrize("name", ["final.json", "scores.npz", "epochs.jsonl", "sums.json", "probe.npz", "networks.pt"])
+def test_a_changed_byte_in_results_is_found(name: str, tmp_path: Path) -> None:
+    folder = finished(tmp_path)
+    folder.finish(FINAL, {"a": np.arange(9)}, {"rows": np.arange(9)}, {"w": torch.arange(9)})
+    assert folder.damage == "" and folder.state == "done"
+    content = bytearray((folder.path / name).read_bytes())
+    place = content.index(b"0.5") if name == "final.json" else len(content) // 2
+    content[place] ^= 1
+    (folder.path / name).write_bytes(content)
+    assert f"{name} is damaged" in folder.damage or name == "sums.json" and "is damaged" in folder.damage
+    readers = {"scores.npz": folder.scores, "epochs.jsonl": folder.epochs, "probe.npz": folder.probe,
+               "networks.pt": folder.networks}  # fmt: skip
+    if name in readers:
+        with pytest.raises(RuntimeError, match="is damaged"):
+            readers[name]()
+    (folder.path / name).unlink()
+    assert folder.damage or name in ("final.json", "sums.json")
+
+
+def test_epochs_before_a_torn_line_are_kept(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.save_epochs([record(1, 0.5), record(2, 0.6)])
+    path = tmp_path / "epochs.jsonl"
+    path.write_bytes(path.read_bytes()[:-30])
+    assert folder.epochs() == [record(1, 0.5)] and folder.state == "interrupted"
 
 
 def test_damaged_epochs_are_named(tmp_path: Path) -> None:
@@ -313,15 +359,23 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
     mark.rmdir()  # so the trap works, where nothing guards
     for save in (lambda: torch.save(Evil(mark), path), lambda: path.write_bytes(pickle.dumps(Evil(mark)))):
         save()
-        with pytest.raises(RuntimeError, match=r"(?s)checkpoint\.pt is damaged.*delete it"):
-            RunFolder(tmp_path).load_checkpoint()
+        content = path.read_bytes()
+        path.write_bytes(content + hashlib.sha256(content).digest())
+        folder = RunFolder(tmp_path)
+        assert folder.load_checkpoint() is None and "checkpoint.pt is damaged" in folder.notes[0]
         assert not mark.exists()
 
 
-def test_a_torn_checkpoint_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["cut", "empty", "short", "a byte"])
+def test_a_damaged_checkpoint_is_left_out_with_a_note(damage: str, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.save_checkpoint({"epoch": 1, "method": {"w": torch.zeros(1000)}})
+    assert folder.load_checkpoint() is not None and not folder.notes
     path = tmp_path / "checkpoint.pt"
-    path.write_bytes(path.read_bytes()[:-500])
-    with pytest.raises(RuntimeError, match="is damaged"):
-        folder.load_checkpoint()
+    content = path.read_bytes()
+    middle = len(content) // 2
+    path.write_bytes({"cut": content[:-500], "empty": b"", "short": b"torn",
+                      "a byte": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1:]}[damage])  # fmt: skip
+    assert folder.load_checkpoint() is None
+    assert len(folder.notes) == 1 and "checkpoint.pt is damaged" in folder.notes[0]
+    assert (tmp_path / "log.txt").read_text() == f"{folder.notes[0]}\n", "and it stands in the log"

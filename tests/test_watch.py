@@ -15,7 +15,7 @@ from fer_bench import watch as watching
 from fer_bench.spec import Noise, Recipe, RunSpec
 from fer_bench.store import RunFolder
 from fer_bench.sweep import Sweep, find_sweep
-from fer_bench.watch import Look, Watcher, last_line, over, seconds_left, show, sparkline, watch
+from fer_bench.watch import Look, Watcher, last_lines, over, seconds_left, show, sparkline, watch
 
 EPOCHS = 4
 
@@ -173,9 +173,9 @@ def test_sparkline_has_one_scale() -> None:
 
 def test_last_line_of_a_log(tmp_path: Path) -> None:
     path = tmp_path / "log.txt"
-    assert last_line(path) == ""
+    assert last_lines(path) == []
     path.write_bytes(b"x" * 10_000 + b"\nthe end \xff\n\n \n")
-    assert last_line(path) == "the end \N{REPLACEMENT CHARACTER}"
+    assert last_lines(path) == ["the end \N{REPLACEMENT CHARACTER}"]
 
 
 def test_watching_ends_when_the_sweep_does(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from fer_bench.data import landmarks
 from fer_bench.data.catalog import data_files, open_manifest
 from fer_bench.data.check import dedup as without_duplicates
 from fer_bench.data.manifest import DataError, Manifest
-from fer_bench.files import write_atomically
+from fer_bench.files import checksum, write_atomically
 
 ANNOTATIONS = ("landmarks", "landmarks_ok", "distribution", "votes", "human")
 CHUNK = 256
@@ -75,10 +78,8 @@ def open_cached(what: str, files: Sequence[Path], read: Callable[[], Manifest]) 
     """What ``read`` gives, from the cache where ``files`` are unchanged (then the manifest is None)."""
     signature = _signature(what, files)
     pointer = cache_folder() / "index" / f"{signature}.json"
-    if pointer.exists():
-        folder = cache_folder() / json.loads(pointer.read_text())["fingerprint"][:16]
-        if (folder / "faces.npz").exists():
-            return _load(folder), None
+    with suppress(OSError, ValueError, KeyError):  # absent or damaged: read again
+        return _load(cache_folder() / json.loads(pointer.read_bytes())["fingerprint"][:16]), None
     manifest = read()
     faces = _save(manifest)
     write_atomically(pointer, json.dumps({"fingerprint": faces.fingerprint, "dataset": manifest.name}).encode())
@@ -94,29 +95,83 @@ def read_manifest(dataset: str, root: Path | None, dedup: bool) -> Manifest:
 def build_pixels(
     faces: Faces, manifest: Manifest | None, reopen: Callable[[], Manifest], size: int, say: Progress
 ) -> None:
-    """Decodes every image at ``size`` into the cache, unless that is done. Written beside and renamed when whole."""
-    path = faces.folder / f"pixels-{size}.npy"
-    if path.exists():
-        return
-    manifest = manifest or reopen()
-    rows = np.argsort(manifest.ids, kind="stable")
-    need = len(rows) * 3 * size * size
-    if shutil.disk_usage(faces.folder).free < need + (64 << 20):
-        raise DataError(
-            f"no space for the decoded images of {faces.name}: {need >> 20} MiB are needed in {faces.folder}"
-        )
-    part = path.with_suffix(f".{os.getpid()}.part")
+    """Sees to it that every image at ``size`` is decoded in the cache, and that none of its bytes has changed.
+
+    The sha256 of each chunk of CHUNK images stands in ``pixels-<size>.sha256``, in a line that is written after the
+    chunk: what a killed process left, or a disk garbled, is decoded again and nothing else. Until all are there the
+    file is called ``.part``. Several processes may build at once: they write the same bytes to the same places.
+    """
+    path, sums = faces.folder / f"pixels-{size}.npy", faces.folder / f"pixels-{size}.sha256"
+    part = path if path.exists() else path.with_suffix(".part")
+    header, image = _npy_header((len(faces.ids), 3, size, size)), 3 * size * size
+    starts = range(0, len(faces.ids), CHUNK)
+    places = {start: len(header) + start * image for start in starts}
+    lengths = {start: min(CHUNK, len(faces.ids) - start) * image for start in starts}
+    known = _read_sums(sums)
+    readable_only = path.exists() and not os.access(path, os.W_OK)  # a cache of somebody else
+    file = os.open(part, os.O_RDONLY if readable_only else os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        array = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(rows), 3, size, size))
-        for start in range(0, len(rows), CHUNK):
-            chunk = rows[start : start + CHUNK]
-            array[start : start + len(chunk)] = manifest.source.pixels(chunk.tolist(), size)
-            say(f"decoding {faces.name} at {size} px", min(start + CHUNK, len(rows)), len(rows))
-        array.flush()
-        del array
-        part.replace(path)
+        with ThreadPoolExecutor(_cores()) as pool:
+
+            def whole(start: int) -> bool:
+                return start in known and checksum(os.pread(file, lengths[start], places[start])) == known[start]
+
+            right = os.pread(file, len(header), 0) == header
+            todo = [start for start, good in zip(starts, pool.map(whole, starts), strict=True) if not good]
+            if not todo and right and part == path:
+                return
+            if readable_only:
+                raise DataError(f"{path} is damaged and cannot be mended: there is no permission to write it")
+            need = sum(lengths[start] for start in todo)
+            if shutil.disk_usage(faces.folder).free < need + (64 << 20):
+                raise DataError(
+                    f"no space for the decoded images of {faces.name}: {need >> 20} MiB are needed in {faces.folder}"
+                )
+            manifest = manifest or reopen()
+            rows, source = np.argsort(manifest.ids, kind="stable"), manifest.source
+            _write_at(file, header, 0)
+
+            def decode(start: int) -> None:
+                content = source.pixels(rows[start : start + CHUNK].tolist(), size).tobytes()
+                _write_at(file, content, places[start])
+                with sums.open("a") as lines:
+                    lines.write(f"{start} {checksum(content)}\n")
+
+            for count, _ in enumerate(pool.map(decode, todo), len(starts) - len(todo) + 1):
+                say(f"decoding {faces.name} at {size} px", min(count * CHUNK, len(rows)), len(rows))
     finally:
-        part.unlink(missing_ok=True)
+        os.close(file)
+    with suppress(FileNotFoundError):  # another process has finished it
+        part.replace(path)
+
+
+def _npy_header(shape: tuple[int, ...]) -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return buffer.getvalue()
+
+
+def _read_sums(path: Path) -> dict[int, str]:
+    """sha256 by first image of a chunk; the last line about a chunk counts, and a torn one says nothing."""
+    known = {}
+    with suppress(FileNotFoundError):
+        for line in path.read_text(errors="replace").splitlines():
+            start, _, digest = line.partition(" ")
+            if start.isdigit():
+                known[int(start)] = digest
+    return known
+
+
+def _write_at(file: int, content: bytes, place: int) -> None:
+    """Writes all of ``content``; a full disk is an OSError here, where a memory map would end the process."""
+    view = memoryview(content)
+    while view:
+        count = os.pwrite(file, view, place)
+        view, place = view[count:], place + count
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _signature(what: str, files: Sequence[Path]) -> str:
@@ -134,18 +189,26 @@ def _save(manifest: Manifest) -> Faces:
     order = np.argsort(manifest.ids, kind="stable")
     fingerprint = manifest.fingerprint()
     folder = cache_folder() / fingerprint[:16]
-    folder.mkdir(parents=True, exist_ok=True)
     arrays = {name: getattr(manifest, name) for name in ("ids", "split", "label", *ANNOTATIONS)}
-    part = folder / f"faces.{os.getpid()}.npz"
-    np.savez(part, **{name: value[order] for name, value in arrays.items() if value is not None})
-    meta = {"name": manifest.name, "classes": manifest.classes, "fingerprint": fingerprint}
+    buffer = io.BytesIO()
+    np.savez(buffer, **{name: value[order] for name, value in arrays.items() if value is not None})
+    meta = {
+        "name": manifest.name,
+        "classes": manifest.classes,
+        "fingerprint": fingerprint,
+        "sha256": checksum(buffer.getvalue()),
+    }
+    write_atomically(folder / "faces.npz", buffer.getvalue())
     write_atomically(folder / "faces.json", json.dumps(meta).encode())
-    part.replace(folder / "faces.npz")
     return _load(folder)
 
 
 def _load(folder: Path) -> Faces:
-    meta = json.loads((folder / "faces.json").read_text())
-    with np.load(folder / "faces.npz", allow_pickle=False) as stored:
+    """What :func:`_save` wrote. OSError or ValueError where it is missing or not as it was written."""
+    meta = json.loads((folder / "faces.json").read_bytes())
+    content = (folder / "faces.npz").read_bytes()
+    if meta.get("sha256") != checksum(content):
+        raise ValueError(f"{folder / 'faces.npz'} was changed")
+    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in stored.files}
     return Faces(meta["name"], tuple(meta["classes"]), meta["fingerprint"], folder=folder, **arrays)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import random
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -183,6 +186,7 @@ class Trainer:
         order = self._order(epoch)
         batches = _batches(order, self.recipe.batch_size)
         self.harness.begin_epoch(epoch, len(batches), stage.name, stage_epoch, stage_epochs)
+        skipped_before = self.harness.skipped_steps
         stream = self._stream(epoch, sum(map(self._unlabelled_count, batches)))
         factor = schedule(self.recipe, stage_epoch, stage_epochs)
         for name, rates in self._base_rates.items():
@@ -208,6 +212,7 @@ class Trainer:
         if epoch + 1 == self.epochs:
             self.method.on_fit_end(self.harness)
         selection = self.harness.end_epoch()
+        self._check_steps(epoch, len(batches) - (self.harness.skipped_steps - skipped_before))
         trained = time.perf_counter()
         record = {
             "epoch": epoch + 1,
@@ -225,6 +230,16 @@ class Trainer:
         self._tell(epoch + 1, 0, len(batches), sums, len(order) / (trained - started))
         self.folder.save_epochs(self.records)
         self.folder.save_checkpoint(self._state())
+
+    def _check_steps(self, epoch: int, taken: int) -> None:
+        """A method that takes no step in its first epoch is at fault and ends here; later epochs without one may be its
+        plan, as those of a stage that only evaluates, and stand in the log."""
+        if taken:
+            return
+        message = f"no optimizer step in epoch {epoch + 1}: train_step() never called run.minimise()"
+        if not epoch:
+            raise RuntimeError(message)
+        print(message)
 
     def _order(self, epoch: int) -> Tensor:
         """The rows of the training set that this epoch visits: the method's own, or a shuffle shared by all methods."""
@@ -363,12 +378,12 @@ class Trainer:
 
     def _state(self) -> dict[str, Any]:
         return {
-            "epoch": len(self.records),
             "method": self.method.state_dict(),
             "stage": self.harness.stage,
             "optimizers": {name: o.state_dict() for name, o in self.harness.optimizers.items()},
             "counters": [self.harness.meter.forward, self.harness.meter.backward, self.harness.skipped_steps],
             "probe_logits": self.probe_logits,
+            "records": self.records,
         }
 
     def _resume(self) -> int:
@@ -381,15 +396,20 @@ class Trainer:
         for name, optimizer in self.harness.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         self.harness.meter.forward, self.harness.meter.backward, self.harness.skipped_steps = state["counters"]
-        self.records = self.folder.epochs()[: state["epoch"]]
+        self.records = state["records"]
         self.probe_logits = state["probe_logits"]
-        return state["epoch"]
+        return len(self.records)
 
     def _take_over(self) -> int:
         """Takes the first stage from the finished run that it repeats, cost included; the number of epochs done."""
         begun, (stage, _, last) = self.resources.begins_with, self.stages[0]
-        networks = None if begun is None else begun.networks()
-        if begun is None or networks is None:
+        if begun is None:
+            return 0
+        if begun.damage:
+            self.folder.note(f"{begun.damage}: the stage {stage.name!r} is trained here")
+            return 0
+        networks = begun.networks()
+        if networks is None:
             return 0
         absent = set(networks) - set(self.method.state_dict())
         if absent:
@@ -456,19 +476,65 @@ def seed_everything(seed: int) -> None:
 
 @contextmanager
 def contained(threads: int) -> Iterator[None]:
-    """Leaves random states, thread count and default dtype as they were, whatever a plugin does to them."""
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002
-    before, dtype = torch.get_num_threads(), torch.get_default_dtype()
-    cudnn = torch.backends.cudnn
-    deterministic, benchmark = cudnn.deterministic, cudnn.benchmark
+    """Begins as every run begins and leaves the process as it was, whatever a plugin sets: what SETTINGS lists, random
+    states, environment, working folder, warning filters and output streams. A plugin that replaces functions of a
+    library is not contained."""
+    numpy, python = np.random.get_state(), random.getstate()  # noqa: NPY002
+    environment, folder, filters = dict(os.environ), Path.cwd(), list(warnings.filters)
+    streams, before = (sys.stdout, sys.stderr), [setting.get() for setting in SETTINGS]
     try:
         with torch.random.fork_rng():
+            _set(setting.start for setting in SETTINGS)
             torch.set_num_threads(threads)
-            cudnn.deterministic, cudnn.benchmark = True, False
+            torch.set_flush_denormal(False)
             yield
     finally:
-        torch.set_num_threads(before)
-        torch.set_default_dtype(dtype)
-        cudnn.deterministic, cudnn.benchmark = deterministic, benchmark
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
+        _set(before)
+        torch.set_flush_denormal(False)  # it cannot be asked for
+        np.random.set_state(numpy)  # noqa: NPY002
+        random.setstate(python)
+        sys.stdout, sys.stderr = streams
+        warnings.filters[:] = filters  # type: ignore[index]
+        os.chdir(folder)
+        if environment != os.environ:
+            os.environ.clear()
+            os.environ.update(environment)
+
+
+class Setting(NamedTuple):
+    """A part of the state of the process that changes numbers or ends runs, and what it is when a run starts."""
+
+    get: Callable[[], Any]
+    set: Callable[[Any], Any]
+    start: Any
+
+
+def _attribute(module: Any, name: str, start: Any) -> Setting:
+    return Setting(partial(getattr, module, name), partial(setattr, module, name), start)
+
+
+CPU = torch.device("cpu")
+SETTINGS = (
+    Setting(torch.get_num_threads, torch.set_num_threads, 1),
+    Setting(torch.get_default_dtype, torch.set_default_dtype, torch.float32),
+    Setting(torch.get_default_device, lambda device: torch.set_default_device(None if device == CPU else device), CPU),
+    Setting(torch.is_grad_enabled, torch.set_grad_enabled, True),
+    Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"),
+    Setting(torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode, 0),
+    Setting(torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly, False),
+    *(
+        Setting(partial(torch.is_autocast_enabled, kind), partial(torch.set_autocast_enabled, kind), False)
+        for kind in ("cpu", "cuda")
+    ),
+    _attribute(torch.backends.cudnn, "deterministic", True),
+    _attribute(torch.backends.cudnn, "benchmark", False),
+    _attribute(torch.backends.cudnn, "enabled", True),
+    _attribute(torch.backends.cudnn, "allow_tf32", True),
+    Setting(np.geterr, lambda errors: np.seterr(**errors), np.geterr()),
+)
+
+
+def _set(values: Iterable[Any]) -> None:
+    for setting, value in zip(SETTINGS, values, strict=True):
+        if setting.get() != value:  # a default device, even the usual one, slows every call
+            setting.set(value)

@@ -99,7 +99,7 @@ class Grid:
     def rows(self, slot: Slot, out: Path) -> list[dict[str, Any]]:
         """The finished runs of a cell, flat."""
         folders = [RunFolder.of(out, run.spec) for run in slot.runs]
-        return [row(folder) for folder in folders if (folder.path / "final.json").exists()]
+        return [row(folder) for folder in folders if folder.final]
 
     def reductions(self) -> list[str]:
         """What is not as in the table's definition, one phrase each; empty for the table as it is defined."""

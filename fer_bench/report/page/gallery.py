@@ -15,7 +15,6 @@ from PIL import Image
 from fer_bench.data.cache import cache_folder, open_faces, read_manifest
 from fer_bench.data.catalog import DATASETS
 from fer_bench.report.page.numbers import rounded
-from fer_bench.report.page.runs import scores
 from fer_bench.store import RunFolder
 
 SHOWN = 24
@@ -34,7 +33,7 @@ def galleries(
     found: list[dict[str, Any]] = []
     wanted: dict[tuple[str, str, int], set[int]] = {}
     for run in frame.drop_duplicates(["row", "condition"]).to_dict("records"):
-        stored = scores(RunFolder(Path(run["path"])))
+        stored = RunFolder(Path(run["path"])).scores()
         if not {"clean_score", "given", "true", "train_row"} <= stored.keys():
             continue
         lowest = np.argsort(stored["clean_score"], kind="stable")[:SHOWN]

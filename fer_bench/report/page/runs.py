@@ -66,21 +66,12 @@ def _curves(epochs: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]
     }
 
 
-def scores(folder: RunFolder) -> dict[str, np.ndarray]:
-    """The arrays of ``scores.npz``; empty where there is no such file."""
-    try:
-        with np.load(folder.path / "scores.npz", allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except FileNotFoundError:
-        return {}
-
-
 def roc(folder: RunFolder) -> list[float] | None:
     """Share of wrong labels found (per cent) at FALSE_ALARMS, suspicion = low clean score. None without both kinds."""
     import torch
     from torchmetrics.functional.classification import binary_roc
 
-    stored = scores(folder)
+    stored = folder.scores()
     if not {"clean_score", "given", "true"} <= stored.keys():
         return None
     wrong = torch.from_numpy(stored["given"] != stored["true"])

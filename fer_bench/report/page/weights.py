@@ -13,7 +13,6 @@ import torch
 from fer_bench.method import Method
 from fer_bench.registry import Plugin, PluginError
 from fer_bench.report.page.numbers import rounded
-from fer_bench.report.page.runs import scores
 from fer_bench.spec import SpecError
 from fer_bench.store import RunFolder
 
@@ -80,12 +79,11 @@ def _samples(folder: RunFolder, epochs: int) -> dict[int, dict[str, Any]]:
     From ``probe.npz`` (logits [E, P, C] of positions ``rows`` [P] in the training set) for every epoch, else from the
     ``train_logits`` [N, C] of ``scores.npz`` for the last one, else empty.
     """
-    stored = scores(folder)
+    stored = folder.scores()
     if not {"given", "true"} <= stored.keys():
         return {}
     given, wrong = stored["given"], stored["given"] != stored["true"]
-    if (folder.path / "probe.npz").exists():
-        probe = folder.probe()
+    if probe := folder.probe():
         rows, logits = probe["rows"][:SAMPLES], probe["logits"][:, :SAMPLES]
         return {epoch: _points(each, given[rows], wrong[rows]) for epoch, each in enumerate(logits[:epochs])}
     if "train_logits" in stored:

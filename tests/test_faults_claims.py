@@ -1,0 +1,224 @@
+"""Claims under faults: races, owners that are stopped at the worst moment, other hosts, clocks that differ."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fer_bench import claims
+from fer_bench.claims import Busy, Claim, TakenOver, claim, owner_of
+
+COUNT = """
+import sys, time
+from pathlib import Path
+from fer_bench.claims import Busy, claim
+folder = Path(sys.argv[1])
+done = 0
+while done < 25:
+    try:
+        held = claim(folder)
+    except Busy:
+        time.sleep(0.001)
+        continue
+    number = int((folder / "count").read_text()) if (folder / "count").exists() else 0
+    held.write(folder / "count", str(number + 1).encode())
+    held.release()
+    done += 1
+"""
+HOLD = """
+import sys, time
+from pathlib import Path
+from fer_bench.claims import TakenOver, claim
+folder = Path(sys.argv[1])
+held = claim(folder, lease=0.5)
+number = 0
+try:
+    while True:
+        held.write(folder / "result", f"owner {number}".encode())
+        print("wrote", flush=True)
+        number += 1
+        time.sleep(0.01)
+except TakenOver as other:
+    print(other, flush=True)
+held.release()
+"""
+
+
+def child(source: str, folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", source, str(folder)], stdout=subprocess.PIPE, text=True)
+
+
+def take(folder: Path, lease: float) -> Claim:
+    """Asks until it has the claim."""
+    for _ in range(1000):
+        try:
+            return claim(folder, lease)
+        except Busy:
+            time.sleep(0.02)
+    raise AssertionError("never got the claim")
+
+
+def pretend(folder: Path, **facts: Any) -> Path:
+    """A claim of an owner on another machine, unless ``facts`` say otherwise; its file."""
+    path = folder / "claim" / "token" / "owner.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"host": "far", "machine": "another", "pid": 1, "started": "1", **facts}))
+    return path
+
+
+def test_of_processes_that_race_one_at_a_time_owns(tmp_path: Path) -> None:
+    children = [child(COUNT, tmp_path) for _ in range(4)]
+    assert [process.wait(120) for process in children] == [0] * 4
+    assert (tmp_path / "count").read_text() == "100"
+    assert [path.name for path in tmp_path.iterdir()] == ["count"], "nothing is left of the claims"
+
+
+def test_a_stopped_owner_is_replaced_and_cannot_write_when_it_goes_on(tmp_path: Path) -> None:
+    owner = child(HOLD, tmp_path)
+    assert owner.stdout is not None and owner.stdout.readline() == "wrote\n"
+    os.kill(owner.pid, signal.SIGSTOP)
+    began = time.monotonic()
+    mine = take(tmp_path, lease=0.5)
+    assert time.monotonic() - began >= 0.5
+    mine.write(tmp_path / "result", b"mine")
+    os.kill(owner.pid, signal.SIGCONT)
+    said = owner.communicate(timeout=60)[0].splitlines()[-1]
+    assert owner.returncode == 0 and said == f"taken over by {claims.platform.node()} pid {os.getpid()}"
+    assert (tmp_path / "result").read_bytes() == b"mine"
+    mine.write(tmp_path / "result", b"still mine")
+    mine.release()
+    assert [path.name for path in tmp_path.iterdir()] == ["result"]
+
+
+@pytest.mark.parametrize("released", [False, True], ids=["the other works", "the other is done"])
+def test_an_owner_that_was_stopped_before_its_rename_changes_nothing(
+    released: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worst moment: the part is written and flushed, and the owner sleeps there while another one takes over."""
+    late, flush, others = claim(tmp_path), os.fsync, list[Claim]()
+
+    def sleep_there(_: int) -> None:
+        monkeypatch.setattr(os, "fsync", flush)
+        others.append(take(tmp_path, lease=0))
+        others[0].write(tmp_path / "final.json", b"theirs")
+        if released:
+            others[0].release()
+            others.append(claim(tmp_path))  # and a third one owns the folder now
+
+    monkeypatch.setattr(os, "fsync", sleep_there)
+    with pytest.raises(TakenOver, match=f"pid {os.getpid()}"):
+        late.write(tmp_path / "final.json", b"late")
+    assert (tmp_path / "final.json").read_bytes() == b"theirs"
+    with pytest.raises(TakenOver):
+        late.discard(tmp_path / "final.json")
+    late.release()
+    others[-1].write(tmp_path / "more", b"")  # the release of a lost claim takes nobody's
+    others[-1].release()
+
+
+def test_a_lost_claim_is_noticed_without_writing(tmp_path: Path) -> None:
+    late = claim(tmp_path, lease=0.1)
+    late._released.set()  # it is stopped
+    late._thread.join()
+    late._released.clear()
+    other = take(tmp_path, lease=0)
+    late._live(0.01)
+    assert late.lost and not other.lost
+    other.release()
+
+
+def test_clocks_of_other_hosts_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, now = pretend(tmp_path), [1000.0]
+    monkeypatch.setattr(claims.time, "monotonic", lambda: now[0])
+    for wall in (0, 4e9, 1e9, 1e9 - 3600):  # signs of life that come late, early, and go backwards
+        os.utime(path, (wall, wall))
+        for later in (0, 30, 29):
+            now[0] += later
+            with pytest.raises(Busy, match="far pid 1"):
+                claim(tmp_path, lease=60)
+    now[0] += 2
+    claim(tmp_path, lease=60).release()
+
+
+@pytest.mark.parametrize(
+    ("facts", "free"),
+    [
+        ({"pid": 2**22 + 1}, True),
+        ({"pid": os.getpid(), "started": "12"}, True),  # the number of a process that ended is another one's now
+        ({"pid": os.getpid()}, False),
+        ({"pid": 2**22 + 1, "machine": "of another namespace"}, False),
+    ],
+    ids=["dead", "number used again", "alive", "elsewhere"],
+)
+def test_a_dead_owner_on_this_machine_is_replaced_at_once(facts: dict[str, Any], free: bool, tmp_path: Path) -> None:
+    pretend(tmp_path, **{**claims._me(), **facts})
+    if free:
+        claim(tmp_path).release()
+        return
+    with pytest.raises(Busy):
+        claim(tmp_path)
+
+
+def test_a_process_that_ended_and_is_not_yet_waited_for_is_dead(tmp_path: Path) -> None:
+    process = child("", tmp_path)
+    assert process.stdout is not None and process.stdout.read() == ""
+    for _ in range(200):
+        if not claims._started(process.pid):
+            break
+        time.sleep(0.02)
+    else:
+        raise AssertionError("a zombie passes for alive")
+    process.wait()
+
+
+@pytest.mark.parametrize("content", ["", '{"host"'])
+def test_an_owner_whose_file_is_torn_has_its_lease(content: str, tmp_path: Path) -> None:
+    pretend(tmp_path).write_text(content)
+    with pytest.raises(Busy, match="an unknown process"):
+        claim(tmp_path, lease=0)
+    claim(tmp_path, lease=0).release()
+
+
+def test_a_claim_that_a_file_server_granted_without_saying_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename = Path.rename
+
+    def lose_the_answer(path: Path, target: Path) -> Path:
+        rename(path, target)
+        raise OSError(errno.ENOENT, "No such file or directory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", lose_the_answer)
+        held = claim(tmp_path)
+    held.write(tmp_path / "x", b"x")
+    with pytest.raises(Busy):
+        claim(tmp_path)
+    held.release()
+    assert owner_of(tmp_path) is None
+
+
+def test_what_was_left_by_processes_killed_in_claiming_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".claim-dead" / "dead").mkdir(parents=True)
+    (tmp_path / ".gone-dead").mkdir()
+    (tmp_path / "claim").mkdir()
+    claim(tmp_path).release()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_deleted_folder_is_said_and_not_made_again(tmp_path: Path) -> None:
+    import shutil
+
+    held = claim(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(FileNotFoundError, match="the folder was deleted while the run was trained"):
+        held.write(tmp_path / "run" / "x", b"x")
+    held.release()
+    assert not (tmp_path / "run").exists()
