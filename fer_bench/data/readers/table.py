@@ -12,12 +12,20 @@ import pandas as pd
 
 from fer_bench.data.images import FileSource
 from fer_bench.data.manifest import DataError, Manifest
-from fer_bench.data.readers._common import SPLIT_NAMES, canonical, missing, require_files, require_fractions, unique_ids
+from fer_bench.data.readers._common import (
+    SPLIT_NAMES,
+    canonical,
+    inside,
+    missing,
+    require_files,
+    require_fractions,
+    unique_ids,
+)
 
 SUFFIXES = (".csv", ".parquet")
 LAYOUT = """
   <name>.csv or <name>.parquet with the columns
-    path        image file, relative to the folder of the table
+    path        image file, relative to the folder of the table, and in it or under --data-root
     label       class name or number; the classes are the sorted distinct values
     split       train, val or test
     landmarks   (optional) JSON list of [x, y] as fractions of width and height; empty = none found
@@ -25,8 +33,11 @@ LAYOUT = """
 """
 
 
-def read(root: Path) -> Manifest:
-    """The manifest that the file ``root`` describes; rows in errors count from 1, the header not included."""
+def read(root: Path, *also: Path) -> Manifest:
+    """The manifest that the file ``root`` describes; rows in errors count from 1, the header not included.
+
+    Its images lie in the folder of the table or, with absolute paths or "..", in one of the folders ``also``.
+    """
     if not root.is_file():
         raise missing(root, LAYOUT)
     table = _load(root)
@@ -36,7 +47,7 @@ def read(root: Path) -> Manifest:
         raise DataError(f"{root}: holds no rows")
 
     written = [_text(value).replace("\\", "/") for value in table["path"]]  # as a Windows program writes them
-    paths = [root.parent / path for path in written]
+    paths = [inside(root.parent, path, f"{root}, row {row}", also) for row, path in enumerate(written, 1)]
     require_files(paths, LAYOUT)
     classes, label = _labels(table["label"], root)
     landmarks, found = _landmarks(table["landmarks"], root) if "landmarks" in table else (None, None)
@@ -56,11 +67,15 @@ def _load(path: Path) -> pd.DataFrame:
     try:
         if path.suffix.lower() == ".parquet":
             table = pd.read_parquet(path)
-        else:
-            table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        else:  # the header is read as a row, or pandas would rename a second column of one name in silence
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", header=None)
+            table = table.set_axis(table.iloc[0], axis=1).iloc[1:]
     except Exception as error:  # pyarrow and pandas have no common base class for a damaged file
         raise DataError(f"{path}: cannot be read as a table ({error})") from error
-    table.columns = [str(name).strip() for name in table.columns]
+    table.columns = [_text(name) for name in table.columns]
+    for name in ("path", "label", "split", "landmarks", "id"):
+        if list(table.columns).count(name) > 1:
+            raise DataError(f"{path}: two columns are called {name!r}")
     return table
 
 

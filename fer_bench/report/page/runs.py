@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,12 +68,15 @@ def _curves(epochs: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]
 
 
 def scores(folder: RunFolder) -> dict[str, np.ndarray]:
-    """The arrays of ``scores.npz``; empty where there is no such file."""
+    """The arrays of ``scores.npz``; empty where there is no such file. RuntimeError where it is damaged."""
+    path = folder.path / "scores.npz"
     try:
-        with np.load(folder.path / "scores.npz", allow_pickle=False) as stored:
+        with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except FileNotFoundError:
         return {}
+    except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise RuntimeError(f"{path} is damaged ({error}); remove the folder to train the run again") from None
 
 
 def roc(folder: RunFolder) -> list[float] | None:
