@@ -3,7 +3,6 @@ not of fer-bench at all; whoever reads many of them names it and goes on with th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from fer_bench.spec import SpecError, restore
@@ -18,7 +17,7 @@ _SCORES = {
     "confusion?": [[float]],
 }
 _FIT = {"fit_given": float, "fit_true": (float, None), "memorised": (float, None)}
-EPOCH = {"epoch": float, "test": _SCORES, "val?": (_SCORES, None), "train_fit?": _FIT, "seconds": Mapping}
+EPOCH = {"epoch": float, "test": _SCORES, "val?": (_SCORES, None), "train_fit?": _FIT, "seconds?": {}}
 FINAL = {
     **dict.fromkeys(("train_images", "realised_rate", "parameters", "images_forward", "images_backward"), float),
     **dict.fromkeys(("seconds", "skipped_steps"), float),
@@ -33,7 +32,7 @@ FINAL = {
     "memorisation": _FIT,
     "noise?": {"true_counts?": [float], "purity?": [(float, None)], "confusion?": [[float]]},
 }
-"""Shapes, for :func:`misfit`: a type (float for any number, Mapping for any object), a list of one shape, an object by
+"""Shapes, for :func:`misfit`: a type (float for any number), a list of one shape, an object by
 name ("name?" may be missing), or several shapes of which one fits."""
 
 

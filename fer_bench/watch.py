@@ -21,7 +21,7 @@ from rich.text import Text
 
 from fer_bench.display import duration
 from fer_bench.store import RunFolder
-from fer_bench.stored import EPOCH, misfit
+from fer_bench.stored import misfit
 from fer_bench.sweep import Sweep
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -31,6 +31,8 @@ PROBE = 15.0
 """Seconds for which the answer of a run's lock is believed while its files stay as they are."""
 LOG_TAIL = 4096
 """Bytes at the end of a log in which its last line is looked for."""
+RECORD = {"epoch": float, "test": {"overall": float}, "seconds": {}}
+"""What an epoch must hold to be shown."""
 STYLES = {"running": "cyan", "failed": "red", "interrupted": "yellow", "done": "green", "new": "dim",
           "unreadable": "red"}  # fmt: skip
 
@@ -95,7 +97,7 @@ class Watcher:
         if state == "new":
             return Look(name, method, state)
         records, spec = folder.epochs(), folder.spec
-        if wrong := misfit(records, [EPOCH], "epochs.jsonl"):
+        if wrong := misfit(records, [RECORD], "epochs.jsonl"):
             raise ValueError(wrong)
         accuracies = tuple(record["test"]["overall"] for record in records)
         epochs = int(spec["recipe"]["epochs"]) if spec else None
@@ -209,7 +211,9 @@ def show(sweep: Sweep, looks: Sequence[Look], height: int | None = None) -> Rend
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False, expand=False)
     for number in range(4):
         table.add_column(justify="right" if number == 2 else "left", overflow="fold")
-    order = {state: place for place, state in enumerate(("running", "failed", "unreadable", "interrupted", "done", "new"))}
+    order = {
+        state: place for place, state in enumerate(("running", "failed", "unreadable", "interrupted", "done", "new"))
+    }
     lines = sorted(looks, key=lambda look: order[look.state])
     room = len(lines) if height is None else max(3, height - 5)
     if len(lines) > room:

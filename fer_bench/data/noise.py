@@ -525,7 +525,7 @@ def _npz(path: str | Path) -> tuple[list[str], np.ndarray]:
     try:
         with np.load(path) as stored:
             return [str(name) for name in stored["ids"]], np.asarray(stored["probabilities"], dtype=np.float64)
-    except (OSError, KeyError, ValueError) as error:
+    except Exception as error:  # numpy, zipfile and zlib have no common error for a damaged file
         raise DataError(f"{path}: expected an npz file with 'ids' and 'probabilities': {error}") from None
 
 

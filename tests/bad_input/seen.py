@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
@@ -61,7 +60,10 @@ def carry_out(case: Case) -> Seen:
     """The command in this process, in a folder of its own with ``faces`` in it. No clock is looked at."""
     with place() as here:
         case.make(here)
-        with patch("fer_bench.engine.environment.measure_speed", return_value=1000.0), patch("fer_bench.api.carry_out", begun):
+        with (
+            patch("fer_bench.engine.environment.measure_speed", return_value=1000.0),
+            patch("fer_bench.api.carry_out", begun),
+        ):
             result = CliRunner().invoke(main, case.words, env=QUIET)
         said = re.sub(rf"{re.escape(str(here))}|{re.escape(str(home()))}", "…", result.output)
         error = None if isinstance(result.exception, SystemExit) else result.exception

@@ -263,8 +263,9 @@ def replaced(name: str, content: bytes | None) -> Step:
 def in_run_again(name: str, content: bytes | None) -> Step:
     """A file put into the same run, in ``results`` that are there already; a folder where there is no content."""
     return lambda here: (
-        (run_folder(here) / name).mkdir() if content is None else (run_folder(here) / name).write_bytes(content)
-    ) and None
+        ((run_folder(here) / name).mkdir() if content is None else (run_folder(here) / name).write_bytes(content))
+        and None
+    )
 
 
 def sweep(**values: Any) -> Step:

@@ -73,8 +73,8 @@ def inside(folder: Path, name: str, where: str, roots: Sequence[Path] = ()) -> P
     if not name or "\0" in name:
         raise DataError(f"{where}: the path is {'empty' if not name else f'no path: {name!r}'}")
     path = folder / name
-    plain = os.path.abspath(path)  # without resolving links
-    homes = [os.path.abspath(home) for home in (folder, *roots)]
+    plain = os.path.abspath(path)  # noqa: PTH100 (links are not to be followed)
+    homes = [os.path.abspath(home) for home in (folder, *roots)]  # noqa: PTH100
     if not any(plain == home or plain.startswith(home.rstrip(os.sep) + os.sep) for home in homes):
         raise DataError(
             f"{where}: {name} leads out of {folder}; if that is meant, name the folder that holds it with --data-root"
@@ -90,7 +90,7 @@ def images_under(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     named = sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes and p.name[0] != ".")
     for path in named:
         if path.is_symlink() and not path.exists():
-            raise DataError(f"{path} is a link that leads nowhere ({os.readlink(path)})")
+            raise DataError(f"{path} is a link that leads nowhere ({path.readlink()})")
     return [path for path in named if path.is_file()]
 
 
