@@ -530,12 +530,16 @@ def _npz(path: str | Path) -> tuple[list[str], np.ndarray]:
 
 
 def _numbers(rows: list[list[str]], width: int, path: str | Path) -> np.ndarray:
+    wanted = f"{path}: every row needs {width} finite numbers, none negative"
+    for place, row in enumerate(rows, start=1):
+        if len(row) != width:
+            raise DataError(f"{wanted}; row {place} has {len(row)}")
     try:
         values = np.array(rows, dtype=np.float64)
     except ValueError as error:
-        raise DataError(f"{path}: {error}") from None
-    if values.ndim != 2 or values.shape[1] != width or not (np.isfinite(values) & (values >= 0)).all():
-        raise DataError(f"{path}: every row needs {width} finite numbers, none negative")
+        raise DataError(f"{wanted} ({error})") from None
+    if not (np.isfinite(values) & (values >= 0)).all():
+        raise DataError(wanted)
     return values
 
 

@@ -32,7 +32,7 @@ SWEEPS = (
         "table mine",
         ("sweep.json is damaged", "run the sweep's command again"),
         make=both(results, text("results/sweeps/mine/sweep.json", "{half")),
-        foreign=r"damaged: .*?;",
+        foreign=r"(?<=damaged: ).*?(?=;)",
     ),
     Case(
         "sweep.json is no object",
@@ -45,7 +45,7 @@ SWEEPS = (
         "status mine",
         ("sweep.json is damaged",),
         make=both(results, data("results/sweeps/mine/sweep.json", b"\xff\xfe")),
-        foreign=r"damaged: .*?;",
+        foreign=r"(?<=damaged: ).*?(?=;)",
     ),
     Case("sweep.json without its runs", "status mine", ("sweep.json is damaged", "'runs'"), make=sweep(runs=None)),
     Case("runs that are no list", "status mine", ("sweep.json is damaged", "'runs'"), make=sweep(runs=3)),
@@ -112,7 +112,7 @@ RUNS = (
         (SKIPPED, "final.json is damaged"),
         0,
         make=replaced("final.json", b'{"a": '),
-        foreign=r"damaged: .*",
+        foreign=r"(?<=damaged: ).*",
     ),
     Case(
         "the same: its state",
@@ -120,7 +120,7 @@ RUNS = (
         (SKIPPED, "final.json is damaged"),
         0,
         make=replaced("final.json", b'{"a": '),
-        foreign=r"damaged: .*",
+        foreign=r"(?<=damaged: ).*",
     ),
     Case(
         "the same: followed",
@@ -128,7 +128,7 @@ RUNS = (
         ("unreadable ", "final.json is damaged"),
         0,
         make=replaced("final.json", b'{"a": '),
-        foreign=r"damaged: .*",
+        foreign=r"(?<=damaged: ).*",
     ),
     Case(
         "final.json is empty",
@@ -136,7 +136,7 @@ RUNS = (
         (SKIPPED, "final.json is damaged"),
         0,
         make=replaced("final.json", b""),
-        foreign=r"damaged: .*",
+        foreign=r"(?<=damaged: ).*",
     ),
     Case("final.json is no object", "status mine", (SKIPPED,), 0, make=replaced("final.json", b"[]")),
     Case(
@@ -161,7 +161,7 @@ RUNS = (
         (SKIPPED, "spec.json is damaged"),
         0,
         make=replaced("spec.json", b"\xff\xfe\x00"),
-        foreign=r"damaged: .*",
+        foreign=r"(?<=damaged: ).*",
     ),
     Case("a newer protocol", "status mine", (SKIPPED, "protocol 99"), 0, make=changed("spec.json", protocol=99)),
     Case("an older protocol", "status mine", (SKIPPED, "protocol 0"), 0, make=changed("spec.json", protocol=0)),
@@ -194,7 +194,7 @@ RUNS = (
         (SKIPPED, "epochs.jsonl is damaged"),
         0,
         make=replaced("epochs.jsonl", b'{"epoch": 1, '),
-        foreign=r"damaged: .*",
+        foreign=r"(?<=damaged: ).*",
     ),
     Case(
         "epochs.jsonl holds something else",
@@ -210,7 +210,7 @@ RUNS = (
         (SKIPPED, "status.json is damaged"),
         0,
         make=both(replaced("final.json", None), in_run_again("status.json", b"{")),
-        foreign=r"damaged: .*",
+        foreign=r"(?<=damaged: ).*",
     ),
     Case(
         "status.json is no object",
@@ -269,6 +269,6 @@ RUNS = (
         ("damaged",),
         1,
         make=both(text("results/runs/x/ce/a/spec.json", "{"), text("results/runs/x/ce/b/spec.json", "{}")),
-        foreign=r"damaged: .*",
+        foreign=r"(?<=damaged: ).*",
     ),
 )

@@ -85,9 +85,14 @@ def place() -> Iterator[Path]:
 
 def shown(case: Case, seen: Seen) -> str:
     """What the table says of a case: the message, or those lines of a report that hold what the case asks for."""
-    if case.code and (found := re.search(r"^(error|Error): (.*)", seen.said, re.M | re.S)):
-        text = found.group(2)
-    else:
-        text = "\n".join(line for line in seen.said.splitlines() if any(part in line for part in case.says))
-    text = " ".join(re.sub("[│┃]", " ", text).split())
+    before, message = seen.said, ""
+    if case.code and (found := re.search(r"^(error|Error): ", seen.said, re.M)):
+        before, message = seen.said[: found.start()], plain(seen.said[found.end() :])
+    lines = [plain(line) for line in before.splitlines()]
+    text = " / ".join([*(line for line in lines if any(part in line for part in case.says)), *filter(None, [message])])
     return re.sub(case.foreign, "…", text) if case.foreign else text
+
+
+def plain(text: str) -> str:
+    """Words with one blank between them, without the lines of tables."""
+    return " ".join(re.sub("[│┃]", " ", text).split())

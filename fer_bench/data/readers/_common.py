@@ -76,9 +76,8 @@ def inside(folder: Path, name: str, where: str, roots: Sequence[Path] = ()) -> P
     plain = os.path.abspath(path)  # noqa: PTH100 (links are not to be followed)
     homes = [os.path.abspath(home) for home in (folder, *roots)]  # noqa: PTH100
     if not any(plain == home or plain.startswith(home.rstrip(os.sep) + os.sep) for home in homes):
-        raise DataError(
-            f"{where}: {name} leads out of {folder}; if that is meant, name the folder that holds it with --data-root"
-        )
+        hint = "; if that is meant, name the folder that holds it with --data-root" if roots else ""
+        raise DataError(f"{where}: {name} leads out of {homes[0]}{hint}")
     return path
 
 
