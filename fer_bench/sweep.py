@@ -24,7 +24,7 @@ from fer_bench.registry import (
 from fer_bench.runs import rows
 from fer_bench.spec import Imbalance, Noise, Recipe, RunSpec, SpecError, load_preset, nearest, require
 from fer_bench.store import RunFolder
-from fer_bench.stored import UnreadableRun, contents, state
+from fer_bench.stored import UnreadableRun, contents, misfit, state
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -300,16 +300,17 @@ class Sweep:
 
     def __post_init__(self) -> None:
         """SpecError for content that is damaged or leads out of the folder of results."""
-        runs = self.content.get("runs")
-        require(isinstance(runs, list) and all(isinstance(path, str) for path in runs), "'runs' is no list of paths")
-        for path in runs:  # type: ignore[union-attr]
+        content = self.content
+        for name, nothing in (("names", {}), ("skipped", []), ("classes", {}), ("command", "")):
+            content.setdefault(name, nothing)  # older versions did not write all of them
+        shape = {"runs": [str], "skipped": [str], "command": str, "names": {}, "classes": {}}
+        wrong = misfit(content, shape, "it")
+        wrong = wrong or misfit(list(content["names"].values()), [str], "names")
+        wrong = wrong or misfit(list(content["classes"].values()), [[str]], "classes")
+        require(not wrong, wrong)
+        for path in content["runs"]:
             parts = PurePath(path).parts
             require(len(parts) == 4 and parts[0] == "runs" and ".." not in parts, f"{path!r} is no folder of a run")
-        for name, kind in (("names", dict), ("skipped", list), ("classes", dict), ("command", str)):
-            given = self.content.setdefault(name, kind())  # older versions did not write all of them
-            require(isinstance(given, kind), f"{name!r} is not of type {kind.__name__}")
-        lists = all(isinstance(names, list) for names in self.content["classes"].values())
-        require(lists, "'classes' are no lists of names")
 
     @property
     def runs(self) -> list[RunFolder]:

@@ -6,8 +6,8 @@ from bad_input.seen import Case
 from bad_input.world import SOUND, arrays, both, data, folder, malicious, noted, plugin, tensors, text
 
 OPTIONS = (
-    Case("no command of that name", "rum", ("No such command 'rum'",)),
-    Case("no option of that name", "run … --epoch 3", ("No such option", "--epochs")),
+    Case("no command of that name", "rum", ("No such command 'rum'",), foreign=" Did.*"),
+    Case("no option of that name", "run … --epoch 3", ("No such option", "--epochs"), foreign="(?<=option).*"),
     Case("an option without its value", "run … --noise", ("--noise", "requires an argument")),
     Case("no --methods", "run --dataset faces", ("Missing option '--methods'",)),
     Case("an unknown method", "run … --methods jocr", ("unknown method 'jocr'", "did you mean 'jocor'")),
@@ -82,7 +82,12 @@ OPTIONS = (
     Case("a learning rate of nan", "run … --lr nan", ("lr = nan",)),
     Case("images of 4 pixels", "run … --image-size 4", ("image_size = 4 is out of range",)),
     Case("images of 100,000 pixels", "run … --image-size 100000", ("image_size = 100000 is out of range",)),
-    Case("an unknown backbone", "run … --backbone resnet81", ("unknown backbone 'resnet81'", "did you mean", "resnet")),
+    Case(
+        "an unknown backbone",
+        "run … --backbone resnet81",
+        ("unknown backbone 'resnet81'", "did you mean", "resnet"),
+        foreign="(?<=mean ).*",
+    ),
     Case("an unknown setting", "run … --set ce.lamda=1", ("ce has no setting 'lamda'",)),
     Case(
         "the nearest setting", "run … --methods nla --set nla.lam_d=1", ("nla has no setting 'lam_d'", "did you mean")
@@ -480,7 +485,7 @@ METHODS = (
         ("skipped ce: two plugins claim the key 'ce'",),
         1,
         make=plugin(name="ce.py"),
-        foreign=r"(?<=: )\S*/methods/ce.py",
+        foreign=r"(?<=: )\S*/\w*methods/ce\.py",
     ),
     Case(
         "a file name that is no key",
@@ -618,5 +623,6 @@ WEIGHTS = (
         CONVERT + " --backbone resnet81",
         ("unknown backbone 'resnet81'",),
         make=text("w.pt", "x"),
+        foreign="(?<=mean ).*",
     ),
 )

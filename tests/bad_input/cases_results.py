@@ -47,8 +47,16 @@ SWEEPS = (
         make=both(results, data("results/sweeps/mine/sweep.json", b"\xff\xfe")),
         foreign=r"(?<=damaged: ).*?(?=;)",
     ),
-    Case("sweep.json without its runs", "status mine", ("sweep.json is damaged", "'runs'"), make=sweep(runs=None)),
-    Case("runs that are no list", "status mine", ("sweep.json is damaged", "'runs'"), make=sweep(runs=3)),
+    Case(
+        "sweep.json without its runs",
+        "status mine",
+        ("sweep.json is damaged", "'runs' is missing"),
+        make=sweep(runs=None),
+    ),
+    Case(
+        "a name that is no text", "watch mine --once", ("sweep.json is damaged: names[0]",), make=sweep(names={"x": 3})
+    ),
+    Case("runs that are no list", "status mine", ("sweep.json is damaged", "runs is no list"), make=sweep(runs=3)),
     Case(
         "names of runs are missing (an older version)", "table mine", ("Overall accuracy",), 0, make=sweep(names=None)
     ),

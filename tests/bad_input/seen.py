@@ -90,6 +90,7 @@ def shown(case: Case, seen: Seen) -> str:
         before, message = seen.said[: found.start()], plain(seen.said[found.end() :])
     lines = [plain(line) for line in before.splitlines()]
     text = " / ".join([*(line for line in lines if any(part in line for part in case.says)), *filter(None, [message])])
+    text = re.sub(r"\b[0-9a-f]{16}\b", "KEY", text)
     return re.sub(case.foreign, "…", text) if case.foreign else text
 
 

@@ -41,8 +41,6 @@ def read(root: Path, *also: Path) -> Manifest:
     if not root.is_file():
         raise missing(root, LAYOUT)
     table = _load(root)
-    for name in ("path", "label", "split"):
-        _require_column(table, name, root)
     if table.empty:
         raise DataError(f"{root}: holds no rows")
 
@@ -64,27 +62,42 @@ def read(root: Path, *also: Path) -> Manifest:
 
 
 def _load(path: Path) -> pd.DataFrame:
+    """The rows, with columns that are known to be there, once each."""
     try:
         if path.suffix.lower() == ".parquet":
             table = pd.read_parquet(path)
-        else:  # the header is read as a row, or pandas would rename a second column of one name in silence
-            table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", header=None)
-            table = table.set_axis(table.iloc[0], axis=1).iloc[1:]
+            names = [str(name).strip() for name in table.columns]
+        else:
+            names = [_text(name) for name in _csv(path, nrows=1).iloc[0]]
     except Exception as error:  # pyarrow and pandas have no common base class for a damaged file
-        raise DataError(f"{path}: cannot be read as a table ({error})") from error
-    table.columns = [_text(name) for name in table.columns]
+        raise _damaged(path, error) from error
+    _require_columns(names, path)  # before the rows are read: with another separator they do not fit their header
+    if path.suffix.lower() != ".parquet":
+        try:
+            table = _csv(path).iloc[1:]
+        except Exception as error:
+            raise _damaged(path, error) from error
+    return table.set_axis(names, axis=1)
+
+
+def _csv(path: Path, **options: Any) -> pd.DataFrame:
+    """A csv file with its header as the first row: as a header, pandas would rename a second column of one name."""
+    return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", header=None, **options)
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path}: cannot be read as a table ({error})")
+
+
+def _require_columns(names: list[str], path: Path) -> None:
+    for name in ("path", "label", "split"):
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise DataError(f"{path}: no column {name!r}; found {', '.join(names)}{hint}. Expected:\n{LAYOUT.strip()}")
     for name in ("path", "label", "split", "landmarks", "id"):
-        if list(table.columns).count(name) > 1:
+        if names.count(name) > 1:
             raise DataError(f"{path}: two columns are called {name!r}")
-    return table
-
-
-def _require_column(table: pd.DataFrame, name: str, path: Path) -> None:
-    if name in table.columns:
-        return
-    near = difflib.get_close_matches(name, [str(column) for column in table.columns], n=1, cutoff=0.5)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    raise DataError(f"{path}: no column {name!r}; found {', '.join(table.columns)}{hint}. Expected:\n{LAYOUT.strip()}")
 
 
 def _text(value: object) -> str:
