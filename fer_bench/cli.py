@@ -6,6 +6,7 @@ import functools
 import shlex
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,9 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = _warn  # type: ignore[assignment]
+                return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
@@ -75,6 +78,12 @@ def stoppable(command: Callable[..., None]) -> Callable[..., None]:
             signal.signal(signal.SIGTERM, before)
 
     return wrapped
+
+
+def _warn(message: Warning | str, *_: Any) -> None:
+    """A warning as one line for a person, without the place in the code that gave it."""
+    click.secho("warning: ", fg="yellow", bold=True, err=True, nl=False)
+    click.echo(str(message), err=True)
 
 
 def _fail(message: str, code: int) -> None:
@@ -153,9 +162,10 @@ def run(
 ) -> None:  # fmt: skip
     """Trains methods under label noise and imbalance, and writes tables and plots. What is done is not done again."""
     from fer_bench import api
-    from fer_bench.sweep import plan
+    from fer_bench.sweep import folder_name, plan
 
     console = _console()
+    name = name if name is None else folder_name(name)
     request = api.make_request(**options)
     with console.status("looking at the data …") as status:
         planned = plan(request, lambda what, done, total: status.update(f"{what}: {done:,} of {total:,}"))
@@ -244,17 +254,19 @@ def status(sweep: str | None, out: Path) -> None:
     """Shows what is done, running, interrupted or failed (with the reason) in SWEEP, or in the newest one."""
     from collections import Counter
 
+    from fer_bench.stored import state
     from fer_bench.sweep import find_sweep
     from fer_bench.watch import last_lines
 
     console, found = _console(), find_sweep(out, sweep)
     console.print(f"sweep [bold]{found.name}[/bold]  {found.content['command']}", highlight=False, soft_wrap=True)
-    counts = Counter(folder.state for folder in found.runs)
-    console.print(", ".join(f"{number} {state}" for state, number in counts.most_common()) or "no runs")
+    states = [state(folder)[0] for folder in found.runs]
+    counts = Counter(states)
+    console.print(", ".join(f"{number} {now}" for now, number in counts.most_common()) or "no runs")
     for line in found.unfinished():
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
-    for folder in found.runs:
-        if folder.state == "failed":
+    for folder, now in zip(found.runs, states, strict=True):
+        if now == "failed":
             console.rule(str(folder.path), style="red")
             console.print(folder.failure.get("traceback", ""), markup=False, highlight=False)
             if lines := last_lines(folder.path / "log.txt", 20):
@@ -303,13 +315,17 @@ def table(sweep: str | None, out: Path, style: str, **options: Any) -> None:
     found = find_sweep(out, sweep)
     runs = found.finished()
     if runs.empty:
-        _fail(f"no run of {found.name} is finished yet; see `fer-bench status {found.name}`", 1)
+        _nothing_finished(found)
     content = tables.comparison(runs, notes=found.unfinished(), classes=found.classes, view=view)
     api.write_outputs(found, plots=False, view=view)
     if style == "terminal":
         _console().print(content.rich())
     else:
         click.echo(getattr(content, style)())
+
+
+def _nothing_finished(sweep: Any) -> None:
+    _fail(f"no run of {sweep.name} is finished yet; see `fer-bench status {sweep.name}`", 1)
 
 
 @main.command()
@@ -378,9 +394,10 @@ def reproduce(
     from fer_bench import api
     from fer_bench.registry import discover, plugin_folders
     from fer_bench.reproduce import definition, grid, joined, listed
-    from fer_bench.spec import require
+    from fer_bench.sweep import folder_name
 
     console = _console()
+    name = name if name is None else folder_name(name)
     plugins = discover(plugin_folders(budget["plugins"]))
     if listing or table is None:
         console.print(listed(definition.load(each, plugins) for each in definition.available()))
@@ -390,7 +407,6 @@ def reproduce(
         planned = grid.prepare(
             wanted, grid.Budget(**budget), lambda what, done, total: status.update(f"{what}: {done:,} of {total:,}")
         )
-    require(name is None or Path(name).name == name, f"--name {name}: a name, not a path")
     folder = out / "reproduce" / (name or planned.name)
     failed = 0
     for sweep, plan in planned.sweep_names(folder.name):
@@ -423,7 +439,7 @@ def report(sweep: str | None, out: Path, plugins: tuple[str, ...], to: Path | No
 
     found = find_sweep(out, sweep)
     if found.finished().empty:
-        _fail(f"no run of {found.name} is finished yet; see `fer-bench status {found.name}`", 1)
+        _nothing_finished(found)
     path = page.write(found, to or found.folder / "report.html", plugin_folders(plugins), faces)
     click.echo(f"{path}  ({path.stat().st_size / 1e6:.1f} MB)")
 
@@ -515,7 +531,11 @@ def check(dataset: str, data_root: Path | None, dedup: bool, sheet: Path | None)
     from fer_bench.data import landmarks
     from fer_bench.data.cache import read_manifest
     from fer_bench.data.check import check as examine
+    from fer_bench.data.images import SUFFIXES
+    from fer_bench.spec import require
 
+    known = sheet is None or sheet.suffix.lower() in SUFFIXES
+    require(known, f"--sheet {sheet}: its name must end in one of {', '.join(SUFFIXES)}")
     console = _console()
     with console.status(f"decoding {dataset} …"):
         manifest = landmarks.added(read_manifest(dataset, data_root, dedup), dataset, data_root)
@@ -524,6 +544,7 @@ def check(dataset: str, data_root: Path | None, dedup: bool, sheet: Path | None)
     if sheet is not None:
         from fer_bench.data.sheet import draw
 
+        sheet.parent.mkdir(parents=True, exist_ok=True)
         draw(manifest).save(sheet)
         click.echo(f"wrote {sheet}")
     if report.undecodable:
@@ -552,7 +573,8 @@ def write_landmarks(points: Path, dataset: str, data_root: Path | None, frame: l
     from fer_bench.data.cache import read_manifest
     from fer_bench.spec import SpecError, require
 
-    require(len(frame) in (1, 2) and min(frame) > 0, f"--frame {frame}: one side or width,height, above 0")
+    sound = len(frame) in (1, 2) and all(0 < side < float("inf") for side in frame)
+    require(sound, f"--frame {frame}: one side or width,height, above 0")
     target = landmarks.place(dataset, data_root)
     if target is None:
         raise SpecError(f"--dataset {dataset}: drawn faces have landmarks of their own")

@@ -69,8 +69,13 @@ class Plugin:
     def golden(self) -> Golden | None:
         """What ``golden.json`` beside the plugin records of it, None if nothing."""
         path = self.path.with_name(GOLDEN)
-        entry = json.loads(path.read_text(encoding="utf-8")).get(self.key) if path.exists() else None
-        return None if entry is None else Golden(entry["cases"], entry["code"] == self.code)
+        if not path.exists():
+            return None
+        try:
+            entry = json.loads(path.read_text(encoding="utf-8")).get(self.key)
+            return None if entry is None else Golden(int(entry["cases"]), entry["code"] == self.code)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise SpecError(f"{path} is no record of golden cases ({error}): remove it") from None
 
     def load(self) -> type[Method]:
         """The plugin's one Method subclass. PluginError with the reason if it is broken, or its presets are."""
@@ -89,7 +94,9 @@ class Plugin:
         content = read_toml(path) if path.exists() else {}
         for name in content:
             require(name == "preset", f"{path}: unknown table [{name}]; presets are [preset.DATASET]")
-        return content.get("preset", {})
+        presets = content.get("preset", {})
+        require(isinstance(presets, Mapping), f"{path}: presets are tables [preset.DATASET]")
+        return presets
 
     def configure(self, dataset: str, noise: str, settings: Mapping[str, Any]) -> Any:
         """The method's Config: its defaults, under its presets for the data set and noise, under ``settings``.
@@ -146,6 +153,7 @@ def discover(folders: Sequence[str | Path] = ()) -> dict[str, Plugin]:
     for place in map(Path, folders):
         if not place.exists():
             raise SpecError(f"--plugins {place}: no such file or folder")
+        require(place.is_dir() or place.suffix == ".py", f"--plugins {place}: neither a folder nor a .py file")
         for path in _python_files(place) if place.is_dir() else [place]:
             add(path.stem, path, str(place))
     return dict(sorted(found.items()))
@@ -231,7 +239,7 @@ def _load(key: str, path: Path) -> type[Method]:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise PluginError(f"{path}: {type(error).__name__}: {error}\n{traceback.format_exc()}") from None
+        raise PluginError(f"{path}: {type(error).__name__}: {error}{_lines(error, path)}") from None
     classes = [
         value
         for value in vars(module).values()
@@ -243,6 +251,13 @@ def _load(key: str, path: Path) -> type[Method]:
         raise PluginError(f"{path}: {classes[0].__name__}.info must be a fer_bench.method.Info")
     _check_class(classes[0], path)
     return classes[0]
+
+
+def _lines(error: BaseException, path: Path) -> str:
+    """The lines of the file, one below the other, that led to an error in it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    mine = [frame for frame in frames if Path(frame.filename).resolve() == path.resolve()]
+    return "".join(f"\n  line {frame.lineno} in {frame.name}: {frame.line}" for frame in mine)
 
 
 def _check_class(method: type[Method], path: Path) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fer_bench.store import RunFolder
+from fer_bench.stored import UnreadableRun, contents
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,18 +26,31 @@ def load_runs(out: str | Path = "results") -> pd.DataFrame:
     Accuracies are fractions in [0, 1], all on the test split. ``test_*`` is the last epoch, ``mean_last_5_*`` the mean
     of the last five, ``best_val_*`` the epoch with the best overall accuracy on the validation split, ``best_test_*``
     the one with the best on the test split (an oracle). ``*_head`` and ``*_tail`` are explained at :func:`head_tail`.
+    A run that cannot be read (damaged, or of another version of fer-bench) is left out with a warning that names it.
     """
     import pandas as pd
 
-    folders = [RunFolder(path.parent) for path in sorted(Path(out).glob("runs/*/*/*/final.json"))]
-    return pd.DataFrame([row(folder) for folder in folders if folder.final])
+    paths = sorted(Path(out).glob("runs/*/*/*/final.json"))
+    found, left_out = rows(RunFolder(path.parent) for path in paths)
+    for reason in left_out:
+        warnings.warn(f"left out: {reason}", stacklevel=2)
+    return pd.DataFrame(found)
+
+
+def rows(folders: Iterable[RunFolder]) -> tuple[list[dict[str, Any]], list[str]]:
+    """The finished runs that can be read, flat, and for each of the others a line that says why it cannot."""
+    found, left_out = [], []
+    for folder in folders:
+        try:
+            found.append(row(folder))
+        except UnreadableRun as error:
+            left_out.append(str(error))
+    return found, left_out
 
 
 def row(folder: RunFolder) -> dict[str, Any]:
-    """One finished run, flat."""
-    spec, final, epochs = folder.spec, folder.final, folder.epochs()
-    if spec is None or final is None or not epochs:
-        raise RuntimeError(f"{folder.path} has results but no specification; remove the folder to train it again")
+    """One finished run, flat. UnreadableRun where it is damaged or of another version."""
+    spec, final, epochs = contents(folder)
     recipe, noise, imbalance = spec["recipe"], spec["noise"], spec["imbalance"]
     values: dict[str, Any] = {
         "key": folder.path.name,
@@ -65,11 +81,20 @@ def row(folder: RunFolder) -> dict[str, Any]:
             values[f"{prefix}_{name}"] = test.get(name)
         values[f"{prefix}_head"], values[f"{prefix}_tail"] = head_tail(test.get("recall"), counts)
         values[f"{prefix}_epoch"] = record["epoch"] if record else None
-    environment = folder.environment or {}
+    environment = _environment(folder)
     values["commit"] = environment.get("commit") or ""
-    values["version"] = environment.get("packages", {}).get("fer-bench", "")
+    values["version"] = (environment.get("packages") or {}).get("fer-bench", "")
     values["path"] = str(folder.path)
     return values
+
+
+def _environment(folder: RunFolder) -> dict[str, Any]:
+    """Where a run was trained; empty where that cannot be read, for no number hangs on it."""
+    try:
+        found = folder.environment
+    except (RuntimeError, OSError):
+        return {}
+    return found if isinstance(found, dict) and isinstance(found.get("packages", {}), dict) else {}
 
 
 def select(epochs: list[dict[str, Any]], protocol: str) -> dict[str, Any] | None:

@@ -209,6 +209,9 @@ def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     for key, value in values.items():
         require(key in names, f"{where} has no setting {key!r}{nearest(key, names)}")
         arguments[key] = convert(hints[key], value, f"{where}.{key}")
+    for field_ in dataclasses.fields(cls):  # type: ignore[arg-type]
+        optional = field_.default is not dataclasses.MISSING or field_.default_factory is not dataclasses.MISSING
+        require(optional or field_.name in arguments, f"{where}: {field_.name!r} is missing")
     try:
         return cls(**arguments)
     except (ValueError, TypeError) as error:
@@ -240,6 +243,18 @@ def convert(hint: Any, value: Any, where: str) -> Any:
         return value
     expected = getattr(hint, "__name__", str(hint))
     raise SpecError(f"{where} = {value!r} is not of type {expected}")
+
+
+def restore(values: Any, where: str) -> RunSpec:
+    """The spec that a run folder holds. SpecError where it is of another protocol or not of this version."""
+    require(isinstance(values, Mapping), f"{where} is no object")
+    stored = values.get("protocol")
+    require(
+        stored == PROTOCOL,
+        f"{where} is of protocol {stored}, and this fer-bench measures by protocol {PROTOCOL}: numbers of both do not "
+        "compare",
+    )
+    return build(RunSpec, values, where)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from fer_bench.files import write_atomically
@@ -21,9 +21,10 @@ from fer_bench.registry import (
     plugin_folders,
     settings_by_method,
 )
-from fer_bench.runs import row
+from fer_bench.runs import rows
 from fer_bench.spec import Imbalance, Noise, Recipe, RunSpec, SpecError, load_preset, nearest, require
 from fer_bench.store import RunFolder
+from fer_bench.stored import UnreadableRun, contents, misfit, state
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,7 +98,7 @@ def plan(request: Request, say: Progress = lambda what, done, total: None) -> Pl
     Decodes the data into the cache if that was not done before; ``say`` is told how far it is.
     """
     from fer_bench.data.cache import build_pixels, open_faces, read_manifest
-    from fer_bench.data.manifest import MIRRORED_LANDMARKS
+    from fer_bench.data.manifest import MIRRORED_LANDMARKS, DataError
     from fer_bench.data.noise import KINDS, PTD_SIZE
     from fer_bench.data.problem import pose
     from fer_bench.data.unlabelled import open_unlabelled
@@ -107,11 +108,13 @@ def plan(request: Request, say: Progress = lambda what, done, total: None) -> Pl
     noises = expand_noise(request)
     imbalances = [Imbalance(request.imbalance_type, factor) for factor in _distinct(request.imbalance, "--imbalance")]  # type: ignore[arg-type]
     require(all(seed >= 0 for seed in request.seeds), f"--seeds {list(request.seeds)}: a seed is 0 or more")
+    require(request.data_seed >= 0, f"--data-seed {request.data_seed}: a seed is 0 or more")
     plugins = discover(plugin_folders(request.plugins))
     keys = choose(request.methods, plugins)
     settings = settings_by_method(request.settings)
     for key in settings:
         require(key in plugins, f"--set {key}.…: unknown method {key!r}{nearest(key, plugins)}")
+        require(key in keys, f"--set {key}.…: {key} is not among --methods {','.join(keys)}")
     reopen = partial(read_manifest, request.dataset, request.data_root, request.dedup)
     faces, manifest = open_faces(request.dataset, request.data_root, request.dedup)
     for noise in noises:
@@ -161,7 +164,10 @@ def plan(request: Request, say: Progress = lambda what, done, total: None) -> Pl
         for size in sorted(sizes):
             build_pixels(faces, manifest, reopen, size, say)
         for spec in {(run.spec.noise, run.spec.imbalance): run.spec for run in runs}.values():
-            pose(faces, spec, request.noise_file)  # what the data cannot give is said now, not in every run
+            try:
+                pose(faces, spec, request.noise_file)  # what the data cannot give is said now, not in every run
+            except ValueError as error:
+                raise DataError(f"{faces.name}: {error}") from None
     require(
         not request.unlabelled or unlabelled is not None,
         f"--unlabelled {request.unlabelled}: none of {', '.join(keys)} learns from unlabelled images",
@@ -217,8 +223,10 @@ def expand_noise(request: Request) -> list[Noise]:
         require(request.noise_file.is_file(), f"--noise-file {request.noise_file}: no such file")
         file = file_hash(request.noise_file)
     kinds = label_noise.KINDS
-    for kind in request.noise_types:
+    for kind in _distinct(request.noise_types, "--noise-type"):
         require(kind in kinds, f"unknown --noise-type {kind!r}{nearest(kind, kinds)}")
+    reads = any(kinds[kind].needs == "file" for kind in request.noise_types)
+    require(reads or not file, f"--noise-file {request.noise_file}: none of {', '.join(request.noise_types)} reads it")
     rated = [kind for kind in request.noise_types if kinds[kind].rate]
     require(
         request.noise is None or bool(rated), f"--noise gives rates, but {', '.join(request.noise_types)} has its own"
@@ -248,7 +256,14 @@ def _distinct(values: Iterable[Any], option: str) -> list[Any]:
 
 
 def sweep_folder(out: Path, name: str) -> Path:
-    return out / "sweeps" / name
+    return out / "sweeps" / folder_name(name)
+
+
+def folder_name(name: str) -> str:
+    """``--name`` as it is. SpecError unless it is the name of one folder."""
+    one = name == PurePath(name).name and name not in ("", "..") and name.isprintable()
+    require(one, f"--name {name!r}: a name, not a path")
+    return name
 
 
 def save_sweep(plan: Plan, out: Path, name: str, command: str) -> None:
@@ -275,6 +290,20 @@ class Sweep:
     folder: Path
     content: dict[str, Any]
 
+    def __post_init__(self) -> None:
+        """SpecError for content that is damaged or leads out of the folder of results."""
+        content = self.content
+        for name, nothing in (("names", {}), ("skipped", []), ("classes", {}), ("command", "")):
+            content.setdefault(name, nothing)  # older versions did not write all of them
+        shape = {"runs": [str], "skipped": [str], "command": str, "names": {}, "classes": {}}
+        wrong = misfit(content, shape, "it")
+        wrong = wrong or misfit(list(content["names"].values()), [str], "names")
+        wrong = wrong or misfit(list(content["classes"].values()), [[str]], "classes")
+        require(not wrong, wrong)
+        for path in content["runs"]:
+            parts = PurePath(path).parts
+            require(len(parts) == 4 and parts[0] == "runs" and ".." not in parts, f"{path!r} is no folder of a run")
+
     @property
     def runs(self) -> list[RunFolder]:
         return [RunFolder(self.folder.parent.parent / path) for path in self.content["runs"]]
@@ -285,18 +314,19 @@ class Sweep:
         return {name: tuple(values) for name, values in self.content["classes"].items()}
 
     def finished(self) -> pd.DataFrame:
-        """One row per finished run."""
+        """One row per finished run that can be read."""
         import pandas as pd
 
-        return pd.DataFrame([row(folder) for folder in self.runs if folder.final])
+        return pd.DataFrame(rows(folder for folder in self.runs if (folder.path / "final.json").exists())[0])
 
     def unfinished(self) -> list[str]:
-        """A line for each run that is not done, and for each method that was skipped."""
+        """A line for each run that is not done or cannot be read, and for each method that was skipped."""
         lines = [f"skipped: {reason}" for reason in self.content["skipped"]]
         for folder in self.runs:
-            if (state := folder.state) != "done":
-                reason = f": {folder.failure['error']}" if state == "failed" else ""
-                lines.append(f"{self.content['names'][folder.path.name]}: {state}{reason}")
+            now, reason = state(folder)
+            if now != "done":
+                name = self.content["names"].get(folder.path.name, folder.path.name)
+                lines.append(f"{name}: {now}" + (f": {reason}" if reason else ""))
         return lines
 
 
@@ -309,8 +339,10 @@ def find_sweep(out: Path, name: str | None) -> Sweep:
     name = Path(name).name
     require(name in files, f"no sweep {name!r} in {out / 'sweeps'}{nearest(name, files)}")
     try:
-        return Sweep(name, files[name].parent, json.loads(files[name].read_text()))
-    except ValueError as error:
+        content = json.loads(files[name].read_text())
+        require(isinstance(content, dict), "it is no object")
+        return Sweep(name, files[name].parent, content)
+    except (ValueError, RecursionError) as error:
         raise SpecError(f"{files[name]} is damaged: {error}; run the sweep's command again") from None
 
 
@@ -322,9 +354,11 @@ def images_per_second(recipe: Recipe, out: Path, device: str, measure: Callable[
     alike = ("backbone", "image_size", "batch_size", "threads")
     images = seconds = 0.0
     for path in sorted((out / "runs").glob("*/*/*/final.json"), key=lambda p: -p.stat().st_mtime)[:20]:
-        folder = RunFolder(path.parent)
-        spec, final = folder.spec, folder.final
-        if spec and final and all(spec["recipe"][name] == getattr(recipe, name) for name in alike):
+        try:
+            spec, final, _ = contents(RunFolder(path.parent))
+        except UnreadableRun:
+            continue
+        if all(spec["recipe"].get(name) == getattr(recipe, name) for name in alike):
             images += final["images_forward"]
             seconds += final["seconds"]
     return images / seconds if seconds else measure(recipe, device)

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from fer_bench.display import duration
 from fer_bench.store import RunFolder
+from fer_bench.stored import misfit
 from fer_bench.sweep import Sweep
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -29,7 +30,10 @@ PROBE = 15.0
 """Seconds for which the answer of a run's claim is believed while its files stay as they are."""
 LOG_TAIL = 4096
 """Bytes at the end of a log in which its last line is looked for."""
-STYLES = {"running": "cyan", "failed": "red", "interrupted": "yellow", "done": "green", "new": "dim"}
+RECORD = {"epoch": float, "test": {"overall": float}, "seconds": {}}
+"""What an epoch must hold to be shown."""
+STYLES = {"running": "cyan", "failed": "red", "interrupted": "yellow", "done": "green", "new": "dim",
+          "unreadable": "red"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,15 @@ class Watcher:
 
     def look(self) -> list[Look]:
         """Every run, in the order of the sweep. A finished run is read once."""
-        return [self._finished.get(folder.path.name) or self._read(folder) for folder in self.sweep.runs]
+        return [self._finished.get(folder.path.name) or self._try(folder) for folder in self.sweep.runs]
+
+    def _try(self, folder: RunFolder) -> Look:
+        try:
+            return self._read(folder)
+        except (RuntimeError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+            # files that are damaged, or of another version of fer-bench
+            name = self.sweep.content["names"].get(folder.path.name, folder.path.name)
+            return Look(name, folder.path.parent.name, "unreadable", reason=str(error))
 
     def _read(self, folder: RunFolder) -> Look:
         key, method = folder.path.name, folder.path.parent.name
@@ -84,6 +96,8 @@ class Watcher:
         if state == "new":
             return Look(name, method, state)
         records, spec = folder.epochs(), folder.spec
+        if wrong := misfit(records, [RECORD], "epochs.jsonl"):
+            raise ValueError(wrong)
         accuracies = tuple(record["test"]["overall"] for record in records)
         epochs = int(spec["recipe"]["epochs"]) if spec else None
         spent = [sum(record["seconds"].values()) for record in records]
@@ -175,8 +189,8 @@ def sparkline(values: Sequence[float], width: int = 16) -> str:
 
 
 def over(looks: Sequence[Look]) -> bool:
-    """Nothing works and nothing waits: every run is done or failed."""
-    return all(look.state in ("done", "failed") for look in looks)
+    """Nothing works and nothing waits: every run is done, failed or cannot be read."""
+    return all(look.state in ("done", "failed", "unreadable") for look in looks)
 
 
 def show(sweep: Sweep, looks: Sequence[Look], height: int | None = None) -> RenderableType:
@@ -185,7 +199,7 @@ def show(sweep: Sweep, looks: Sequence[Look], height: int | None = None) -> Rend
     share = sum(look.share if look.state != "failed" else 1.0 for look in looks) / max(1, len(looks))
     left = seconds_left(looks)
     head = Text.assemble((sweep.name, "bold"), f"  {100 * share:.0f} %  ")
-    for state in ("done", "running", "failed", "interrupted", "new"):
+    for state in ("done", "running", "failed", "unreadable", "interrupted", "new"):
         if counts[state]:
             word = "waiting" if state == "new" else state
             head.append(f"{counts[state]} {word}  ", style=STYLES[state])
@@ -196,7 +210,9 @@ def show(sweep: Sweep, looks: Sequence[Look], height: int | None = None) -> Rend
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False, expand=False)
     for number in range(4):
         table.add_column(justify="right" if number == 2 else "left", overflow="fold")
-    order = {state: place for place, state in enumerate(("running", "failed", "interrupted", "done", "new"))}
+    order = {
+        state: place for place, state in enumerate(("running", "failed", "unreadable", "interrupted", "done", "new"))
+    }
     lines = sorted(looks, key=lambda look: order[look.state])
     room = len(lines) if height is None else max(3, height - 5)
     if len(lines) > room:
@@ -218,7 +234,7 @@ def _line(look: Look) -> tuple[Text, Text, Text, Text]:
     word = "waiting" if look.state == "new" else look.state
     curve = Text(sparkline(look.accuracies), style="cyan" if look.state == "running" else "dim")
     accuracy = Text(f"{100 * look.accuracies[-1]:.1f} %" if look.accuracies else "")
-    if look.state == "failed":
+    if look.state in ("failed", "unreadable"):
         about = Text(look.reason, style="red")
     elif look.state == "done":
         about = Text(f"{look.spent:.0f} s" if look.spent is not None else "", style="dim")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import resource
-import shutil
 import signal
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from bad_input.cases import SECTIONS
+from bad_input.seen import QUIET, Case, carry_out, place, plain
+from bad_input.table import BEGIN, DOCUMENT, END, line
+from bad_input.world import SCRIPT, results, run_folder
+from click.testing import CliRunner
 from conftest import COMMAND, LOSS, call, numbers, plugin_source
 
 from fer_bench.cli import main
@@ -22,123 +26,60 @@ pytestmark = pytest.mark.xdist_group("bad input")  # one worker: the tests share
 RUN = ("run", "--methods", "ce", "--image-size", "32", "--epochs", "1", "--device", "cpu", "--jobs", "1")
 
 
-def ask(out: Path, *words: str | Path) -> Result:
-    """The command in this process: enough where nothing is to be trained."""
-    result = CliRunner().invoke(main, [*map(str, words), "--out", str(out)])
-    assert not list(out.glob("runs/**/final.json")), "something was trained"
-    return result
+CASES = [(title, case) for title, cases in SECTIONS.items() for case in cases]
 
 
-def refused(result: Result, *parts: str, code: int = 2) -> None:
-    """Ends with ``code`` and one message that holds ``parts``; no traceback."""
-    said = " ".join((result.output + getattr(result, "stderr", "")).split())
-    assert result.exit_code == code, said
-    assert isinstance(result.exception, (SystemExit, type(None))), repr(result.exception)
-    assert "Traceback" not in said
-    for part in parts:
+@pytest.mark.parametrize("case", [case for _, case in CASES], ids=[f"{title}: {case.what}" for title, case in CASES])
+def test_a_case_is_refused_as_the_document_says(case: Case) -> None:
+    seen = carry_out(case)
+    said = plain(seen.said)
+    assert seen.error is None, f"{seen.error!r} after: {said}"
+    assert seen.code == case.code, said
+    assert not seen.ran_code, "code of a file was run"
+    for part in case.says:
         assert part in said, f"{part!r} is not in: {said}"
-
-
-@pytest.mark.parametrize(
-    ("words", "parts"),
-    [
-        (("--methods", "jocr"), ("unknown method 'jocr'", "did you mean 'jocor'")),
-        (("--methods", ""), ("no method was named",)),
-        (("--noise", "1.2"), ("--noise 1.2", "out of range: 0 to 1")),
-        (("--noise", "-0.1"), ("--noise -0.1", "out of range: 0 to 1")),
-        (("--noise", "nan"), ("--noise nan", "out of range: 0 to 1")),
-        (("--noise", "abc"), ("'abc' is not a number",)),
-        (("--noise", "0.1,"), ("'' is not a number",)),
-        (("--noise", "0.6", "--noise-type", "pair"), ("--noise 0.6", "less than 0.5")),
-        (("--noise-type", "symetric"), ("unknown --noise-type 'symetric'", "did you mean 'symmetric'")),
-        (("--noise-type", "human", "--noise", "0.1"), ("--noise gives rates, but human has its own",)),
-        (("--noise-type", "human"), ("noise 'human' needs human",)),
-        (("--noise-type", "confusion", "--noise", "0.1"), ("needs file", "--noise-file")),
-        (("--noise-file", "absent.txt"), ("--noise-file absent.txt: no such file",)),
-        (("--imbalance", "0.5"), ("imbalance factor = 0.5",)),
-        (("--seeds", "0.5"), ("'0.5' is not a whole number",)),
-        (("--seeds", "-1"), ("a seed is 0 or more",)),
-        (("--set", "ce.lamda=1"), ("ce has no setting 'lamda'",)),
-        (("--set", "nla.lam_d=1", "--methods", "nla"), ("nla has no setting 'lam_d'", "did you mean")),
-        (("--set", "nal.lam_a=1"), ("unknown method 'nal'", "'nla'")),
-        (("--set", "lam_a=1"), ("not of the form method.field=value",)),
-        (("--backbone", "resnet81"), ("unknown backbone 'resnet81'", "did you mean", "resnet")),
-        (("--preset", "quik"), ("unknown preset 'quik'", "did you mean 'quick'")),
-        (("--preset", "absent.toml"), ("cannot read absent.toml",)),
-        (("--epochs", "0"), ("epochs = 0 is out of range",)),
-        (("--batch-size", "1"), ("batch_size = 1 is out of range",)),
-        (("--lr", "-1"), ("lr = -1.0",)),
-        (("--image-size", "4"), ("image_size = 4 is out of range",)),
-        (("--pretrained", "absent.pt"), ("--pretrained absent.pt: no such file",)),
-        (("--train-size", "2"), ("--train-size 2",)),
-        (("--train-size", "100000"), ("100000", "120")),
-        (("--jobs", "0"), ("--jobs 0",)),
-        (("--jobs", "two"), ("'two'",)),
-        (("--device", "gpu"), ("--device 'gpu'", "auto, cpu, cuda")),
-        (("--device", "cuda:99"), ("--device cuda:99", "CUDA devices")),
-        (("--plugins", "absent"), ("--plugins absent: no such file or folder",)),
-        (("--dataset", "synthetc"), ("synthetc", "synthetic")),
-        (("--dataset", "/no/such/folder"), ("/no/such/folder",)),
-        (("--epoch", "3"), ("No such option", "--epochs")),
-    ],
-    ids=lambda value: "=".join(value[:2]) if isinstance(value, tuple) and value[0].startswith("--") else "",
-)  # fmt: skip
-def test_a_wrong_option_is_named(
-    words: tuple[str, ...], parts: tuple[str, ...], faces_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    dataset = () if "--dataset" in words else ("--dataset", faces_folder)
-    refused(ask(tmp_path / "out", *RUN, *dataset, *words), *parts)
-
-
-def test_a_missing_data_root_says_what_is_expected_where(tmp_path: Path) -> None:
-    refused(
-        ask(tmp_path / "out", *RUN, "--dataset", "rafdb", "--data-root", tmp_path / "nowhere"),
-        str(tmp_path / "nowhere"),
-        "Expected layout",
+    for part in ("Traceback", "Warning: ", "\x1b", *case.absent):
+        assert part not in said, f"{part!r} is in: {said}"
+    assert line(case, seen) in DOCUMENT.read_text(encoding="utf-8"), (
+        f"docs/bad-input.md does not have this line (cd tests && python -m bad_input.table):\n{line(case, seen)}"
     )
 
 
-@pytest.mark.parametrize("command", ["status", "table", "plot"])
-def test_there_is_no_sweep_yet(command: str, tmp_path: Path) -> None:
-    refused(ask(tmp_path / "out", command), "no sweep in", "fer-bench run")
+def test_the_document_has_every_case_once_and_no_other() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0]
+    rows = [row.split(" | ")[0].removeprefix("| ") for row in text.splitlines() if row.startswith("| ")]
+    assert [row for row in rows if row != "case"] == [case.what for _, case in CASES]
 
 
-def test_an_unknown_sweep_names_the_nearest(tmp_path: Path) -> None:
-    (tmp_path / "sweeps" / "noise-table").mkdir(parents=True)
-    (tmp_path / "sweeps" / "noise-table" / "sweep.json").write_text("{half")
-    refused(ask(tmp_path, "status", "noise-tabel"), "no sweep 'noise-tabel'", "did you mean 'noise-table'")
-    refused(ask(tmp_path, "status", "noise-table"), "sweep.json is damaged", "run the sweep's command again")
+def test_the_page_and_the_tables_hold_no_markup_of_data() -> None:
+    """A class, and the command of a sweep, are called like a script."""
+    with place() as here:
+        results(here)
+        for words in (("report", "named"), ("table", "named")):
+            result = CliRunner().invoke(main, words, env=QUIET)
+            assert result.exit_code == 0, result.output
+        folder = here / "results" / "sweeps" / "named"
+        page, table = ((folder / name).read_text(encoding="utf-8") for name in ("report.html", "table.html"))
+    for text in (page, table):
+        assert "alert(1)" in text and SCRIPT not in text
+        assert not re.search(r"<script>\s*alert", text)
 
 
-# --- damaged data -------------------------------------------------------------------------------------------------
+def test_a_run_that_may_not_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An administrator may read everything, so the system's answer is made."""
+    read = Path.read_text
 
+    def refused(path: Path, *arguments: Any, **options: Any) -> str:
+        if path == secret:
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path, *arguments, **options)
 
-@pytest.fixture
-def copy(faces_folder: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(faces_folder, tmp_path / "copy"))
-
-
-def test_a_truncated_image_is_named(copy: Path, tmp_path: Path) -> None:
-    path = copy / "train" / "anger" / "003.png"
-    path.write_bytes(path.read_bytes()[:200])
-    refused(ask(tmp_path / "out", *RUN, "--dataset", copy), "train/anger/003.png")
-
-
-def test_a_missing_column_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "faces.csv"
-    path.write_text("path,lable,split\na.png,anger,train\n")
-    refused(ask(tmp_path / "out", *RUN, "--dataset", path), "no column 'label'", "did you mean 'lable'")
-
-
-def test_a_class_without_training_images_is_named(copy: Path, tmp_path: Path) -> None:
-    shutil.rmtree(copy / "train" / "happiness")
-    refused(ask(tmp_path / "out", *RUN, "--dataset", copy), "no training image of happiness")
-
-
-def test_a_folder_without_a_test_split_is_named(copy: Path, tmp_path: Path) -> None:
-    shutil.rmtree(copy / "test")
-    refused(ask(tmp_path / "out", *RUN, "--dataset", copy), "test does not exist")
+    with place() as here:
+        results(here)
+        secret = run_folder(Path("results").parent) / "spec.json"
+        monkeypatch.setattr(Path, "read_text", refused)
+        said = CliRunner().invoke(main, ["status", "mine"], env=QUIET)
+    assert said.exit_code == 0 and "1 unreadable" in said.output and "Permission denied" in said.output, said.output
 
 
 # --- plugins that misbehave ---------------------------------------------------------------------------------------
@@ -209,7 +150,8 @@ def test_methods_lists_the_broken_ones(misbehaved: tuple[Path, tuple]) -> None: 
 def test_no_space_left_is_said_and_loses_nothing(faces_folder: Path, tmp_path: Path) -> None:
     """A limit on the size of files stands for a full disk: the checkpoint does not fit, everything smaller does."""
     words = [*COMMAND, *RUN, "--dataset", str(faces_folder), "--out", str(tmp_path), "--epochs", "2"]
-    ask(tmp_path / "other", *RUN, "--dataset", faces_folder, "--dry-run")  # the cache is filled without the limit
+    words_of_a_plan = [*RUN, "--dataset", str(faces_folder), "--dry-run", "--out", str(tmp_path / "other")]
+    CliRunner().invoke(main, words_of_a_plan, catch_exceptions=False)  # the cache is filled without the limit
 
     def limit() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -545,7 +545,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
 def test_huge_images_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     Image.new("L", (64, 64)).save(tmp_path / "huge.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    message = r"huge\.png: (64x64 pixels is over the limit|cannot be decoded \(DecompressionBombError)"
+    message = r"huge\.png: (64x64 pixels is|its pixels are) over the limit"
     with pytest.raises(DataError, match=message):
         decode(tmp_path / "huge.png", 8)
 

@@ -110,7 +110,8 @@ def open_manifest(name_or_path: str | Path, root: Path | None = None) -> Manifes
     """Opens a known data set by name, or a folder of images or a table by path.
 
     Known sets are looked for under ``root`` (default: the environment variable FER_BENCH_DATA, else ./data). A folder
-    that holds manifest.csv or manifest.parquet is read as that table.
+    that holds manifest.csv or manifest.parquet is read as that table. The images of a table lie in its folder or under
+    ``root``.
     """
     from fer_bench.data.readers import folder, table
 
@@ -119,12 +120,12 @@ def open_manifest(name_or_path: str | Path, root: Path | None = None) -> Manifes
         return DATASETS[name].read(root or default_root())
     path = Path(name)
     if path.is_file() and path.suffix.lower() in table.SUFFIXES:
-        return table.read(path)
+        return table.read(path, root or default_root())
     if path.is_dir():
         tables = [path / each for each in TABLE_NAMES if (path / each).is_file()]
         if len(tables) > 1:
             raise DataError(f"{path} holds both {' and '.join(TABLE_NAMES)}: name the one to read")
-        return table.read(tables[0]) if tables else folder.read(path)
+        return table.read(tables[0], root or default_root()) if tables else folder.read(path)
     if path.is_file():
         raise DataError(f"{path}: a data set is a folder or a {' or '.join(table.SUFFIXES)} file")
     raise _unknown(name)
@@ -151,7 +152,7 @@ def data_files(name_or_path: str | Path, root: Path | None = None) -> list[Path]
         return []
     place = (root or default_root()) if entry else path
     if not entry and path.is_file():  # a table: the images that it lists may lie anywhere
-        source = open_manifest(path).source
+        source = open_manifest(path, root).source
         return [path, *sorted(source.paths)] if isinstance(source, FileSource) else [path]
     return sorted(file for file in place.rglob("*") if file.is_file())
 

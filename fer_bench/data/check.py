@@ -85,6 +85,8 @@ class Report:
             for name, count in zip(self.classes, self.counts[split], strict=True)
             if not count and any(self.counts[split])
         ]
+        if len(self.classes) == 1:
+            found.append(f"one class only: {self.classes[0]}")
         if self.undecodable:
             found.append(f"images that cannot be decoded: {len(self.undecodable)}")
         found += [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,13 +80,18 @@ def decode(path: Path, size: int, box: Box | None = None) -> np.ndarray:
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty (0 bytes)")
     try:
-        with Image.open(path) as image:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # it is refused just below
+            opened = Image.open(path)
+        with opened as image:
             _refuse_bomb(image, path)
             image.load()
             upright = ImageOps.exif_transpose(image)
             rgb = _to_rgb(upright, image.format, path)
     except DataError:
         raise
+    except Image.DecompressionBombError:
+        raise DataError(f"{path}: its pixels are over the limit of {Image.MAX_IMAGE_PIXELS} for one image") from None
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ... for a damaged file
         raise DataError(f"{path}: cannot be decoded ({type(error).__name__}: {error})") from error
     if box is not None:

@@ -525,17 +525,21 @@ def _npz(path: str | Path) -> tuple[list[str], np.ndarray]:
     try:
         with np.load(path) as stored:
             return [str(name) for name in stored["ids"]], np.asarray(stored["probabilities"], dtype=np.float64)
-    except (OSError, KeyError, ValueError) as error:
+    except Exception as error:  # numpy, zipfile and zlib have no common error for a damaged file
         raise DataError(f"{path}: expected an npz file with 'ids' and 'probabilities': {error}") from None
 
 
 def _numbers(rows: list[list[str]], width: int, path: str | Path) -> np.ndarray:
+    wanted = f"{path}: every row needs {width} finite numbers, none negative"
+    for place, row in enumerate(rows, start=1):
+        if len(row) != width:
+            raise DataError(f"{wanted}; row {place} has {len(row)}")
     try:
         values = np.array(rows, dtype=np.float64)
     except ValueError as error:
-        raise DataError(f"{path}: {error}") from None
-    if values.ndim != 2 or values.shape[1] != width or not (np.isfinite(values) & (values >= 0)).all():
-        raise DataError(f"{path}: every row needs {width} finite numbers, none negative")
+        raise DataError(f"{wanted} ({error})") from None
+    if not (np.isfinite(values) & (values >= 0)).all():
+        raise DataError(wanted)
     return values
 
 

@@ -92,6 +92,8 @@ def _corrupt(faces: Faces, rows: np.ndarray, spec: RunSpec, noise_file: Path | N
 
 
 def _require_classes(faces: Faces, train: np.ndarray) -> None:
+    if len(faces.classes) < 2:
+        raise DataError(f"{faces.name} has one class only, {', '.join(faces.classes)}: there is nothing to tell apart")
     counts = np.bincount(faces.label[train], minlength=len(faces.classes))
     missing = [name for name, count in zip(faces.classes, counts, strict=True) if not count]
     if missing:

@@ -193,6 +193,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         try:
             header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
             loaded, notes = load_tensors(content), json.loads(header.get("__metadata__", {}).get(NOTE, "{}"))
+            fine = isinstance(notes, dict) and all(isinstance(note, str) for note in notes.values())
+            require(fine, "its notes are not those that convert-weights writes")
         except (SafetensorError, ValueError) as error:
             raise SpecError(f"cannot load weights from {path} (safetensors): {error}") from None
     else:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from fer_bench.spec import SpecError, nearest, require
 from fer_bench.store import RunFolder
+from fer_bench.stored import misfit
 
 ABSENT = "–"
 TIMES = re.compile(r"(^|\.)seconds(\.|$)")
@@ -64,6 +65,8 @@ class Difference:
 def difference(first: RunFolder, second: RunFolder) -> Difference:
     """Compares two run folders, finished or not. Values are equal only if they are the same to the last bit."""
     folders = (first, second)
+    for folder in folders:
+        _require_objects(folder)
     a, b = (folder.epochs() for folder in folders)
     epochs = []
     for one, two in zip(a, b, strict=False):
@@ -79,6 +82,15 @@ def difference(first: RunFolder, second: RunFolder) -> Difference:
         compared=(len(a), len(b)),
         states=(first.state, second.state),
     )
+
+
+def _require_objects(folder: RunFolder) -> None:
+    """RuntimeError, as for other damage, where a file of a run holds another kind of JSON."""
+    objects = {"spec.json": folder.spec, "env.json": folder.environment, "final.json": folder.final}
+    wrong = [name for name, value in objects.items() if not isinstance(value, (dict, type(None)))]
+    wrong += ["epochs.jsonl"] * any(misfit(record, {"epoch": float}, "") != "" for record in folder.epochs())
+    if wrong:
+        raise RuntimeError(f"{folder.path / wrong[0]} is damaged: it holds something else")
 
 
 def find_run(out: Path, name: str) -> RunFolder:

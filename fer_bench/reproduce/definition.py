@@ -223,6 +223,7 @@ def _check(table: Definition, plugins: Mapping[str, Plugin]) -> None:
         content.protocol in PROTOCOLS, f"{path}: protocol = {content.protocol!r}{nearest(content.protocol, PROTOCOLS)}"
     )
     require(bool(content.seeds), f"{path}: seeds is empty")
+    require(isinstance(table.preset, str), f"{path}: [recipe].preset = {table.preset!r} is not of type str")
     try:
         load_preset(table.preset, **table.overrides)
     except SpecError as error:

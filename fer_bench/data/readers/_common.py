@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -44,7 +46,7 @@ def first_existing(candidates: Sequence[Path], layout: str) -> Path:
 
 def require_files(paths: Sequence[Path], layout: str) -> None:
     """Raises DataError naming the first absent image and how many are absent."""
-    absent = [path for path in paths if not path.is_file()]
+    absent = [path for path in paths if not _is_file(path)]
     if absent:
         raise DataError(
             f"{absent[0]} does not exist ({len(absent)} of {len(paths)} listed images are missing). "
@@ -52,9 +54,43 @@ def require_files(paths: Sequence[Path], layout: str) -> None:
         )
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
+
+
+def inside(folder: Path, name: str, where: str, roots: Sequence[Path] = ()) -> Path:
+    """``folder / name``, the place of an image that a list names.
+
+    DataError, beginning with ``where``, if the name is empty or leads out of ``folder`` and of all ``roots`` (by an
+    absolute path or by ".."): a list from elsewhere must not have any file of this machine read. Links are followed;
+    whoever put them there meant them.
+    """
+    if not name or "\0" in name:
+        raise DataError(f"{where}: the path is {'empty' if not name else f'no path: {name!r}'}")
+    path = folder / name
+    plain = os.path.abspath(path)  # noqa: PTH100 (links are not to be followed)
+    homes = [os.path.abspath(home) for home in (folder, *roots)]  # noqa: PTH100
+    if not any(plain == home or plain.startswith(home.rstrip(os.sep) + os.sep) for home in homes):
+        hint = "; if that is meant, name the folder that holds it with --data-root" if roots else ""
+        raise DataError(f"{where}: {name} leads out of {homes[0]}{hint}")
+    return path
+
+
 def images_under(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """Image files at any depth under ``folder``, sorted; hidden files (such as macOS "._" copies) are passed over."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes and p.name[0] != "." and p.is_file())
+    """Image files at any depth under ``folder``, sorted; hidden files (such as macOS "._" copies) are passed over.
+
+    DataError for a link that leads nowhere: the image is missing.
+    """
+    named = sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes and p.name[0] != ".")
+    for path in named:
+        if path.is_symlink() and not path.exists():
+            raise DataError(f"{path} is a link that leads nowhere ({path.readlink()})")
+    return [path for path in named if path.is_file()]
 
 
 def unique_ids(ids: Iterable[str], where: Path) -> np.ndarray:

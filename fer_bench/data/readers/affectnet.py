@@ -9,7 +9,7 @@ import pandas as pd
 
 from fer_bench.data.images import FileSource
 from fer_bench.data.manifest import DataError, Manifest
-from fer_bench.data.readers._common import first_existing, images_under, missing, require_files, unique_ids
+from fer_bench.data.readers._common import first_existing, images_under, inside, missing, require_files, unique_ids
 from fer_bench.data.readers.fer2013 import numbers, read_csv
 
 CLASSES = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
@@ -61,7 +61,7 @@ def _csv_split(base: Path, split: str, classes: int) -> _Part:
     kept = (label >= 0) & (label < classes)
     table, label = table[kept].reset_index(drop=True), label[kept]
     ids = table["subDirectory_filePath"].str.strip().tolist()
-    paths = [images / name for name in ids]
+    paths = [inside(images, name, str(listed)) for name in ids]
     require_files(paths, LAYOUT)
     return ids, paths, label, _boxes(table, listed)
 
@@ -91,5 +91,5 @@ def _expression(path: Path) -> int:
         raise missing(path, LAYOUT)
     try:
         return int(np.load(path, allow_pickle=False).item())  # the release stores the number as a string
-    except (ValueError, OSError, EOFError) as error:
+    except Exception as error:  # numpy has no common error for a damaged file
         raise DataError(f"{path}: does not hold one expression number ({error})") from error

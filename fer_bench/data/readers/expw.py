@@ -8,7 +8,7 @@ import numpy as np
 
 from fer_bench.data.images import FileSource
 from fer_bench.data.manifest import DataError, Manifest
-from fer_bench.data.readers._common import missing, read_lines, require_files, unique_ids
+from fer_bench.data.readers._common import inside, missing, read_lines, require_files, unique_ids
 from fer_bench.seeds import uniform_by_id
 
 CLASSES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
@@ -38,7 +38,7 @@ def read(root: Path) -> Manifest:
     if not images.is_dir():
         raise missing(images, LAYOUT)
 
-    names, faces, boxes, labels = [], [], [], []
+    names, paths, faces, boxes, labels = [], [], [], [], []
     for number, fields in read_lines(listed):
         try:
             name, face, top, left, right, bottom, _, label = fields
@@ -48,10 +48,10 @@ def read(root: Path) -> Manifest:
         except ValueError as error:
             raise DataError(f"{listed}, line {number}: {error}; expected {LAYOUT.strip().splitlines()[0]}") from error
         names.append(name)
+        paths.append(inside(images, name, f"{listed}, line {number}"))
         faces.append(face)
         boxes.append(box)
         labels.append(expression)
-    paths = [images / name for name in names]
     require_files(paths, LAYOUT)
     held_out = uniform_by_id(0, "expw/split", names)[:, 0] < TEST_SHARE
     return Manifest(

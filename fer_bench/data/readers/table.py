@@ -12,12 +12,20 @@ import pandas as pd
 
 from fer_bench.data.images import FileSource
 from fer_bench.data.manifest import DataError, Manifest
-from fer_bench.data.readers._common import SPLIT_NAMES, canonical, missing, require_files, require_fractions, unique_ids
+from fer_bench.data.readers._common import (
+    SPLIT_NAMES,
+    canonical,
+    inside,
+    missing,
+    require_files,
+    require_fractions,
+    unique_ids,
+)
 
 SUFFIXES = (".csv", ".parquet")
 LAYOUT = """
   <name>.csv or <name>.parquet with the columns
-    path        image file, relative to the folder of the table
+    path        image file, relative to the folder of the table, and in it or under --data-root
     label       class name or number; the classes are the sorted distinct values
     split       train, val or test
     landmarks   (optional) JSON list of [x, y] as fractions of width and height; empty = none found
@@ -25,18 +33,19 @@ LAYOUT = """
 """
 
 
-def read(root: Path) -> Manifest:
-    """The manifest that the file ``root`` describes; rows in errors count from 1, the header not included."""
+def read(root: Path, *also: Path) -> Manifest:
+    """The manifest that the file ``root`` describes; rows in errors count from 1, the header not included.
+
+    Its images lie in the folder of the table or, with absolute paths or "..", in one of the folders ``also``.
+    """
     if not root.is_file():
         raise missing(root, LAYOUT)
     table = _load(root)
-    for name in ("path", "label", "split"):
-        _require_column(table, name, root)
     if table.empty:
         raise DataError(f"{root}: holds no rows")
 
     written = [_text(value).replace("\\", "/") for value in table["path"]]  # as a Windows program writes them
-    paths = [root.parent / path for path in written]
+    paths = [inside(root.parent, path, f"{root}, row {row}", also) for row, path in enumerate(written, 1)]
     require_files(paths, LAYOUT)
     classes, label = _labels(table["label"], root)
     landmarks, found = _landmarks(table["landmarks"], root) if "landmarks" in table else (None, None)
@@ -53,23 +62,42 @@ def read(root: Path) -> Manifest:
 
 
 def _load(path: Path) -> pd.DataFrame:
+    """The rows, with columns that are known to be there, once each."""
     try:
         if path.suffix.lower() == ".parquet":
             table = pd.read_parquet(path)
+            names = [str(name).strip() for name in table.columns]
         else:
-            table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+            names = [_text(name) for name in _csv(path, nrows=1).iloc[0]]
     except Exception as error:  # pyarrow and pandas have no common base class for a damaged file
-        raise DataError(f"{path}: cannot be read as a table ({error})") from error
-    table.columns = [str(name).strip() for name in table.columns]
-    return table
+        raise _damaged(path, error) from error
+    _require_columns(names, path)  # before the rows are read: with another separator they do not fit their header
+    if path.suffix.lower() != ".parquet":
+        try:
+            table = _csv(path).iloc[1:]
+        except Exception as error:
+            raise _damaged(path, error) from error
+    return table.set_axis(names, axis=1)
 
 
-def _require_column(table: pd.DataFrame, name: str, path: Path) -> None:
-    if name in table.columns:
-        return
-    near = difflib.get_close_matches(name, [str(column) for column in table.columns], n=1, cutoff=0.5)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    raise DataError(f"{path}: no column {name!r}; found {', '.join(table.columns)}{hint}. Expected:\n{LAYOUT.strip()}")
+def _csv(path: Path, **options: Any) -> pd.DataFrame:
+    """A csv file with its header as the first row: as a header, pandas would rename a second column of one name."""
+    return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", header=None, **options)
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path}: cannot be read as a table ({error})")
+
+
+def _require_columns(names: list[str], path: Path) -> None:
+    for name in ("path", "label", "split"):
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise DataError(f"{path}: no column {name!r}; found {', '.join(names)}{hint}. Expected:\n{LAYOUT.strip()}")
+    for name in ("path", "label", "split", "landmarks", "id"):
+        if names.count(name) > 1:
+            raise DataError(f"{path}: two columns are called {name!r}")
 
 
 def _text(value: object) -> str:

@@ -1,0 +1,22 @@
+"""Every case, by section of docs/bad-input.md."""
+
+from __future__ import annotations
+
+from bad_input import cases_command, cases_data, cases_results
+from bad_input.seen import Case
+
+SECTIONS: dict[str, tuple[Case, ...]] = {
+    "A folder of images": cases_data.FOLDERS,
+    "Images": cases_data.IMAGES,
+    "Tables (csv, Parquet)": cases_data.TABLES,
+    "Known data sets": cases_data.KNOWN,
+    "Landmarks": cases_data.LANDMARKS,
+    "Unlabelled images": cases_data.UNLABELLED,
+    "Options": cases_command.OPTIONS,
+    "Files of label noise": cases_command.NOISE_FILES,
+    "TOML files: recipes and tables of papers": cases_command.TOML,
+    "Methods of your own": cases_command.METHODS,
+    "Weights and checkpoints": cases_command.WEIGHTS,
+    "Sweeps, tables, pages": cases_results.SWEEPS,
+    "Run folders": cases_results.RUNS,
+}
