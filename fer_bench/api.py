@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from fer_bench.display import Display
+from fer_bench.launch import Launcher, choose
 from fer_bench.spec import Recipe, require
 from fer_bench.store import RunFolder
 from fer_bench.sweep import Plan, Planned, Request, Sweep, find_sweep, images_per_second, plan, save_sweep
@@ -43,6 +44,8 @@ def run(
     device: str = "auto",
     name: str | None = None,
     force: bool = False,
+    launcher: str = "local",
+    launcher_options: Sequence[str] = (),
     **options: Any,
 ) -> pd.DataFrame:
     """Trains a sweep and returns one row per finished run, as ``fer_bench.load_runs`` does.
@@ -51,11 +54,14 @@ def run(
     :class:`fer_bench.sweep.Request` (``dataset=``, ``seeds=``, ``preset=``, ...) and settings of the recipe
     (``epochs=``, ``lr=``, ``backbone=``, ...). What is already in ``out`` is not trained again. Raises SpecError or
     DataError for bad input before anything is trained, IncompleteSweep if a run failed.
+
+    ``launcher`` is local, ray or slurm, ``launcher_options`` are its ``KEY=VALUE`` options: docs/cluster.md.
     """
+    launch = choose(launcher, launcher_options)
     request = make_request(methods=[methods] if isinstance(methods, str) else list(methods), noise=noise, **options)
     console = Console(stderr=True)
     planned = plan(request)
-    outcome = carry_out(planned, Path(out), jobs, device, name, force, console, f"fer_bench.run({request})")
+    outcome = carry_out(planned, Path(out), jobs, device, name, force, console, f"fer_bench.run({request})", launch)
     if outcome.failed:
         raise IncompleteSweep("\n".join(outcome.sweep.unfinished()))
     return outcome.sweep.finished()
@@ -77,18 +83,18 @@ def carry_out(
     force: bool,
     console: Console,
     command: str,
+    launcher: Launcher | None = None,
 ) -> Outcome:
     """Trains the runs of a plan that are not done, then writes the sweep's tables and plots."""
-    from fer_bench.launch.local import train_all
-
+    launcher = launcher or choose()
     todo = missing(planned, out, force)
-    devices = choose_devices(device, jobs, len(todo))
+    devices = choose_places(launcher, device, jobs, len(todo))
     sweep_name = name or planned.name
     other_runs = save_sweep(planned, out, sweep_name, command)
     failed = 0
     if todo:
-        with Display(console, todo, estimate(todo, out, devices)) as display:
-            train_all(planned, todo, out, devices, force, display.tell)
+        with Display(console, todo, estimate(todo, out, devices) if launcher.local else None) as display:
+            launcher.train(planned, todo, out, devices, force, display.tell)
         failed = display.failed
     sweep = find_sweep(out, sweep_name)
     with console.status("writing tables and plots …"):
@@ -112,6 +118,18 @@ def estimate(todo: list[Planned], out: Path, devices: list[str]) -> float:
         costs[run.spec.recipe] = costs.get(run.spec.recipe, 0) + run.cost
     seconds = sum(cost / images_per_second(recipe, out, devices[0], measure_speed) for recipe, cost in costs.items())
     return seconds / len(devices)
+
+
+def choose_places(launcher: Launcher, device: str, jobs: int | None, runs: int) -> list[str]:
+    """The devices of :func:`choose_devices`, or none where another machine trains. SpecError for options of the local
+    pool that would be ignored there."""
+    if launcher.local:
+        return choose_devices(device, jobs, runs)
+    require(
+        device == "auto" and jobs is None,
+        f"--jobs and --device are for --launcher local; {launcher.name} has --launcher-option gpus=1, cpus=4, …",
+    )
+    return []
 
 
 def choose_devices(device: str, jobs: int | None, runs: int) -> list[str]:

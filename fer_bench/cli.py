@@ -72,6 +72,10 @@ DATASET = click.option("--dataset", default="synthetic", show_default=True,
                        help="A name (see `fer-bench datasets`), a folder of images, or a CSV file.")  # fmt: skip
 ROOT = click.option("--data-root", type=click.Path(path_type=Path), default=None,
                     help="Folder that holds the data sets [default: $FER_BENCH_DATA or ./data].")  # fmt: skip
+LAUNCHER = click.option("--launcher", default="local", show_default=True,
+                        help="Who trains: local, ray (a Ray cluster) or slurm; see docs/cluster.md.")  # fmt: skip
+LAUNCHER_OPTIONS = click.option("--launcher-option", "launcher_options", multiple=True, metavar="KEY=VALUE",
+                                help="Of ray: address, gpus, …; of slurm: partition, minutes, array, …")  # fmt: skip
 DEDUP = click.option("--dedup", is_flag=True, help="Leave out training images that are copies of test images.")
 
 
@@ -123,14 +127,20 @@ def main() -> None:
 @click.option("--name", default=None, help="Name of the sweep's folder [default: data set and a hash].")
 @click.option("--jobs", type=int, default=None, help="Runs at the same time [default: one a core, or one a GPU].")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@LAUNCHER
+@LAUNCHER_OPTIONS
 @click.option("--force", is_flag=True, help="Train again what is already done.")
 @click.option("--dry-run", is_flag=True, help="Show the runs, what is done, what is skipped and why, and the time.")
-def run(out: Path, name: str | None, jobs: int | None, device: str, force: bool, dry_run: bool, **options: Any) -> None:
+def run(
+    out: Path, name: str | None, jobs: int | None, device: str, launcher: str, launcher_options: tuple[str, ...],
+    force: bool, dry_run: bool, **options: Any,
+) -> None:  # fmt: skip
     """Trains methods under label noise and imbalance, and writes tables and plots. What is done is not done again."""
     from fer_bench import api
+    from fer_bench.launch import choose
     from fer_bench.sweep import plan
 
-    console = _console()
+    console, launch = _console(), choose(launcher, launcher_options)
     request = api.make_request(**options)
     with console.status("looking at the data …") as status:
         planned = plan(request, lambda what, done, total: status.update(f"{what}: {done:,} of {total:,}"))
@@ -139,10 +149,10 @@ def run(out: Path, name: str | None, jobs: int | None, device: str, force: bool,
     if not planned.runs:
         _fail("no method can run", 1)
     if dry_run:
-        _show_plan(planned, out, jobs, device, force)
+        _show_plan(planned, out, jobs, device, force, launch)
         return
     try:
-        outcome = api.carry_out(planned, out, jobs, device, name, force, console, _command())
+        outcome = api.carry_out(planned, out, jobs, device, name, force, console, _command(), launch)
     except KeyboardInterrupt:
         _fail(f"stopped; finished epochs are kept. Go on with:\n  {_command()}", 130)
     _show_outcome(outcome, out)
@@ -150,7 +160,7 @@ def run(out: Path, name: str | None, jobs: int | None, device: str, force: bool,
         sys.exit(1)
 
 
-def _show_plan(planned: Any, out: Path, jobs: int | None, device: str, force: bool) -> None:
+def _show_plan(planned: Any, out: Path, jobs: int | None, device: str, force: bool, launcher: Any) -> None:
     from rich.table import Table
 
     from fer_bench import api
@@ -164,13 +174,16 @@ def _show_plan(planned: Any, out: Path, jobs: int | None, device: str, force: bo
         table.add_row(item.spec.name, item.spec.key, {"new": "to train"}.get(state, state))
     console = _console()
     console.print(table)
-    devices = api.choose_devices(device, jobs, len(todo))
+    devices = api.choose_places(launcher, device, jobs, len(todo))
+    done, skipped = len(planned.runs) - len(todo), len(planned.skipped)
+    counts = f"{len(planned.runs)} runs: {done} done, {len(todo)} to train; {skipped} methods skipped"
+    if not launcher.local:
+        console.print(f"{counts}; trained by {launcher.name}, where the speed is not known here")
+        return
     with console.status("measuring the speed of this machine …"):
         seconds = api.estimate(todo, out, devices)
-    done, skipped = len(planned.runs) - len(todo), len(planned.skipped)
     console.print(
-        f"{len(planned.runs)} runs: {done} done, {len(todo)} to train; {skipped} methods skipped; "
-        f"about {duration(seconds)} with {len(devices)} at a time on {', '.join(sorted(set(devices)))}"
+        f"{counts}; about {duration(seconds)} with {len(devices)} at a time on {', '.join(sorted(set(devices)))}"
     )
 
 
@@ -226,12 +239,13 @@ def status(sweep: str | None, out: Path) -> None:
 
     console, found = _console(), find_sweep(out, sweep)
     console.print(f"sweep [bold]{found.name}[/bold]  {found.content['command']}", highlight=False, soft_wrap=True)
-    counts = Counter(folder.state for folder in found.runs)
+    states = found.states()
+    counts = Counter(states)
     console.print(", ".join(f"{number} {state}" for state, number in counts.most_common()) or "no runs")
-    for line in found.unfinished():
+    for line in found.unfinished(states):
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
-    for folder in found.runs:
-        if folder.state == "failed":
+    for folder, state in zip(found.runs, states, strict=True):
+        if state == "failed":
             console.rule(str(folder.path), style="red")
             console.print(folder.failure.get("traceback", ""), markup=False, highlight=False)
 
@@ -337,11 +351,13 @@ def plot(sweep: str | None, out: Path) -> None:
 @click.option("--name", default=None, help="Name of the folder in reproduce/ [default: table and data set].")
 @click.option("--jobs", type=int, default=None, help="Runs at the same time [default: one a core, or one a GPU].")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@LAUNCHER
+@LAUNCHER_OPTIONS
 @click.option("--force", is_flag=True, help="Train again what is already done.")
 @click.option("--dry-run", is_flag=True, help="Show the runs, what cannot be measured and why, and the time.")
 def reproduce(
-    table: str | None, listing: bool, out: Path, name: str | None, jobs: int | None, device: str, force: bool,
-    dry_run: bool, **budget: Any,
+    table: str | None, listing: bool, out: Path, name: str | None, jobs: int | None, device: str, launcher: str,
+    launcher_options: tuple[str, ...], force: bool, dry_run: bool, **budget: Any,
 ) -> None:  # fmt: skip
     """Trains the table of a paper again and puts the published numbers beside the measured ones.
 
@@ -349,11 +365,12 @@ def reproduce(
     say what is missing.
     """
     from fer_bench import api
+    from fer_bench.launch import choose
     from fer_bench.registry import discover, plugin_folders
     from fer_bench.reproduce import definition, grid, joined, listed
     from fer_bench.spec import require
 
-    console = _console()
+    console, launch = _console(), choose(launcher, launcher_options)
     plugins = discover(plugin_folders(budget["plugins"]))
     if listing or table is None:
         console.print(listed(definition.load(each, plugins) for each in definition.available()))
@@ -368,10 +385,10 @@ def reproduce(
     failed = 0
     for sweep, plan in planned.sweep_names(folder.name):
         if dry_run:
-            _show_plan(plan, out, jobs, device, force)
+            _show_plan(plan, out, jobs, device, force, launch)
             continue
         try:
-            failed += api.carry_out(plan, out, jobs, device, sweep, force, console, _command()).failed
+            failed += api.carry_out(plan, out, jobs, device, sweep, force, console, _command(), launch).failed
         except KeyboardInterrupt:
             _fail(f"stopped; finished epochs are kept. Go on with:\n  {_command()}", 130)
     content, runs = joined.join(planned, out)

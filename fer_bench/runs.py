@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 PROTOCOLS = ("last", "mean_last_5", "best_val", "best_test")
 """Which epoch a table reports. All are queries over the stored epochs; ``best_test`` is an oracle."""
 LAST = 5
+READERS = 16
+"""Threads that read runs: a folder on a network answers many questions at a time, but each of them late."""
 MEASURES = ("overall", "mean", "macro_f1", "worst", "nll", "ece")
 
 
@@ -24,10 +28,15 @@ def load_runs(out: str | Path = "results") -> pd.DataFrame:
     of the last five, ``best_val_*`` the epoch with the best overall accuracy on the validation split, ``best_test_*``
     the one with the best on the test split (an oracle). ``*_head`` and ``*_tail`` are explained at :func:`head_tail`.
     """
+    return rows(RunFolder(path.parent) for path in sorted(Path(out).glob("runs/*/*/*/final.json")))
+
+
+def rows(folders: Iterable[RunFolder]) -> pd.DataFrame:
+    """Finished runs in the order given, one row each, as :func:`load_runs` gives them."""
     import pandas as pd
 
-    paths = sorted(Path(out).glob("runs/*/*/*/final.json"))
-    return pd.DataFrame([row(RunFolder(path.parent)) for path in paths])
+    with ThreadPoolExecutor(READERS) as readers:
+        return pd.DataFrame(list(readers.map(row, folders)))
 
 
 def row(folder: RunFolder) -> dict[str, Any]:
@@ -96,23 +105,23 @@ def head_tail(recall: list[float | None] | None, counts: list[int] | None) -> tu
     the median count, the tail those below it; a class at the median (the middle one of seven) is in neither. Both are
     None where counts are not known or the largest class is less than twice the smallest: then there is no tail.
     """
-    from statistics import mean, median
+    from statistics import fmean, median
 
     if not recall or not counts or max(counts) < 2 * min(counts):
         return None, None
     middle, pairs = median(counts), list(zip(recall, counts, strict=True))
     head = [r for r, count in pairs if count > middle and r is not None]
     tail = [r for r, count in pairs if count < middle and r is not None]
-    return mean(head) if head else None, mean(tail) if tail else None
+    return fmean(head) if head else None, fmean(tail) if tail else None
 
 
 def _mean(records: list[dict[str, Any]]) -> dict[str, Any]:
     """Measures and recalls averaged over records; a class without test images stays without a recall."""
-    from statistics import mean
+    from statistics import fmean
 
     tests = [record["test"] for record in records]
-    test: dict[str, Any] = {name: mean(t[name] for t in tests) for name in MEASURES}
+    test: dict[str, Any] = {name: fmean(t[name] for t in tests) for name in MEASURES}
     if all("recall" in t for t in tests):
         columns = zip(*(t["recall"] for t in tests), strict=True)
-        test["recall"] = [None if None in column else mean(column) for column in columns]
+        test["recall"] = [None if None in column else fmean(column) for column in columns]
     return {"epoch": records[-1]["epoch"], "test": test}

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import filelock
+import orjson
 
 from fer_bench.files import write_atomically
 from fer_bench.spec import RunSpec
@@ -94,7 +95,9 @@ class RunFolder:
         """The records of finished epochs, in order."""
         path = self.path / "epochs.jsonl"
         try:
-            return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+            return [orjson.loads(line) for line in path.read_bytes().splitlines()]
+        except FileNotFoundError:
+            return []
         except ValueError as error:
             raise RuntimeError(
                 f"{path} is damaged: {error}; delete it and checkpoint.pt to train the run again"
@@ -186,7 +189,7 @@ class RunFolder:
     def _read(self, name: str) -> dict[str, Any] | None:
         path = self.path / name
         try:
-            return json.loads(path.read_text())
+            return orjson.loads(path.read_bytes())
         except FileNotFoundError:
             return None
         except ValueError as error:

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from fer_bench.registry import (
     plugin_folders,
     settings_by_method,
 )
-from fer_bench.runs import row
+from fer_bench.runs import rows
 from fer_bench.spec import Imbalance, Noise, Recipe, RunSpec, SpecError, load_preset, nearest, require
 from fer_bench.store import RunFolder
 
@@ -283,9 +283,10 @@ class Sweep:
     folder: Path
     content: dict[str, Any]
 
-    @property
+    @cached_property
     def runs(self) -> list[RunFolder]:
-        return [RunFolder(self.folder.parent.parent / path) for path in self.content["runs"]]
+        out = self.folder.parent.parent
+        return [RunFolder(out / path) for path in self.content["runs"]]
 
     @property
     def classes(self) -> dict[str, tuple[str, ...]]:
@@ -294,15 +295,17 @@ class Sweep:
 
     def finished(self) -> pd.DataFrame:
         """One row per finished run."""
-        import pandas as pd
+        return rows(folder for folder in self.runs if (folder.path / "final.json").exists())
 
-        return pd.DataFrame([row(folder) for folder in self.runs if (folder.path / "final.json").exists()])
+    def states(self) -> list[str]:
+        """The state of each run, in their order. Each is looked up anew, which costs a moment in a large sweep."""
+        return [folder.state for folder in self.runs]
 
-    def unfinished(self) -> list[str]:
-        """A line for each run that is not done, and for each method that was skipped."""
+    def unfinished(self, states: Sequence[str] | None = None) -> list[str]:
+        """A line for each run that is not done, and for each method that was skipped; ``states`` if they are known."""
         lines = [f"skipped: {reason}" for reason in self.content["skipped"]]
-        for folder in self.runs:
-            if (state := folder.state) != "done":
+        for folder, state in zip(self.runs, states or self.states(), strict=True):
+            if state != "done":
                 reason = f": {folder.failure['error']}" if state == "failed" else ""
                 lines.append(f"{self.content['names'][folder.path.name]}: {state}{reason}")
         return lines
