@@ -422,6 +422,70 @@ def report(sweep: str | None, out: Path, plugins: tuple[str, ...], to: Path | No
 
 
 @main.command()
+@OUT
+@PLUGINS
+@click.option("--outdated", is_flag=True, help="Also finished runs of a method whose code is another by now.")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed, and leave it.")
+@click.option("--yes", is_flag=True, help="Remove it without asking; for scripts.")
+def clean(out: Path, plugins: tuple[str, ...], outdated: bool, dry_run: bool, yes: bool) -> None:
+    """Removes failed, interrupted and outdated runs and left-over files, after showing them. Never one that is running,
+    and no finished run without --outdated."""
+    from fer_bench import clean as cleaning
+    from fer_bench.registry import discover, plugin_folders
+
+    console = _console()
+    found = cleaning.find(out, discover(plugin_folders(plugins)), outdated)
+    console.print(cleaning.listing(found))
+    if not found or dry_run:
+        return
+    if not yes and not click.confirm("remove them?"):
+        console.print("nothing was removed")
+        return
+    removed, kept = cleaning.remove(found, out)
+    console.print(f"{removed} removed" + (f"; {kept} are being trained by now and stay" if kept else ""))
+
+
+@main.command()
+@click.argument("sweep")
+@OUT
+@click.option("--to", type=click.Path(path_type=Path, dir_okay=False), default=None, metavar="FILE.tar.gz",
+              help="The archive to write [default: SWEEP.tar.gz].")  # fmt: skip
+@click.option("--networks", is_flag=True, help="Also trained networks that were kept for other runs.")
+def pack(sweep: str, out: Path, to: Path | None, networks: bool) -> None:
+    """Writes one archive of SWEEP: settings, records and environment of its finished runs, and its tables."""
+    from fer_bench import archive
+    from fer_bench.sweep import find_sweep
+
+    found = find_sweep(out, sweep)
+    packed = archive.pack(found, to or Path(f"{found.name}.tar.gz"), networks)
+    left = f"; {packed.left_out} runs are not finished and left out" if packed.left_out else ""
+    size = packed.path.stat().st_size / 1e6
+    click.echo(f"{packed.path}: {packed.runs} runs, {size:.1f} MB{left}\nsha256 {packed.sha256}")
+
+
+@main.command()
+@click.argument("archive", type=click.Path(path_type=Path))
+@OUT
+@click.option("--sha256", default="", metavar="HEX", help="Refuse any other file than the one of this hash.")
+@click.option("--name", default="", help="Another name for the sweep.")
+def unpack(archive: Path, out: Path, sha256: str, name: str) -> None:
+    """Merges an ARCHIVE of `fer-bench pack` into the results, whole or not at all.
+
+    Refused are archives that are damaged or tampered with, and runs that contradict those that are there.
+    """
+    from fer_bench import api
+    from fer_bench.archive import unpack as merge
+    from fer_bench.sweep import find_sweep
+
+    with _console().status(f"checking {archive} …"):
+        merged = merge(archive, out, sha256, name)
+        api.write_outputs(find_sweep(out, merged.sweep))
+    missing = f", {merged.missing} not in the archive" if merged.missing else ""
+    click.echo(f"sweep {merged.sweep}: {merged.added} runs added, {merged.known} were there before{missing}\n"
+               f"next: fer-bench table {shlex.quote(merged.sweep)} --out {shlex.quote(str(out))}")  # fmt: skip
+
+
+@main.command()
 @click.argument("key", required=False)
 @PLUGINS
 def methods(key: str | None, plugins: tuple[str, ...]) -> None:

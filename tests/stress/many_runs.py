@@ -45,7 +45,13 @@ def main() -> None:
         times = {
             "load_runs": timed(sys.executable, "-c", f"import fer_bench; print(len(fer_bench.load_runs({str(out)!r})))")
         }
-        for words in (("status",), ("watch", "--once"), ("table",), ("table", "--format", "csv")):
+        for words in (
+            ("status",),
+            ("watch", "--once"),
+            ("table",),
+            ("table", "--format", "csv"),
+            ("clean", "--dry-run"),
+        ):
             times[" ".join(words)] = timed(*CLI, *words, "--out", str(out))
         for name, seconds in times.items():
             print(f"{name:20} {seconds:6.1f} s")
