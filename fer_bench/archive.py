@@ -155,8 +155,10 @@ def examine(folder: RunFolder) -> str:
         key = hashlib.sha256(canonical.encode()).hexdigest()[:16]
         if key != folder.path.name:
             return f"its specification has the key {key}"
-        if spec is None or final is None or spec["method"] != folder.path.parent.name:
+        if spec is None or spec["method"] != folder.path.parent.name:
             return "its specification is of another method"
+        if final is None:
+            return "it has no results"
         row(folder)
         if final["test"] != epochs[-1]["test"]:
             return "its results are not those of its last epoch"

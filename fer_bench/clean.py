@@ -105,8 +105,10 @@ def remove(found: Sequence[Waste], out: Path) -> tuple[int, int]:
                 if not waste.run.path.exists() or waste.run.state != waste.state:
                     continue
                 with waste.run.claim():
+                    if waste.state != "done" and waste.run.final:
+                        continue  # somebody has finished it in this moment
                     waste.path.rename(trash / str(number))
-                removed += 1
+                    removed += 1
     finally:
         shutil.rmtree(trash, ignore_errors=True)
     return removed, len(found) - removed
