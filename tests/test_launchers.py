@@ -244,7 +244,7 @@ def test_the_script_for_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         return f"Submitted batch job {10 + len(sent)}\n".encode()
 
     monkeypatch.setattr("submitit.core.utils.CommandFunction.__call__", lambda self: sbatch(self.command).decode())
-    options = slurm.Options(partition="gpu", gpus=1, minutes=30, array=8, account="faces; rm -rf /")
+    options = slurm.Options(partition="gpu", gpus=1, minutes=30, array=2, account="faces; rm -rf /")
     runs = [
         SimpleNamespace(spec=SimpleNamespace(key=k, recipe=SimpleNamespace(threads=2)), begins_as=None) for k in "abc"
     ]
@@ -255,7 +255,7 @@ def test_the_script_for_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     work = {key: SimpleNamespace() for key in "abcd"}
     sweep.submit(tmp_path / "jobs", options, runs, work)  # type: ignore[arg-type]
     sweep.submit(tmp_path / "jobs", options, [late], work)  # type: ignore[list-item, arg-type]
-    for line in ("--array=0-2%8", "--partition=gpu", "--time=30", "--cpus-per-task=2", "--gpus-per-node=1", "--requeue",
+    for line in ("--array=0-2%2", "--partition=gpu", "--time=30", "--cpus-per-task=2", "--gpus-per-node=1", "--requeue",
                  "--account='faces; rm -rf /'"):  # fmt: skip
         assert f"#SBATCH {line}\n" in sent[0], line
     assert "#SBATCH --dependency=afterany:11_1\n" in sent[1] and "--array" not in sent[1]
