@@ -61,17 +61,17 @@ slurmd -D -N "$HOST" >"$WORK/slurmd.out" 2>&1 & daemons+=($!)
 for _ in $(seq 60); do [ "$(sinfo -h -o %t 2>/dev/null)" = idle ] && break; sleep 1; done
 sinfo
 
-request=(run --methods ce,crt --noise 0.2 --seeds 0,1 --epochs 4 --train-size 350 --image-size 32)
+request=(run --methods ce,crt --noise 0.2 --seeds 0,1 --epochs 30 --train-size 350 --image-size 32)
 "$PYTHON" -m fer_bench.cli "${request[@]}" --out "$WORK/local" --jobs 1 >/dev/null
 echo "the same sweep with Slurm"
 "$PYTHON" -m fer_bench.cli "${request[@]}" --out "$WORK/slurm" --launcher slurm --launcher-option partition=faces \
     --launcher-option minutes=10 --launcher-option array=2 --launcher-option folder="$WORK/jobs" & sweep=$!
 
-# the first run that has an epoch and no result is queued again by hand; the next one is told that its time is over
+# once two runs have an epoch, one is queued again by hand, and the other is told that its time is nearly over
 for signal in requeue USR2; do
     for _ in $(seq 6000); do
         job=$(squeue -h -r -t R -o %i | head -1)
-        if [ -n "$job" ] && [ "$(find "$WORK/slurm/runs" -name epochs.jsonl 2>/dev/null | wc -l)" -gt 0 ]; then break; fi
+        if [ -n "$job" ] && [ "$(find "$WORK/slurm/runs" -name epochs.jsonl 2>/dev/null | wc -l)" -ge 2 ]; then break; fi
         kill -0 "$sweep" 2>/dev/null || break 2
         sleep 0.1
     done
