@@ -12,6 +12,7 @@ from rich.console import Console
 
 from fer_bench.display import Display
 from fer_bench.files import write_atomically
+from fer_bench.launch import Launcher, choose
 from fer_bench.spec import Recipe, require
 from fer_bench.store import RunFolder
 from fer_bench.sweep import Plan, Planned, Request, Sweep, find_sweep, images_per_second, plan, save_sweep
@@ -49,6 +50,8 @@ def run(
     name: str | None = None,
     force: bool = False,
     time_limit: float | None = None,
+    launcher: str = "local",
+    launcher_options: Sequence[str] = (),
     **options: Any,
 ) -> pd.DataFrame:
     """Trains a sweep and returns one row per finished run, as ``fer_bench.load_runs`` does.
@@ -58,11 +61,14 @@ def run(
     (``epochs=``, ``lr=``, ``backbone=``, ...). What is already in ``out`` is not trained again; ``time_limit`` is in
     minutes for each run. Raises SpecError or DataError for bad input before anything is trained, IncompleteSweep if a
     run failed.
+
+    ``launcher`` is local, ray or slurm, ``launcher_options`` are its ``KEY=VALUE`` options: docs/cluster.md.
     """
+    launch = choose(launcher, launcher_options, time_limit)
     request = make_request(methods=[methods] if isinstance(methods, str) else list(methods), noise=noise, **options)
     console = Console(stderr=True)
     planned = plan(request)
-    outcome = carry_out(planned, Path(out), jobs, device, name, force, console, f"fer_bench.run({request})", time_limit)
+    outcome = carry_out(planned, Path(out), jobs, device, name, force, console, f"fer_bench.run({request})", launch)
     if outcome.failed:
         raise IncompleteSweep("\n".join(outcome.sweep.unfinished()))
     return outcome.sweep.finished()
@@ -84,22 +90,18 @@ def carry_out(
     force: bool,
     console: Console,
     command: str,
-    time_limit: float | None = None,
+    launcher: Launcher | None = None,
 ) -> Outcome:
-    """Trains the runs of a plan that are not done, then writes the sweep's tables and plots.
-
-    A run that takes more than ``time_limit`` minutes is ended and has failed.
-    """
-    from fer_bench.launch.local import train_all
-
+    """Trains the runs of a plan that are not done, then writes the sweep's tables and plots."""
+    launcher = launcher or choose()
     todo = missing(planned, out, force)
-    devices = choose_devices(device, jobs, len(todo))
+    devices = choose_places(launcher, device, jobs, len(todo))
     sweep_name = name or planned.name
     save_sweep(planned, out, sweep_name, command)
     failed = 0
     if todo:
-        with Display(console, todo, estimate(todo, out, devices)) as display:
-            train_all(planned, todo, out, devices, force, display.tell, time_limit and 60 * time_limit)
+        with Display(console, todo, estimate(todo, out, devices) if launcher.local else None) as display:
+            launcher.train(planned, todo, out, devices, force, display.tell)
         failed = display.failed
     sweep = find_sweep(out, sweep_name)
     with console.status("writing tables and plots …"):
@@ -124,6 +126,18 @@ def estimate(todo: list[Planned], out: Path, devices: list[str]) -> float:
         costs[run.spec.recipe] = costs.get(run.spec.recipe, 0) + run.cost
     seconds = sum(cost / images_per_second(recipe, out, devices[0], measure_speed) for recipe, cost in costs.items())
     return seconds / len(devices)
+
+
+def choose_places(launcher: Launcher, device: str, jobs: int | None, runs: int) -> list[str]:
+    """The devices of :func:`choose_devices`, or none where another machine trains. SpecError for options of the local
+    pool that would be ignored there."""
+    if launcher.local:
+        return choose_devices(device, jobs, runs)
+    require(
+        device == "auto" and jobs is None,
+        f"--jobs and --device are for --launcher local; {launcher.name} has --launcher-option gpus=1, cpus=4, …",
+    )
+    return []
 
 
 def choose_devices(device: str, jobs: int | None, runs: int) -> list[str]:

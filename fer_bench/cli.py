@@ -100,6 +100,10 @@ DATASET = click.option("--dataset", default="synthetic", show_default=True,
                        help="A name (see `fer-bench datasets`), a folder of images, or a CSV file.")  # fmt: skip
 ROOT = click.option("--data-root", type=click.Path(path_type=Path), default=None,
                     help="Folder that holds the data sets [default: $FER_BENCH_DATA or ./data].")  # fmt: skip
+LAUNCHER = click.option("--launcher", default="local", show_default=True,
+                        help="Who trains: local, ray (a Ray cluster) or slurm; see docs/cluster.md.")  # fmt: skip
+LAUNCHER_OPTIONS = click.option("--launcher-option", "launcher_options", multiple=True, metavar="KEY=VALUE",
+                                help="Of ray: address, gpus, …; of slurm: partition, minutes, array, …")  # fmt: skip
 DEDUP = click.option("--dedup", is_flag=True, help="Leave out training images that are copies of test images.")
 
 
@@ -151,20 +155,23 @@ def main() -> None:
 @click.option("--name", default=None, help="Name of the sweep's folder [default: data set and a hash].")
 @click.option("--jobs", type=int, default=None, help="Runs at the same time [default: one a core, or one a GPU].")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@LAUNCHER
+@LAUNCHER_OPTIONS
 @click.option("--force", is_flag=True, help="Train again what is already done.")
 @click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), default=None, metavar="MINUTES",
               help="End a run that takes longer. It has failed; a later call goes on from its last epoch.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show the runs, what is done, what is skipped and why, and the time.")
 @stoppable
 def run(
-    out: Path, name: str | None, jobs: int | None, device: str, force: bool, time_limit: float | None, dry_run: bool,
-    **options: Any,
+    out: Path, name: str | None, jobs: int | None, device: str, launcher: str, launcher_options: tuple[str, ...],
+    force: bool, time_limit: float | None, dry_run: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Trains methods under label noise and imbalance, and writes tables and plots. What is done is not done again."""
     from fer_bench import api
+    from fer_bench.launch import choose
     from fer_bench.sweep import folder_name, plan
 
-    console = _console()
+    console, launch = _console(), choose(launcher, launcher_options, time_limit)
     name = name if name is None else folder_name(name)
     request = api.make_request(**options)
     with console.status("looking at the data …") as status:
@@ -174,15 +181,15 @@ def run(
     if not planned.runs:
         _fail("no method can run", 1)
     if dry_run:
-        _show_plan(planned, out, jobs, device, force)
+        _show_plan(planned, out, jobs, device, force, launch)
         return
-    outcome = api.carry_out(planned, out, jobs, device, name, force, console, _command(), time_limit)
+    outcome = api.carry_out(planned, out, jobs, device, name, force, console, _command(), launch)
     _show_outcome(outcome, out)
     if outcome.failed:
         sys.exit(1)
 
 
-def _show_plan(planned: Any, out: Path, jobs: int | None, device: str, force: bool) -> None:
+def _show_plan(planned: Any, out: Path, jobs: int | None, device: str, force: bool, launcher: Any) -> None:
     from rich.table import Table
 
     from fer_bench import api
@@ -196,13 +203,16 @@ def _show_plan(planned: Any, out: Path, jobs: int | None, device: str, force: bo
         table.add_row(item.spec.name, item.spec.key, {"new": "to train"}.get(state, state))
     console = _console()
     console.print(table)
-    devices = api.choose_devices(device, jobs, len(todo))
+    devices = api.choose_places(launcher, device, jobs, len(todo))
+    done, skipped = len(planned.runs) - len(todo), len(planned.skipped)
+    counts = f"{len(planned.runs)} runs: {done} done, {len(todo)} to train; {skipped} methods skipped"
+    if not launcher.local:
+        console.print(f"{counts}; trained by {launcher.name}, where the speed is not known here")
+        return
     with console.status("measuring the speed of this machine …"):
         seconds = api.estimate(todo, out, devices)
-    done, skipped = len(planned.runs) - len(todo), len(planned.skipped)
     console.print(
-        f"{len(planned.runs)} runs: {done} done, {len(todo)} to train; {skipped} methods skipped; "
-        f"about {duration(seconds)} with {len(devices)} at a time on {', '.join(sorted(set(devices)))}"
+        f"{counts}; about {duration(seconds)} with {len(devices)} at a time on {', '.join(sorted(set(devices)))}"
     )
 
 
@@ -254,18 +264,17 @@ def status(sweep: str | None, out: Path) -> None:
     """Shows what is done, running, interrupted or failed (with the reason) in SWEEP, or in the newest one."""
     from collections import Counter
 
-    from fer_bench.stored import state
     from fer_bench.sweep import find_sweep
     from fer_bench.watch import last_lines
 
     console, found = _console(), find_sweep(out, sweep)
     console.print(f"sweep [bold]{found.name}[/bold]  {found.content['command']}", highlight=False, soft_wrap=True)
-    states = [state(folder)[0] for folder in found.runs]
-    counts = Counter(states)
+    states = found.states()
+    counts = Counter(now for now, _ in states)
     console.print(", ".join(f"{number} {now}" for now, number in counts.most_common()) or "no runs")
-    for line in found.unfinished():
+    for line in found.unfinished(states):
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
-    for folder, now in zip(found.runs, states, strict=True):
+    for folder, (now, _) in zip(found.runs, states, strict=True):
         if now == "failed":
             console.rule(str(folder.path), style="red")
             console.print(folder.failure.get("traceback", ""), markup=False, highlight=False)
@@ -379,12 +388,14 @@ def plot(sweep: str | None, out: Path) -> None:
 @click.option("--name", default=None, help="Name of the folder in reproduce/ [default: table and data set].")
 @click.option("--jobs", type=int, default=None, help="Runs at the same time [default: one a core, or one a GPU].")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@LAUNCHER
+@LAUNCHER_OPTIONS
 @click.option("--force", is_flag=True, help="Train again what is already done.")
 @click.option("--dry-run", is_flag=True, help="Show the runs, what cannot be measured and why, and the time.")
 @stoppable
 def reproduce(
-    table: str | None, listing: bool, out: Path, name: str | None, jobs: int | None, device: str, force: bool,
-    dry_run: bool, **budget: Any,
+    table: str | None, listing: bool, out: Path, name: str | None, jobs: int | None, device: str, launcher: str,
+    launcher_options: tuple[str, ...], force: bool, dry_run: bool, **budget: Any,
 ) -> None:  # fmt: skip
     """Trains the table of a paper again and puts the published numbers beside the measured ones.
 
@@ -392,11 +403,12 @@ def reproduce(
     say what is missing.
     """
     from fer_bench import api
+    from fer_bench.launch import choose
     from fer_bench.registry import discover, plugin_folders
     from fer_bench.reproduce import definition, grid, joined, listed
     from fer_bench.sweep import folder_name
 
-    console = _console()
+    console, launch = _console(), choose(launcher, launcher_options)
     name = name if name is None else folder_name(name)
     plugins = discover(plugin_folders(budget["plugins"]))
     if listing or table is None:
@@ -411,9 +423,9 @@ def reproduce(
     failed = 0
     for sweep, plan in planned.sweep_names(folder.name):
         if dry_run:
-            _show_plan(plan, out, jobs, device, force)
+            _show_plan(plan, out, jobs, device, force, launch)
             continue
-        failed += api.carry_out(plan, out, jobs, device, sweep, force, console, _command()).failed
+        failed += api.carry_out(plan, out, jobs, device, sweep, force, console, _command(), launch).failed
     content, runs = joined.join(planned, out)
     console.print(content.rich())
     if not dry_run:
@@ -442,6 +454,70 @@ def report(sweep: str | None, out: Path, plugins: tuple[str, ...], to: Path | No
         _nothing_finished(found)
     path = page.write(found, to or found.folder / "report.html", plugin_folders(plugins), faces)
     click.echo(f"{path}  ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+@main.command()
+@OUT
+@PLUGINS
+@click.option("--outdated", is_flag=True, help="Also finished runs of a method whose code is another by now.")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed, and leave it.")
+@click.option("--yes", is_flag=True, help="Remove it without asking; for scripts.")
+def clean(out: Path, plugins: tuple[str, ...], outdated: bool, dry_run: bool, yes: bool) -> None:
+    """Removes failed, interrupted and outdated runs and left-over files, after showing them. Never one that is running,
+    and no finished run without --outdated."""
+    from fer_bench import clean as cleaning
+    from fer_bench.registry import discover, plugin_folders
+
+    console = _console()
+    found = cleaning.find(out, discover(plugin_folders(plugins)), outdated)
+    console.print(cleaning.listing(found))
+    if not found or dry_run:
+        return
+    if not yes and not click.confirm("remove them?"):
+        console.print("nothing was removed")
+        return
+    removed, kept = cleaning.remove(found, out)
+    console.print(f"{removed} removed" + (f"; {kept} are being trained by now and stay" if kept else ""))
+
+
+@main.command()
+@click.argument("sweep")
+@OUT
+@click.option("--to", type=click.Path(path_type=Path, dir_okay=False), default=None, metavar="FILE.tar.gz",
+              help="The archive to write [default: SWEEP.tar.gz].")  # fmt: skip
+@click.option("--networks", is_flag=True, help="Also trained networks that were kept for other runs.")
+def pack(sweep: str, out: Path, to: Path | None, networks: bool) -> None:
+    """Writes one archive of SWEEP: settings, records and environment of its finished runs, and its tables."""
+    from fer_bench import archive
+    from fer_bench.sweep import find_sweep
+
+    found = find_sweep(out, sweep)
+    packed = archive.pack(found, to or Path(f"{found.name}.tar.gz"), networks)
+    left = f"; {packed.left_out} runs are not finished and left out" if packed.left_out else ""
+    size = packed.path.stat().st_size / 1e6
+    click.echo(f"{packed.path}: {packed.runs} runs, {size:.1f} MB{left}\nsha256 {packed.sha256}")
+
+
+@main.command()
+@click.argument("archive", type=click.Path(path_type=Path))
+@OUT
+@click.option("--sha256", default="", metavar="HEX", help="Refuse any other file than the one of this hash.")
+@click.option("--name", default="", help="Another name for the sweep.")
+def unpack(archive: Path, out: Path, sha256: str, name: str) -> None:
+    """Merges an ARCHIVE of `fer-bench pack` into the results, whole or not at all.
+
+    Refused are archives that are damaged or tampered with, and runs that contradict those that are there.
+    """
+    from fer_bench import api
+    from fer_bench.archive import unpack as merge
+    from fer_bench.sweep import find_sweep
+
+    with _console().status(f"checking {archive} …"):
+        merged = merge(archive, out, sha256, name)
+        api.write_outputs(find_sweep(out, merged.sweep))
+    missing = f", {merged.missing} not in the archive" if merged.missing else ""
+    click.echo(f"sweep {merged.sweep}: {merged.added} runs added, {merged.known} were there before{missing}\n"
+               f"next: fer-bench table {shlex.quote(merged.sweep)} --out {shlex.quote(str(out))}")  # fmt: skip
 
 
 @main.command()

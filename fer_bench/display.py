@@ -15,10 +15,11 @@ from fer_bench.sweep import Planned
 class Display:
     """Shows a sweep of ``runs`` on ``console``. On something that is not a terminal it prints one line per run.
 
-    ``expected`` is the estimate in seconds of the whole; it is corrected by what was measured as the work goes on.
+    ``expected`` is the estimate in seconds of the whole; it is corrected by what was measured as the work goes on. None
+    where nothing is known of the machines that work.
     """
 
-    def __init__(self, console: Console, runs: list[Planned], expected: float) -> None:
+    def __init__(self, console: Console, runs: list[Planned], expected: float | None) -> None:
         self.console, self.expected = console, expected
         self.total = sum(run.cost for run in runs)
         self.done_cost = 0.0
@@ -107,8 +108,8 @@ class Display:
             line.append(f"  FAILED  {event['error']}", style="red")
         else:
             line.append("  stopped; its finished epochs are kept", style="yellow")
-        if not self.console.is_terminal:
-            line.append(f"  ({self._left()})", style="dim")
+        if not self.console.is_terminal and (left := self._left()):
+            line.append(f"  ({left})", style="dim")
         self.progress.console.print(line, soft_wrap=True)
         for note in event.get("notes", ()):
             self.progress.console.print(Text(f"  {note}", style="yellow"), soft_wrap=True)
@@ -122,7 +123,9 @@ class Display:
         """The time left: from the estimate at first, from the measured pace once a twentieth is done."""
         share = (self.done_cost + sum(self.partial.values())) / self.total if self.total else 1
         elapsed = time.monotonic() - self.started
-        whole = elapsed / share if share > 0.05 else max(self.expected, elapsed)
+        if share <= 0.05 and self.expected is None:
+            return ""
+        whole = elapsed / share if share > 0.05 else max(self.expected or 0.0, elapsed)
         return "" if share >= 1 else f"{duration(max(0.0, whole - elapsed))} left"
 
 

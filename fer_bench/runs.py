@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 PROTOCOLS = ("last", "mean_last_5", "best_val", "best_test")
 """Which epoch a table reports. All are queries over the stored epochs; ``best_test`` is an oracle."""
 LAST = 5
+READERS = 16
+"""Threads that read runs: a folder on a network answers many questions at a time, but each of them late."""
 MEASURES = ("overall", "mean", "macro_f1", "worst", "nll", "ece")
 
 
@@ -39,13 +42,16 @@ def load_runs(out: str | Path = "results") -> pd.DataFrame:
 
 def rows(folders: Iterable[RunFolder]) -> tuple[list[dict[str, Any]], list[str]]:
     """The finished runs that can be read, flat, and for each of the others a line that says why it cannot."""
-    found, left_out = [], []
-    for folder in folders:
+
+    def read(folder: RunFolder) -> dict[str, Any] | str:
         try:
-            found.append(row(folder))
+            return row(folder)
         except UnreadableRun as error:
-            left_out.append(str(error))
-    return found, left_out
+            return str(error)
+
+    with ThreadPoolExecutor(READERS) as readers:
+        answers = list(readers.map(read, folders))
+    return [a for a in answers if isinstance(a, dict)], [a for a in answers if isinstance(a, str)]
 
 
 def row(folder: RunFolder) -> dict[str, Any]:
@@ -121,23 +127,23 @@ def head_tail(recall: list[float | None] | None, counts: list[int] | None) -> tu
     the median count, the tail those below it; a class at the median (the middle one of seven) is in neither. Both are
     None where counts are not known or the largest class is less than twice the smallest: then there is no tail.
     """
-    from statistics import mean, median
+    from statistics import fmean, median
 
     if not recall or not counts or max(counts) < 2 * min(counts):
         return None, None
     middle, pairs = median(counts), list(zip(recall, counts, strict=True))
     head = [r for r, count in pairs if count > middle and r is not None]
     tail = [r for r, count in pairs if count < middle and r is not None]
-    return mean(head) if head else None, mean(tail) if tail else None
+    return fmean(head) if head else None, fmean(tail) if tail else None
 
 
 def _mean(records: list[dict[str, Any]]) -> dict[str, Any]:
     """Measures and recalls averaged over records; a class without test images stays without a recall."""
-    from statistics import mean
+    from statistics import fmean
 
     tests = [record["test"] for record in records]
-    test: dict[str, Any] = {name: mean(t[name] for t in tests) for name in MEASURES}
+    test: dict[str, Any] = {name: fmean(t[name] for t in tests) for name in MEASURES}
     if all("recall" in t for t in tests):
         columns = zip(*(t["recall"] for t in tests), strict=True)
-        test["recall"] = [None if None in column else mean(column) for column in columns]
+        test["recall"] = [None if None in column else fmean(column) for column in columns]
     return {"epoch": records[-1]["epoch"], "test": test}

@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from fer_bench import claims
 from fer_bench.claims import Claim
 from fer_bench.files import checksum, write_atomically
@@ -127,7 +129,7 @@ class RunFolder:
         records = []
         for line in lines:
             try:
-                records.append(json.loads(line))
+                records.append(orjson.loads(line))
             except ValueError as error:
                 if self.final:
                     raise RuntimeError(_damaged(self.path / "epochs.jsonl", error)) from None
@@ -236,7 +238,7 @@ class RunFolder:
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:
-            return json.loads(self._bytes(name))
+            return orjson.loads(self._bytes(name))
         except FileNotFoundError:
             return None
         except ValueError as error:

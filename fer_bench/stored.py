@@ -48,7 +48,7 @@ def contents(folder: RunFolder) -> tuple[dict[str, Any], dict[str, Any], list[di
         raise UnreadableRun(str(error)) from None
     if spec is None or final is None or not epochs:
         absent = "specification" if spec is None else "results" if final is None else "epochs"
-        raise UnreadableRun(f"{folder.path} is done but has no whole {absent}; run the sweep's command again to repeat it")
+        raise UnreadableRun(f"{folder.path} is done but has no {absent}; run the sweep's command again to repeat it")
     try:
         restore(spec, str(folder.path / "spec.json"))
     except SpecError as error:

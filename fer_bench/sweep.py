@@ -6,8 +6,9 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from fer_bench.registry import (
     plugin_folders,
     settings_by_method,
 )
-from fer_bench.runs import rows
+from fer_bench.runs import READERS, rows
 from fer_bench.spec import Imbalance, Noise, Recipe, RunSpec, SpecError, load_preset, nearest, require
 from fer_bench.store import RunFolder
 from fer_bench.stored import UnreadableRun, contents, misfit, state
@@ -304,9 +305,10 @@ class Sweep:
             parts = PurePath(path).parts
             require(len(parts) == 4 and parts[0] == "runs" and ".." not in parts, f"{path!r} is no folder of a run")
 
-    @property
+    @cached_property
     def runs(self) -> list[RunFolder]:
-        return [RunFolder(self.folder.parent.parent / path) for path in self.content["runs"]]
+        out = self.folder.parent.parent
+        return [RunFolder(out / path) for path in self.content["runs"]]
 
     @property
     def classes(self) -> dict[str, tuple[str, ...]]:
@@ -319,11 +321,17 @@ class Sweep:
 
         return pd.DataFrame(rows(folder for folder in self.runs if (folder.path / "final.json").exists())[0])
 
-    def unfinished(self) -> list[str]:
-        """A line for each run that is not done or cannot be read, and for each method that was skipped."""
+    def states(self) -> list[tuple[str, str]]:
+        """The state of each run and why, in their order. Each is looked up anew, which costs a moment in a large
+        sweep."""
+        with ThreadPoolExecutor(READERS) as readers:
+            return list(readers.map(state, self.runs))
+
+    def unfinished(self, states: Sequence[tuple[str, str]] | None = None) -> list[str]:
+        """A line for each run that is not done or cannot be read, and for each method that was skipped; ``states`` if
+        they are known."""
         lines = [f"skipped: {reason}" for reason in self.content["skipped"]]
-        for folder in self.runs:
-            now, reason = state(folder)
+        for folder, (now, reason) in zip(self.runs, states or self.states(), strict=True):
             if now != "done":
                 name = self.content["names"].get(folder.path.name, folder.path.name)
                 lines.append(f"{name}: {now}" + (f": {reason}" if reason else ""))

@@ -28,6 +28,8 @@ EVERY = 2.0
 """Seconds between two looks."""
 PROBE = 15.0
 """Seconds for which the answer of a run's claim is believed while its files stay as they are."""
+LINES = 200
+"""Runs that ``--once`` lists one by one; of a larger sweep it counts the others."""
 LOG_TAIL = 4096
 """Bytes at the end of a log in which its last line is looked for."""
 RECORD = {"epoch": float, "test": {"overall": float}, "seconds": {}}
@@ -163,22 +165,25 @@ def seconds_left(looks: Sequence[Look]) -> float | None:
         return 0.0
     if not working:
         return None
+    usual = _usual(looks)
     total = 0.0
     for look in left:
-        whole = _whole(look, looks)
+        own = look.seconds * look.epochs if look.seconds and look.epochs else None
+        whole = own or usual.get(look.method, usual.get(""))
         if whole is None:
             return None
         total += whole * (1 - look.share)
     return total / working
 
 
-def _whole(look: Look, looks: Sequence[Look]) -> float | None:
-    if look.seconds and look.epochs:
-        return look.seconds * look.epochs
-    known = [(each.method, each.spent or (each.seconds or 0) * (each.epochs or 0)) for each in looks]
-    alike = [seconds for method, seconds in known if seconds and method == look.method]
-    chosen = alike or [seconds for _, seconds in known if seconds]
-    return sum(chosen) / len(chosen) if chosen else None
+def _usual(looks: Sequence[Look]) -> dict[str, float]:
+    """Mean seconds of a whole run by method, and of all methods under ""."""
+    known: dict[str, list[float]] = {}
+    for look in looks:
+        if seconds := look.spent or (look.seconds or 0) * (look.epochs or 0):
+            known.setdefault(look.method, []).append(seconds)
+            known.setdefault("", []).append(seconds)
+    return {method: sum(values) / len(values) for method, values in known.items()}
 
 
 def sparkline(values: Sequence[float], width: int = 16) -> str:
@@ -252,7 +257,7 @@ def watch(sweep: Sweep, console: Console, once: bool = False, every: float = EVE
     watcher = Watcher(sweep)
     looks = watcher.look()
     if once:
-        console.print(show(sweep, looks))
+        console.print(show(sweep, looks, LINES))
         return _failed(looks)
     try:
         with Live(show(sweep, looks, console.height), console=console, auto_refresh=False) as live:

@@ -87,7 +87,18 @@ def test_order_and_direction_of_pairs_do_not_matter(test: str, differences: list
 
 def test_many_pairs_do_not_depend_on_their_order() -> None:
     values = np.random.default_rng(1).normal(0.3, 1, 30)
-    assert s.paired_p(values) == s.paired_p(values[::-1])
+    assert s.paired_p(values) == s.paired_p(values[::-1]) == s.paired_p(-values)
+
+
+def test_random_flips_estimate_what_all_flips_say() -> None:
+    for seed in range(4):
+        values = np.random.default_rng(seed).normal(0.2, 1, 18)
+        flips = np.unpackbits(np.arange(2**18, dtype=">u4").view(np.uint8).reshape(-1, 4), axis=1)[:, -18:]
+        signs = 1 - 2 * flips.astype(int)
+        exact = float((np.abs(signs @ values) >= abs(values.sum()) - 1e-12).mean())
+        # four standard errors of an estimate from 2^16 flips
+        assert s.paired_p(values) == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / 2**16))
+    assert s.paired_p(np.ones(400)) == 1 / (2**16 + 1), "the smallest p that so many flips can give"
 
 
 def test_wilcoxon_of_a_textbook_example() -> None:

@@ -49,11 +49,11 @@ def arrange(runs: pd.DataFrame, titles: Mapping[str, str] | None = None, order: 
     modes = settings.loc[~clean, ["noise_mode", "noise_file"]].fillna("")
     named = [name for name in modes if modes[name].nunique() > 1]
     kinds, noises = [], []
-    for index, run in frame.iterrows():
-        suffix = "".join(f" {_short(settings.at[index, name])}" for name in named if settings.at[index, name])
-        label = Noise(run["noise_kind"], run["noise_rate"]).label
-        kinds.append("" if clean[index] else run["noise_kind"] + suffix)
-        noises.append("clean" if clean[index] else label + suffix)
+    details = settings[named].to_dict("records")
+    for kind, rate, plain, detail in zip(frame["noise_kind"], frame["noise_rate"], clean, details, strict=True):
+        suffix = "".join(f" {_short(value)}" for value in detail.values() if value)
+        kinds.append("" if plain else kind + suffix)
+        noises.append("clean" if plain else Noise(kind, rate).label + suffix)
     frame["family"], frame["noise"] = kinds, noises
     frame["imbalance"] = [
         "" if factor == 1 else f"{kind} {factor:g}"
@@ -62,8 +62,10 @@ def arrange(runs: pd.DataFrame, titles: Mapping[str, str] | None = None, order: 
     frame["data"] = [Path(name).name for name in frame["dataset"]]
     different = settings.drop(columns=["noise_mode", "noise_file"]).loc[:, lambda s: s.nunique() > 1]
     frame["extra"] = [
-        ", ".join(UNITS.get(str(name), f"{name} {{}}").format(_short(value)) for name, value in row.dropna().items())
-        for _, row in different.astype(object).iterrows()
+        ", ".join(
+            UNITS.get(name, f"{name} {{}}").format(_short(value)) for name, value in row.items() if pd.notna(value)
+        )
+        for row in different.astype(object).to_dict("records")
     ]
     data = frame["data"] if frame["dataset"].nunique() > 1 else pd.Series("", index=frame.index)
 
@@ -121,12 +123,12 @@ def _rows(frame: pd.DataFrame, specs: list[dict[str, Any]], titles: Mapping[str,
         taken[method] = f"{title} ({method})" if title in taken.values() else title
     codes = [spec.get("code", "") for spec in specs]
     labels = [taken[method] for method in frame["method"]]
+    places = list(zip(frame["condition"], frame["seed"], frame["data_seed"], strict=True))
     for method, group in frame.groupby("method"):
         variants = {index: (frame.at[index, "config"], codes[index]) for index in group.index}
         cells: dict[tuple[Any, ...], set[tuple[str, str]]] = {}
         for index, variant in variants.items():
-            cell = tuple(frame.loc[index, ["condition", "seed", "data_seed"]])
-            cells.setdefault(cell, set()).add(variant)
+            cells.setdefault(places[index], set()).add(variant)
         if max(map(len, cells.values())) == 1:
             continue
         configs = {config: json.loads(config) for config, _ in variants.values()}

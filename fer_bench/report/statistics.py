@@ -1,4 +1,4 @@
-"""What runs say and what they do not: intervals, paired tests over blocks, ranks. Every formula is a library's.
+"""What runs say and what they do not: intervals, paired tests over blocks, ranks. Formulas are a library's.
 
 A **block** is everything two methods share when they are compared: condition (data set, noise, imbalance, and any
 other setting that varies), draw of the training data, and training seed. Tests are over differences within blocks.
@@ -156,16 +156,28 @@ def paired_p(differences: ArrayLike, test: str = "sign-flip") -> float:
         return 1.0
     if test == "wilcoxon":
         return float(stats.wilcoxon(values, zero_method="pratt").pvalue)
-    # sorted: random flips of the same differences in another order would give another p
+    if 2 ** len(values) > RESAMPLES:
+        return _random_flips(values)
     found = stats.permutation_test(
-        (np.sort(values),),
+        (values,),
         lambda x, axis: np.mean(x, axis=axis),
         permutation_type="samples",
         vectorized=True,
         n_resamples=RESAMPLES,
-        rng=np.random.default_rng(0),
     )
     return min(1.0, float(found.pvalue))
+
+
+def _random_flips(values: np.ndarray) -> float:
+    """The sign-flip test with random signs, the same p in any order and direction of the pairs. scipy's takes 17 s of a
+    core for 1,000 pairs where this takes 0.5 s, and a large sweep makes hundreds of tests."""
+    rng, batch = np.random.default_rng(0), 1024
+    sizes = np.sort(np.abs(values))
+    least, as_large = abs(values.sum()) * (1 - 1e-12), 0
+    for _ in range(RESAMPLES // batch):
+        coins = np.unpackbits(rng.integers(0, 256, (batch, -(-len(sizes) // 8)), np.uint8), axis=1, count=len(sizes))
+        as_large += int((np.abs(sizes.sum() - 2 * (coins.astype(float) @ sizes)) >= least).sum())
+    return (as_large + 1) / (RESAMPLES + 1)
 
 
 def holm(p: Sequence[float]) -> list[float]:
