@@ -83,8 +83,10 @@ def pack(sweep: Sweep, target: Path, networks: bool = False) -> Packed:
             files |= {f"{name}/{file}": folder.path / file for file in wanted}
             absent = [file for file in RECORDS if not (folder.path / file).exists()]
             require(not absent, f"{folder.path} has no {', '.join(absent)}; remove the folder to train it again")
+            damage = folder.damage
+            require(not damage, f"{damage}; run the sweep's command again to repeat the run")
     files = {name: path for name, path in files.items() if path.exists()}
-    manifest = {
+    manifest: dict[str, Any] = {
         "format": FORMAT,
         "sweep": sweep.name,
         "files": {name: {"sha256": file_hash(path), "bytes": path.stat().st_size} for name, path in files.items()},
