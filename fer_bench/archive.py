@@ -159,6 +159,8 @@ def examine(folder: RunFolder) -> str:
             return f"its specification has the key {key}"
         if spec is None or spec["method"] != folder.path.parent.name:
             return "its specification is of another method"
+        if damage := folder.damage:
+            return damage
         if final is None:
             return "it has no results"
         row(folder)

@@ -120,7 +120,16 @@ def test_an_archive_holds_records_and_tables_and_no_images(packed: Path, tmp_pat
     with tarfile.open(packed) as stored:
         names = stored.getnames()
     files = {Path(name).name for name in names if name.startswith("runs/")}
-    assert files == {"spec.json", "env.json", "epochs.jsonl", "final.json", "scores.npz", "probe.npz", "log.txt"}
+    assert files == {
+        "spec.json",
+        "env.json",
+        "epochs.jsonl",
+        "final.json",
+        "scores.npz",
+        "probe.npz",
+        "sums.json",
+        "log.txt",
+    }
     assert names[0] == "manifest.json" and {"sweep/sweep.json", "sweep/table.md"} <= set(names)
     assert "sweep/report.html" not in names and len({str(Path(n).parent) for n in names if n.startswith("runs/")}) == 2
     sweep = find_sweep(tmp_path / "there", "mine")
@@ -217,10 +226,22 @@ def sweep_edit(**changes: Any) -> Change:
     return edited("sweep.json", lambda values: values.update(changes))
 
 
+def unsummed(change: Change) -> Change:
+    """The change by somebody who knows of the sums, or in a run of an earlier version, which has none."""
+
+    def both(files: dict[str, bytes]) -> None:
+        change(files)
+        for name in [name for name in files if name.endswith("sums.json")]:
+            del files[name]
+
+    return both
+
+
 TAMPERED: dict[str, tuple[Change, str]] = {
     "an edited setting": (edited("spec.json", lambda s: s.update(seed=7)), "its specification has the key"),
-    "an edited result": (edited("final.json", higher), "not those of its last epoch"),
-    "edited results and epochs": (both, "its stored logits give an accuracy of 0.[57]"),
+    "an edited result": (edited("final.json", higher), "final.json is damaged"),
+    "an edited result, without sums": (unsummed(edited("final.json", higher)), "not those of its last epoch"),
+    "edited results and epochs, without sums": (unsummed(both), "its stored logits give an accuracy of 0.[57]"),
     "no results": (
         lambda files: [files.pop(n) for n in list(files) if n.endswith("final.json")], "it has no results"
     ),
