@@ -13,6 +13,8 @@ from typing import Any
 
 import click
 
+from fer_bench.text import visible
+
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120, "auto_envvar_prefix": None}
 
 
@@ -83,12 +85,12 @@ def stoppable(command: Callable[..., None]) -> Callable[..., None]:
 def _warn(message: Warning | str, *_: Any) -> None:
     """A warning as one line for a person, without the place in the code that gave it."""
     click.secho("warning: ", fg="yellow", bold=True, err=True, nl=False)
-    click.echo(str(message), err=True)
+    click.echo(visible(str(message)), err=True)
 
 
 def _fail(message: str, code: int) -> None:
     click.secho("error: ", fg="red", bold=True, err=True, nl=False)
-    click.echo(message, err=True)
+    click.echo(visible(message), err=True)
     sys.exit(code)
 
 

@@ -254,7 +254,17 @@ def restore(values: Any, where: str) -> RunSpec:
         f"{where} is of protocol {stored}, and this fer-bench measures by protocol {PROTOCOL}: numbers of both do not "
         "compare",
     )
-    return build(RunSpec, values, where)
+    spec = build(RunSpec, values, where)
+    _require_all(json.loads(spec.canonical), values, where)
+    return spec
+
+
+def _require_all(names: Mapping[str, Any], values: Mapping[str, Any], where: str) -> None:
+    """A spec is stored whole: SpecError for a name without its value, even where a new run would take a default."""
+    for name, inner in names.items():
+        require(name in values, f"{where}: {name!r} is missing")
+        if isinstance(inner, Mapping):
+            _require_all(inner, values[name], f"{where}.{name}")
 
 
 def read_toml(path: Path) -> dict[str, Any]:

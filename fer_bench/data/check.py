@@ -14,6 +14,7 @@ from rich.text import Text
 
 from fer_bench.data.landmarks import problems
 from fer_bench.data.manifest import SPLITS, DataError, Manifest
+from fer_bench.text import visible
 
 _BATCH = 256
 _SHOWN = 10  # entries of a long list that the terminal shows
@@ -197,7 +198,7 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) ->
     for place, name in enumerate(columns):
         table.add_column(Text(name), justify="right" if place and len(columns) > 2 else "left", overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(visible(cell)) for cell in row))
     return table
 
 

@@ -116,9 +116,10 @@ FOLDERS = (
     Case(
         "a name with terminal codes, damaged",
         CHECK,
-        ("cannot be decoded",),
+        ("31mred.png: cannot be decoded",),
         1,
         make=data("faces/train/anger/\x1b[31mred.png", b"no image"),
+        foreign=r"\(.*\)",
     ),
     Case(
         "a name that looks like markup, damaged",

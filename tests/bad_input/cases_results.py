@@ -190,9 +190,9 @@ RUNS = (
     Case(
         "a setting is missing (an older version)",
         "status mine",
-        (SKIPPED, "'fingerprint'"),
+        (SKIPPED, "'data_seed' is missing"),
         0,
-        make=changed("spec.json", fingerprint=None),
+        make=changed("spec.json", data_seed=None),
     ),
     Case("a setting of the wrong type", "status mine", (SKIPPED, "seed = 'x'"), 0, make=changed("spec.json", seed="x")),
     Case("epochs.jsonl is empty", "status mine", (SKIPPED, "has no epochs"), 0, make=replaced("epochs.jsonl", b"")),
