@@ -59,16 +59,18 @@ class Owner:
     @property
     def dead(self) -> bool:
         """Whether the process is known to have ended; False for one on another host, of which nothing is known."""
-        if not self.facts or self.facts["machine"] != _machine():
-            return False
-        return _started(self.facts["pid"]) != self.facts["started"]
+        return self._is_here and _started(self.facts["pid"]) != self.facts["started"]
 
     @property
     def seems_alive(self) -> bool:
         """For people only: by the process table here, by the clocks of two machines elsewhere."""
-        if self.facts and self.facts["machine"] == _machine():
+        if self._is_here:
             return not self.dead
         return time.time() - self.beat / 1e9 < 2 * LEASE
+
+    @property
+    def _is_here(self) -> bool:
+        return self.facts.get("machine") == _machine()
 
     def silent(self, lease: float) -> bool:
         """Whether this process has watched the owner for ``lease`` seconds without a sign of life."""

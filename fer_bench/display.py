@@ -64,7 +64,7 @@ class Display:
     def _wait(self, worker: int, run: Planned, event: dict[str, Any]) -> None:
         """A run in the hands of another process, said once for each that holds it."""
         self._drop(worker)
-        if event["taken_over"]:
+        if event.get("taken_over"):
             self._say_once(f"{run.spec.name}: this worker was silent, and the run was {event['by']}")
         else:
             self._say_once(f"{run.spec.name}: waiting, {event['by']}")

@@ -360,7 +360,7 @@ def test_a_run_over_its_time_limit_ends_alone_and_says_where_it_was(
     assert ends["hangs"]["error"] == "ran longer than the time limit of 9.98333 min"
     api.save_sweep(planned, tmp_path, "s", "fer-bench run")
     said = CliRunner().invoke(main, ["status", "--out", str(tmp_path)], catch_exceptions=False).output
-    for part in ("time limit of 9.98", "about to hang", "said by a child", "in on_epoch_end", "1 done, 1 failed"):
+    for part in ("time limit of 9.98", "about to hang", "said by a child", "in on_epoch_end", "1 done", "1 failed"):
         assert part in said, f"{part!r} is not in {said}"
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+import fer_bench.api
+import fer_bench.data.unlabelled
+import fer_bench.engine.fit
+import fer_bench.report.plots
+import fer_bench.report.tables  # noqa: F401
+from fer_bench import cli
+from fer_bench.launch import local
 from fer_bench.registry import discover
 
 METHODS = tuple(key for key, plugin in sorted(discover().items()) if plugin.origin == "built in")
@@ -47,13 +55,60 @@ def words(table: Path, out: Path, methods: Sequence[str], epochs: int, jobs: int
     ]
 
 
-def start(command: Sequence[str], cache: Path, log: Path) -> subprocess.Popen[bytes]:
+def start(
+    words: Sequence[str], cache: Path, log: Path, program: Sequence[str] = ("-m", "fer_bench.cli")
+) -> subprocess.Popen[bytes]:
     """The command in a process group of its own."""
     with log.open("ab") as said:
         return subprocess.Popen(
-            [sys.executable, *command],
+            [sys.executable, *program, *words],
             stdout=said, stderr=said, start_new_session=True, env={**os.environ, "FER_BENCH_CACHE": str(cache)},
         )  # fmt: skip
+
+
+class Forked:
+    """A call of the command in a copy of this process, which has loaded everything; the runs are trained in it, one
+    after the other. Looks like ``subprocess.Popen`` as far as these scripts need."""
+
+    def __init__(self, words: Sequence[str], cache: Path, log: Path) -> None:
+        self.returncode: int | None = None
+        self.pid = os.fork()
+        if self.pid:
+            return
+        code = 70
+        try:
+            os.setsid()
+            said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            os.dup2(said, 1), os.dup2(said, 2)
+            os.environ["FER_BENCH_CACHE"] = str(cache)
+            local.train_all = _train_here
+            cli.main(list(words), standalone_mode=False)
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush(), sys.stderr.flush()
+            os._exit(code)
+
+    def poll(self) -> int | None:
+        return self._reap(os.WNOHANG)
+
+    def wait(self) -> int:
+        code = self._reap(0)
+        assert code is not None
+        return code
+
+    def _reap(self, flags: int) -> int | None:
+        if self.returncode is None and (found := os.waitpid(self.pid, flags))[0]:
+            self.returncode = os.waitstatus_to_exitcode(found[1])
+        return self.returncode
+
+
+def _train_here(plan: Any, todo: Any, out: Path, _: Any, force: bool, tell: Any, *__: Any) -> None:
+    for run in todo:
+        tell(0, run, local.train_one(plan, run, out, "cpu", force, lambda: False, lambda event: None))
 
 
 def results(out: Path) -> dict[str, dict[str, Any]]:

@@ -1,11 +1,12 @@
 """Kills the command with SIGKILL at random moments until every method has finished, and compares with a run in peace.
 
-    python tests/stress/kills.py --kills 40 --seed 0 [--methods ce,crt] [--folder FOLDER] [--to kills.json]
+    python tests/stress/kills.py --kills 40 --seed 0 [--fork] [--methods ce,crt] [--folder FOLDER] [--to kills.json]
 
 Half of the kills come at a moment drawn from the life of a call; the others when a file that is written at a delicate
-moment is seen: a part of the decoded images, of a checkpoint, of the results, of tables or plots, or a claim. Every
-round has its own cache and store, and goes on until its sweep is finished and tabled; exit code 1 if any number of any
-round differs from that of an uninterrupted sweep, or something is left behind.
+moment is seen: a part of the decoded images, of a checkpoint, of the results, of tables or plots, or a claim. With
+--fork a call is a copy of this process and trains in itself, so that no kill is spent on imports. Every round has its
+own cache and store, and goes on until its sweep is finished and tabled; exit code 1 if any number of any round differs
+from that of an uninterrupted sweep, or something is left behind.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ MOMENTS = {
     "writing scores": ("out", RUN + "claim/*/.scores.npz.*.part"),
     "writing final.json": ("out", RUN + "claim/*/.final.json.*.part"),
     "between sums and final.json": ("out", RUN + "sums.json"),
-    "writing tables": ("out", "sweeps/*/.*.part"),
+    "writing sweep.json": ("out", "sweeps/*/.sweep.json.*.part"),
+    "writing tables": ("out", "sweeps/*/.table*.part"),
     "writing plots": ("out", "sweeps/*/plots/.*.part"),
 }
 
@@ -46,6 +48,7 @@ def main() -> None:
     parser.add_argument("--methods", default=",".join(common.METHODS))
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--fork", action="store_true", help="many more kills in the same time; no worker processes")
     parser.add_argument("--folder", type=Path, help="an empty folder for everything [default: a temporary one]")
     parser.add_argument("--to", type=Path, default=Path("kills.json"))
     options = parser.parse_args()
@@ -59,9 +62,10 @@ def main() -> None:
 def stress(options: argparse.Namespace, folder: Path) -> dict[str, object]:
     chance, methods = random.Random(options.seed), options.methods.split(",")
     table = common.draw_faces(folder / "faces")
-    words = [*("-m", "fer_bench.cli"), *common.words(table, folder / "peace", methods, options.epochs, options.jobs)]
+    words = common.words(table, folder / "peace", methods, options.epochs, options.jobs)
+    begin = common.Forked if options.fork else common.start
     began = time.monotonic()
-    whole = common.start(words, folder / "peace-cache", folder / "peace.log")
+    whole = begin(words, folder / "peace-cache", folder / "peace.log")
     while not list((folder / "peace").glob("runs/*/*/*/epochs.jsonl")) and whole.poll() is None:
         time.sleep(0.02)
     first_epoch = time.monotonic() - began
@@ -79,7 +83,7 @@ def stress(options: argparse.Namespace, folder: Path) -> dict[str, object]:
         out.mkdir(parents=True)
         words[words.index("--out") + 1] = str(out)
         while True:
-            process = common.start(words, cache, place / "log.txt")
+            process = begin(words, cache, place / "log.txt")
             if len(killed) < options.kills and (moment := wait_for_moment(process, chance, out, cache, first_epoch)):
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()

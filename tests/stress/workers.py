@@ -50,8 +50,8 @@ def stress(options: argparse.Namespace, folder: Path) -> dict[str, object]:
     out.mkdir()
 
     def launch(out: Path, number: int):  # type: ignore[no-untyped-def]
-        words = [__file__, "--worker", *common.words(table, out, methods, options.epochs, 1)]
-        return common.start(words, cache, folder / f"log-{number}.txt")
+        words = common.words(table, out, methods, options.epochs, 1)
+        return common.start(words, cache, folder / f"log-{number}.txt", (__file__, "--worker"))
 
     began = time.monotonic()
     if launch(folder / "peace", 0).wait():
