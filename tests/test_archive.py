@@ -246,7 +246,8 @@ TAMPERED: dict[str, tuple[Change, str]] = {
         lambda files: [files.pop(n) for n in list(files) if n.endswith("final.json")], "it has no results"
     ),
     "a pickle in place of arrays": (
-        lambda files: files.update({n: b"cos\nsystem\n" for n in files if n.endswith("scores.npz")}), "cannot be read"
+        unsummed(lambda files: files.update({n: b"cos\nsystem\n" for n in files if n.endswith("scores.npz")})),
+        "cannot be read",
     ),
     "a name that leads out": (moved(lambda name: "../escaped.txt"), "'../escaped.txt' is no file of a run"),
     "an absolute name": (moved(lambda name: "/tmp/escaped.txt"), "is no file of a run"),

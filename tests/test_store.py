@@ -224,14 +224,15 @@ def test_a_changed_byte_in_results_is_found(name: str, tmp_path: Path) -> None:
     place = content.index(b"0.5") if name == "final.json" else len(content) // 2
     content[place] ^= 1
     (folder.path / name).write_bytes(content)
-    assert f"{name} is damaged" in folder.damage or name == "sums.json" and "is damaged" in folder.damage
+    assert f"{name} is damaged" in folder.damage
     readers = {"scores.npz": folder.scores, "epochs.jsonl": folder.epochs, "probe.npz": folder.probe,
                "networks.pt": folder.networks}  # fmt: skip
     if name in readers:
         with pytest.raises(RuntimeError, match="is damaged"):
             readers[name]()
     (folder.path / name).unlink()
-    assert folder.damage or name in ("final.json", "sums.json")
+    # without final.json the run is not done; an archive leaves networks out, and earlier versions wrote no sums
+    assert bool(folder.damage) == (name not in ("final.json", "sums.json", "networks.pt"))
 
 
 def test_epochs_before_a_torn_line_are_kept(tmp_path: Path) -> None:
