@@ -317,7 +317,6 @@ def watch(sweep: str | None, out: Path, once: bool) -> None:
 @click.option("--interval", default="t", show_default=True, help="Kind of 95 % interval: t or bootstrap.")
 def table(sweep: str | None, out: Path, style: str, **options: Any) -> None:
     """Prints the comparison table of SWEEP (or the newest one) and writes its files again; trains nothing."""
-    from fer_bench import api
     from fer_bench.report import tables
     from fer_bench.report.measures import View
     from fer_bench.sweep import find_sweep
@@ -328,7 +327,7 @@ def table(sweep: str | None, out: Path, style: str, **options: Any) -> None:
     if runs.empty:
         _nothing_finished(found)
     content = tables.comparison(runs, notes=found.unfinished(), classes=found.classes, view=view)
-    api.write_outputs(found, plots=False, view=view)
+    tables.save(content, runs, found.folder)
     if style == "terminal":
         _console().print(content.rich())
     else:

@@ -86,7 +86,11 @@ def write(
     view: View = DEFAULT_VIEW,
 ) -> list[Path]:
     """Writes table.md, .csv, .tex and .html, and runs.csv with every field of every run; the paths."""
-    table = comparison(runs, titles, order=order, notes=notes, classes=classes, view=view)
+    return save(comparison(runs, titles, order=order, notes=notes, classes=classes, view=view), runs, folder)
+
+
+def save(table: Table, runs: pd.DataFrame, folder: Path) -> list[Path]:
+    """Writes the files of :func:`write` of a table that is there already; the paths."""
     contents = {
         "table.md": table.markdown(),
         "table.csv": table.csv(),
