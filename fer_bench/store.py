@@ -236,14 +236,22 @@ class RunFolder:
                 return dict(stored)
         except FileNotFoundError:
             return {}
+        except RuntimeError:
+            raise
+        except Exception as error:  # numpy, zipfile and zlib have no common error for a damaged file
+            raise RuntimeError(_damaged(self.path / name, error)) from None
 
     def _read(self, name: str) -> dict[str, Any] | None:
+        """A JSON object; None where there is no file, RuntimeError where it holds something else."""
         try:
-            return orjson.loads(self._bytes(name))
+            content = orjson.loads(self._bytes(name))
         except FileNotFoundError:
             return None
         except ValueError as error:
             raise RuntimeError(_damaged(self.path / name, error)) from None
+        if not isinstance(content, dict):
+            raise RuntimeError(_damaged(self.path / name, "it is no object"))
+        return content
 
     def _bytes(self, name: str) -> bytes:
         """A file; FileNotFoundError, or RuntimeError where the results know another sha256 of it."""

@@ -376,8 +376,8 @@ def test_a_damaged_checkpoint_is_left_out_with_a_note(damage: str, tmp_path: Pat
     path = tmp_path / "checkpoint.pt"
     content = path.read_bytes()
     middle = len(content) // 2
-    path.write_bytes({"cut": content[:-500], "empty": b"", "short": b"torn",
-                      "a byte": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1:]}[damage])  # fmt: skip
+    changed = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+    path.write_bytes({"cut": content[:-500], "empty": b"", "short": b"torn", "a byte": changed}[damage])
     assert folder.load_checkpoint() is None
     assert len(folder.notes) == 1 and "checkpoint.pt is damaged" in folder.notes[0]
     assert (tmp_path / "log.txt").read_text() == f"{folder.notes[0]}\n", "and it stands in the log"

@@ -239,9 +239,17 @@ def run_folder(here: Path) -> Path:
     return here / "results" / content["runs"][0]
 
 
-def in_run(change: Callable[[Path], Any]) -> Step:
-    """``results`` with something done to one run folder of the sweep ``mine``."""
-    return both(results, lambda here: change(run_folder(here)) and None)
+def in_run(change: Callable[[Path], Any], summed: bool = False) -> Step:
+    """``results`` with something done to one run folder of the sweep ``mine``, which has no sums, as those of earlier
+    versions, unless they shall tell the change."""
+
+    def step(here: Path) -> None:
+        results(here)
+        change(run_folder(here))
+        if not summed:
+            (run_folder(here) / "sums.json").unlink(missing_ok=True)
+
+    return step
 
 
 def changed(name: str, **values: Any) -> Step:
@@ -258,6 +266,17 @@ def changed(name: str, **values: Any) -> Step:
 def replaced(name: str, content: bytes | None) -> Step:
     """``results`` with a file of one run replaced, or removed where there is no content."""
     return in_run(lambda run: (run / name).unlink() if content is None else (run / name).write_bytes(content))
+
+
+def turned(name: str) -> Callable[[Path], None]:
+    """One bit of a file turned."""
+
+    def turn(run: Path) -> None:
+        content = bytearray((run / name).read_bytes())
+        content[len(content) // 2] ^= 1
+        (run / name).write_bytes(content)
+
+    return turn
 
 
 def in_run_again(name: str, content: bytes | None) -> Step:
