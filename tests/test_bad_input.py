@@ -67,17 +67,17 @@ def test_the_page_and_the_tables_hold_no_markup_of_data() -> None:
 
 def test_a_run_that_may_not_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """An administrator may read everything, so the system's answer is made."""
-    read = Path.read_text
+    read = Path.read_bytes
 
-    def refused(path: Path, *arguments: Any, **options: Any) -> str:
+    def refused(path: Path) -> bytes:
         if path == secret:
             raise PermissionError(13, "Permission denied", str(path))
-        return read(path, *arguments, **options)
+        return read(path)
 
     with place() as here:
         results(here)
         secret = run_folder(Path("results").parent) / "spec.json"
-        monkeypatch.setattr(Path, "read_text", refused)
+        monkeypatch.setattr(Path, "read_bytes", refused)
         said = CliRunner().invoke(main, ["status", "mine"], env=QUIET)
     assert said.exit_code == 0 and "1 unreadable" in said.output and "Permission denied" in said.output, said.output
 
