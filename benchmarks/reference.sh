@@ -3,6 +3,7 @@
 #   benchmarks/reference.sh synthetic          nineteen methods, noise and imbalance, three seeds: 228 runs
 #   benchmarks/reference.sh ferplus DATA_ROOT  eight methods, symmetric and human noise: 40 runs
 #   benchmarks/reference.sh faces DATA_ROOT    nineteen methods on FERPlus with landmarks: 38 runs
+#   benchmarks/reference.sh pretraining DATA_ROOT  cross-entropy on FERPlus from random and from ImageNet weights: 4 runs
 # DATA_ROOT as `fer-bench datasets ferplus` says, with landmarks as docs/landmarks.md says.
 set -euo pipefail
 FIRST=ce,nla,coteaching,jocor,scn,eac,cb,balanced_softmax
@@ -21,8 +22,14 @@ faces)
     fer-bench run --dataset ferplus --data-root "$2" --methods "$ALL" --noise-type symmetric,human \
         --noise 0.4 --train-size 8000 --epochs 6 --name reference-faces
     ;;
+pretraining)
+    pretraining=(--dataset ferplus --data-root "$2" --methods ce --noise 0,0.2 --train-size 2000
+        --preset "$(dirname "$0")/presets/pretraining.toml")
+    fer-bench run "${pretraining[@]}" --name reference-pretraining
+    fer-bench run "${pretraining[@]}" --pretrained efficientnet-lite0 --name reference-pretraining-imagenet
+    ;;
 *)
-    sed -n '2,6p' "$0" >&2
+    sed -n '2,7p' "$0" >&2
     exit 2
     ;;
 esac
