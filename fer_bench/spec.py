@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import hashlib
 import json
 import math
@@ -201,13 +202,19 @@ class RunSpec:
 T = TypeVar("T")
 
 
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
 def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     """A dataclass from a mapping, strictly: unknown keys and wrong types raise SpecError that names ``where.key``."""
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     arguments = {}
     for key, value in values.items():
-        require(key in names, f"{where} has no setting {key!r}{nearest(key, names)}")
+        if key not in names:  # the nearest name is dear to find
+            raise SpecError(f"{where} has no setting {key!r}{nearest(key, names)}")
         arguments[key] = convert(hints[key], value, f"{where}.{key}")
     for field_ in dataclasses.fields(cls):  # type: ignore[arg-type]
         optional = field_.default is not dataclasses.MISSING or field_.default_factory is not dataclasses.MISSING
@@ -226,7 +233,8 @@ def convert(hint: Any, value: Any, where: str) -> Any:
     if origin is Mapping and isinstance(value, Mapping):
         return dict(value)
     if origin is Literal:
-        require(value in options, f"{where} = {value!r}{nearest(str(value), [str(o) for o in options])}")
+        if value not in options:
+            raise SpecError(f"{where} = {value!r}{nearest(str(value), [str(o) for o in options])}")
         return value
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in options:

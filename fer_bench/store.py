@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 STATES = ("new", "running", "interrupted", "failed", "done")
 RESULTS = ("final.json", "sums.json", "scores.npz", "probe.npz", "networks.pt")
+SUMMED = ("final.json", "epochs.jsonl", "scores.npz", "probe.npz", "networks.pt")
 TRAINING = ("epochs.jsonl", "checkpoint.pt", "status.json")
 
 
@@ -256,16 +257,21 @@ class RunFolder:
     def _bytes(self, name: str) -> bytes:
         """A file; FileNotFoundError, or RuntimeError where the results know another sha256 of it."""
         content = (self.path / name).read_bytes()
-        if self._sums().get(name, checksum(content)) != checksum(content):
+        if name in SUMMED and self._sums().get(name, checksum(content)) != checksum(content):
             raise RuntimeError(_damaged(self.path / name, "its bytes were changed"))
         return content
+
+    @property
+    def summed(self) -> bool:
+        """Whether what is read of a finished run is known to be what was written; earlier versions wrote no sums."""
+        return bool(self._sums())
 
     def _sums(self) -> dict[str, str]:
         """sha256 by file of a finished run; empty for one that is not, or was by an earlier version."""
         if not (self.path / "final.json").exists():
             return {}
         try:
-            return dict(json.loads((self.path / "sums.json").read_bytes()))
+            return dict(orjson.loads((self.path / "sums.json").read_bytes()))
         except FileNotFoundError:
             return {}
         except (ValueError, TypeError) as error:

@@ -53,7 +53,9 @@ def contents(folder: RunFolder) -> tuple[dict[str, Any], dict[str, Any], list[di
         restore(spec, str(folder.path / "spec.json"))
     except SpecError as error:
         raise UnreadableRun(str(error)) from None
-    wrong = misfit(final, FINAL, "final.json") or misfit(epochs, [EPOCH], "epochs.jsonl")
+    wrong = misfit(final, FINAL, "final.json")
+    if not folder.summed:  # else the epochs are what was written, and there are many
+        wrong = wrong or misfit(epochs, [EPOCH], "epochs.jsonl")
     if wrong:
         raise UnreadableRun(f"{folder.path}: {wrong}; remove the folder to train it again")
     return spec, final, epochs
@@ -61,10 +63,17 @@ def contents(folder: RunFolder) -> tuple[dict[str, Any], dict[str, Any], list[di
 
 def state(folder: RunFolder) -> tuple[str, str]:
     """The state of a run, and why it failed; "unreadable" and why where its files cannot be used."""
+    unreadable = ""
     try:
+        if (folder.path / "final.json").exists():
+            try:
+                contents(folder)
+                return "done", ""
+            except UnreadableRun as error:
+                unreadable = str(error)
         found = folder.state
         if found == "done":
-            contents(folder)
+            return "unreadable", unreadable
         if found != "failed":
             return found, ""
         why = folder.failure.get("error")
@@ -73,14 +82,25 @@ def state(folder: RunFolder) -> tuple[str, str]:
     return found, str(why or "status.json does not say why")
 
 
+def _are_numbers(values: list[Any]) -> bool:
+    """The usual answer for a long list of numbers, without a look at each in Python."""
+    return set(map(type, values)) <= {int, float} and (not values or -LIMIT < min(values) <= max(values) < LIMIT)
+
+
 def misfit(value: Any, shape: Any, where: str) -> str:
     """How a value from JSON departs from a shape, as "where: what"; "" if it fits."""
     if isinstance(shape, tuple):
-        found = [misfit(value, each, where) for each in shape]
-        return "" if "" in found else found[0]
+        found = ""
+        for each in reversed(shape):  # what is said is of the first shape
+            if not (found := misfit(value, each, where)):
+                return ""
+        return found
     if isinstance(shape, list):
         if not isinstance(value, list):
             return f"{where} is no list"
+        numbers = [each for each in value if each is not None] if shape[0] == (float, None) else value
+        if shape[0] in (float, (float, None)) and _are_numbers(numbers):
+            return ""
         return next(filter(None, (misfit(each, shape[0], f"{where}[{i}]") for i, each in enumerate(value))), "")
     if isinstance(shape, dict):
         if not isinstance(value, dict):

@@ -24,6 +24,7 @@ from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
+from fer_bench.files import checksum
 from fer_bench.spec import RunSpec, build
 from fer_bench.store import RunFolder
 
@@ -82,8 +83,10 @@ def multiply(template: Path, out: Path, count: int) -> None:
             "epochs.jsonl": "".join(json.dumps(record, sort_keys=True) + "\n" for record in records),
             "final.json": json.dumps({**(final or {}), "test": records[-1]["test"]}, sort_keys=True),
             "log.txt": "",
-            "lock": "",
         }
+        summed = {name: files[name].encode() for name in ("final.json", "epochs.jsonl")}
+        summed |= {path.name: path.read_bytes() for path in arrays}
+        files["sums.json"] = json.dumps({name: checksum(content) for name, content in summed.items()})
         for name, text in files.items():
             (folder.path / name).write_text(text)
         for path in arrays:
