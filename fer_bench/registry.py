@@ -81,7 +81,11 @@ class Plugin:
         """The plugin's one Method subclass. PluginError with the reason if it is broken, or its presets are."""
         if self.error:
             raise PluginError(self.error)
-        method = _load(self.key, self.path)
+        try:
+            source = self.path.read_bytes()
+        except OSError as error:
+            raise PluginError(f"{self.path} cannot be read ({error.strerror})") from None
+        method = _load(self.key, self.path, self.path.resolve(), source)
         try:
             _check_presets(self.path.with_suffix(".toml"), self.presets(), method.Config)
         except SpecError as error:
@@ -226,7 +230,8 @@ def _only_says(part: ast.AST, parent: ast.AST) -> bool:
 
 
 @cache
-def _load(key: str, path: Path) -> type[Method]:
+def _load(key: str, path: Path, _place: Path, _source: bytes) -> type[Method]:
+    """The class in a file; anew where the file was edited, as in a notebook, or another folder is the current one."""
     from fer_bench.method import Info, Method
 
     name = f"fer_bench_plugin_{key}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"

@@ -145,6 +145,20 @@ def test_the_code_hash_is_of_the_code_alone(tmp_path: Path) -> None:
     assert write(tmp_path / "p", "mine", source.replace("batch.view()", "batch.view('weak')")).code != code
 
 
+def test_an_edited_plugin_is_loaded_anew(tmp_path: Path) -> None:
+    """In a notebook, the same process sees both."""
+    assert write(tmp_path, "mine", plugin_source(LOSS)).load().info.title == "Toy"
+    assert write(tmp_path, "mine", plugin_source(LOSS).replace("Toy", "Edited")).load().info.title == "Edited"
+
+
+def test_a_path_means_a_file_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for title in ("Here", "There"):
+        (tmp_path / title).mkdir()
+        (tmp_path / title / "mine.py").write_text(plugin_source(LOSS).replace("Toy", title))
+        monkeypatch.chdir(tmp_path / title)
+        assert discover(["mine.py"])["mine"].load().info.title == title
+
+
 def test_choose() -> None:
     found = discover()
     assert choose(["all"], found) == list(found)
