@@ -110,9 +110,9 @@ def carry_out(
 
 
 def missing(planned: Plan, out: Path, force: bool) -> list[Planned]:
-    """The runs of a plan that have no results yet, or damaged ones."""
+    """The runs of a plan that have no results yet, or damaged ones, or whose process was killed while it tidied up."""
     folders = [(run, RunFolder.of(out, run.spec)) for run in planned.runs]
-    return [run for run, folder in folders if force or not folder.final or folder.damage]
+    return [run for run, folder in folders if force or not folder.final or folder.damage or folder.untidy]
 
 
 def estimate(todo: list[Planned], out: Path, devices: list[str]) -> float:

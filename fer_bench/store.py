@@ -201,7 +201,7 @@ class RunFolder:
         for name in reversed(RESULTS):
             if name in files:
                 self._write(name, files[name])
-        self._discard("checkpoint.pt")
+        self.tidy()
 
     def networks(self) -> dict[str, Any] | None:
         """The state of the trained method, if the run is done and kept it; RuntimeError if it is damaged."""
@@ -217,6 +217,15 @@ class RunFolder:
     def scores(self) -> dict[str, np.ndarray]:
         """Logits, labels and clean scores of the trained method; otherwise as :meth:`probe`."""
         return self._arrays("scores.npz")
+
+    @property
+    def untidy(self) -> bool:
+        """Whether a process was killed here between its last result and the removal of what it needed before."""
+        return any((self.path / name).exists() for name in ("checkpoint.pt", "claim"))
+
+    def tidy(self) -> None:
+        """Removes what a finished run needs no more; its claim goes when the caller releases its own."""
+        self._discard("checkpoint.pt")
 
     def clear(self) -> None:
         """Forgets everything that was trained (for ``--force``); the caller holds the claim."""

@@ -189,6 +189,24 @@ def test_damaged_results_are_made_again_with_a_note(name: str, planned: Plan, pe
     assert same(folder, peace) and folder.damage == "" and (folder.path / name).exists()
 
 
+def test_what_a_kill_after_the_last_result_left_is_removed(planned: Plan, peace: RunFolder, tmp_path: Path) -> None:
+    folder = RunFolder.of(tmp_path, planned.runs[0].spec)
+    shutil.copytree(peace.path, folder.path)
+    before = (folder.path / "final.json").stat()
+    for left in ("checkpoint.pt", "claim"):
+        if left == "claim":
+            owner = folder.path / "claim" / "dead" / "owner.json"
+            owner.parent.mkdir(parents=True)
+            owner.write_text(json.dumps({**claims._me(), "pid": 2**22 + 1}))
+        else:
+            (folder.path / left).write_bytes(b"x")
+        assert len(api.missing(planned, tmp_path, force=False)) == 1
+        assert here(planned, tmp_path)["state"] == "done"
+        assert api.missing(planned, tmp_path, force=False) == [] and not (folder.path / left).exists()
+    after = (folder.path / "final.json").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
 def test_a_damaged_first_stage_is_trained_anew(faces_folder: Path, tmp_path: Path) -> None:
     both = plan(Request(["ce", "crt"], str(faces_folder), overrides=SETTINGS))
     first, second = sorted(both.runs, key=lambda run: run.spec.method)

@@ -265,6 +265,7 @@ def train_one(
                 folder.clear_results()
                 folder.note(f"{damage}: this run is repeated")
             elif final := folder.final:
+                folder.tidy()
                 return {"state": "done", "final": final}
             event = _train(plan, run, out, folder, device, lambda: claim.lost or stopping(), say)
             if claim.lost:
