@@ -1,1 +1,1 @@
-"""How much time a run takes above the floor of its backbone: ``python -m benchmarks.speed``, explained in docs/speed.md."""
+"""How much time a run takes above the floor of its backbone: ``python -m benchmarks.speed``; see docs/speed.md."""

@@ -19,8 +19,8 @@ from torch import Tensor
 from benchmarks.speed.floor import CLASSES, Floor
 from benchmarks.speed.timing import Samples
 from fer_bench.data.cache import Faces
-from fer_bench.engine.fit import Resources, Trainer, contained
 from fer_bench.engine.environment import keep_freed_memory
+from fer_bench.engine.fit import Resources, Trainer, contained
 from fer_bench.registry import describe_config, discover
 from fer_bench.spec import Noise, Recipe, RunSpec
 from fer_bench.store import RunFolder
@@ -54,7 +54,7 @@ def random_faces(folder: Path, size: int, train: int, held_out: int) -> Faces:
 class Observed:
     """Trains one epoch of a method and holds what it cost; fields are samples of one batch or of one evaluation."""
 
-    def __init__(self, method: str, recipe: Recipe, faces: Faces, folder: Path) -> None:
+    def __init__(self, method: str, recipe: Recipe, faces: Faces, folder: Path, with_floor: bool = True) -> None:
         plugin = discover()[method]
         config = plugin.configure(faces.name, "symmetric 0.4", {})
         spec = RunSpec(
@@ -64,7 +64,8 @@ class Observed:
         self.step, self.floor, self.evaluation, self.views = Samples(), Samples(), Samples(), Samples()
         self._before: tuple[float, float] | None = None
         self._in_views = [0.0, 0.0]
-        self._floor: Floor | None = None
+        self._floor: Callable[[], None] | None = None
+        self._with_floor = with_floor
         self.batch = recipe.batch_size
         self.trainer = Trainer(
             *(spec, faces, plugin.load(), config, RunFolder(folder), Resources(torch.device("cpu"))),
@@ -84,7 +85,7 @@ class Observed:
             if self._floor is None:
                 meter = self.trainer.harness.meter
                 self.passes = round(meter.forward / self.batch), round(meter.backward / self.batch)
-                self._floor = Floor(self.recipe, self.networks, *self.passes)
+                self._floor = Floor(self.recipe, self.networks, *self.passes) if self._with_floor else lambda: None
                 self._floor()
             self.floor.measure(self._floor)
         self._in_views[:] = 0.0, 0.0
@@ -122,7 +123,7 @@ def measure(method: str, backbone: str, size: int, batch: int, steps: int) -> di
     with tempfile.TemporaryDirectory() as name, contained(recipe.threads):
         faces = random_faces(Path(name), size, train=batch * (steps + WARM_UP), held_out=held_out)
         seen = Observed(method, recipe, faces, Path(name) / "run")
-        seen.trainer._epoch(*_first_epoch(seen.trainer))
+        seen.trainer._epoch(*first_epoch(seen.trainer))
         seen.trainer._measure()  # again: the first evaluation of a process imports what it needs
         evaluated = 2 * held_out + len(seen.trainer.probe)
     figures = {
@@ -139,7 +140,8 @@ def measure(method: str, backbone: str, size: int, batch: int, steps: int) -> di
     return {"passes": seen.passes, "networks": seen.networks, **figures, "ratios": ratios}
 
 
-def _first_epoch(trainer: Trainer) -> tuple[Any, int, int, int]:
+def first_epoch(trainer: Trainer) -> tuple[Any, int, int, int]:
+    """Begins the first stage; the arguments of its first epoch."""
     stage, first, last = trainer.stages[0]
     trainer._begin_stage(stage.name, first, last - first)
     return stage, first, 0, last - first
