@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import resource
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -230,9 +232,46 @@ def test_the_table_says_where_a_goal_was_missed() -> None:
         return {"passes": [2, 1], "floor": {"cpu": 0.0123}, "ratios": {"cpu": ratios}}
 
     names = ("step ce ferres8 48 px batch 64", "step eac resnet18 224 px batch 16", "step ce ferres8 64 px batch 64")
-    lines = tables.markdown(dict(zip(names, map(cell, (1.149, 1.06, 1.5)), strict=True))).splitlines()
+    figures = dict(zip(names, map(cell, (1.149, 1.06, 1.5)), strict=True))
+    lines = tables.markdown(figures).splitlines()
     assert lines[2] == "| ferres8 | 48 | 64 | ce | 2 / 1 | 12.3 | 1.149 | 1.15 met | 3.4 | 20.0 |"
     assert "1.05 missed" in lines[3] and "met" not in lines[4] and "missed" not in lines[4]
+
+
+def test_every_kind_of_figure_is_shown() -> None:
+    seconds = {"wall": 2.0, "cpu": 0.5}
+    ratios = {"cpu": {"training": 3.1, "epoch": 2.2}, "wall": {"training": 3.3, "epoch": 2.4}}
+    shown = tables.markdown(
+        {
+            "plain loop ce ferres8 48 px batch 64 workers 0": {"plain_over_harness": ratios},
+            "plain loop ce ferres8 48 px batch 64 workers 2": {"plain_over_harness": ratios},
+            "augmentation 48 px": {"own": seconds, "machine": {"cores": 2}},
+            "flip pair ferres8 48 px batch 64": {"one call": seconds, "gradient_difference": 2e-6},
+            "memory ce ferres8 48 px": {"run": 900 << 20, "floor": 800 << 20, "above_floor_per_cached": 1.2},
+            "two jobs ferres8 48 px batch 64": {"images_per_second": {"2 x 1 threads": 2000.0}, "gain": 1.4},
+            "first step": {"wall": 3.25},
+            "300,000 images of 100 px": {"wall": 1.5, "grown_bytes": 30 << 20},
+        }
+    )
+    for line in (
+        "| ce | ferres8 | 48 | 64 | 0 | 3.10 | 2.20 | 3.30 | 2.40 |",
+        "| ce | ferres8 | 48 | 64 | 2 |  |  | 3.30 | 2.40 |",
+        "| augmentation 48 px | own | 500.0 |",
+        "- flip pair ferres8 48 px batch 64: largest relative difference of a gradient 2.0e-06",
+        "- memory ce ferres8 48 px: run 900 MiB, floor 800 MiB; above it 1.20 x the cached images",
+        "- two jobs ferres8 48 px batch 64: 2 x 1 threads: 2000 images/s; gain 1.40 (wall clock)",
+        "- from process start to the first step: 3.2 s (wall clock)",
+        "- 300,000 images of 100 px: first step after 1.5 s (wall clock), 30 MiB more memory",
+    ):
+        assert line in shown.splitlines()
+    assert "machine" not in shown
+
+
+def test_starting_a_run_of_the_built_in_network_imports_neither_timm_nor_torchvision() -> None:
+    code = "import sys, fer_bench.engine.fit as f; f.make_network('ferres8', 7, seed=0, role='a', pretrained='',"
+    code += " weights=None); print([name for name in ('timm', 'torchvision', 'torch._dynamo') if name in sys.modules])"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
 
 
 def test_the_plan_covers_every_method_and_its_quick_part_is_a_part() -> None:

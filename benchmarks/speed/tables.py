@@ -52,7 +52,7 @@ def _ways(figures: Figures) -> str:
         for name, figure in figures.items()
         if name.startswith(("augmentation", "flip pair"))
         for way, times in figure.items()
-        if isinstance(times, Mapping)
+        if isinstance(times, Mapping) and "cpu" in times
     ]
     return _table(["what", "way", "ms, processor time"], rows)
 

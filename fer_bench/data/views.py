@@ -8,15 +8,12 @@ from functools import cache
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import RandAugment
 
 from fer_bench.seeds import derive, torch_generator
 from fer_bench.spec import Augmentation, Recipe
 
 ASPECT = (0.3, 3.3)
 """Range of width over height of an erased rectangle (torchvision.transforms.RandomErasing's default)."""
-STRONG = RandAugment(num_ops=2, magnitude=10)
-"""Cubuk et al., NeurIPS 2020; 10 of 30 is a third of the way to the strongest change of each operation."""
 
 
 class Views:
@@ -106,11 +103,20 @@ def erased_boxes(count: int, height: int, width: int, augmentation: Augmentation
     return torch.stack([top, top + tall * erased, left, left + wide], 1).long()
 
 
+@cache
+def _operations() -> Callable[[Tensor], Tensor]:
+    """RandAugment (Cubuk et al., NeurIPS 2020); 10 of 30 is a third of the way to the strongest change of each
+    operation."""
+    from torchvision.transforms.v2 import RandAugment  # slow to import, and few methods need it
+
+    return RandAugment(num_ops=2, magnitude=10)  # type: ignore[no-any-return]
+
+
 def _distort(images: Tensor, *seed: int | str) -> Tensor:
     """Every image changed by operations of its own. RandAugment draws from torch's global generator on the CPU."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(*seed, "operations"))  # type: ignore[arg-type]
-        return torch.stack([STRONG(image) for image in images])
+        return torch.stack([_operations()(image) for image in images])
 
 
 def _mirror(images: Tensor, flipped: Tensor) -> Tensor:
