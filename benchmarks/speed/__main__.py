@@ -12,6 +12,7 @@ import torch
 from benchmarks.speed.plan import figures
 from benchmarks.speed.tables import markdown
 from benchmarks.speed.timing import machine
+from fer_bench.engine.environment import keep_freed_memory
 from fer_bench.files import write_atomically
 
 
@@ -22,6 +23,7 @@ from fer_bench.files import write_atomically
 @click.option("--again", is_flag=True, help="Measures again what is stored.")
 def main(out: Path, quick: bool, only: str, again: bool) -> None:
     torch.set_num_threads(1)
+    keep_freed_memory()  # as in a run; the floor and the plain loops gain by it as much
     path = out / "speed.json"
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     plan = {name: work for name, work in figures(quick).items() if name.startswith(only)}

@@ -21,7 +21,6 @@ from torchvision.transforms import v2
 
 from benchmarks.speed.floor import CLASSES
 from benchmarks.speed.timing import Samples, alternate
-from fer_bench.engine.environment import keep_freed_memory
 from fer_bench.engine.fit import Resources, Trainer, contained
 from fer_bench.engine.networks import make_network
 from fer_bench.engine.optim import make_optimizer
@@ -165,7 +164,6 @@ def measure(
     """
     from fer_bench.sweep import Request, plan
 
-    keep_freed_memory()
     with tempfile.TemporaryDirectory() as name, contained(1):
         write_jpegs(folder := Path(name) / "faces", images, images // 3)
         overrides = {"backbone": backbone, "image_size": size, "batch_size": batch, "epochs": repeats + 1}

@@ -19,7 +19,6 @@ from torch import Tensor
 from benchmarks.speed.floor import CLASSES, Floor
 from benchmarks.speed.timing import Samples
 from fer_bench.data.cache import Faces
-from fer_bench.engine.environment import keep_freed_memory
 from fer_bench.engine.fit import Resources, Trainer, contained
 from fer_bench.registry import describe_config, discover
 from fer_bench.spec import Noise, Recipe, RunSpec
@@ -119,7 +118,6 @@ def measure(method: str, backbone: str, size: int, batch: int, steps: int) -> di
     """One cell of the table: seconds of a step, of its floor, of its views and of the evaluation, and their ratios."""
     recipe = Recipe(backbone=backbone, image_size=size, batch_size=batch, epochs=1)
     held_out = 2 * CLASSES * (4 if size < 100 else 1)
-    keep_freed_memory()
     with tempfile.TemporaryDirectory() as name, contained(recipe.threads):
         faces = random_faces(Path(name), size, train=batch * (steps + WARM_UP), held_out=held_out)
         seen = Observed(method, recipe, faces, Path(name) / "run")

@@ -78,7 +78,8 @@ class Views:
         Box by box: the boxes are known on the CPU, and one mask for the whole batch takes two (48 px) to eighteen
         (224 px) times as long.
         """
-        boxes = erased_boxes(len(images), *images.shape[-2:], self.augmentation, *seed)
+        height, width = images.shape[-2:]
+        boxes = erased_boxes(len(images), height, width, self.augmentation, *seed)
         for row, (top, bottom, left, right) in enumerate(boxes.tolist()):
             if bottom > top:
                 images[row, :, top:bottom, left:right] = 0.0
@@ -109,7 +110,7 @@ def _operations() -> Callable[[Tensor], Tensor]:
     operation."""
     from torchvision.transforms.v2 import RandAugment  # slow to import, and few methods need it
 
-    return RandAugment(num_ops=2, magnitude=10)  # type: ignore[no-any-return]
+    return RandAugment(num_ops=2, magnitude=10)
 
 
 def _distort(images: Tensor, *seed: int | str) -> Tensor:
