@@ -21,9 +21,9 @@ from benchmarks.speed.timing import alternate
 from fer_bench.data.views import Views, erased_boxes
 from fer_bench.engine.evaluate import EVALUATION_BATCH, logits
 from fer_bench.engine.harness import Harness, Meter
-from fer_bench.engine.networks import make_network
+from fer_bench.engine.networks import make_network, models
 from fer_bench.registry import discover
-from fer_bench.seeds import torch_generator
+from fer_bench.seeds import derive, torch_generator
 from fer_bench.spec import Augmentation, Recipe, RunSpec
 
 CPU = torch.device("cpu")
@@ -97,6 +97,14 @@ def test_logits_do_not_depend_on_the_batch_that_an_image_is_evaluated_in() -> No
     together = logits(net, images, torch.arange(len(images)).numpy(), views, 7)
     backwards = logits(net, images, torch.arange(len(images)).flip(0).numpy(), views, 7)
     assert torch.equal(together, backwards.flip(0))
+
+
+def test_the_built_in_network_begins_the_same_whether_timm_makes_it_or_not() -> None:
+    ours = make_network("ferres8", 7, seed=4, role="a", pretrained="", weights=None)
+    torch.manual_seed(derive(4, "weights", "a"))
+    theirs = models().create_model("ferres8", num_classes=7)
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
+    assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in ours.state_dict().items())
 
 
 def test_selection_is_summed_as_if_the_kept_samples_were_picked_out() -> None:
