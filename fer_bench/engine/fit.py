@@ -24,7 +24,7 @@ from fer_bench.data.imbalance import stratified_part
 from fer_bench.data.manifest import MIRRORED_LANDMARKS
 from fer_bench.data.problem import Problem, pose
 from fer_bench.data.views import Views
-from fer_bench.engine.environment import forget_peak_memory, peak_memory
+from fer_bench.engine.environment import forget_peak_memory, keep_freed_memory, peak_memory
 from fer_bench.engine.evaluate import EVALUATION_BATCH, logits
 from fer_bench.engine.harness import Harness
 from fer_bench.engine.networks import make_network
@@ -75,6 +75,7 @@ def train(
     The caller holds the folder's claim. Raises Interrupted when ``stopping()`` turns true, NonFiniteLoss, DataError,
     SpecError, or whatever the method raises.
     """
+    keep_freed_memory()
     with contained(spec.recipe.threads):
         Trainer(spec, faces, method_class, config, folder, resources, say, stopping).run()
 
@@ -274,10 +275,10 @@ class Trainer:
         """The training images ``rows`` and the unlabelled ones ``hidden``, augmented as the purpose says."""
         seed = self.spec.seed
         index = rows.to(self.pixels.device)
-        make, flipped = self.views.batch(self.pixels[self.rows[index]], seed, *purpose)
+        make, flipped = self.views.batch(self.pixels.index_select(0, self.rows[index]), seed, *purpose)
         unlabelled = None
         if len(hidden):
-            pool = self.pool[self.pool_rows[hidden.to(self.pool.device)]]
+            pool = self.pool.index_select(0, self.pool_rows[hidden.to(self.pool.device)])
             make_hidden, _ = self.views.batch(pool, seed, "unlabelled", *purpose)
             unlabelled = Images(len(hidden), make_hidden, self.needs.views)
         index = index.to(self.device)

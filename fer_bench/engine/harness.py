@@ -97,12 +97,13 @@ class Harness:
         self._stepped = True
 
     def record_selection(self, index: Tensor, kept: Tensor) -> None:
-        chosen = index[kept]
+        # sums over masks: picking the kept samples out would make a GPU wait for their number
+        clean = self._clean[index]
         self._kept[0] += len(index)
-        self._kept[1] += len(chosen)
-        self._kept[2] += self._clean[chosen].sum()
-        self._kept[3] += self._clean[index].sum()
-        self._kept_by_class += torch.bincount(self._given[chosen], minlength=self._classes)
+        self._kept[1] += kept.sum()
+        self._kept[2] += (clean & kept).sum()
+        self._kept[3] += clean.sum()
+        self._kept_by_class.index_add_(0, self._given[index], kept.long())
 
     def begin_stage(self, stage: str, epoch: int, stage_epochs: int) -> None:
         """The place before the first epoch of a stage: the same in a run that went on from its last epoch."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import timm
 import torch
-from timm.models import register_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -66,20 +66,18 @@ class FerRes8(nn.Module):
         return self.fc
 
 
-@register_model
 def ferres8(pretrained: bool = False, **kwargs: Any) -> FerRes8:
     """FerRes8 under timm's model names; there are no pre-trained weights."""
     return FerRes8(**_known("ferres8", pretrained, kwargs))
 
 
-@register_model
 def resnet50_caffe(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """ResNet-50 as in Caffe, for weights that were converted from it (VGGFace2; EAC's ``resnet.py``).
 
     Its tensors have the names and shapes of timm's ``resnet50``, but it computes something else: the stride is in the
     first 1x1 convolution of a stage, not in the 3x3 one, and the first pooling has no padding and rounds up.
     """
-    net: Any = timm.create_model("resnet50", **_known("resnet50_caffe", pretrained, kwargs))
+    net: Any = models().create_model("resnet50", **_known("resnet50_caffe", pretrained, kwargs))
     net.maxpool = nn.MaxPool2d(3, 2, ceil_mode=True)
     for stage in (net.layer2, net.layer3, net.layer4):
         stage[0].conv1.stride, stage[0].conv2.stride = stage[0].conv2.stride, stage[0].conv1.stride
@@ -93,10 +91,25 @@ def _known(backbone: str, pretrained: bool, arguments: dict[str, Any]) -> dict[s
     return {name: arguments[name] for name in ("num_classes", "in_chans") if name in arguments}
 
 
+WITHOUT_TIMM = {"ferres8": FerRes8}
+"""Networks that are made without importing timm, which takes longer than the first steps of a short run."""
+
+
+@cache
+def models() -> ModuleType:
+    """timm, with our own networks among its models."""
+    import timm
+    from timm.models import register_model
+
+    for make in (ferres8, resnet50_caffe):
+        register_model(make)
+    return timm
+
+
 def check_backbone(name: str) -> None:
-    """Raises SpecError with the nearest names unless timm knows the model."""
-    if not timm.is_model(name):
-        raise SpecError(f"unknown backbone {name!r}{nearest(name, timm.list_models())}")
+    """Raises SpecError with the nearest names unless there is a network of that name."""
+    if name not in WITHOUT_TIMM and not models().is_model(name):
+        raise SpecError(f"unknown backbone {name!r}{nearest(name, models().list_models())}")
 
 
 def make_network(
@@ -111,7 +124,10 @@ def make_network(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "weights", role))
         try:
-            net = timm.create_model(name, pretrained=source == "timm", num_classes=num_classes)
+            if name in WITHOUT_TIMM and source != "timm":
+                net: Any = WITHOUT_TIMM[name](num_classes)
+            else:
+                net = models().create_model(name, pretrained=source == "timm", num_classes=num_classes)
         except SpecError:
             raise
         except Exception as error:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
@@ -121,6 +120,8 @@ def _known(digest: str) -> Packaged | None:
 
 def _of_timm(wanted: str, backbone: str) -> Found:
     """timm's weights under their tag, which a later timm may change the default of, and their normalisation."""
+    import timm  # slow to import, and most runs have no weights of it
+
     name, tag = backbone.partition(".")[0], wanted.partition(":")[2]
     try:
         config = timm.get_pretrained_cfg(f"{name}.{tag}" if tag else backbone)

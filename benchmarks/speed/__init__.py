@@ -1,0 +1,1 @@
+"""How much time a run takes above the floor of its backbone: ``python -m benchmarks.speed``; see docs/speed.md."""

@@ -1,0 +1,43 @@
+"""The floor: forward and backward passes and optimizer steps of bare networks on one batch that stays where it is."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from fer_bench.engine.networks import make_network
+from fer_bench.engine.optim import make_optimizer
+from fer_bench.spec import Recipe
+
+CLASSES = 7
+
+
+class Floor:
+    """One training step: ``backwards`` passes with gradients, ``forwards - backwards`` without, over the networks in
+    turn, and one optimizer step of each network."""
+
+    def __init__(self, recipe: Recipe, networks: int, forwards: int, backwards: int) -> None:
+        def make(number: int) -> torch.nn.Module:
+            net = make_network(recipe.backbone, CLASSES, seed=0, role=f"{number}", pretrained="", weights=None)
+            return net.train()  # type: ignore[no-any-return]
+
+        self.nets = [make(number) for number in range(networks)]
+        self.optimizers = [make_optimizer(recipe, net.parameters()) for net in self.nets]
+        self.forwards, self.backwards = forwards, backwards
+        images = torch.randn(recipe.batch_size, 3, recipe.image_size, recipe.image_size)
+        self.images = images.contiguous(memory_format=torch.channels_last)
+        self.labels = torch.randint(0, CLASSES, (recipe.batch_size,))
+
+    def __call__(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        if self.backwards:
+            torch.stack([F.cross_entropy(self._logits(i), self.labels) for i in range(self.backwards)]).sum().backward()
+        for optimizer in self.optimizers:
+            optimizer.step()
+        with torch.no_grad():
+            for i in range(self.backwards, self.forwards):
+                self._logits(i)
+
+    def _logits(self, number: int) -> torch.Tensor:
+        return self.nets[number % len(self.nets)](self.images)  # type: ignore[no-any-return]

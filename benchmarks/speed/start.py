@@ -1,0 +1,100 @@
+"""What a run costs before its first step, and whether a large data set is left on the disk."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fer_bench.data.cache import Faces
+from fer_bench.engine.fit import Resources, Trainer, contained
+from fer_bench.registry import describe_config, discover
+from fer_bench.spec import Noise, Recipe, RunSpec
+from fer_bench.store import RunFolder
+
+PLUGIN = """
+import os, time
+import torch.nn.functional as F
+from pathlib import Path
+from fer_bench.method import Info, Method
+
+class Clocked(Method):
+    info = Info(title="Notes when it first steps", authors="", venue="", year=0, idea="", kind="baseline")
+
+    def loss(self, batch, run):
+        if not (run.epoch or run.step):
+            Path(os.environ["FIRST_STEP"]).write_text(str(time.time()))
+        return F.cross_entropy(self.net(batch.view()), batch.label)
+"""
+
+
+def first_step(repeats: int) -> dict[str, Any]:
+    """Wall seconds from the start of ``fer-bench run`` to the first step of its worker, with a warm cache."""
+    spent = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "clocked.py").write_text(PLUGIN)
+        command = [sys.executable, "-m", "fer_bench.cli", "run", "--methods", "clocked", "--plugins", str(folder)]
+        command += ["--epochs", "1", "--train-size", "140", "--jobs", "1", "--force", "--out", str(folder / "out")]
+        for _ in range(repeats + 1):  # the first one warms the cache
+            started = time.time()
+            environment = {**os.environ, "FIRST_STEP": str(folder / "first")}
+            subprocess.run(command, env=environment, check=True, capture_output=True)
+            spent.append(float((folder / "first").read_text()) - started)
+    return {"wall": min(spent[1:]), "samples": repeats}
+
+
+class Stepped(Exception):
+    """The first step is over."""
+
+
+def large_set(images: int, size: int) -> dict[str, Any]:
+    """Wall seconds from a warm cache to the end of the first step of ``ce`` on ``images`` faces, and how much the
+    process grew by it. The file of pixels is sparse: it holds zeros, and takes no room on the disk."""
+    with tempfile.TemporaryDirectory() as name, contained(1):
+        folder = Path(name)
+        shape = (images, 3, size, size)
+        np.lib.format.open_memmap(folder / f"pixels-{size}.npy", mode="w+", dtype=np.uint8, shape=shape)
+        split = np.where(np.arange(images) % 10 == 0, "test", "train")
+        ids = np.array([f"{i:08d}" for i in range(images)])
+        faces = Faces("large", tuple("abcdefg"), "0" * 64, ids, split, np.arange(images) % 7, folder)
+        recipe = Recipe(image_size=size, epochs=1)
+        plugin = discover()["ce"]
+        config = plugin.configure("large", "symmetric 0.4", {})
+        spec = RunSpec(
+            *("large", faces.fingerprint, "ce", plugin.code, describe_config(config)),
+            **{"noise": Noise("symmetric", 0.4), "recipe": recipe},
+        )
+        calls: list[float] = []
+
+        def between_steps() -> bool:
+            calls.append(time.perf_counter())
+            if len(calls) == 2:
+                raise Stepped
+            return False
+
+        before, started = _resident_bytes(), time.perf_counter()
+        trainer = Trainer(
+            *(spec, faces, plugin.load(), config, RunFolder(folder / "run"), Resources(torch.device("cpu"))),
+            **{"say": lambda event: None, "stopping": between_steps},
+        )
+        with suppress(Stepped):
+            trainer.run()
+        return {
+            "wall": calls[1] - started,
+            "grown_bytes": _resident_bytes() - before,
+            "pixel_bytes": int(np.prod(shape)),
+        }
+
+
+def _resident_bytes() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))

@@ -1,0 +1,300 @@
+"""The speed program measures what it says, and what was made faster gives the same numbers, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from click.testing import CliRunner
+from torch import Tensor
+
+from benchmarks.speed import __main__ as program
+from benchmarks.speed import flip_pairs, peers, plan, start, tables, training
+from benchmarks.speed.floor import Floor
+from benchmarks.speed.timing import alternate
+from fer_bench.data.views import Views, erased_boxes
+from fer_bench.engine.evaluate import EVALUATION_BATCH, logits
+from fer_bench.engine.harness import Harness, Meter
+from fer_bench.engine.networks import make_network, models
+from fer_bench.registry import discover
+from fer_bench.seeds import derive, torch_generator
+from fer_bench.spec import Augmentation, Recipe, RunSpec
+
+CPU = torch.device("cpu")
+SEED = (3, "augment", 1, 2)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Any:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def pixels(count: int, size: int = 20) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, 3, size, size), generator=generator, dtype=torch.uint8)
+
+
+# --- the same numbers ---------------------------------------------------------------------------------------------
+
+
+def slow_views(images: Tensor, recipe: Recipe) -> dict[str, Tensor]:
+    """The definition of some views, operation by operation on the whole batch, as they were before they were fast."""
+    mean = 255 * torch.tensor(recipe.mean).view(1, 3, 1, 1)
+    scale = 1 / (255 * torch.tensor(recipe.std).view(1, 3, 1, 1))
+
+    def coin(probability: float, *purpose: str) -> Tensor:
+        return torch.rand(len(images), generator=torch_generator(*SEED, *purpose)) < probability
+
+    def erased(view: Tensor, name: str) -> Tensor:
+        top, bottom, left, right = erased_boxes(len(view), *view.shape[-2:], recipe.augmentation, *SEED, name).unbind(1)
+        side = torch.arange(view.shape[-1])
+        rows = (side >= top[:, None]) & (side < bottom[:, None])
+        columns = (side >= left[:, None]) & (side < right[:, None])
+        return torch.where((rows[:, :, None] & columns[:, None, :])[:, None], torch.zeros(()), view)
+
+    def mirrored(flipped: Tensor) -> Tensor:
+        return torch.where(flipped[:, None, None, None], images.flip(-1), images)
+
+    def augmented(flipped: Tensor, name: str) -> Tensor:
+        view = mirrored(flipped).float()
+        noisy = coin(recipe.augmentation.noise, name, "noise").nonzero().squeeze(1)
+        grain = torch.randn((len(noisy), *view.shape[1:]), generator=torch_generator(*SEED, name, "noise pixels"))
+        view[noisy] = (view[noisy] + grain * recipe.augmentation.noise_variance**0.5).clamp(0, 255).floor()
+        return erased((view - mean) * scale, name)
+
+    flipped = coin(recipe.augmentation.flip, "flip")
+    return {
+        "weak": augmented(flipped, "weak"),
+        "second": augmented(coin(recipe.augmentation.flip, "second", "flip"), "second"),
+        "mirror-erased": erased((mirrored(~flipped).float() - mean) * scale, "mirror-erased"),
+        "plain": (images.float() - mean) * scale,
+        "flipped": (mirrored(flipped).float() - mean) * scale,
+    }
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+def test_views_equal_their_definition_bit_for_bit(noise: float) -> None:
+    recipe = Recipe(augmentation=Augmentation(noise=noise, erase=0.7))
+    make, _ = Views(recipe, CPU).batch(pixels(33), *SEED)
+    for name, expected in slow_views(pixels(33), recipe).items():
+        assert torch.equal(make(name), expected), name
+    assert torch.equal(make("mirror"), make("weak").flip(-1))
+
+
+def test_logits_do_not_depend_on_the_batch_that_an_image_is_evaluated_in() -> None:
+    """Otherwise the size of the test set would change the answer for each of its images."""
+    net = make_network("ferres8", 7, seed=0, role="a", pretrained="", weights=None).eval()
+    images, views = pixels(EVALUATION_BATCH + 41, 32), Views(Recipe(), CPU)
+    together = logits(net, images, torch.arange(len(images)).numpy(), views, 7)
+    backwards = logits(net, images, torch.arange(len(images)).flip(0).numpy(), views, 7)
+    assert torch.equal(together, backwards.flip(0))
+
+
+def test_the_built_in_network_begins_the_same_whether_timm_makes_it_or_not() -> None:
+    ours = make_network("ferres8", 7, seed=4, role="a", pretrained="", weights=None)
+    torch.manual_seed(derive(4, "weights", "a"))
+    theirs = models().create_model("ferres8", num_classes=7)
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
+    assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in ours.state_dict().items())
+
+
+def test_selection_is_summed_as_if_the_kept_samples_were_picked_out() -> None:
+    generator = torch.Generator().manual_seed(1)
+    clean = torch.rand(50, generator=generator) < 0.6
+    given = torch.randint(0, 4, (50,), generator=generator)
+    spec = RunSpec("d", "0", "m", "0", {})
+    harness = Harness(spec, CPU, clean, given, 4, lambda walk: iter(()))
+    harness.begin_epoch(0, 2, "train", 0, 1)
+    index, kept = torch.randperm(50, generator=generator)[:30], torch.rand(30, generator=generator) < 0.5
+    harness.record_selection(index, kept)
+    chosen = index[kept]
+    assert harness.end_epoch() == {
+        "kept": len(chosen) / 30,
+        "purity": int(clean[chosen].sum()) / len(chosen),
+        "clean_kept": int(clean[chosen].sum()) / int(clean[index].sum()),
+        "kept_by_class": torch.bincount(given[chosen], minlength=4).tolist(),
+    }
+
+
+FRESH_PROCESS = """
+import json, resource, sys
+import torch
+from fer_bench.engine import environment, fit
+
+fit.make_network("ferres8", 7, seed=0, role="a", pretrained="", weights=None)
+imported = [name for name in ("timm", "torchvision", "torch._dynamo") if name in sys.modules]
+
+def pages():
+    step = lambda: [torch.empty(2 << 20).fill_(1) for _ in range(8)]
+    step()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(4):
+        step()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+given_back = pages()
+environment.keep_freed_memory()
+print(json.dumps({"imported": imported, "given back": given_back, "kept": pages()}))
+"""
+
+
+def test_a_fresh_process_imports_little_and_keeps_freed_memory() -> None:
+    ran = subprocess.run([sys.executable, "-c", FRESH_PROCESS], capture_output=True, text=True, check=True)
+    found = json.loads(ran.stdout)
+    assert found["imported"] == [], "these take longer to import than a short run takes to its first step"
+    assert found["kept"] < found["given back"] / 2, "pages of 4 tensors of 8 x 8 MiB each that were taken anew"
+
+
+# --- what the program measures ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("networks", "forwards", "backwards"), [(1, 1, 1), (2, 2, 2), (1, 2, 1), (2, 5, 3)])
+def test_the_floor_makes_the_passes_that_it_is_asked_for(networks: int, forwards: int, backwards: int) -> None:
+    floor = Floor(Recipe(image_size=16, batch_size=4), networks, forwards, backwards)
+    meter = Meter()
+    meter.active = True
+    for net in floor.nets:
+        meter.attach(net)
+    before = [net.fc.weight.detach().clone() for net in floor.nets]
+    floor()
+    meter.settle(stepped=True)
+    assert (meter.forward, meter.backward) == (4 * forwards, 4 * backwards)
+    assert not any(torch.equal(old, net.fc.weight) for old, net in zip(before, floor.nets, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("method", "networks", "passes"), [("ce", 1, (1, 1)), ("jocor", 2, (2, 2)), ("lanet", 1, (2, 1))]
+)
+def test_a_method_is_measured_beside_the_floor_of_its_own_passes(method: str, networks: int, passes: Any) -> None:
+    steps = 3
+    figure = training.measure(method, "ferres8", size=16, batch=16, steps=steps)
+    assert (figure["networks"], tuple(figure["passes"])) == (networks, passes)
+    # the last step of an epoch ends with the epoch and is not a sample
+    assert figure["step"]["samples"] == figure["floor"]["samples"] == steps - 1
+    assert 0 < figure["views"]["cpu"] < figure["step"]["cpu"]
+    ratio = figure["ratios"]["cpu"]
+    assert ratio["step"] == figure["step"]["cpu"] / figure["floor"]["cpu"] and ratio["evaluation"] > 0
+
+
+def test_works_alternate_and_the_first_round_does_not_count() -> None:
+    calls: list[str] = []
+    found = alternate({name: lambda name=name: calls.append(name) for name in "ab"}, repeats=2)  # type: ignore[misc]
+    assert calls == ["a", "b"] * 3 and found["a"]["samples"] == 2
+
+
+def test_the_plain_loops_minimise_what_the_methods_minimise(tmp_path: Path) -> None:
+    from fer_bench.method import Task
+
+    peers.write_jpegs(tmp_path, 14, 7)
+    recipe, plugins = Recipe(image_size=32, batch_size=14), discover()
+    task = Task(7, 14, torch.full((7,), 2), 4, 14, noise_rate=peers.NOISE)
+    for name in peers.METHODS:
+        loop = peers.PlainLoop(name, tmp_path, recipe, workers=0)
+        images, mirrored, labels = next(iter(loop.train))
+        plain = loop.step(images, mirrored, labels)
+        module = __import__(f"fer_bench_methods.{name}", fromlist=["_"])
+        config = plugins[name].configure("d", "symmetric 0.2", {})
+        if name == "ce":
+            own = F.cross_entropy(loop.net(images), labels)
+        elif name == "eac":
+            maps = [loop.net.forward_features(x) for x in (images, mirrored)]
+            consistency = module.attention_consistency(*maps, loop.net.get_classifier().weight)
+            own = F.cross_entropy(loop.net.forward_head(maps[0]), labels) + config.lam * consistency
+        elif name == "nla":
+            own = module.Nla(config, task).objective(loop.net(images), loop.net(mirrored), labels, 0.5)["loss"]
+        elif name == "jocor":
+            joint = module.joint_loss(loop.net(images), loop.other(images), labels, config.co_lambda)
+            own = joint[module.small_loss(joint, module.keep_count(14, peers.NOISE))].mean()
+        else:
+            pooled = loop.net.forward_head(loop.net.forward_features(images), pre_logits=True)
+            alpha = loop.alpha(pooled).sigmoid().squeeze(1)
+            own = F.cross_entropy(alpha[:, None] * loop.net.fc(pooled), labels)
+            own = own + module.rank_regularisation(alpha, config.beta, config.margin_1)
+        assert torch.allclose(plain, own, rtol=1e-4), name
+    loop.epoch()
+    assert 0 <= loop.evaluate() <= 1
+
+
+def test_the_halves_of_a_flip_pair_are_normalised_apart() -> None:
+    figure = flip_pairs.measure("ferres8", 16, 8, repeats=1)
+    assert figure["gradient_difference"] < 1e-3 and {"two calls", "one call"} < set(figure)
+
+
+def test_a_large_set_is_not_read_to_make_the_first_step() -> None:
+    figure = start.large_set(20_000, 100)
+    assert figure["pixel_bytes"] == 600_000_000 > 3 * figure["grown_bytes"]
+
+
+# --- the program --------------------------------------------------------------------------------------------------
+
+
+def test_a_stored_figure_is_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[bool] = []
+
+    def work() -> dict[str, Any]:
+        measured.append(True)
+        return {"wall": 2.5, "samples": 1}
+
+    monkeypatch.setattr(program, "figures", lambda quick: {"first step": work})
+    for words, times in (([], 1), ([], 1), (["--again"], 2), (["--only", "step"], 2)):
+        result = CliRunner().invoke(program.main, ["--out", str(tmp_path), *words], catch_exceptions=False)
+        assert result.exit_code == 0 and len(measured) == times
+    stored = json.loads((tmp_path / "speed.json").read_text())["first step"]
+    assert stored["wall"] == 2.5 and stored["machine"]["cores"]
+
+
+def test_the_table_says_where_a_goal_was_missed() -> None:
+    def cell(ratio: float) -> dict[str, Any]:
+        ratios = {"step": ratio, "views": 0.034, "evaluation": 0.2}
+        return {"passes": [2, 1], "floor": {"cpu": 0.0123}, "ratios": {"cpu": ratios}}
+
+    names = ("step ce ferres8 48 px batch 64", "step eac resnet18 224 px batch 16", "step ce ferres8 64 px batch 64")
+    figures = dict(zip(names, map(cell, (1.149, 1.06, 1.5)), strict=True))
+    lines = tables.markdown(figures).splitlines()
+    assert lines[2] == "| ferres8 | 48 | 64 | ce | 2 / 1 | 12.3 | 1.149 | 1.15 met | 3.4 | 20.0 |"
+    assert "1.05 missed" in lines[3] and "met" not in lines[4] and "missed" not in lines[4]
+
+
+def test_every_kind_of_figure_is_shown() -> None:
+    seconds = {"wall": 2.0, "cpu": 0.5}
+    ratios = {"cpu": {"training": 3.1, "epoch": 2.2}, "wall": {"training": 3.3, "epoch": 2.4}}
+    shown = tables.markdown(
+        {
+            "plain loop ce ferres8 48 px batch 64 workers 0": {"plain_over_harness": ratios},
+            "plain loop ce ferres8 48 px batch 64 workers 2": {"plain_over_harness": ratios},
+            "augmentation 48 px": {"own": seconds, "machine": {"cores": 2}},
+            "flip pair ferres8 48 px batch 64": {"one call": seconds, "gradient_difference": 2e-6},
+            "memory ce ferres8 48 px": {"run": 900 << 20, "floor": 800 << 20, "above_floor_per_cached": 1.2},
+            "two jobs ferres8 48 px batch 64": {"images_per_second": {"2 x 1 threads": 2000.0}, "gain": 1.4},
+            "first step": {"wall": 3.25},
+            "300,000 images of 100 px": {"wall": 1.5, "grown_bytes": 30 << 20},
+        }
+    )
+    for line in (
+        "| ce | ferres8 | 48 | 64 | 0 | 3.10 | 2.20 | 3.30 | 2.40 |",
+        "| ce | ferres8 | 48 | 64 | 2 |  |  | 3.30 | 2.40 |",
+        "| augmentation 48 px | own | 500.0 |",
+        "- flip pair ferres8 48 px batch 64: largest relative difference of a gradient 2.0e-06",
+        "- memory ce ferres8 48 px: run 900 MiB, floor 800 MiB; above it 1.20 x the cached images",
+        "- two jobs ferres8 48 px batch 64: 2 x 1 threads: 2000 images/s; gain 1.40 (wall clock)",
+        "- from process start to the first step: 3.2 s (wall clock)",
+        "- 300,000 images of 100 px: first step after 1.5 s (wall clock), 30 MiB more memory",
+    ):
+        assert line in shown.splitlines()
+    assert "machine" not in shown
+
+
+def test_the_plan_covers_every_method_and_its_quick_part_is_a_part() -> None:
+    whole = plan.figures(quick=False)
+    for method in discover():
+        assert f"step {method} ferres8 48 px batch 64" in whole
+    assert set(plan.figures(quick=True)) < set(whole)
