@@ -209,7 +209,7 @@ def _hints(cls: type) -> dict[str, Any]:
 
 def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     """A dataclass from a mapping, strictly: unknown keys and wrong types raise SpecError that names ``where.key``."""
-    hints = _hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]  # mypy doubts that a class is hashable
     names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     arguments = {}
     for key, value in values.items():
