@@ -394,6 +394,8 @@ def test_every_section_draws_without_error_or_network(browser: Any, written: Pat
     assert shown.requests() == [written.as_uri()]
     assert shown.run("return document.documentElement.dataset.theme") == ("dark" if dark else "light")
     assert shown.run("return document.documentElement.scrollWidth") <= width, "the page scrolls sideways"
+    fits = "(p) => Math.abs(p.querySelector('.main-svg').getBoundingClientRect().width - p.clientWidth) < 2"
+    shown.wait(lambda: shown.run(f"return [...document.querySelectorAll('.plot')].every({fits})"), 15)
     plots = shown.run(
         "return [...document.querySelectorAll('section')].map((s) => [s.id, s.querySelectorAll('.main-svg').length])"
     )

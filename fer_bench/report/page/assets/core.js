@@ -144,6 +144,11 @@ function absent(body, text) {
 
 // --- plots -----------------------------------------------------------------------------------------------------------
 
+// A plot beside which another one is put later, or whose window changes, is drawn in its new width
+const fitting = new ResizeObserver((entries) => {
+  for (const { target } of entries) if (target.isConnected && target.offsetWidth) Plotly.Plots.resize(target);
+});
+
 function panel(parent, title, traces, layout, options = {}) {
   const place = h("div", { class: "plot", role: "img", "aria-label": title });
   place.style.height = `${options.height || 320}px`;
@@ -157,7 +162,8 @@ function panel(parent, title, traces, layout, options = {}) {
     font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: ink("--text") },
     margin: { l: 48, r: 14, t: 8, b: 44 }, hoverlabel: { bgcolor: ink("--card"), font: { color: ink("--text") }, bordercolor: ink("--rule") },
     xaxis: { ...axis, ...xaxis }, yaxis: { ...axis, ...yaxis }, ...rest,
-  }, { responsive: true, displaylogo: false, displayModeBar: false });
+  }, { displaylogo: false, displayModeBar: false });
+  fitting.observe(place);
   return place;
 }
 
