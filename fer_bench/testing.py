@@ -579,8 +579,15 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
         paths = [path] if writes else []
     else:
         paths = list(arguments[:2]) if event in ("os.rename", "os.link", "os.symlink") else []
-        paths += [arguments[0]] if event in ("os.mkdir", "os.remove", "os.rmdir", "os.truncate") else []
+        paths += [arguments[0]] if event in ("os.mkdir", "os.truncate") else []
+        paths += [_below(*arguments)] if event in ("os.remove", "os.rmdir") else []
     _written.extend(os.fsdecode(path) for path in paths if isinstance(path, (str, bytes, os.PathLike)))
+
+
+def _below(path: Any, folder: int) -> Any:
+    """A path that is relative to an open folder, as ``shutil.rmtree`` names what it removes, from the root."""
+    place = Path(f"/proc/self/fd/{folder}")
+    return os.path.join(os.readlink(place), os.fsdecode(path)) if folder >= 0 and place.exists() else path  # noqa: PTH
 
 
 def _counts(path: str) -> bool:
