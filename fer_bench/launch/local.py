@@ -72,11 +72,13 @@ def train_all(
         try:
             while queue or elsewhere or any(worker.run for worker in workers):
                 if signals and not stopping:
-                    stopping, queue, elsewhere = True, [], []
+                    stopping = True
                     for number, worker in enumerate(workers):
                         if worker.run:
                             tell(number, worker.run, {"state": "stopping"})
                             _send(worker, None)
+                if stopping:
+                    queue, elsewhere = [], []
                 if time.monotonic() >= again:
                     queue, elsewhere = queue + elsewhere, []
                 for number, worker in enumerate(workers):
