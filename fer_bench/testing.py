@@ -11,7 +11,6 @@ import dataclasses
 import io
 import json
 import os
-import random
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -439,12 +438,21 @@ def writes_in_its_folder_only(plugin: Plugin, bench: Bench) -> None:
     assert not outside, f"written outside the run's folder: {outside[:3]}"
 
 
-@_check("random states, default dtype, thread count and gradient mode are as they were after training")
+@_check("a method leaves default dtype, threads, gradient mode, working directory and environment as it found them")
 def leaves_the_process_as_it_was(plugin: Plugin, bench: Bench) -> None:
-    torch.rand(1), np.random.rand(), random.random()  # noqa: NPY002
-    before = _process()
-    bench.train(plugin, bench.spec(plugin, 0.3), "process")
-    after = _process()
+    found: list[dict[str, Any]] = []
+    contained = fit.contained
+
+    @contextmanager
+    def watched(threads: int) -> Iterator[None]:
+        with contained(threads):  # which puts back what a method changed, so look before it does
+            found.append(_process())
+            yield
+            found.append(_process())
+
+    with mock.patch.object(fit, "contained", watched):
+        bench.train(plugin, bench.spec(plugin, 0.3), "process")
+    before, after = found
     changed = [name for name in before if before[name] != after[name]]
     assert not changed, f"changed by training: {changed}"
 
@@ -538,9 +546,6 @@ def _content(cell: Any) -> Any:
 
 def _process() -> dict[str, Any]:
     return {
-        "torch's random state": torch.get_rng_state().tolist(),
-        "NumPy's random state": repr(np.random.get_state()),  # noqa: NPY002
-        "Python's random state": random.getstate(),
         "default dtype": torch.get_default_dtype(),
         "thread count": torch.get_num_threads(),
         "gradient mode": torch.is_grad_enabled(),
@@ -587,7 +592,7 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
 def _below(path: Any, folder: int) -> Any:
     """A path that is relative to an open folder, as ``shutil.rmtree`` names what it removes, from the root."""
     place = Path(f"/proc/self/fd/{folder}")
-    return os.path.join(os.readlink(place), os.fsdecode(path)) if folder >= 0 and place.exists() else path  # noqa: PTH
+    return place.readlink() / os.fsdecode(path) if folder >= 0 and place.exists() else path
 
 
 def _counts(path: str) -> bool:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fer_bench import ops
-from fer_bench.engine.networks import FerRes8
+from fer_bench.engine.networks import FerRes8, models
 from fer_bench.method import Batch, Method, Task
 
 C, B, N, L = 4, 16, 40, 19
@@ -162,7 +162,7 @@ def test_values_out_of_range_are_refused(cls: type[Method], options: dict[str, A
 )  # fmt: skip
 def test_stages_are_the_networks_own_layers_one_after_the_other(name: str, strides: list[int]) -> None:
     torch.manual_seed(0)
-    net = timm.create_model(name, num_classes=C).train()
+    net = models().create_model(name, num_classes=C).train()
     parts = ops.resolution_stages(net)
     assert [stride for stride, _ in parts] == strides and all(module.training for module in net.modules())
     images, net = random(2, 3, 48, 48), net.eval()
