@@ -41,8 +41,7 @@ def uniform_by_id(seed: int, purpose: str, ids: list[str] | np.ndarray, draws: i
     """
     import numpy as np
 
-    values = np.empty((len(ids), draws))
-    for row, name in enumerate(ids):
-        digest = hashlib.blake2b(f"{seed}\x1f{purpose}\x1f{name}".encode(), digest_size=8 * draws).digest()
-        values[row] = np.frombuffer(digest, dtype=">u8") >> np.uint64(11)
-    return values * 2.0**-53
+    digests = b"".join(
+        hashlib.blake2b(f"{seed}\x1f{purpose}\x1f{name}".encode(), digest_size=8 * draws).digest() for name in ids
+    )
+    return (np.frombuffer(digests, dtype=">u8").reshape(len(ids), draws) >> np.uint64(11)) * 2.0**-53

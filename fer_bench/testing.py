@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fer_bench.data.cache import Faces
+from fer_bench.data.cache import Faces, pixel_file
 from fer_bench.data.problem import Problem
 from fer_bench.data.views import Views
 from fer_bench.engine import fit
@@ -76,7 +76,7 @@ class Bench:
             pixels[row, number % 3, number * band : (number + 1) * band] += 100
         folder = self.folder / "toy"
         folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / f"pixels-{SIZE}.npy", pixels)
+        np.save(pixel_file(folder, SIZE), pixels.transpose(0, 2, 3, 1))
         ids = np.array([f"{part}/{row:04d}" for row, part in enumerate(split)])
         points = rng.random((len(label), 19, 2)).astype(np.float32)
         return Faces(

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from conftest import LOSS, plugin_source
 
 from fer_bench.cli import main
-from fer_bench.data.cache import Faces
+from fer_bench.data.cache import Faces, pixel_file
 from fer_bench.engine import fit
 from fer_bench.engine.evaluate import EVALUATION_BATCH
 from fer_bench.method import Stage
@@ -336,8 +336,8 @@ def test_the_stream_keeps_the_promises(name: str, toy: Toy, bench: Bench) -> Non
 
 
 def test_a_pool_of_its_own_is_named(toy: Toy, bench: Bench, tmp_path: Path) -> None:
-    pixels = np.full((5, 3, SIZE, SIZE), 200, dtype=np.uint8)
-    np.save(tmp_path / f"pixels-{SIZE}.npy", pixels)
+    pixels = np.full((5, SIZE, SIZE, 3), 200, dtype=np.uint8)
+    np.save(pixel_file(tmp_path, SIZE), pixels)
     names = np.array(list("abcde"))
     pool = Faces("strangers", ("face",), "1" * 64, names, np.full(5, "train"), np.zeros(5, dtype=np.int64), tmp_path)
     folder = fit_with(bench, toy("stream", STREAM), 1, "pool", unlabelled=pool)

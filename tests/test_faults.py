@@ -241,7 +241,7 @@ def decoded(
         object.__setattr__(manifest.source, "pixels", lambda rows, size: counts.append(len(rows)) or pixels(rows, size))
         build_pixels(faces, manifest, lambda: manifest, 32, lambda *_: None)
         assert faces.pixels(32).shape == (len(faces.ids), 3, 32, 32)
-        return faces.folder / "pixels-32.npy", counts
+        return faces.folder / "images-32.npy", counts
 
     return build
 
@@ -277,7 +277,7 @@ def test_a_killed_build_goes_on(
         patch.setattr(cache, "_cores", lambda: 1)
         with pytest.raises(KeyboardInterrupt):
             decoded()
-    assert not list(tmp_path.rglob("pixels-32.npy")) and len(list(tmp_path.rglob("pixels-32.part"))) == 1
+    assert not list(tmp_path.rglob("images-32.npy")) and len(list(tmp_path.rglob("images-32.part"))) == 1
     path, counts = decoded()
     assert sum(counts) == 162 - 3 * 16
     torn = path.read_bytes()

@@ -12,7 +12,7 @@ import torch
 from benchmarks.speed.floor import CLASSES, Floor
 from benchmarks.speed.training import Observed, first_epoch, random_faces
 from fer_bench import metrics
-from fer_bench.data.cache import Faces
+from fer_bench.data.cache import Faces, pixel_file
 from fer_bench.engine.environment import forget_peak_memory, keep_freed_memory, peak_memory
 from fer_bench.engine.fit import contained
 from fer_bench.spec import Recipe
@@ -29,7 +29,7 @@ def measure(method: str, backbone: str, size: int, batch: int, images: int) -> d
         with context.Pool(1, maxtasksperchild=1) as pool:
             run, passes, networks = pool.apply(_run, (method, recipe, faces, Path(name) / "run"))
             floor = pool.apply(_floor, (recipe, networks, passes))
-        cached = (Path(name) / f"pixels-{size}.npy").stat().st_size
+        cached = pixel_file(Path(name), size).stat().st_size
     return {"run": run, "floor": floor, "cached": cached, "above_floor_per_cached": (run - floor) / cached}
 
 

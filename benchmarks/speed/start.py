@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fer_bench.data.cache import Faces
+from fer_bench.data.cache import Faces, pixel_file
 from fer_bench.engine.fit import Resources, Trainer, contained
 from fer_bench.registry import describe_config, discover
 from fer_bench.spec import Noise, Recipe, RunSpec
@@ -61,8 +61,8 @@ def large_set(images: int, size: int) -> dict[str, Any]:
     process grew by it. The file of pixels is sparse: it holds zeros, and takes no room on the disk."""
     with tempfile.TemporaryDirectory() as name, contained(1):
         folder = Path(name)
-        shape = (images, 3, size, size)
-        np.lib.format.open_memmap(folder / f"pixels-{size}.npy", mode="w+", dtype=np.uint8, shape=shape)
+        shape = (images, size, size, 3)
+        np.lib.format.open_memmap(pixel_file(folder, size), mode="w+", dtype=np.uint8, shape=shape)
         split = np.where(np.arange(images) % 10 == 0, "test", "train")
         ids = np.array([f"{i:08d}" for i in range(images)])
         faces = Faces("large", tuple("abcdefg"), "0" * 64, ids, split, np.arange(images) % 7, folder)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from benchmarks.speed.floor import CLASSES, Floor
 from benchmarks.speed.timing import Samples
-from fer_bench.data.cache import Faces
+from fer_bench.data.cache import Faces, pixel_file
 from fer_bench.engine.fit import Resources, Trainer, contained
 from fer_bench.registry import describe_config, discover
 from fer_bench.spec import Noise, Recipe, RunSpec
@@ -35,7 +35,7 @@ def random_faces(folder: Path, size: int, train: int, held_out: int) -> Faces:
     validation images."""
     count = train + 2 * held_out
     rng = np.random.default_rng(0)
-    np.save(folder / f"pixels-{size}.npy", rng.integers(0, 256, (count, 3, size, size), dtype=np.uint8))
+    np.save(pixel_file(folder, size), rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8))
     split = np.array(["train"] * train + ["val"] * held_out + ["test"] * held_out)
     return Faces(
         name="random",

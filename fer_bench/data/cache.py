@@ -56,11 +56,18 @@ class Faces:
     """Digest of the landmarks where they come from a file beside the images: they are not in ``fingerprint``."""
 
     def pixels(self, size: int) -> np.ndarray:
-        """Decoded images, uint8 [N, 3, size, size], memory-mapped. DataError if :func:`build_pixels` has not run."""
-        path = self.folder / f"pixels-{size}.npy"
+        """Decoded images, uint8 [N, 3, size, size] in channels-last memory, mapped from the disk. DataError if
+        :func:`build_pixels` has not run."""
+        path = pixel_file(self.folder, size)
         if not path.exists():
             raise DataError(f"the decoded images of {self.name} at {size} px are not in the cache ({path})")
-        return np.load(path, mmap_mode="c")  # copy-on-write: torch takes no read-only arrays
+        images = np.load(path, mmap_mode="c")  # copy-on-write: torch takes no read-only arrays
+        return images.transpose(0, 3, 1, 2)
+
+
+def pixel_file(folder: Path, size: int) -> Path:
+    """Where the decoded images of a data set are: uint8 [N, size, size, 3]."""
+    return folder / f"images-{size}.npy"
 
 
 def open_faces(dataset: str, root: Path | None, dedup: bool = False) -> tuple[Faces, Manifest | None]:
@@ -97,13 +104,13 @@ def build_pixels(
 ) -> None:
     """Sees to it that every image at ``size`` is decoded in the cache, and that none of its bytes has changed.
 
-    The sha256 of each chunk of CHUNK images stands in ``pixels-<size>.sha256``, in a line that is written after the
+    The sha256 of each chunk of CHUNK images stands in ``images-<size>.sha256``, in a line that is written after the
     chunk: what a killed process left, or a disk garbled, is decoded again and nothing else. Until all are there the
     file is called ``.part``. Several processes may build at once: they write the same bytes to the same places.
     """
-    path, sums = faces.folder / f"pixels-{size}.npy", faces.folder / f"pixels-{size}.sha256"
-    part = path if path.exists() else path.with_suffix(".part")
-    header, image = _npy_header((len(faces.ids), 3, size, size)), 3 * size * size
+    path = pixel_file(faces.folder, size)
+    sums, part = path.with_suffix(".sha256"), path if path.exists() else path.with_suffix(".part")
+    header, image = _npy_header((len(faces.ids), size, size, 3)), 3 * size * size
     starts = range(0, len(faces.ids), CHUNK)
     places = {start: len(header) + start * image for start in starts}
     lengths = {start: min(CHUNK, len(faces.ids) - start) * image for start in starts}
@@ -132,7 +139,8 @@ def build_pixels(
             _write_at(file, header, 0)
 
             def decode(start: int) -> None:
-                content = source.pixels(rows[start : start + CHUNK].tolist(), size).tobytes()
+                images = source.pixels(rows[start : start + CHUNK].tolist(), size)
+                content = images.transpose(0, 2, 3, 1).tobytes()
                 _write_at(file, content, places[start])
                 with sums.open("a") as lines:
                     lines.write(f"{start} {checksum(content)}\n")

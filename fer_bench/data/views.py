@@ -17,7 +17,10 @@ ASPECT = (0.3, 3.3)
 
 
 class Views:
-    """Makes the named views of one batch of uint8 images [B, 3, H, W]; see ``fer_bench.method.VIEWS``."""
+    """Makes the named views of one batch of uint8 images [B, 3, H, W]; see ``fer_bench.method.VIEWS``.
+
+    Everything is in channels-last memory, as the images are in the cache and as convolutions want them.
+    """
 
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
         self.augmentation, self.device = recipe.augmentation, device
@@ -26,11 +29,11 @@ class Views:
 
     def plain(self, images: Tensor) -> Tensor:
         """The test view: normalised float32, nothing else."""
-        return self._normalise_(images.to(self.device).float()).contiguous(memory_format=torch.channels_last)
+        return self._normalise_(_channels_last(images.to(self.device)).float())
 
     def batch(self, images: Tensor, *seed: int | str) -> tuple[Callable[[str], Tensor], Tensor]:
         """A maker of views for this batch, and which images 'weak' mirrors (bool [B])."""
-        images = images.to(self.device)
+        images = _channels_last(images.to(self.device))
         flipped = self._coin(len(images), self.augmentation.flip, *seed, "flip")
 
         @cache
@@ -62,11 +65,15 @@ class Views:
             pixels[noisy] = (
                 (pixels[noisy] + grain * math.sqrt(self.augmentation.noise_variance)).clamp_(0, 255).floor_()
             )
-        return self._erase(self._normalise_(pixels), *seed).contiguous(memory_format=torch.channels_last)
+        return self._erase(self._normalise_(pixels), *seed)
 
     def _normalise_(self, pixels: Tensor) -> Tensor:
-        """Grey levels to normalised values, in place: a new tensor for each operation costs more than the operation."""
-        return pixels.sub_(self.mean).mul_(self.scale)
+        """Grey levels to normalised values, in place: a new tensor for each operation costs more than the operation,
+        and so do operations on three values at a time, as those of one pixel."""
+        count, channels, height, width = pixels.shape
+        lines = pixels.permute(0, 2, 3, 1).view(count, height, width * channels)
+        lines.sub_(self.mean.flatten().repeat(width)).mul_(self.scale.flatten().repeat(width))
+        return pixels
 
     def _coin(self, count: int, probability: float, *seed: int | str) -> Tensor:
         generator = torch_generator(*seed)  # type: ignore[arg-type]
@@ -117,11 +124,20 @@ def _distort(images: Tensor, *seed: int | str) -> Tensor:
     """Every image changed by operations of its own. RandAugment draws from torch's global generator on the CPU."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(*seed, "operations"))  # type: ignore[arg-type]
-        return torch.stack([_operations()(image) for image in images])
+        return _channels_last(torch.stack([_operations()(image) for image in images.contiguous()]))
 
 
 def _mirror(images: Tensor, flipped: Tensor) -> Tensor:
     """Images with the chosen ones mirrored left to right; ``flipped`` bool [B]."""
     # whole images are copied from both forms: choosing between them pixel by pixel is several times slower
     both = torch.cat([images, images.flip(-1)])
-    return both.index_select(0, torch.arange(len(images), device=images.device) + len(images) * flipped)
+    return gather(both, torch.arange(len(images), device=images.device) + len(images) * flipped)
+
+
+def gather(images: Tensor, rows: Tensor) -> Tensor:
+    """``images[rows]``, [B, C, H, W] in channels-last memory; where the images are in it too, whole ones are copied."""
+    return images.permute(0, 2, 3, 1).index_select(0, rows).permute(0, 3, 1, 2)
+
+
+def _channels_last(images: Tensor) -> Tensor:
+    return images.contiguous(memory_format=torch.channels_last)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fer_bench.data.views import Views
+from fer_bench.data.views import Views, gather
 
 EVALUATION_BATCH = 256
 
@@ -24,7 +24,7 @@ def logits(
     answers = torch.empty((len(rows), num_classes), device=views.device)
     for start in range(0, len(rows), EVALUATION_BATCH):
         chunk = torch.from_numpy(rows[start : start + EVALUATION_BATCH]).to(pixels.device)
-        answer = predict(views.plain(pixels.index_select(0, chunk)))
+        answer = predict(views.plain(gather(pixels, chunk)))
         if answer.shape != (len(chunk), num_classes):
             raise ValueError(f"predict() returned {tuple(answer.shape)}; expected {(len(chunk), num_classes)}")
         answers[start : start + len(chunk)] = answer

@@ -23,7 +23,7 @@ from fer_bench.data.cache import Faces
 from fer_bench.data.imbalance import stratified_part
 from fer_bench.data.manifest import MIRRORED_LANDMARKS
 from fer_bench.data.problem import Problem, pose
-from fer_bench.data.views import Views
+from fer_bench.data.views import Views, gather
 from fer_bench.engine.environment import forget_peak_memory, keep_freed_memory, peak_memory
 from fer_bench.engine.evaluate import EVALUATION_BATCH, logits
 from fer_bench.engine.harness import Harness
@@ -275,10 +275,10 @@ class Trainer:
         """The training images ``rows`` and the unlabelled ones ``hidden``, augmented as the purpose says."""
         seed = self.spec.seed
         index = rows.to(self.pixels.device)
-        make, flipped = self.views.batch(self.pixels.index_select(0, self.rows[index]), seed, *purpose)
+        make, flipped = self.views.batch(gather(self.pixels, self.rows[index]), seed, *purpose)
         unlabelled = None
         if len(hidden):
-            pool = self.pool.index_select(0, self.pool_rows[hidden.to(self.pool.device)])
+            pool = gather(self.pool, self.pool_rows[hidden.to(self.pool.device)])
             make_hidden, _ = self.views.batch(pool, seed, "unlabelled", *purpose)
             unlabelled = Images(len(hidden), make_hidden, self.needs.views)
         index = index.to(self.device)

@@ -28,7 +28,7 @@ from fer_bench import claims
 
 RUN = "runs/*/*/*/"
 MOMENTS = {
-    "decoding images": ("cache", "*/pixels-*.part"),
+    "decoding images": ("cache", "*/images-*.part"),
     "claiming": ("out", RUN + ".claim-*"),
     "writing epochs": ("out", RUN + "claim/*/.epochs.jsonl.*.part"),
     "writing a checkpoint": ("out", RUN + "claim/*/.checkpoint.pt.*.part"),

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from fer_bench.data.cache import cache_folder, open_faces, read_manifest
+from fer_bench.data.cache import cache_folder, open_faces, pixel_file, read_manifest
 from fer_bench.data.catalog import DATASETS
 from fer_bench.report.page.numbers import rounded
 from fer_bench.store import RunFolder
@@ -78,9 +78,9 @@ def withheld(dataset: str, faces: Faces) -> str:
 def _pixels(dataset: str, fingerprint: str, size: int, rows: list[int]) -> np.ndarray | None:
     """uint8 [n, 3, s, s] of these rows: from the cache of decoded images, or drawn again; None where neither can be."""
     folder = cache_folder() / fingerprint[:16]
-    cached = folder / f"pixels-{size}.npy"
+    cached = pixel_file(folder, size)
     if cached.exists() and json.loads((folder / "faces.json").read_text())["fingerprint"] == fingerprint:
-        return np.array(np.load(cached, mmap_mode="r")[rows])
+        return np.load(cached, mmap_mode="r")[rows].transpose(0, 3, 1, 2)
     entry = DATASETS.get(dataset)
     if entry is None or not entry.drawn:
         return None
