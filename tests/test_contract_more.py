@@ -18,7 +18,7 @@ from conftest import LOSS, plugin_source
 from fer_bench.cli import main
 from fer_bench.data.cache import Faces, pixel_file
 from fer_bench.engine import fit
-from fer_bench.engine.evaluate import EVALUATION_BATCH
+from fer_bench.engine.fit import WALK_BATCH
 from fer_bench.method import Stage
 from fer_bench.registry import Plugin, _code_hash, discover
 from fer_bench.store import RunFolder
@@ -185,7 +185,7 @@ def test_a_pass_shows_every_image_once_in_order_and_is_counted(toy: Toy, bench: 
     assert len(walks) == 2 + 3 * 2 and count > 1
     for _, _, index, batches in walks:
         assert index.tolist() == list(range(count)), "in order, once"
-        assert all(len(batch) <= EVALUATION_BATCH for batch in batches)
+        assert all(len(batch) <= WALK_BATCH for batch in batches)
         assert seen.given is not None and torch.cat([b.label for b in batches]).tolist() == seen.given.tolist()
         with pytest.raises(KeyError, match="not declared"):
             batches[0].view("second")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -110,15 +112,15 @@ def test_erase_at_its_ends(probability: float) -> None:
 def test_noise_has_the_stated_variance_in_grey_levels() -> None:
     grey = torch.full((50, 3, 32, 32), 128, dtype=torch.uint8)
     views_ = views(noise=1.0, erase=0.0)
-    levels = (views_.batch(grey, *SEED)[0]("weak") / views_.scale + views_.mean).double()
+    levels = (views_.batch(grey, *SEED)[0]("weak") / views_.scale.view(3, 1, 1) + views_.mean.view(3, 1, 1)).double()
     assert torch.allclose(levels, levels.round(), atol=1e-3), "levels are whole numbers"
     variance = float(levels.var())
     # 30, and 1/12 for the rounding down; 153,600 draws have a standard error of 0.11
     assert abs(variance - (30 + 1 / 12)) < 0.5
     assert abs(float(levels.mean()) - 127.5) < 0.1
-    clipped = (
-        views_.batch(torch.full((8, 3, 32, 32), 255, dtype=torch.uint8), *SEED)[0]("weak") / views_.scale + views_.mean
-    )
+    clipped = views_.batch(torch.full((8, 3, 32, 32), 255, dtype=torch.uint8), *SEED)[0]("weak") / views_.scale.view(
+        3, 1, 1
+    ) + views_.mean.view(3, 1, 1)
     assert clipped.max() <= 255.001
 
 
@@ -223,3 +225,16 @@ def test_landmarks_are_mirrored_with_the_view(tmp_path: Path) -> None:
 def test_a_batch_makes_each_view_once() -> None:
     make, _ = views().batch(images(), *SEED)
     assert make("weak") is make("weak")
+
+
+def test_views_go_with_their_batch() -> None:
+    """Not when Python next looks for cycles: by then hundreds of batches may have gathered."""
+    gc.collect()
+    gc.disable()
+    try:
+        make, _ = views().batch(images(), *SEED)
+        made = [weakref.ref(make(name)) for name in VIEWS]
+        del make
+        assert [view() for view in made] == [None] * len(VIEWS)
+    finally:
+        gc.enable()

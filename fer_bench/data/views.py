@@ -24,55 +24,69 @@ class Views:
 
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
         self.augmentation, self.device = recipe.augmentation, device
-        self.mean = 255 * torch.tensor(recipe.mean, device=device).view(1, 3, 1, 1)
-        self.scale = 1 / (255 * torch.tensor(recipe.std, device=device).view(1, 3, 1, 1))
+        self.mean = 255 * torch.tensor(recipe.mean, device=device)
+        self.scale = 1 / (255 * torch.tensor(recipe.std, device=device))
 
     def plain(self, images: Tensor) -> Tensor:
         """The test view: normalised float32, nothing else."""
-        return self._normalise_(_channels_last(images.to(self.device)).float())
+        return self._normalised(images.to(self.device))
 
     def batch(self, images: Tensor, *seed: int | str) -> tuple[Callable[[str], Tensor], Tensor]:
         """A maker of views for this batch, and which images 'weak' mirrors (bool [B])."""
-        images = _channels_last(images.to(self.device))
+        images = images.to(self.device)
         flipped = self._coin(len(images), self.augmentation.flip, *seed, "flip")
+
+        @cache
+        def weak() -> Tensor:
+            return self._augment(images, flipped, *seed, "weak")
 
         @cache
         def make(name: str) -> Tensor:
             if name == "weak":
-                return self._augment(images, flipped, *seed, name)
+                return weak()
             if name == "mirror":
-                return make("weak").flip(-1)
+                return weak().flip(-1)  # not make("weak"): a function that refers to itself outlives its batch
             if name == "mirror-erased":
-                return self._erase(self.plain(_mirror(images, ~flipped)), *seed, name)
+                return self._erase(self._normalised(images, ~flipped), *seed, name)
             if name == "plain":
                 return self.plain(images)
             if name == "flipped":
-                return self.plain(_mirror(images, flipped))
+                return self._normalised(images, flipped)
             other = self._coin(len(images), self.augmentation.flip, *seed, name, "flip")
             if name == "strong":
-                return self._erase(self.plain(_distort(_mirror(images, other), *seed, name)), *seed, name)
+                return self._erase(self._normalised(_distort(_mirror(images, other), *seed, name)), *seed, name)
             return self._augment(images, other, *seed, name)
 
         return make, flipped
 
     def _augment(self, images: Tensor, flipped: Tensor, *seed: int | str) -> Tensor:
-        pixels = _mirror(images, flipped).float()
         if self.augmentation.noise:
-            noisy = self._coin(len(pixels), self.augmentation.noise, *seed, "noise").nonzero().squeeze(1)
-            generator = torch_generator(*seed, "noise pixels", device=self.device)  # type: ignore[arg-type]
-            grain = torch.randn((len(noisy), *pixels.shape[1:]), generator=generator, device=self.device)
-            # rounded and clipped as in the official pipelines, which add the noise to uint8 images
-            pixels[noisy] = (
-                (pixels[noisy] + grain * math.sqrt(self.augmentation.noise_variance)).clamp_(0, 255).floor_()
-            )
-        return self._erase(self._normalise_(pixels), *seed)
+            images = self._grainy(images, flipped, *seed)
+        return self._erase(self._normalised(images, flipped), *seed)
 
-    def _normalise_(self, pixels: Tensor) -> Tensor:
-        """Grey levels to normalised values, in place: a new tensor for each operation costs more than the operation,
-        and so do operations on three values at a time, as those of one pixel."""
-        count, channels, height, width = pixels.shape
-        lines = pixels.permute(0, 2, 3, 1).view(count, height, width * channels)
-        lines.sub_(self.mean.flatten().repeat(width)).mul_(self.scale.flatten().repeat(width))
+    def _grainy(self, images: Tensor, flipped: Tensor, *seed: int | str) -> Tensor:
+        """Gaussian noise on some of the images that are mirrored afterwards; rounded and clipped as in the official
+        pipelines, which add it to uint8 images."""
+        noisy = self._coin(len(images), self.augmentation.noise, *seed, "noise").nonzero().squeeze(1)
+        generator = torch_generator(*seed, "noise pixels", device=self.device)  # type: ignore[arg-type]
+        grain = torch.randn((len(noisy), *images.shape[1:]), generator=generator, device=self.device)
+        grain = _mirror(grain, flipped[noisy]) * math.sqrt(self.augmentation.noise_variance)
+        images = images.clone()
+        images[noisy] = (images[noisy] + grain).clamp_(0, 255).to(torch.uint8)
+        return images
+
+    def _normalised(self, images: Tensor, flipped: Tensor | None = None) -> Tensor:
+        """Grey levels [B, 3, H, W] to normalised values, the ``flipped`` images (bool [B]) mirrored.
+
+        In place and line by line: new tensors cost more than the operations, and so do operations on three values at a
+        time, those of a pixel.
+        """
+        pixels = (images if flipped is None else _mirror(images, flipped)).to(
+            torch.float32, memory_format=torch.channels_last
+        )
+        _, channels, height, width = pixels.shape
+        lines = pixels.permute(0, 2, 3, 1).view(-1, height, width * channels)
+        lines.sub_(self.mean.repeat(width)).mul_(self.scale.repeat(width))
         return pixels
 
     def _coin(self, count: int, probability: float, *seed: int | str) -> Tensor:
@@ -124,7 +138,7 @@ def _distort(images: Tensor, *seed: int | str) -> Tensor:
     """Every image changed by operations of its own. RandAugment draws from torch's global generator on the CPU."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(*seed, "operations"))  # type: ignore[arg-type]
-        return _channels_last(torch.stack([_operations()(image) for image in images.contiguous()]))
+        return torch.stack([_operations()(image) for image in images.contiguous()])
 
 
 def _mirror(images: Tensor, flipped: Tensor) -> Tensor:
@@ -137,7 +151,3 @@ def _mirror(images: Tensor, flipped: Tensor) -> Tensor:
 def gather(images: Tensor, rows: Tensor) -> Tensor:
     """``images[rows]``, [B, C, H, W] in channels-last memory; where the images are in it too, whole ones are copied."""
     return images.permute(0, 2, 3, 1).index_select(0, rows).permute(0, 3, 1, 2)
-
-
-def _channels_last(images: Tensor) -> Tensor:
-    return images.contiguous(memory_format=torch.channels_last)

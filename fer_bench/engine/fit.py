@@ -25,7 +25,7 @@ from fer_bench.data.manifest import MIRRORED_LANDMARKS
 from fer_bench.data.problem import Problem, pose
 from fer_bench.data.views import Views, gather
 from fer_bench.engine.environment import forget_peak_memory, keep_freed_memory, peak_memory
-from fer_bench.engine.evaluate import EVALUATION_BATCH, logits
+from fer_bench.engine.evaluate import logits
 from fer_bench.engine.harness import Harness
 from fer_bench.engine.networks import make_network
 from fer_bench.engine.optim import make_optimizer, schedule
@@ -36,6 +36,8 @@ from fer_bench.store import RunFolder
 
 PROBE = 1000
 """Training images on which the fit to given and to true labels is measured after each epoch; all of them at the end."""
+WALK_BATCH = 256
+"""Images of a batch when a method walks over the training set; part of what its augmentations are drawn from."""
 
 Say = Callable[[dict[str, Any]], None]
 """Called with progress: epoch, epochs, step, steps, loss, images_per_second, overall (of the last evaluation)."""
@@ -268,7 +270,7 @@ class Trainer:
     def _training_set(self, walk: int) -> Iterator[Batch]:
         """The training set in order; another walk draws other augmentations."""
         nothing = torch.empty(0, dtype=torch.int64)
-        for part, rows in enumerate(torch.arange(len(self.rows)).split(EVALUATION_BATCH)):
+        for part, rows in enumerate(torch.arange(len(self.rows)).split(WALK_BATCH)):
             yield self._batch(rows, nothing, "walk", self.harness.epoch, self.harness.step, walk, part)
 
     def _batch(self, rows: Tensor, hidden: Tensor, *purpose: str | int) -> Batch:
