@@ -335,7 +335,11 @@ def table(sweep: str | None, out: Path, style: str, **options: Any) -> None:
 
 
 def _nothing_finished(sweep: Any) -> None:
-    _fail(f"no run of {sweep.name} is finished yet; see `fer-bench status {sweep.name}`", 1)
+    text = f"no run of {sweep.name} is finished yet; see `fer-bench status {sweep.name}`"
+    if (sweep.folder / "runs.csv").exists():
+        text = f"the runs of {sweep.name} are not here, only what was made of them: {sweep.folder}; its command, "
+        text += f"`{sweep.content['command']}`, trains them again"
+    _fail(text, 1)
 
 
 @main.command()

@@ -339,12 +339,16 @@ class Sweep:
 
 
 def find_sweep(out: Path, name: str | None) -> Sweep:
-    """A sweep by name, the newest one without a name. SpecError lists what there is."""
+    """A sweep by name or by the path of its folder, the newest one without a name. SpecError lists what there is."""
+    if name and Path(name).name != name:
+        folder = Path(name)
+        require((folder / "sweep.json").is_file(), f"no sweep at {folder}: it has no sweep.json")
+        folder = folder if folder.parent.name == "sweeps" else folder.resolve()
+        out, name = folder.parents[1], folder.name
     files = {path.parent.name: path for path in (out / "sweeps").glob("*/sweep.json")}
     require(bool(files), f"no sweep in {out / 'sweeps'}; `fer-bench run` makes one")
     if name is None:
         name = max(files, key=lambda key: files[key].stat().st_mtime)
-    name = Path(name).name
     require(name in files, f"no sweep {name!r} in {out / 'sweeps'}{nearest(name, files)}")
     try:
         content = json.loads(files[name].read_text())

@@ -201,8 +201,11 @@ def test_measured_published_difference_and_gain(tmp_path: Path, faces_table: Def
         "random initial weights here, weights of the paper not seen",
         "last epoch here, best epoch on the test set (oracle) in the paper",
     ):
-        assert text in notes and text in table.latex() and text in table.html()
+        assert text in notes and text in table.html()
+        assert table.latex().count(text) == table.latex().count(r"\caption"), "once for each float"
     assert "network" not in notes
+    assert "ferres8 at 48 px, random initial weights; data seed 0. Budget: 120 training images, " in table.caption
+    assert "batches of 64, adam with learning rate 0.0025" in table.caption and "commit" in table.caption
     assert "reduced" not in table.title and "REDUCED" not in table.caption
     numbers = table.numbers.set_index(["metric", "row", "noise"])
     assert numbers.loc[("overall", "Cross-entropy", "symmetric 0.2"), "difference"] == pytest.approx(mean - 70)

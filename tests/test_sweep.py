@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from test_store import finished
 
 from fer_bench import api
+from fer_bench.cli import main
+from fer_bench.spec import SpecError
 from fer_bench.sweep import Request, Sweep, find_sweep, plan, save_sweep
 
 
@@ -17,6 +21,31 @@ def test_a_damaged_sweep_is_written_anew(tmp_path: Path, faces_folder: Path) -> 
     (tmp_path / "sweeps" / "mine" / "sweep.json").write_text("{torn")
     save_sweep(other, tmp_path, "mine", "others")
     assert find_sweep(tmp_path, "mine").content["command"] == "others"
+
+
+def test_a_sweep_is_found_by_name_and_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in ("here", "there"):
+        (tmp_path / place / "sweeps" / "mine").mkdir(parents=True)
+        content = {"runs": [], "command": place}
+        (tmp_path / place / "sweeps" / "mine" / "sweep.json").write_text(json.dumps(content))
+    here = tmp_path / "here"
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine", "here/sweeps/mine", None):
+        assert find_sweep(Path("here"), name).folder == Path("here/sweeps/mine")
+    assert find_sweep(here, str(tmp_path / "there" / "sweeps" / "mine")).content["command"] == "there"
+    monkeypatch.chdir(tmp_path / "there" / "sweeps" / "mine")
+    assert find_sweep(here, "../mine").content["command"] == "there"
+    with pytest.raises(SpecError, match=r"no sweep at .*elsewhere/mine: it has no sweep.json"):
+        find_sweep(here, "elsewhere/mine")
+
+
+def test_a_sweep_without_its_runs_says_where_its_tables_are(tmp_path: Path, faces_folder: Path) -> None:
+    save_sweep(plan(Request(["ce"], dataset=str(faces_folder))), tmp_path, "mine", "fer-bench run")
+    assert "no run of mine is finished yet" in CliRunner().invoke(main, ["table", "--out", str(tmp_path)]).output
+    (tmp_path / "sweeps" / "mine" / "runs.csv").write_text("key\n")
+    said = CliRunner().invoke(main, ["table", "--out", str(tmp_path)])
+    assert said.exit_code == 1 and "the runs of mine are not here" in said.output
+    assert str(tmp_path / "sweeps" / "mine") in said.output
 
 
 def test_plots_are_drawn_again_after_a_kill_and_for_other_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

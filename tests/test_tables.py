@@ -407,16 +407,35 @@ def test_latex_compiles(tmp_path: Path) -> None:
         load_runs(tmp_path), {"alpha": name}, notes=[noted], view=View(metrics=("all",), baseline="beta")
     )
     assert r"\item not done: 50\% of\_runs \{failed\} $^\dagger$ \& $^{a}$" in table.latex()
-    document = (
+    compiled(table, tmp_path)
+    assert (tmp_path / "t.pdf").stat().st_size > 10_000
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="there is no pdflatex")
+def test_latex_ends_before_the_edge_of_the_page(tmp_path: Path) -> None:
+    columns = ("Measured", *(f"Published, data set {place}" for place in range(8)), *"ABCDEFG")
+    line = tuple(tables.Cell("88.75 ± 0.11 [abce]" if len(column) > 1 else "1", bold=True) for column in columns)
+    block = tables.Block("b", "Condition, method", columns, (("symmetric 0.1, CE baseline", line),))
+    table = tables.Table("t", (block,), "", (), None)
+    said = compiled(table, tmp_path)
+    margin = 597 - 134 - 345  # A4 less what is left of the text, less the text, in points
+    assert all(float(beyond) < margin for beyond in re.findall(r"Overfull .hbox \(([\d.]+)pt", said)), said
+    latex = table.latex()
+    assert all(f"& {column} " in latex for column in columns), "no column is lost"
+    assert latex.count("tabular") / 2 < 6, "short columns share a table"
+
+
+def compiled(table: tables.Table, folder: Path) -> str:
+    """What pdflatex says of a document with this table; it must accept it."""
+    (folder / "t.tex").write_text(
         r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{booktabs}\begin{document}"
         + table.latex()
         + r"\end{document}"
     )
-    (tmp_path / "t.tex").write_text(document)
     call = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
-    done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=100)
+    done = subprocess.run(call, cwd=folder, capture_output=True, text=True, errors="replace", timeout=100)
     assert done.returncode == 0, done.stdout[-2000:]
-    assert (tmp_path / "t.pdf").stat().st_size > 10_000
+    return done.stdout
 
 
 def test_critical_differences_need_three_methods_and_six_blocks(tmp_path: Path) -> None:

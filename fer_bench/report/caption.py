@@ -26,9 +26,10 @@ def caption(frame: pd.DataFrame, view: View, conclusions: Conclusions, marks: Ma
         *_runs(frame, view),
         *(conclusions.sentences() if frame["row"].nunique() > 1 else []),
         *_definitions(frame, view),
-        *_training(frame),
+        _network(frame),
+        budget(frame),
         *marks.legend,
-        _source(frame),
+        source(frame),
     ]
     return ". ".join(sentences) + "."
 
@@ -88,18 +89,23 @@ def _definitions(frame: pd.DataFrame, view: View) -> list[str]:
     return sentences
 
 
-def _training(frame: pd.DataFrame) -> list[str]:
+def _network(frame: pd.DataFrame) -> str:
     pretrained = ", ".join(weights_name(name) for name in sorted(frame["pretrained"].unique()))
+    return f"Backbone {_values(frame, 'backbone')}, {pretrained}, images of {_values(frame, 'image_size')} px"
+
+
+def budget(frame: pd.DataFrame) -> str:
+    """What the runs were trained with."""
     images = extent(frame["train_images"], lambda v: f"{v:.0f}")
-    return [
-        f"Backbone {_values(frame, 'backbone')}, {pretrained}, images of {_values(frame, 'image_size')} px",
+    return (
         f"Budget: {images} training images, {_values(frame, 'epochs')} epochs, batches of "
         f"{_values(frame, 'batch_size')}, {_values(frame, 'optimizer')} with learning rate {_values(frame, 'lr')}, "
-        f"{_values(frame, 'schedule')} schedule",
-    ]
+        f"{_values(frame, 'schedule')} schedule"
+    )
 
 
-def _source(frame: pd.DataFrame) -> str:
+def source(frame: pd.DataFrame) -> str:
+    """The versions and commits that trained the runs."""
     versions = _values(frame[frame["version"] != ""], "version") or "of unknown version"
     commits = [commit for commit in sorted(frame["commit"].unique()) if commit]
     text = f"fer-bench {versions}, protocol version {_values(frame, 'protocol')}"

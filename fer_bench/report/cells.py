@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MISSING = "–"
-LATEX_COLUMNS = 5
-"""Columns of one LaTeX tabular; the rest goes on in the next, because a page does not grow."""
+LATEX_WIDTH = 88
+"""Characters across one LaTeX tabular, which then ends before the edge of a page at 10 pt; the columns beyond go on in
+the next."""
+LATEX_GAP = 2
+"""Characters that LaTeX leaves between two columns."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,15 @@ class Block:
         rows = tuple((name, cells[first:last]) for name, cells in self.rows)
         return Block(self.title, self.corner, self.columns[first:last], rows)
 
-    def parts(self, size: int) -> Iterator[Block]:
-        """The block with at most ``size`` columns at a time."""
-        for first in range(0, len(self.columns), size):
-            yield self.part(first, first + size)
+    def parts(self, widths: Sequence[int], width: int) -> Iterator[Block]:
+        """The block with as many columns at a time as ``width`` has room for; at least one."""
+        first = used = 0
+        for number, wide in enumerate(widths):
+            if number > first and used + wide > width:
+                yield self.part(first, number)
+                first, used = number, 0
+            used += wide
+        yield self.part(first, len(self.columns))
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,7 @@ class Table:
         parts = ["% \\usepackage{booktabs}"]
         caption = self.caption
         for block in self.blocks:
-            for part in block.parts(LATEX_COLUMNS):
+            for part in _pages(block):
                 parts.append(_latex_table(part, f"{block.title}. {caption}"))
                 # once; the others are of the same runs, but a float must explain its own signs
                 caption = "".join(f"{sentence}. " for sentence in self.legend).rstrip()
@@ -166,6 +174,16 @@ def _tex(text: str) -> str:
     return "".join(_TEX.get(character, character) for character in _line(text))
 
 
+def _pages(block: Block) -> Iterator[Block]:
+    """The block in parts that fit on a page; LaTeX breaks neither headers nor cells."""
+    names = max(cell_len(text) for text in (block.corner, *(name for name, _ in block.rows)))
+    widths = [
+        LATEX_GAP + max(cell_len(text) for text in (head, *(cells[number].text for _, cells in block.rows)))
+        for number, head in enumerate(block.columns)
+    ]
+    return block.parts(widths, LATEX_WIDTH - names)
+
+
 def _latex_table(block: Block, caption: str) -> str:
     import pandas as pd
 
@@ -218,12 +236,5 @@ def _width(block: Block, column: int) -> int:
 
 def _fitting(block: Block, width: int) -> Iterator[Block]:
     """The block in parts with as many columns as fit beside the row names; at least one."""
-    free = width - _names(block, width)
-    first = used = 0
-    for number in range(len(block.columns)):
-        wide = _width(block, number) + 2
-        if number > first and used + wide > free:
-            yield block.part(first, number)
-            first, used = number, 0
-        used += wide
-    yield block.part(first, len(block.columns))
+    widths = [_width(block, number) + 2 for number in range(len(block.columns))]
+    return block.parts(widths, width - _names(block, width))

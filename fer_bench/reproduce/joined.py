@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from fer_bench import __version__
 from fer_bench.files import write_atomically
+from fer_bench.report.caption import budget, source
 from fer_bench.report.cells import MISSING, Block, Cell, Table
 from fer_bench.reproduce.definition import NO_WEIGHTS, Column, Definition, Row
 from fer_bench.reproduce.grid import Grid, Slot
 from fer_bench.reproduce.published import Number
+from fer_bench.spec import weights_name
 from fer_bench.store import RunFolder
 
 if TYPE_CHECKING:
@@ -52,13 +54,16 @@ class Measured:
 
 @dataclass(frozen=True)
 class PaperTable(Table):
-    """A Table whose footnotes go with it into LaTeX too, where notes are comments."""
+    """A Table whose footnotes are notes below it, and in LaTeX a part of each caption, because floats move."""
 
     footnotes: tuple[str, ...] = ()
 
     def latex(self) -> str:
-        plain = {name: getattr(self, name) for name in Table.__dataclass_fields__}
-        return Table(**{**plain, "caption": " ".join((self.caption, *self.footnotes))}).latex()
+        fields = {name: getattr(self, name) for name in Table.__dataclass_fields__}
+        fields["caption"] = " ".join((self.caption, *self.footnotes))
+        fields["legend"] = tuple(text.removesuffix(".") for text in self.footnotes)
+        fields["notes"] = tuple(note for note in self.notes if note not in self.footnotes)
+        return Table(**fields).latex()
 
 
 @dataclass(frozen=True)
@@ -200,7 +205,7 @@ def _remarks(slot: Slot, number: Number, measured: bool, protocol: str) -> list[
         recipe = slot.recipe
         if _plain(number.backbone) != _plain(recipe.backbone):
             parts.append(_both(f"network {recipe.backbone}", number.backbone, "network"))
-        parts.append(_both(_weights(recipe.pretrained), number.pretrain, "weights"))
+        parts.append(_both(weights_name(recipe.pretrained), number.pretrain, "weights"))
         if number.protocol != protocol:
             theirs = PROTOCOL_NAMES.get(number.protocol, number.protocol)
             parts.append(_both(PROTOCOL_NAMES.get(protocol, protocol), theirs, "choice of epoch"))
@@ -213,11 +218,6 @@ def _both(here: str, there: str, what: str) -> str:
 
 def _plain(backbone: str) -> str:
     return "".join(c for c in backbone.lower() if c.isalnum())
-
-
-def _weights(pretrained: str) -> str:
-    known = {"": "random initial weights", "timm": "timm's weights"}
-    return known.get(pretrained, f"weights {pretrained[:19]}")
 
 
 # --- blocks ----------------------------------------------------------------------------------------------------------
@@ -310,21 +310,21 @@ def _brief(grid: Grid) -> str:
 
 
 def _caption(grid: Grid, runs: Sequence[dict[str, Any]], reduced: Sequence[str]) -> str:
+    import pandas as pd
+
     table = grid.table
     sentences = [f"REDUCED, not the budget of the table: {'; '.join(reduced)}"] if reduced else []
     sentences.append(f"After {table.content.paper}")
     if runs:
         names = sorted({Path(run["dataset"]).name for run in runs})
-        images = sorted({run["train_images"] for run in runs})
         epochs = ", ".join(map(str, sorted({run["epochs"] for run in runs})))
         rule = PROTOCOL_NAMES.get(grid.protocol, grid.protocol)
         chosen = "" if grid.protocol != "last" else "; no epoch was chosen by its test accuracy"
         sentences.append(f"Measured: {', '.join(names)}, {rule} of {epochs}{chosen}")
         sentences.append("Mean ± standard deviation (divisor n - 1) over n runs that differ in their training seed")
         networks = sorted({(run["backbone"], run["image_size"], run["pretrained"]) for run in runs})
-        nets = "; ".join(f"{net} at {size} px, {_weights(weights)}" for net, size, weights in networks)
-        many = f"{images[0]}" if len(images) == 1 else f"{images[0]} to {images[-1]}"
-        sentences.append(f"{nets}; {many} training images; data seed {grid.budget.data_seed}")
+        nets = "; ".join(f"{net} at {size} px, {weights_name(weights)}" for net, size, weights in networks)
+        sentences += [f"{nets}; data seed {grid.budget.data_seed}", budget(pd.DataFrame(runs))]
     else:
         sentences.append("Nothing is measured yet")
     if any(table.baseline(each) for each in table.rows):
@@ -335,7 +335,7 @@ def _caption(grid: Grid, runs: Sequence[dict[str, Any]], reduced: Sequence[str])
     sentences.append("Difference: measured less published, for the same data set only")
     sentences.append("Published: numbers that were seen in a source (table.csv names it); – was not seen")
     sentences.append("Letters in brackets: what differs from the paper, or is doubtful")
-    sentences.append(f"fer-bench {__version__}")
+    sentences.append(source(pd.DataFrame(runs)) if runs else f"fer-bench {__version__}")
     return ". ".join(sentences) + "."
 
 

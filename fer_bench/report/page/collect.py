@@ -25,7 +25,7 @@ from fer_bench.sweep import Sweep
 
 def collect(sweep: Sweep, plugins: Mapping[str, Plugin], faces: gallery.Faces = "own") -> dict[str, Any]:
     """The content of the page of a sweep with at least one finished run; ValueError where there is none."""
-    frame = arrange(sweep.finished())
+    frame = cells.with_gaps(arrange(sweep.finished()))
     rows, conditions = row_order(frame), unique(frame, "condition")
     numbers = {name: place for place, name in enumerate(rows)}
     places = {name: place for place, name in enumerate(conditions)}
@@ -47,8 +47,8 @@ def collect(sweep: Sweep, plugins: Mapping[str, Plugin], faces: gallery.Faces = 
         "legend": list(signs.legend),
         "conditions": _conditions(frame, conditions, sweep),
         "runs": runs,
-        "table": cells.table(runs),
-        "ranks": ranks.diagrams(frame, runs, rows),
+        "table": cells.table(frame, rows, conditions),
+        "ranks": ranks.diagrams(frame, rows),
         "labels": labels.describe(frame, conditions),
         "surfaces": weights.surfaces(frame, rows, conditions, plugins),
         "galleries": shown,

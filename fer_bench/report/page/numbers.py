@@ -15,5 +15,5 @@ def rounded(value: Any, digits: int) -> Any:
 
 
 def percent(value: Any) -> Any:
-    """A fraction in per cent, to a thousandth."""
-    return None if value is None else rounded(100 * value, 3)
+    """A fraction in per cent, with digits enough that what is shown of it is rounded once."""
+    return None if value is None else rounded(100 * value, 6)

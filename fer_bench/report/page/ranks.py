@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,12 +12,11 @@ from fer_bench.report.page.protocols import PROTOCOLS
 from fer_bench.report.statistics import ALPHA, MIN_PAIRS, blocks, friedman, nemenyi
 
 
-def diagrams(frame: pd.DataFrame, runs: Sequence[dict[str, Any]], rows: list[str]) -> dict[str, Any]:
+def diagrams(frame: pd.DataFrame, rows: list[str]) -> dict[str, Any]:
     """By protocol and measure: ``ranks`` as [row, mean rank], best first, Friedman's ``p``, the number of ``blocks``,
     and ``groups``, index ranges [first, last] of ``ranks`` that Nemenyi's test does not tell apart.
 
-    ``frame`` are the arranged runs and ``runs`` what the page holds of each, in the same order. A measure without
-    enough complete blocks is left out; the page says why.
+    ``frame`` are the arranged runs. A measure without enough complete blocks is left out; the page says why.
     """
     found: dict[str, Any] = {"alpha": ALPHA, "least": MIN_PAIRS}
     for protocol in PROTOCOLS:
@@ -26,17 +24,12 @@ def diagrams(frame: pd.DataFrame, runs: Sequence[dict[str, Any]], rows: list[str
             measure.key: diagram
             for measure in TABLE
             if measure.chosen and measure.key != "gap" and measure.higher is not None
-            if (diagram := _diagram(frame, _values(runs, protocol.key, measure.key), measure.higher, rows))
+            if (diagram := _diagram(blocks(frame, measure.column(protocol.key)), measure.higher, rows))
         }
     return found
 
 
-def _values(runs: Sequence[dict[str, Any]], protocol: str, measure: str) -> list[float | None]:
-    return [run["measures"][protocol] and run["measures"][protocol][measure] for run in runs]
-
-
-def _diagram(frame: pd.DataFrame, values: list[float | None], higher: bool, rows: list[str]) -> dict[str, Any] | None:
-    table = blocks(frame.assign(shown=values), "shown")
+def _diagram(table: pd.DataFrame, higher: bool, rows: list[str]) -> dict[str, Any] | None:
     ranked = friedman(table, higher)
     if ranked is None:
         return None

@@ -21,7 +21,7 @@ const confusion = section("confusion", "Confusion matrices", "Test images; each 
     const [method, row] = pick(confusion, `${side}-row`, "Method", rows, rows[side === "first" ? 0 : rows.length - 1][0]);
     const [condition, place] = pick(confusion, `${side}-condition`, "Condition", conditionOptions((each) => runsOf(Number(row), each).length), last);
     const runs = runsOf(Number(row), Number(place));
-    const seeds = [["all", `all ${runs.length} runs`], ...runs.map((run) => [run.key, `seed ${run.seed}`])];
+    const seeds = [["all", runs.length === 1 ? "the only run" : `all ${runs.length} runs`], ...runs.map((run) => [run.key, `seed ${run.seed}`])];
     const [seed, key] = pick(confusion, `${side}-seed`, "Run", seeds, "all");
     const cellOf = h("div", {}, h("div", { class: "row" }, method, condition, seed));
     grid.append(cellOf);

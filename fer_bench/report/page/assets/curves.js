@@ -93,7 +93,8 @@ const learning = section("curves", "Learning curves", "Lines are means over seed
       traces.push(line(row, epochs, at((...values) => mean(values)), { mode: length > 1 ? "lines+markers" : "markers", marker: { color: look(row).colour,
         symbol: look(row).symbol, size: 6, maxdisplayed: 8 }, hovertemplate: `${plain(rowName(row))}, epoch %{x}: %{y:.2f}<extra></extra>` }));
     }
-    const whole = { title: { text: "Epoch", standoff: 8 }, tickformat: ",d", nticks: 8 };
+    const longest = Math.max(...traces.flatMap((trace) => trace.x));
+    const whole = { title: { text: "Epoch", standoff: 8 }, dtick: longest > 16 ? undefined : Math.ceil(longest / 8), nticks: 8 };
     if (traces.length) panel(grid, title, traces, { xaxis: whole });
   }
   if (!grid.children.length) absent(body, "No method is switched on that has runs under this condition.");
@@ -125,7 +126,8 @@ function besides(points, width, height, log) {
 
 const pareto = section("cost", "Accuracy against cost", "The dashed line joins the methods that no other beats in both: nothing cheaper is as good, nothing better is as cheap.", (body) => {
   const [field, chosen] = pick(pareto, "condition", "Condition", conditionOptions(), String(DATA.conditions.length - 1));
-  const costs = DATA.measures.filter((measure) => ["seconds", "images_forward", "images_backward", "parameters"].includes(measure.key));
+  const costs = DATA.measures.filter((measure) => ["seconds", "images_forward", "images_backward", "parameters", "peak_memory_bytes"].includes(measure.key)
+    && DATA.table.last.some((each) => each.values[measure.key]));
   const [price, cost] = pick(pareto, "cost", "Cost", costs.map((measure) => [measure.key, measure.title]), "seconds");
   body.append(h("div", { class: "row" }, field, price));
   const points = shownRows().map((row) => ({ row, x: cell(row, Number(chosen), cost)?.[1], y: cell(row, Number(chosen), state.measure)?.[1] }))
@@ -143,5 +145,5 @@ const pareto = section("cost", "Accuracy against cost", "The dashed line joins t
   const grid = h("div", { class: "panels" });
   body.append(grid);
   panel(grid, `${titled(state.measure)}: ${DATA.conditions[chosen].name}`, traces,
-    { xaxis: { title: { text: `${measureOf(cost).title}`, standoff: 8 }, type: high ? "log" : "linear" } }, { height: 380 });
+    { xaxis: { title: { text: cost === "peak_memory_bytes" ? titled(cost) : measureOf(cost).title, standoff: 8 }, type: high ? "log" : "linear" } }, { height: 380 });
 });

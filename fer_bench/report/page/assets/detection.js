@@ -16,8 +16,8 @@ const detection = section("detection", "Finding the wrong labels", "Every method
     xaxis: { title: { text: "Right labels suspected, %", standoff: 8 }, range: [0, 100] }, yaxis: { title: { text: "Wrong labels found, %" }, range: [0, 101] } }, { height: 380 });
   const beside = h("div", {});
   grid.append(beside);
-  const lines = found.map(({ row, runs }) => [{ text: rowName(row), order: rowName(row), row }, written(cell(row, Number(chosen), "auroc"), 2, mostRuns()),
-    written(cell(row, Number(chosen), "ap"), 2, mostRuns()), { text: runs[0].scored_by === "method" ? "its own score" : "loss", order: runs[0].scored_by }]);
+  const lines = found.map(({ row, runs }) => [{ text: rowName(row), order: rowName(row), row }, written(cell(row, Number(chosen), "detection_auroc"), 2, mostRuns()),
+    written(cell(row, Number(chosen), "detection_ap"), 2, mostRuns()), { text: runs[0].scored_by === "method" ? "its own score" : "loss", order: runs[0].scored_by }]);
   for (const place of [1, 2]) shade(lines.map((each) => each[place]), true);
   sortable(beside, "detection", "Detection of wrong labels", [{ title: "Method", text: true }, { title: "AUROC, %" }, { title: "Average precision, %" }, { title: "Ranked by", text: true }], lines, false);
 });

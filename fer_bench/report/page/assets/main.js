@@ -44,4 +44,6 @@ const measureField = choice("Measure", DATA.measures.filter((each) => DATA.table
   (value) => { state.measure = value; changed(); });
 measureField.querySelector("select").id = "measure";
 document.getElementById("controls").append(h("div", { class: "row" }, protocolField, measureField, themeButton), legend, oracle);
-document.querySelector("header.page").append(h("nav", { "aria-label": "Sections" }, h("ul", {}, ...sections.map(({ id, title }) => h("li", {}, h("a", { href: `#${id}` }, title))))));
+// Sections grow when they are drawn, so those above a link's target are drawn before the page goes there
+document.querySelector("header.page").append(h("nav", { "aria-label": "Sections" }, h("ul", {}, ...sections.map(({ id, title }, place) =>
+  h("li", {}, h("a", { href: `#${id}`, onclick: () => sections.slice(0, place + 1).forEach(refresh) }, title))))));

@@ -12,10 +12,11 @@ section("ranks", "Who can be told apart", "Mean rank of each method over blocks 
     marker: { color: look(row).colour, symbol: look(row).symbol, size: 12, line: { color: ink("--card"), width: 1 } }, hovertemplate: `${plain(rowName(row))}: mean rank %{x:.2f}<extra></extra>` }));
   const worst = found.ranks.length;
   const step = 0.05 * worst;
+  const apart = Math.ceil(worst / Math.max(2, body.clientWidth / 60)); // ranks from one tick to the next, so that they do not touch
   found.groups.forEach(([first, last], place) => traces.push({ type: "scatter", mode: "lines", x: [worst + 0.2 + step * (place + 1), worst + 0.2 + step * (place + 1)], y: [first - 0.22, last + 0.22],
     line: { color: ink("--text"), width: 5 }, hovertemplate: `not told apart: ranks ${first + 1} to ${last + 1}<extra></extra>` }));
   panel(body, `Mean rank by ${titled(state.measure)}`, traces, {
-    xaxis: { range: [0.8, worst + 0.4 + step * (found.groups.length + 1)], tickvals: found.ranks.map((_, place) => place + 1), title: { text: "Mean rank (1 is best)", standoff: 8 } },
+    xaxis: { range: [0.8, worst + 0.4 + step * (found.groups.length + 1)], tickvals: found.ranks.map((_, place) => place + 1).filter((rank) => (rank - 1) % apart === 0), title: { text: "Mean rank (1 is best)", standoff: 8 } },
     yaxis: { tickvals: found.ranks.map((_, place) => place), ticktext: found.ranks.map(([row]) => plain(rowName(row), 22)), range: [worst - 0.4, -0.7], showgrid: true },
   }, { height: 90 + 38 * worst });
 });

@@ -26,7 +26,7 @@ function sortable(body, key, caption, columns, lines, search = true) {
 }
 sortable.kept = {};
 
-// Marks the best mean of each column and shades by place between the worst and the best.
+// Shades by place between the worst and the best.
 function shade(cells, higher) {
   const values = cells.map((each) => each.order).filter((value) => value !== null && value !== undefined);
   const [low, high] = [Math.min(...values), Math.max(...values)];
@@ -35,27 +35,28 @@ function shade(cells, higher) {
     if (each.order === null || each.order === undefined) continue;
     const share = (each.order - low) / (high - low);
     each.share = higher ? share : 1 - share;
-    each.best = each.share === 1;
   }
 }
 
 function written(found, digits, usual) {
   if (!found) return { text: "–", order: null };
-  const [n, value, sd] = found;
+  const [n, value, sd, best] = found;
   const text = number(value, digits) + (sd === null ? "" : ` ± ${number(sd, digits)}`);
-  return { text, order: value, note: n === usual ? "" : `n=${n}` };
+  return { text, order: value, best, note: n === usual ? "" : `n=${n}` };
 }
 
 function mostRuns() {
   return Math.max(...DATA.table.last.map((each) => Math.max(...Object.values(each.values).map(([n]) => n))));
 }
 
+const BOLD = `Bold: the best mean of a column, and where it has ${DATA.ranks.least} pairs or more all that a sign-flip test (Holm-corrected, ${DATA.ranks.alpha}) does not tell from it.`;
+
 section("table", "Main table", null, (body) => {
   const measure = measureOf(state.measure);
   const conditions = DATA.conditions.map((_, place) => place)
     .filter((place) => DATA.rows.some((_, row) => cell(row, place, measure.key)));
   body.append(h("p", { class: "about" }, `${titled(measure.key)}. Mean ± standard deviation (n − 1) of ${mostRuns()} run${mostRuns() > 1 ? "s" : ""}`
-    + ` unless a cell says otherwise; bold is the best mean of a column and claims no significance.`
+    + ` unless a cell says otherwise. ${BOLD}`
     + DATA.legend.map((meaning) => ` ${meaning}.`).join("")));
   if (!conditions.length) return absent(body, `No run has this measure under the protocol “${protocolNow().title}”.`);
   const rows = shownRows();
@@ -64,7 +65,7 @@ section("table", "Main table", null, (body) => {
   sortable(body, "table", titled(measure.key), [{ title: "Method", text: true }, ...conditions.map((place) => ({ title: DATA.conditions[place].name }))], lines);
 });
 
-const everything = section("measures", "All measures", "Every method under every condition, with cost and the quality of wrong-label detection beside the accuracy.", (body) => {
+const everything = section("measures", "All measures", "Every method under every condition, with cost and the quality of wrong-label detection beside the accuracy. Bold as in the main table, within a condition.", (body) => {
   const [field, chosen] = pick(everything, "condition", "Condition", [["all", "all conditions"], ...conditionOptions()], "all");
   body.append(h("div", { class: "row" }, field));
   const measures = DATA.measures.filter((measure) => DATA.table[state.protocol].some((each) => each.values[measure.key]));
