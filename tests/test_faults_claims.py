@@ -168,6 +168,21 @@ def test_a_dead_owner_on_this_machine_is_replaced_at_once(facts: dict[str, Any],
         claim(tmp_path)
 
 
+def test_a_process_of_another_user_that_the_system_hides_is_not_taken_for_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(tmp_path, **{**claims._me(), "pid": 2**22 + 1})
+
+    def kill(*_: int) -> None:
+        raise PermissionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "kill", kill)
+        with pytest.raises(Busy):
+            claim(tmp_path)
+    claim(tmp_path).release()
+
+
 def test_a_process_that_ended_and_is_not_yet_waited_for_is_dead(tmp_path: Path) -> None:
     process = child("", tmp_path)
     assert process.stdout is not None and process.stdout.read() == ""
@@ -180,9 +195,19 @@ def test_a_process_that_ended_and_is_not_yet_waited_for_is_dead(tmp_path: Path) 
     process.wait()
 
 
-@pytest.mark.parametrize("content", ["", '{"host"'])
-def test_an_owner_whose_file_is_torn_has_its_lease(content: str, tmp_path: Path) -> None:
-    pretend(tmp_path).write_text(content)
+TORN = {
+    "empty": b"",
+    "half": b'{"host"',
+    "no text": b"\xff\0",
+    "no object": b"[]",
+    "no process": b'{"host": "x"}',
+    "deep": b"[" * 99_999,
+}
+
+
+@pytest.mark.parametrize("content", TORN.values(), ids=TORN)
+def test_an_owner_whose_file_is_torn_has_its_lease(content: bytes, tmp_path: Path) -> None:
+    pretend(tmp_path).write_bytes(content)
     with pytest.raises(Busy, match="an unknown process"):
         claim(tmp_path, lease=0)
     claim(tmp_path, lease=0).release()
