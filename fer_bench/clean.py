@@ -20,6 +20,7 @@ from fer_bench.claims import Busy
 from fer_bench.registry import Plugin
 from fer_bench.spec import PROTOCOL
 from fer_bench.store import RunFolder
+from fer_bench.stored import misfit
 
 TRASH = ".trash-"
 """How the folder begins into which things are moved before they are deleted."""
@@ -64,6 +65,8 @@ def _why(folder: RunFolder, state: str, current: Mapping[str, str], outdated: bo
     try:
         spec = folder.spec or {}
         error = folder.failure.get("error", "") if state == "failed" else ""
+        if spec and (wrong := misfit(spec, {"method": str, "code": str, "protocol": float}, "spec.json")):
+            raise RuntimeError(wrong)
     except RuntimeError as damage:
         return "" if state == "done" else str(damage)
     code = current.get(spec.get("method", ""))

@@ -92,6 +92,13 @@ def test_another_protocol_is_outdated(store: Store) -> None:
     assert store.found(outdated=True)[folder.path] == "the protocol is another by now"
 
 
+def test_a_run_whose_specification_is_not_one_stays_if_it_is_done(store: Store) -> None:
+    for folder in (store.done, store.interrupted):
+        (folder.path / "spec.json").write_text('{"method": ["m"]}')
+    found = store.found(outdated=True)
+    assert store.done.path not in found and "method" in found[store.interrupted.path]
+
+
 def test_left_over_files_may_go_and_young_ones_outside_of_runs_stay(store: Store) -> None:
     part, checkpoint = store.done.path / ".final.json.1a2b.part", store.done.path / "checkpoint.pt"
     young, old = store.out / ".unpack-1", store.out / ".unpack-2"
