@@ -134,7 +134,7 @@ def test_a_small_disk_and_a_read_only_one(faces_folder: Path, tmp_path: Path) ->
     full, again, locked, untouched = map(json.loads, result.stdout.splitlines())
     assert full["state"] == "failed" and "No space left on device" in full["error"]
     assert again["state"] == "done"
-    assert locked["state"] == "failed" and "cannot write results" in locked["error"]
+    assert locked["state"] == "failed" and "cannot read or write results" in locked["error"]
     assert "Read-only file system" in locked["error"] and untouched
 
 
@@ -146,6 +146,27 @@ def test_a_folder_deleted_under_a_run_is_said_and_not_made_again(planned: Plan, 
     event = here(planned, tmp_path, say=delete)
     assert event["state"] == "failed" and "the folder was deleted while the run was trained" in event["error"]
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_that_may_not_be_read_fails_alone_and_is_left_as_it_is(
+    planned: Plan, peace: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An administrator may read everything, so the system's answer is made."""
+    folder = RunFolder.of(tmp_path, planned.runs[0].spec)
+    shutil.copytree(peace.path, folder.path)
+    read = Path.read_bytes
+
+    def refused(path: Path) -> bytes:
+        if path == folder.path / "final.json":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return read(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refused)
+        assert api.missing(planned, tmp_path, force=False) == list(planned.runs)
+        event = here(planned, tmp_path)
+    assert event["state"] == "failed" and "Permission denied" in event["error"] and "final.json" in event["error"]
+    assert folder.state == "done" and same(folder, peace)
 
 
 # --- damaged files ------------------------------------------------------------------------------------------------
