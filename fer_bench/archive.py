@@ -15,6 +15,7 @@ import re
 import secrets
 import shutil
 import tarfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,8 +42,8 @@ NETWORKS = "networks.pt"
 TABLES = ("table.md", "table.csv", "table.tex", "table.html", "runs.csv")
 RUN = re.compile(r"runs/(?P<dataset>[\w.-]+)/(?P<method>[a-z][a-z0-9_]*)/(?P<key>[0-9a-f]{16})")
 LARGEST = 4 << 30
-"""Bytes of one member, and LARGEST_MANIFEST of the manifest: more is refused unread."""
-LARGEST_MANIFEST = 256 << 20
+"""Bytes of networks and logs, and LARGEST_READ of what is read whole: more is refused unread."""
+LARGEST_READ = 256 << 20
 STAGE = ".unpack-"
 """How the folder begins in which an archive is checked; ``fer-bench clean`` removes one that was left behind."""
 COSTS = ("peak_memory_bytes",)
@@ -165,6 +166,10 @@ def examine(folder: RunFolder) -> str:
             return damage
         if final is None:
             return "it has no results"
+        for arrays in folder.path.glob("*.npz"):
+            with zipfile.ZipFile(arrays) as stored:
+                if sum(each.file_size for each in stored.infolist()) > LARGEST_READ:
+                    return f"the arrays of {arrays.name} are of impossible size"
         row(folder)
         if final["test"] != epochs[-1]["test"]:
             return "its results are not those of its last epoch"
@@ -200,7 +205,7 @@ def _extract(source: Path, stage: Path) -> dict[str, Any]:
     try:
         with _Plain(source) as plain, tarfile.open(fileobj=plain, mode="r:") as archive:
             first = archive.next()
-            if first is None or first.name != MANIFEST or not first.isreg() or first.size > LARGEST_MANIFEST:
+            if first is None or first.name != MANIFEST or not first.isreg() or first.size > LARGEST_READ:
                 raise ArchiveError(f"{source} does not begin with {MANIFEST}; `fer-bench pack` makes archives that do")
             manifest = _manifest(_content(archive, first).read(), source)
             need = sum(entry["bytes"] for entry in manifest["files"].values())
@@ -232,7 +237,7 @@ class _Plain(gzip.GzipFile):
     """What is packed, never more of it in memory than a manifest needs, whatever a header of the archive asks for."""
 
     def read(self, size: int | None = -1) -> bytes:
-        if size is None or not 0 <= size <= LARGEST_MANIFEST:
+        if size is None or not 0 <= size <= LARGEST_READ:
             raise tarfile.ReadError("a header of impossible size")
         return super().read(size)
 
@@ -262,8 +267,8 @@ def _manifest(text: bytes, source: Path) -> dict[str, Any]:
         allowed = ("sweep.json", *TABLES) if folder == "sweep" else (*RECORDS, *OPTIONAL, NETWORKS)
         if file not in allowed or not (folder == "sweep" or _is_run(folder)):
             raise ArchiveError(f"{source}: {name!r} is no file of a run or a sweep")
-    if any(not 0 <= entry["bytes"] <= LARGEST for entry in entries.values()):
-        raise ArchiveError(f"{source}: a file of its manifest has an impossible size")
+        if not 0 <= entries[name]["bytes"] <= (LARGEST if file in (NETWORKS, "log.txt") else LARGEST_READ):
+            raise ArchiveError(f"{source}: {name} has an impossible size")
     return manifest
 
 

@@ -397,11 +397,28 @@ def test_no_changed_byte_ends_with_a_traceback(packed: Path, tmp_path: Path) -> 
 
 def test_a_header_that_asks_for_all_memory_is_refused(tmp_path: Path) -> None:
     header = tarfile.TarInfo("././@PaxHeader")
-    header.type, header.size = tarfile.XHDTYPE, archive.LARGEST_MANIFEST + 1
+    header.type, header.size = tarfile.XHDTYPE, archive.LARGEST_READ + 1
     bomb = tmp_path / "bomb.tar.gz"
     bomb.write_bytes(gzip.compress(header.tobuf(tarfile.USTAR_FORMAT)))
     with pytest.raises(ArchiveError, match="a header of impossible size"):
         unpack(bomb, tmp_path / "here")
+
+
+def test_arrays_that_would_fill_all_memory_are_refused(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few bytes of a compressed array may be a thousand times as many."""
+
+    def fill(files: dict[str, bytes]) -> None:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, rows=np.zeros(500_000), logits=np.zeros(1))
+        name = min(name for name in files if name.endswith("probe.npz"))
+        files[name] = buffer.getvalue()
+
+    monkeypatch.setattr(archive, "LARGEST_READ", 1_000_000)
+    with pytest.raises(ArchiveError, match=r"the arrays of probe.npz are of impossible size"):
+        unpack(rewritten(packed, unsummed(fill)), tmp_path / "here")
+    assert contents(tmp_path / "here") == {}
 
 
 def test_a_full_disk_is_said_and_not_taken_for_a_damaged_archive(

@@ -99,6 +99,32 @@ def test_a_stopped_owner_is_replaced_and_cannot_write_when_it_goes_on(tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["result"]
 
 
+def test_an_owner_on_another_host_that_dies_is_replaced_after_its_lease(tmp_path: Path) -> None:
+    """Another namespace of process numbers stands for another host: nothing is known of its processes here."""
+    elsewhere = ["unshare", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    try:
+        allowed = subprocess.run([*elsewhere, "true"], capture_output=True, timeout=60).returncode == 0
+    except FileNotFoundError:
+        allowed = False
+    if not allowed:
+        pytest.skip("no namespaces here")
+    command = [*elsewhere, sys.executable, "-c", HOLD, str(tmp_path)]
+    owner = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None and owner.stdout.readline() == "wrote\n"
+    for _ in range(2):
+        with pytest.raises(Busy, match=r"pid 1$"):
+            claim(tmp_path, lease=0.5)
+        time.sleep(0.6)
+    owner.kill()
+    owner.wait()
+    with pytest.raises(Busy):
+        claim(tmp_path, lease=0.5)
+    began = time.monotonic()
+    mine = take(tmp_path, lease=0.5)
+    assert time.monotonic() - began >= 0.4
+    mine.release()
+
+
 @pytest.mark.parametrize("released", [False, True], ids=["the other works", "the other is done"])
 def test_an_owner_that_was_stopped_before_its_rename_changes_nothing(
     released: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
