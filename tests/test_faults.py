@@ -439,3 +439,13 @@ def test_a_worker_that_was_stopped_finds_one_result_and_leaves_it(faces_folder: 
     after = final.stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
     assert not list(tmp_path.rglob("*.part")) and not list(tmp_path.rglob("claim"))
+
+
+def test_the_script_that_kills_at_random_moments_runs(tmp_path: Path) -> None:
+    """One kill; docs/robustness.md has the figures of many."""
+    script, report = Path(__file__).parent / "stress" / "kills.py", tmp_path / "kills.json"
+    words = ("--fork", "--kills", "1", "--methods", "ce", "--epochs", "1", "--to", str(report))
+    result = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, timeout=280)
+    assert result.returncode == 0, result.stdout + result.stderr
+    found = json.loads(report.read_text())
+    assert found["kills"] == 1 and found["wrong"] == []
