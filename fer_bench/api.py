@@ -110,9 +110,16 @@ def carry_out(
 
 
 def missing(planned: Plan, out: Path, force: bool) -> list[Planned]:
-    """The runs of a plan that have no results yet, or damaged ones, or whose process was killed while it tidied up."""
-    folders = [(run, RunFolder.of(out, run.spec)) for run in planned.runs]
-    return [run for run, folder in folders if force or not folder.final or folder.damage or folder.untidy]
+    """The runs of a plan that have no results yet, or damaged ones, or whose process was killed while it tidied up.
+    One that may not be read is among them, so that it fails with the reason, and alone."""
+
+    def done(folder: RunFolder) -> bool:
+        try:
+            return bool(folder.final) and not folder.damage and not folder.untidy
+        except OSError:
+            return False
+
+    return [run for run in planned.runs if force or not done(RunFolder.of(out, run.spec))]
 
 
 def estimate(todo: list[Planned], out: Path, devices: list[str]) -> float:
@@ -191,4 +198,6 @@ def plots_are_current(sweep: Sweep) -> bool:
 
 
 def _drawn(sweep: Sweep) -> bytes:
-    return "".join(sorted(f"{folder.path.name}\n" for folder in sweep.runs if folder.final)).encode()
+    return "".join(
+        sorted(f"{folder.path.name}\n" for folder in sweep.runs if (folder.path / "final.json").exists())
+    ).encode()

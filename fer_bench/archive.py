@@ -15,6 +15,7 @@ import re
 import secrets
 import shutil
 import tarfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,12 +24,14 @@ from typing import Any
 
 import numpy as np
 
-from fer_bench.files import write_atomically
+from fer_bench.claims import Busy
+from fer_bench.files import named, write_atomically
 from fer_bench.report.difference import difference
 from fer_bench.runs import row
 from fer_bench.spec import SpecError, require
 from fer_bench.store import RunFolder
-from fer_bench.sweep import Sweep, sweep_folder
+from fer_bench.stored import misfit
+from fer_bench.sweep import Sweep, find_sweep, sweep_folder
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -39,8 +42,8 @@ NETWORKS = "networks.pt"
 TABLES = ("table.md", "table.csv", "table.tex", "table.html", "runs.csv")
 RUN = re.compile(r"runs/(?P<dataset>[\w.-]+)/(?P<method>[a-z][a-z0-9_]*)/(?P<key>[0-9a-f]{16})")
 LARGEST = 4 << 30
-"""Bytes of one member, and LARGEST_MANIFEST of the manifest: more is refused unread."""
-LARGEST_MANIFEST = 256 << 20
+"""Bytes of networks and logs, and LARGEST_READ of what is read whole: more is refused unread."""
+LARGEST_READ = 256 << 20
 STAGE = ".unpack-"
 """How the folder begins in which an archive is checked; ``fer-bench clean`` removes one that was left behind."""
 COSTS = ("peak_memory_bytes",)
@@ -95,6 +98,7 @@ def pack(sweep: Sweep, target: Path, networks: bool = False) -> Packed:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with (
+            named(target),
             part.open("wb") as raw,
             gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed,
             tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
@@ -133,9 +137,8 @@ def unpack(source: Path, out: Path, sha256: str = "", name: str = "") -> Unpacke
         known = sorted(set(packed) - set(new))
         _refuse(source, [f"{run}: {wrong}" for run in known if (wrong := _contradiction(stage / run, out / run))])
         _refuse(source, _other_sweep(content, out))
+        _refuse(source, [wrong for run in new if (wrong := _make_room(out / run, stage / "begun" / run))])
         for run in new:
-            shutil.rmtree(out / run, ignore_errors=True)  # at most a lock: the run has not begun
-            (out / run).parent.mkdir(parents=True, exist_ok=True)
             (stage / run).rename(out / run)
         file = sweep_folder(out, content["name"]) / "sweep.json"
         if not file.exists():
@@ -163,6 +166,10 @@ def examine(folder: RunFolder) -> str:
             return damage
         if final is None:
             return "it has no results"
+        for arrays in folder.path.glob("*.npz"):
+            with zipfile.ZipFile(arrays) as stored:
+                if sum(each.file_size for each in stored.infolist()) > LARGEST_READ:
+                    return f"the arrays of {arrays.name} are of impossible size"
         row(folder)
         if final["test"] != epochs[-1]["test"]:
             return "its results are not those of its last epoch"
@@ -196,9 +203,9 @@ def _extract(source: Path, stage: Path) -> dict[str, Any]:
     """Writes the members that the manifest names below ``stage``, each with the hash that it says. Members are read
     one by one and written under names of ours; nothing is extracted by the tar library."""
     try:
-        with tarfile.open(source, "r:gz") as archive:
+        with _Plain(source) as plain, tarfile.open(fileobj=plain, mode="r:") as archive:
             first = archive.next()
-            if first is None or first.name != MANIFEST or not first.isreg() or first.size > LARGEST_MANIFEST:
+            if first is None or first.name != MANIFEST or not first.isreg() or first.size > LARGEST_READ:
                 raise ArchiveError(f"{source} does not begin with {MANIFEST}; `fer-bench pack` makes archives that do")
             manifest = _manifest(_content(archive, first).read(), source)
             need = sum(entry["bytes"] for entry in manifest["files"].values())
@@ -213,15 +220,26 @@ def _extract(source: Path, stage: Path) -> dict[str, Any]:
                     raise ArchiveError(f"{source}: {member.name} has {member.size} bytes, not {entry['bytes']}")
                 target = stage / member.name
                 target.parent.mkdir(parents=True, exist_ok=True)
-                with target.open("xb") as handle:
+                with named(target), target.open("xb") as handle:
                     shutil.copyfileobj(_content(archive, member), handle, 1 << 20)
                 if file_hash(target) != entry["sha256"]:
                     raise ArchiveError(f"{source}: {member.name} is not what was packed (its sha256 differs)")
             if left:
                 raise ArchiveError(f"{source}: {min(left)} is missing")
             return manifest
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except Exception as error:  # tarfile, gzip and zlib have no common error for a damaged file
+        if isinstance(error, ArchiveError) or getattr(error, "errno", None):  # the system's: a full disk
+            raise
         raise ArchiveError(f"{source} is damaged or no archive of fer-bench: {error}") from None
+
+
+class _Plain(gzip.GzipFile):
+    """What is packed, never more of it in memory than a manifest needs, whatever a header of the archive asks for."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= LARGEST_READ:
+            raise tarfile.ReadError("a header of impossible size")
+        return super().read(size)
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Any:
@@ -234,19 +252,23 @@ def _manifest(text: bytes, source: Path) -> dict[str, Any]:
     """The manifest, with names that can only lie in a run's folder or in ``sweep``. ArchiveError otherwise."""
     try:
         manifest = json.loads(text)
-        version, files = manifest["format"], manifest["files"]
-        sizes = [(str(entry["sha256"]), int(entry["bytes"])) for entry in files.values()]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ArchiveError(f"{source}: its manifest is damaged ({type(error).__name__}: {error})") from None
-    if version != FORMAT:
-        raise ArchiveError(f"{source} is of format {version}; this version of fer-bench reads format {FORMAT}")
-    for name in files:
+        wrong = misfit(manifest, {"format": float, "files": {}}, "it")
+        entries = {} if wrong else manifest["files"]
+        shape = {"sha256": str, "bytes": float}
+        wrong = wrong or next(filter(None, (misfit(entry, shape, name) for name, entry in entries.items())), "")
+    except (ValueError, RecursionError) as error:
+        wrong = str(error)
+    if wrong:
+        raise ArchiveError(f"{source}: its manifest is damaged ({wrong})")
+    if manifest["format"] != FORMAT:
+        raise ArchiveError(f"{source} is of format {manifest['format']}; this fer-bench reads format {FORMAT}")
+    for name in entries:
         folder, _, file = name.rpartition("/")
         allowed = ("sweep.json", *TABLES) if folder == "sweep" else (*RECORDS, *OPTIONAL, NETWORKS)
         if file not in allowed or not (folder == "sweep" or _is_run(folder)):
             raise ArchiveError(f"{source}: {name!r} is no file of a run or a sweep")
-    if any(not 0 <= size <= LARGEST for _, size in sizes):
-        raise ArchiveError(f"{source}: a file of its manifest has an impossible size")
+        if not 0 <= entries[name]["bytes"] <= (LARGEST if file in (NETWORKS, "log.txt") else LARGEST_READ):
+            raise ArchiveError(f"{source}: {name} has an impossible size")
     return manifest
 
 
@@ -263,16 +285,14 @@ def _sweep(file: Path, source: Path, manifest: dict[str, Any]) -> dict[str, Any]
         runs, names, skipped, classes = (content[name] for name in ("runs", "names", "skipped", "classes"))
         texts = [content["name"], content["command"], content["created"], *names.values(), *skipped]
         texts += [text for name, values in classes.items() for text in (name, *values)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        keys = {Path(run).name for run in runs if isinstance(run, str) and _is_run(run)}
+        whole = len(keys) == len(runs) and keys == set(names) and content["name"] == manifest.get("sweep")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise wrong from None
     known = {"name", "command", "runs", "names", "skipped", "classes", "created"}
     # what a terminal would obey is no text
-    if set(content) != known or not all(
-        isinstance(text, str) and text.replace("\n", " ").isprintable() for text in texts
-    ):
-        raise wrong
-    keys = {Path(run).name for run in runs if isinstance(run, str) and _is_run(run)}
-    if len(keys) != len(runs) or keys != set(names) or content["name"] != manifest.get("sweep"):
+    clear = all(isinstance(text, str) and text.replace("\n", " ").isprintable() for text in texts)
+    if set(content) != known or not (clear and whole):
         raise wrong
     return content
 
@@ -296,12 +316,28 @@ def _contradiction(packed: Path, stored: Path) -> str:
 
 
 def _other_sweep(content: dict[str, Any], out: Path) -> list[str]:
-    file = sweep_folder(out, content["name"]) / "sweep.json"
-    if not file.exists() or set(json.loads(file.read_text())["runs"]) == set(content["runs"]):
+    name = content["name"]
+    if not (sweep_folder(out, name) / "sweep.json").exists():
         return []
-    return [
-        f"the sweep {content['name']} has other runs in {out}; unpack it under another name: --name {content['name']}-2"
-    ]
+    if set(find_sweep(out, name).content["runs"]) == set(content["runs"]):
+        return []
+    return [f"the sweep {name} has other runs in {out}; unpack it under another name: --name {name}-2"]
+
+
+def _make_room(target: Path, aside: Path) -> str:
+    """Moves away what is left of a run that never began. Why it cannot, if somebody is at it or has begun it by now."""
+    for folder in (target, aside):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    here = RunFolder(target)
+    try:
+        if target.exists():
+            with here.claim():
+                if here.final or here.epochs():
+                    return f"{target} was begun in this moment; unpack the archive again"
+                target.rename(aside)
+    except Busy as busy:
+        return f"{busy}; if that has ended, remove the run with `fer-bench clean`"
+    return ""
 
 
 def _refuse(source: Path, wrong: list[str]) -> None:

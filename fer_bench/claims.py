@@ -35,6 +35,7 @@ LEASE = 60.0
 BEATS = 12
 """Signs of life in a lease."""
 OWNER = "owner.json"
+FACTS = {"host": str, "machine": str, "pid": int, "started": str}
 
 _heard: dict[str, tuple[int, float]] = {}
 """By token: the last sign of life of an owner elsewhere, and when this process first saw it (monotonic seconds)."""
@@ -59,7 +60,7 @@ class Owner:
     @property
     def dead(self) -> bool:
         """Whether the process is known to have ended; False for one on another host, of which nothing is known."""
-        return self._is_here and _started(self.facts["pid"]) != self.facts["started"]
+        return self._is_here and _started(self.facts["pid"]) not in (self.facts["started"], None)
 
     @property
     def seems_alive(self) -> bool:
@@ -93,13 +94,14 @@ def owner_of(folder: Path) -> Owner | None:
     if place is None:
         return None
     try:
-        with (place / OWNER).open() as file:  # opening asks a file server anew, where stat may answer from a cache
+        with (place / OWNER).open("rb") as file:  # opening asks a file server anew, where stat may answer from a cache
             beat, text = os.fstat(file.fileno()).st_mtime_ns, file.read()
     except (FileNotFoundError, NotADirectoryError):
         return Owner(place, {}, 0) if place.exists() else None
     try:
-        return Owner(place, dict(json.loads(text)), beat)
-    except (ValueError, TypeError):
+        found = json.loads(text)
+        return Owner(place, {name: kind(found[name]) for name, kind in FACTS.items()}, beat)
+    except (ValueError, TypeError, KeyError, RecursionError):  # torn
         return Owner(place, {}, beat)
 
 
@@ -237,10 +239,17 @@ def _machine() -> str:
         return secrets.token_hex(16)
 
 
-def _started(pid: int) -> str:
-    """When a process of this machine began, in ticks since the boot; "" for one that has ended."""
+def _started(pid: int) -> str | None:
+    """When a process of this machine began, in ticks since the boot; "" for one that has ended, None for one of
+    another user that the system hides."""
     try:
         state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
+        try:
+            os.kill(pid, 0)
+        except PermissionError:
+            return None
+        except (OSError, OverflowError):
+            pass
         return ""
     return "" if state in "ZX" else rest[18]

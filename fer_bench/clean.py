@@ -14,11 +14,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fer_bench import claims
 from fer_bench.archive import STAGE
 from fer_bench.claims import Busy
 from fer_bench.registry import Plugin
 from fer_bench.spec import PROTOCOL
 from fer_bench.store import RunFolder
+from fer_bench.stored import misfit
 
 TRASH = ".trash-"
 """How the folder begins into which things are moved before they are deleted."""
@@ -63,6 +65,8 @@ def _why(folder: RunFolder, state: str, current: Mapping[str, str], outdated: bo
     try:
         spec = folder.spec or {}
         error = folder.failure.get("error", "") if state == "failed" else ""
+        if spec and (wrong := misfit(spec, {"method": str, "code": str, "protocol": float}, "spec.json")):
+            raise RuntimeError(wrong)
     except RuntimeError as damage:
         return "" if state == "done" else str(damage)
     code = current.get(spec.get("method", ""))
@@ -92,27 +96,39 @@ def listing(found: Sequence[Waste]) -> RenderableType:
 def remove(found: Sequence[Waste], out: Path) -> tuple[int, int]:
     """Removes what :func:`find` gave; how many went, and how many stay because their run has changed its state since.
 
-    A run is claimed first and moved away as a whole, so that nobody meets half of it.
+    A run is claimed first and moved away as a whole, so that nobody meets half of it. One that a lost machine has left
+    claimed, or this one before it was started again, is watched for a lease.
     """
     trash, removed = out / f"{TRASH}{secrets.token_hex(4)}", 0
     trash.mkdir()
+    left = list(enumerate(found))
     try:
-        for number, waste in enumerate(found):
-            if waste.run is None:
-                waste.path.rename(trash / str(number))
-                removed += 1
-                continue
-            with suppress(Busy, FileNotFoundError):
-                if not waste.run.path.exists() or waste.run.state != waste.state:
-                    continue
-                with waste.run.claim():
-                    if waste.state != "done" and waste.run.final:
-                        continue  # somebody has finished it in this moment
-                    waste.path.rename(trash / str(number))
-                    removed += 1
+        for pause in (claims.LEASE + 1, 0):
+            busy = []
+            for number, waste in left:
+                try:
+                    removed += _move(waste, trash / str(number))
+                except Busy:
+                    busy.append((number, waste))
+            left = busy
+            time.sleep(pause if left else 0)
     finally:
         shutil.rmtree(trash, ignore_errors=True)
     return removed, len(found) - removed
+
+
+def _move(waste: Waste, target: Path) -> bool:
+    """Whether it was moved; not if its run has changed its state. Busy where another process holds the run."""
+    if waste.run is None:
+        waste.path.rename(target)
+        return True
+    with suppress(FileNotFoundError):
+        if waste.run.path.exists() and waste.run.state == waste.state:
+            with waste.run.claim():
+                if waste.state == "done" or not waste.run.final:  # else somebody has finished it in this moment
+                    waste.path.rename(target)
+                    return True
+    return False
 
 
 def size(path: Path) -> int:

@@ -327,11 +327,11 @@ def table(sweep: str | None, out: Path, style: str, **options: Any) -> None:
     if runs.empty:
         _nothing_finished(found)
     content = tables.comparison(runs, notes=found.unfinished(), classes=found.classes, view=view)
-    tables.save(content, runs, found.folder)
     if style == "terminal":
         _console().print(content.rich())
     else:
         click.echo(getattr(content, style)())
+    tables.save(content, runs, found.folder)  # last, so that a folder that is full or read-only still shows its table
 
 
 def _nothing_finished(sweep: Any) -> None:
@@ -481,7 +481,8 @@ def clean(out: Path, plugins: tuple[str, ...], outdated: bool, dry_run: bool, ye
     if not yes and not click.confirm("remove them?"):
         console.print("nothing was removed")
         return
-    removed, kept = cleaning.remove(found, out)
+    with console.status("removing; what a lost machine has left is watched for a minute before …"):
+        removed, kept = cleaning.remove(found, out)
     console.print(f"{removed} removed" + (f"; {kept} are being trained by now and stay" if kept else ""))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -17,16 +19,23 @@ def write_atomically(path: Path, content: bytes, parts: Path | None = None) -> N
         path.parent.mkdir(parents=True, exist_ok=True)
     part = (parts or path.parent) / f".{path.name}.{secrets.token_hex(4)}.part"
     try:
-        with part.open("wb") as handle:
+        with named(path), part.open("wb") as handle:
             handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())
         part.replace(path)
-    except OSError as error:
-        error.filename = error.filename or str(path)  # a write that fails for want of space does not say where
-        raise
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """An OSError in it names a file: a write that fails for want of space does not say where."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def checksum(content: bytes | memoryview) -> str:

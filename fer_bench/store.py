@@ -101,10 +101,12 @@ class RunFolder:
         if not (self.path / "final.json").exists():
             return ""
         try:
-            for name in ("final.json", *self._sums()):
-                if name != "networks.pt" or (self.path / name).exists():  # an archive leaves the networks out
-                    self._bytes(name)
             self._read("final.json")
+            sums = self._sums()
+            for name in SUMMED:  # and no other name in the sums, which may lead anywhere
+                # an archive leaves the networks out
+                if name in sums and (name != "networks.pt" or (self.path / name).exists()):
+                    self._bytes(name)
         except RuntimeError as damage:
             return str(damage)
         except FileNotFoundError as absent:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import gzip
 import hashlib
 import io
 import json
+import os
+import random
 import re
 import tarfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from test_faults_claims import pretend
 from test_store import FINAL, SPEC, record
 
 from fer_bench import archive
@@ -194,6 +200,35 @@ def test_an_unfinished_run_is_not_overwritten(packed: Path, tmp_path: Path) -> N
     assert unpack(packed, here).added == 2, "a run that never began is in nobody's way"
 
 
+def test_a_run_that_is_trained_meanwhile_is_not_overwritten(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at what is there and the merging, which may be minutes for many runs."""
+    here, look = tmp_path / "here", archive._other_sweep
+    mine = RunFolder.of(here, SPEC)
+    mine.path.mkdir(parents=True)
+
+    def somebody_trains(*given: Any) -> list[str]:
+        finished(here, accuracy=0.25)
+        return look(*given)
+
+    with monkeypatch.context() as patch, pytest.raises(ArchiveError, match="was begun in this moment"):
+        patch.setattr(archive, "_other_sweep", somebody_trains)
+        unpack(packed, here)
+    assert mine.final is not None and len(load_runs(here)) == 1
+
+
+def test_a_run_of_a_machine_whose_clock_is_wrong_is_not_overwritten(packed: Path, tmp_path: Path) -> None:
+    """It reads as one that never began, but its owner may be alive."""
+    mine = RunFolder.of(tmp_path / "here", SPEC)
+    owner = pretend(mine.path)
+    os.utime(owner, (1e9, 1e9))
+    assert mine.state == "new"
+    with pytest.raises(ArchiveError, match=r"is being trained by far pid 1; if that has ended, .* `fer-bench clean`"):
+        unpack(packed, tmp_path / "here")
+    assert owner.exists()
+
+
 def test_another_sweep_of_the_name_is_not_replaced(packed: Path, tmp_path: Path) -> None:
     here = tmp_path / "here"
     other = sweep_of(here, [finished(here, seed=9)])
@@ -201,6 +236,9 @@ def test_another_sweep_of_the_name_is_not_replaced(packed: Path, tmp_path: Path)
         unpack(packed, here)
     assert unpack(packed, here, name="theirs").sweep == "theirs"
     assert find_sweep(here, "mine").content == other.content and len(find_sweep(here, "theirs").runs) == 3
+    (here / "sweeps" / "theirs" / "sweep.json").write_text("{half")
+    with pytest.raises(SpecError, match=r"theirs/sweep.json is damaged: .* run the sweep's command again"):
+        unpack(packed, here, name="theirs")
     with pytest.raises(SpecError, match="is no name of a sweep"):
         unpack(packed, here, name="../../elsewhere")
 
@@ -249,6 +287,7 @@ TAMPERED: dict[str, tuple[Change, str]] = {
         unsummed(lambda files: files.update({n: b"cos\nsystem\n" for n in files if n.endswith("scores.npz")})),
         "cannot be read",
     ),
+    "a sweep whose runs are a number": (sweep_edit(runs=3), "not one of a sweep"),
     "a name that leads out": (moved(lambda name: "../escaped.txt"), "'../escaped.txt' is no file of a run"),
     "an absolute name": (moved(lambda name: "/tmp/escaped.txt"), "is no file of a run"),
     "a name that leads out of a run": (moved(lambda name: "runs/../log.txt"), "is no file of a run"),
@@ -312,6 +351,9 @@ def test_links_and_devices_are_refused(kind: bytes, packed: Path, tmp_path: Path
         ('{"format": 1, "files": {"sweep/sweep.json": {"sha256": "", "bytes": 99999999999999}}}', "impossible size"),
         ('{"format": 1, "files": {"sweep/sweep.json": {"sha256": "", "bytes": -1}}}', "impossible size"),
         ('{"format": 1, "files": {}}', "not one of a sweep"),
+        ('{"format": 1, "files": {"sweep/sweep.json": {"sha256": "", "bytes": "9"}}}', "manifest is damaged"),
+        ('{"format": 1, "files": {"sweep/sweep.json": {"sha256": "", "bytes": Infinity}}}', "manifest is damaged"),
+        pytest.param("[" * 99_999, "manifest is damaged", id="deep"),
     ],
 )
 def test_a_wrong_manifest_is_refused(manifest: str, message: str, tmp_path: Path) -> None:
@@ -335,6 +377,63 @@ def test_other_and_damaged_files_are_refused(packed: Path, tmp_path: Path) -> No
         unpack(packed, here, sha256="0" * 64)
     assert contents(here) == {} if here.exists() else True
     assert unpack(packed, here, sha256=archive.file_hash(packed)).added == 2
+
+
+def test_sums_of_files_elsewhere_are_not_looked_at(packed: Path, tmp_path: Path) -> None:
+    """They could lead to a device that never ends."""
+    stray = edited("sums.json", lambda sums: sums.update({"/dev/absent": "", "../../absent": ""}))
+    assert unpack(rewritten(packed, stray), tmp_path / "here").added == 2
+
+
+def test_no_changed_byte_ends_with_a_traceback(packed: Path, tmp_path: Path) -> None:
+    whole, chance = packed.read_bytes(), random.Random(0)
+    for number in range(60):
+        content = bytearray(whole)
+        content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+        packed.write_bytes(content)
+        with suppress(ArchiveError):  # a byte of the file's date says nothing
+            assert unpack(packed, tmp_path / str(number)).added == 2
+
+
+def test_a_header_that_asks_for_all_memory_is_refused(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("././@PaxHeader")
+    header.type, header.size = tarfile.XHDTYPE, archive.LARGEST_READ + 1
+    bomb = tmp_path / "bomb.tar.gz"
+    bomb.write_bytes(gzip.compress(header.tobuf(tarfile.USTAR_FORMAT)))
+    with pytest.raises(ArchiveError, match="a header of impossible size"):
+        unpack(bomb, tmp_path / "here")
+
+
+def test_arrays_that_would_fill_all_memory_are_refused(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few bytes of a compressed array may be a thousand times as many."""
+
+    def fill(files: dict[str, bytes]) -> None:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, rows=np.zeros(500_000), logits=np.zeros(1))
+        name = min(name for name in files if name.endswith("probe.npz"))
+        files[name] = buffer.getvalue()
+
+    monkeypatch.setattr(archive, "LARGEST_READ", 1_000_000)
+    with pytest.raises(ArchiveError, match=r"the arrays of probe.npz are of impossible size"):
+        unpack(rewritten(packed, unsummed(fill)), tmp_path / "here")
+    assert contents(tmp_path / "here") == {}
+
+
+def test_a_full_disk_is_said_and_not_taken_for_a_damaged_archive(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfileobj", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*sweep.json'"):
+        unpack(packed, tmp_path / "here")
+    monkeypatch.setattr(archive, "_add", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*again.tar.gz'"):
+        pack(find_sweep(tmp_path / "there", "mine"), tmp_path / "again.tar.gz")
+    assert contents(tmp_path / "here") == {} and not (tmp_path / "again.tar.gz").exists()
 
 
 def test_an_archive_that_does_not_fit_is_refused(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,7 @@ def test_the_document_has_every_case_once_and_no_other() -> None:
     text = DOCUMENT.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0]
     rows = [row.split(" | ")[0].removeprefix("| ") for row in text.splitlines() if row.startswith("| ")]
     assert [row for row in rows if row != "case"] == [case.what for _, case in CASES]
+    assert f"(bad-input.md) | {len(CASES)} |" in DOCUMENT.with_name("robustness.md").read_text(encoding="utf-8")
 
 
 def test_the_page_and_the_tables_hold_no_markup_of_data() -> None:

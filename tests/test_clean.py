@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from conftest import LOSS
 from rich.console import Console
 from test_archive import contents, finished
+from test_faults_claims import pretend
 from test_store import SPEC, record
 
 from fer_bench import clean
@@ -91,6 +92,13 @@ def test_another_protocol_is_outdated(store: Store) -> None:
     assert store.found(outdated=True)[folder.path] == "the protocol is another by now"
 
 
+def test_a_run_whose_specification_is_not_one_stays_if_it_is_done(store: Store) -> None:
+    for folder in (store.done, store.interrupted):
+        (folder.path / "spec.json").write_text('{"method": ["m"]}')
+    found = store.found(outdated=True)
+    assert store.done.path not in found and "method" in found[store.interrupted.path]
+
+
 def test_left_over_files_may_go_and_young_ones_outside_of_runs_stay(store: Store) -> None:
     part, checkpoint = store.done.path / ".final.json.1a2b.part", store.done.path / "checkpoint.pt"
     young, old = store.out / ".unpack-1", store.out / ".unpack-2"
@@ -117,6 +125,25 @@ def test_what_is_removed_is_gone_and_nothing_else(store: Store) -> None:
         assert records(store.out) == kept
     assert not any(f.path.exists() for f in (store.failed, store.interrupted, store.empty))
     assert not list(store.out.glob(".trash-*"))
+
+
+def test_a_run_that_a_lost_machine_has_left_goes_after_a_lease(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reads as interrupted by the clocks alone; one that gives signs of life, with a clock that is wrong, stays."""
+    for folder in (store.interrupted, store.failed):
+        owner = pretend(folder.path)
+        os.utime(owner, (1e9, 1e9))
+    now = [time.monotonic()]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+        os.utime(owner, (1e9 + 5, 1e9 + 5))
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    found = [w for w in clean.find(store.out, store.plugins) if w.path in (store.interrupted.path, store.failed.path)]
+    assert len(found) == 2
+    assert clean.remove(found, store.out) == (1, 1)
+    assert store.failed.path.exists() and not store.interrupted.path.exists()
 
 
 def test_a_run_that_somebody_took_up_meanwhile_stays(store: Store) -> None:

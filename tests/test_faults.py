@@ -134,7 +134,7 @@ def test_a_small_disk_and_a_read_only_one(faces_folder: Path, tmp_path: Path) ->
     full, again, locked, untouched = map(json.loads, result.stdout.splitlines())
     assert full["state"] == "failed" and "No space left on device" in full["error"]
     assert again["state"] == "done"
-    assert locked["state"] == "failed" and "cannot write results" in locked["error"]
+    assert locked["state"] == "failed" and "cannot read or write results" in locked["error"]
     assert "Read-only file system" in locked["error"] and untouched
 
 
@@ -146,6 +146,27 @@ def test_a_folder_deleted_under_a_run_is_said_and_not_made_again(planned: Plan, 
     event = here(planned, tmp_path, say=delete)
     assert event["state"] == "failed" and "the folder was deleted while the run was trained" in event["error"]
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_that_may_not_be_read_fails_alone_and_is_left_as_it_is(
+    planned: Plan, peace: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An administrator may read everything, so the system's answer is made."""
+    folder = RunFolder.of(tmp_path, planned.runs[0].spec)
+    shutil.copytree(peace.path, folder.path)
+    read = Path.read_bytes
+
+    def refused(path: Path) -> bytes:
+        if path == folder.path / "final.json":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return read(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refused)
+        assert api.missing(planned, tmp_path, force=False) == list(planned.runs)
+        event = here(planned, tmp_path)
+    assert event["state"] == "failed" and "Permission denied" in event["error"] and "final.json" in event["error"]
+    assert folder.state == "done" and same(folder, peace)
 
 
 # --- damaged files ------------------------------------------------------------------------------------------------
@@ -418,3 +439,13 @@ def test_a_worker_that_was_stopped_finds_one_result_and_leaves_it(faces_folder: 
     after = final.stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
     assert not list(tmp_path.rglob("*.part")) and not list(tmp_path.rglob("claim"))
+
+
+def test_the_script_that_kills_at_random_moments_runs(tmp_path: Path) -> None:
+    """One kill; docs/robustness.md has the figures of many."""
+    script, report = Path(__file__).parent / "stress" / "kills.py", tmp_path / "kills.json"
+    words = ("--fork", "--kills", "1", "--methods", "ce", "--epochs", "1", "--to", str(report))
+    result = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, timeout=280)
+    assert result.returncode == 0, result.stdout + result.stderr
+    found = json.loads(report.read_text())
+    assert found["kills"] == 1 and found["wrong"] == []

@@ -99,6 +99,32 @@ def test_a_stopped_owner_is_replaced_and_cannot_write_when_it_goes_on(tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["result"]
 
 
+def test_an_owner_on_another_host_that_dies_is_replaced_after_its_lease(tmp_path: Path) -> None:
+    """Another namespace of process numbers stands for another host: nothing is known of its processes here."""
+    elsewhere = ["unshare", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    try:
+        allowed = subprocess.run([*elsewhere, "true"], capture_output=True, timeout=60).returncode == 0
+    except FileNotFoundError:
+        allowed = False
+    if not allowed:
+        pytest.skip("no namespaces here")
+    command = [*elsewhere, sys.executable, "-c", HOLD, str(tmp_path)]
+    owner = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None and owner.stdout.readline() == "wrote\n"
+    for _ in range(2):
+        with pytest.raises(Busy, match=r"pid 1$"):
+            claim(tmp_path, lease=0.5)
+        time.sleep(0.6)
+    owner.kill()
+    owner.wait()
+    with pytest.raises(Busy):
+        claim(tmp_path, lease=0.5)
+    began = time.monotonic()
+    mine = take(tmp_path, lease=0.5)
+    assert time.monotonic() - began >= 0.4
+    mine.release()
+
+
 @pytest.mark.parametrize("released", [False, True], ids=["the other works", "the other is done"])
 def test_an_owner_that_was_stopped_before_its_rename_changes_nothing(
     released: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -168,6 +194,21 @@ def test_a_dead_owner_on_this_machine_is_replaced_at_once(facts: dict[str, Any],
         claim(tmp_path)
 
 
+def test_a_process_of_another_user_that_the_system_hides_is_not_taken_for_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(tmp_path, **{**claims._me(), "pid": 2**22 + 1})
+
+    def kill(*_: int) -> None:
+        raise PermissionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "kill", kill)
+        with pytest.raises(Busy):
+            claim(tmp_path)
+    claim(tmp_path).release()
+
+
 def test_a_process_that_ended_and_is_not_yet_waited_for_is_dead(tmp_path: Path) -> None:
     process = child("", tmp_path)
     assert process.stdout is not None and process.stdout.read() == ""
@@ -180,9 +221,19 @@ def test_a_process_that_ended_and_is_not_yet_waited_for_is_dead(tmp_path: Path) 
     process.wait()
 
 
-@pytest.mark.parametrize("content", ["", '{"host"'])
-def test_an_owner_whose_file_is_torn_has_its_lease(content: str, tmp_path: Path) -> None:
-    pretend(tmp_path).write_text(content)
+TORN = {
+    "empty": b"",
+    "half": b'{"host"',
+    "no text": b"\xff\0",
+    "no object": b"[]",
+    "no process": b'{"host": "x"}',
+    "deep": b"[" * 99_999,
+}
+
+
+@pytest.mark.parametrize("content", TORN.values(), ids=TORN)
+def test_an_owner_whose_file_is_torn_has_its_lease(content: bytes, tmp_path: Path) -> None:
+    pretend(tmp_path).write_bytes(content)
     with pytest.raises(Busy, match="an unknown process"):
         claim(tmp_path, lease=0)
     claim(tmp_path, lease=0).release()

@@ -57,6 +57,17 @@ def test_the_default_is_the_last_epoch_with_the_gap_to_the_oracle(usual: str) ->
     assert "best epoch on the test set" not in usual and "sign-flip" in usual and "± standard deviation" in usual
 
 
+def test_a_folder_that_cannot_be_written_still_shows_its_table(
+    out: Path, usual: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(*_: object) -> None:
+        raise OSError(30, "Read-only file system", "table.md")
+
+    monkeypatch.setattr("fer_bench.report.tables.save", locked)
+    result = ask(out, "--format", "markdown")
+    assert result.exit_code == 1 and usual.strip() in result.output and "Read-only file system" in result.output
+
+
 def test_protocols_and_metrics(out: Path) -> None:
     said = markdown(out, "--protocol", "mean_last_5,best_test", "--metrics", "worst,ece,detection_auroc")
     for heading in (

@@ -276,7 +276,7 @@ def train_one(
     except (Busy, TakenOver) as other:
         return {"state": "busy", "by": str(other), "taken_over": isinstance(other, TakenOver)}
     except OSError as error:
-        return {"state": "failed", "error": f"cannot write results: {error}"}
+        return {"state": "failed", "error": f"cannot read or write results: {error}"}
 
 
 def _train(

@@ -3,9 +3,11 @@ that a person can mend is a failure."""
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import shutil
+import tarfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -25,6 +27,10 @@ from PIL import Image
 from rich.console import Console
 from safetensors.torch import save as save_tensors
 
+from fer_bench import claims
+from fer_bench.archive import ArchiveError, pack, unpack
+from fer_bench.claims import Busy
+from fer_bench.clean import find
 from fer_bench.cli import main
 from fer_bench.data.catalog import open_manifest
 from fer_bench.data.images import decode
@@ -34,6 +40,7 @@ from fer_bench.data.noise import read_labels, read_matrix, read_probabilities
 from fer_bench.engine.arrays import read_arrays
 from fer_bench.engine.networks import make_network
 from fer_bench.engine.weights import find_weights, load_weights
+from fer_bench.files import checksum
 from fer_bench.registry import PluginError, discover, settings_by_method
 from fer_bench.report.conditions import arrange
 from fer_bench.report.difference import difference
@@ -114,6 +121,7 @@ COMMANDS = {
     "table": ["--format", "--protocol", "--metrics", "--baseline", "--test", "--unit", "--spread", "--interval",
               "--out"],
     "status": ["--out"], "watch": ["--out"], "plot": ["--out"], "report": ["--faces", "--to", "--plugins"],
+    "clean": ["--out", "--plugins", "--dry-run"], "pack": ["--out", "--to"], "unpack": ["--out", "--sha256", "--name"],
     "diff": ["--out"], "methods": ["--plugins"], "new-method": ["--template", "--folder"], "test-method": ["--plugins"],
     "datasets": [], "data check": ["--data-root", "--sheet"], "data landmarks": ["--frame", "--data-root"],
     "convert-weights": ["--backbone", "--provenance"],
@@ -295,13 +303,16 @@ def toml_file(text: str) -> None:
 
 # --- runs ---------------------------------------------------------------------------------------------------------
 
-FILES = ("spec.json", "final.json", "epochs.jsonl", "env.json", "status.json", "sweep.json")
+OWNER = "claim/x/owner.json"
+FILES = ("spec.json", "final.json", "epochs.jsonl", "env.json", "status.json", "sums.json", OWNER, "sweep.json")
 
 
 @cache
 def sound(name: str) -> bytes:
     if name == "status.json":
         return b'{"error": "x", "traceback": "y"}'
+    if name == OWNER:
+        return json.dumps(claims._me()).encode()
     if name == "sweep.json":
         return (home() / "results" / "sweeps" / "mine" / name).read_bytes()
     return (run_folder(home()) / name).read_bytes()
@@ -338,12 +349,16 @@ def run_file(given: tuple[str, bytes | None]) -> None:
     shutil.copytree(home() / "results", "results", ignore=shutil.ignore_patterns("*.npz", "named"))
     folder = run_folder(Path())
     path = Path("results/sweeps/mine/sweep.json") if name == "sweep.json" else folder / name
-    if name == "status.json":
+    if name in ("status.json", OWNER):
         (folder / "final.json").unlink()
     path.unlink(missing_ok=True)
     if content is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     load_runs("results")
+    find(Path("results"), {})
+    with suppress(Busy), RunFolder(folder).claim():
+        assert isinstance(RunFolder(folder).damage, str)
     with suppress(SpecError):
         sweep = find_sweep(Path("results"), "mine")
         runs, _ = sweep.finished(), sweep.unfinished()
@@ -354,6 +369,55 @@ def run_file(given: tuple[str, bytes | None]) -> None:
             Console(file=io.StringIO()).print(
                 difference(*sweep.runs[:2], *[RunFolder(folder)] * (2 - len(sweep.runs[:2])))
             )
+
+
+# --- archives -----------------------------------------------------------------------------------------------------
+
+
+@cache
+def members() -> dict[str, bytes]:
+    """The members of a packed sweep."""
+    target = home() / "mine.tar.gz"
+    pack(find_sweep(home() / "results", "mine"), target)
+    with tarfile.open(target) as packed:
+        return {member.name: packed.extractfile(member).read() for member in packed}  # type: ignore[union-attr]
+
+
+def tar(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as packed:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            packed.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+@st.composite
+def archives(draw: st.DrawFn) -> bytes:
+    """An archive that is damaged, one whose tar is, or one with another member, with a manifest that fits it."""
+    how = draw(st.sampled_from(["packed", "tar", "member"]))
+    if how == "packed":
+        return draw(damaged(gzip.compress(tar(members()), mtime=0)))
+    if how == "tar":
+        return gzip.compress(draw(damaged(tar(members()))), mtime=0)
+    files = dict(members())
+    name = draw(st.sampled_from(sorted(name for name in files if files[name])))
+    files[name] = json.dumps(draw(JSON)).encode() if draw(st.booleans()) else draw(damaged(files[name]))
+    if name != "manifest.json":
+        manifest = json.loads(files["manifest.json"])
+        manifest["files"][name] = {"sha256": checksum(files[name]), "bytes": len(files[name])}
+        files["manifest.json"] = json.dumps(manifest).encode()
+    return gzip.compress(tar(files), mtime=0)
+
+
+def an_archive(content: bytes) -> None:
+    shutil.rmtree("there", ignore_errors=True)
+    Path("x.tar.gz").write_bytes(content)
+    with suppress(ArchiveError, SpecError):
+        unpack(Path("x.tar.gz"), Path("there"))
+        assert len(load_runs("there")) == 2
+    assert not list(Path("there").glob(".unpack-*"))
 
 
 # --- weights ------------------------------------------------------------------------------------------------------
@@ -402,6 +466,7 @@ TARGETS = {
     "images": Target(st.sampled_from(FORMS).flatmap(lambda form: damaged(encoded(form))), image, 150),
     "TOML files": Target(toml(), toml_file, 200),
     "files of run folders and sweeps": Target(run_files(), run_file, 60),
+    "archives of sweeps": Target(archives(), an_archive, 100),
     "weights": Target(
         st.sampled_from(["torch", "safetensors", "pickle"]).flatmap(lambda form: damaged(checkpoint(form))),
         weights,

@@ -106,7 +106,7 @@ class Forked:
         return self.returncode
 
 
-def _train_here(plan: Any, todo: Any, out: Path, _: Any, force: bool, tell: Any, *__: Any) -> None:
+def _train_here(plan: Any, todo: Any, out: Path, _: Any, force: bool, tell: Any, **__: Any) -> None:
     for run in todo:
         tell(0, run, local.train_one(plan, run, out, "cpu", force, lambda: False, lambda event: None))
 
