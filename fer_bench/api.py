@@ -66,6 +66,7 @@ def run(
     """
     launch = choose(launcher, launcher_options, time_limit)
     request = make_request(methods=[methods] if isinstance(methods, str) else list(methods), noise=noise, **options)
+    launch.warm_up()
     console = Console(stderr=True)
     planned = plan(request)
     outcome = carry_out(planned, Path(out), jobs, device, name, force, console, f"fer_bench.run({request})", launch)

@@ -176,6 +176,8 @@ def run(
     console, launch = _console(), choose(launcher, launcher_options, time_limit)
     name = name if name is None else folder_name(name)
     request = api.make_request(**options)
+    if not dry_run:
+        launch.warm_up()
     with console.status("looking at the data …") as status:
         planned = plan(request, lambda what, done, total: status.update(f"{what}: {done:,} of {total:,}"))
     for reason in planned.skipped:

@@ -36,6 +36,13 @@ class Launcher:
     def local(self) -> bool:
         return self.name == "local"
 
+    def warm_up(self) -> None:
+        """Begins with what takes time before the first step of a run and needs no plan."""
+        if self.local:
+            from fer_bench.launch.local import warm_up
+
+            warm_up()
+
 
 def choose(name: str = "local", options: Iterable[str] = (), time_limit: float | None = None) -> Launcher:
     """The launcher of a name with its ``KEY=VALUE`` options; a run that takes more minutes than ``time_limit`` fails.

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import FrameType
@@ -30,6 +30,9 @@ with "by" (another process trains the run; it is asked for again); "notes" says 
 LOOK = 0.5
 """Seconds between two looks at workers that say nothing, at runs that others train, and at the time limit."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_FORKS = "forkserver" in multiprocessing.get_all_start_methods()
+_CONTEXT = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
+_CONTEXT.set_forkserver_preload(["fer_bench.launch.preload"])
 
 
 @dataclass
@@ -138,20 +141,32 @@ def _next(queue: list[Planned], workers: list[_Worker], elsewhere: list[Planned]
     return None
 
 
+def warm_up() -> None:
+    """Starts the process that workers are copies of: it imports what they need while a sweep is planned."""
+    if _FORKS:
+        with _signals_blocked():
+            forkserver.ensure_running()
+
+
 def _start(plan: Plan, out: Path, device: str, lease: float | None) -> _Worker:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, plan, out, device, lease), daemon=True)
-    # blocked while the process starts, so that Ctrl-C, which a terminal sends to all, does not end it in its imports;
-    # the tracker of multiprocessing, which would lift the block, is started before
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
+    ours, theirs = _CONTEXT.Pipe()
+    arguments = (theirs, dict(os.environ), plan, out, device, lease)
+    process = _CONTEXT.Process(target=_work, args=arguments, daemon=True)  # type: ignore[attr-defined]
+    with _signals_blocked():
         process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     theirs.close()
     return _Worker(process, ours)
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """So that Ctrl-C, which a terminal sends to all, does not end a process in its imports."""
+    resource_tracker.ensure_running()  # which lifts the block when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _send(worker: _Worker, message: Any) -> None:
@@ -201,8 +216,12 @@ def _listen(number: int, worker: _Worker, tell: Tell, out: Path) -> list[Planned
     return elsewhere
 
 
-def _work(pipe: Connection, plan: Plan, out: Path, device: str, lease: float | None) -> None:
+def _work(
+    pipe: Connection, environment: dict[str, str], plan: Plan, out: Path, device: str, lease: float | None
+) -> None:
     """A worker process: trains the runs it is sent until the pipe closes. ``None`` means: stop at the next step."""
+    os.environ.clear()  # that of the process it is a copy of, which may be older than the last change
+    os.environ.update(environment)
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # the parent hears them
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
