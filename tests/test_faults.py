@@ -281,6 +281,32 @@ def test_one_changed_byte_costs_one_chunk(decoded: Callable[[], tuple[Path, list
     assert sum(decoded()[1]) == 162 and path.read_bytes() == whole
 
 
+def test_a_file_that_was_found_right_is_read_again_only_when_it_changed(
+    decoded: Callable[[], tuple[Path, list[int]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _ = decoded()
+    whole, read = path.read_bytes(), list[str]()
+    checksum = cache.checksum
+    monkeypatch.setattr(cache, "checksum", lambda content: read.append("chunk") or checksum(content))
+
+    def chunks_read() -> int:
+        read.clear()
+        assert decoded()[0].read_bytes() == whole
+        return len(read)
+
+    assert chunks_read() > 10 < chunks_read(), "written just now: a change would not show in its time"
+    os.utime(path, (1e9, 1e9))
+    assert chunks_read() > 10 > chunks_read()
+    path.write_bytes(whole[:100_000] + bytes([whole[100_000] ^ 4]) + whole[100_001:])
+    assert chunks_read() > 10
+    os.utime(path, (1e9, 1e9))
+    chunks_read()
+    path.rename(path.with_suffix(".other"))
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    os.utime(path, (1e9, 1e9))
+    assert chunks_read() > 10, "another file in its place"
+
+
 def test_a_killed_build_goes_on(
     decoded: Callable[[], tuple[Path, list[int]]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

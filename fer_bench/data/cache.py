@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -24,6 +25,8 @@ from fer_bench.files import checksum, write_atomically
 
 ANNOTATIONS = ("landmarks", "landmarks_ok", "distribution", "votes", "human")
 CHUNK = 256
+SETTLED = 2.0
+"""Seconds since the last write to a file after which another one would change its time."""
 Progress = Callable[[str, int, int], None]
 """Called with (what, done, total) while a cache is built."""
 
@@ -104,12 +107,17 @@ def build_pixels(
 ) -> None:
     """Sees to it that every image at ``size`` is decoded in the cache, and that none of its bytes has changed.
 
-    The sha256 of each chunk of CHUNK images stands in ``images-<size>.sha256``, in a line that is written after the
-    chunk: what a killed process left, or a disk garbled, is decoded again and nothing else. Until all are there the
-    file is called ``.part``. Several processes may build at once: they write the same bytes to the same places.
+    A file that was found right is not read again while its size, time and place on the disk stay as they were.
+    Otherwise the sha256 of each chunk of CHUNK images is compared with that in ``images-<size>.sha256``, in a line that
+    is written after the chunk: what a killed process left, or a disk garbled, is decoded again and nothing else. Until
+    all are there the file is called ``.part``. Several processes may build at once: they write the same bytes to the
+    same places.
     """
     path = pixel_file(faces.folder, size)
     sums, part = path.with_suffix(".sha256"), path if path.exists() else path.with_suffix(".part")
+    verified, found = path.with_suffix(".verified"), _identity(part)
+    if found and _read_text(verified) == found:
+        return
     header, image = _npy_header((len(faces.ids), size, size, 3)), 3 * size * size
     starts = range(0, len(faces.ids), CHUNK)
     places = {start: len(header) + start * image for start in starts}
@@ -126,6 +134,9 @@ def build_pixels(
             right = os.pread(file, len(header), 0) == header
             todo = [start for start, good in zip(starts, pool.map(whole, starts), strict=True) if not good]
             if not todo and right and part == path:
+                if found and time.time() - path.stat().st_mtime > SETTLED:
+                    with suppress(OSError):  # a cache of somebody else is read every time
+                        write_atomically(verified, found.encode())
                 return
             if readable_only:
                 raise DataError(f"{path} is damaged and cannot be mended: there is no permission to write it")
@@ -153,6 +164,20 @@ def build_pixels(
         part.replace(path)
 
 
+def _identity(path: Path) -> str:
+    """Changes with every write to a file, and when another one takes its place; "" where there is none."""
+    with suppress(FileNotFoundError):
+        stat = path.stat()
+        return f"{stat.st_ino} {stat.st_size} {stat.st_mtime_ns}"
+    return ""
+
+
+def _read_text(path: Path) -> str:
+    with suppress(FileNotFoundError):
+        return path.read_text(errors="replace")
+    return ""
+
+
 def _npy_header(shape: tuple[int, ...]) -> bytes:
     buffer = io.BytesIO()
     np.lib.format.write_array_header_1_0(buffer, {"descr": "|u1", "fortran_order": False, "shape": shape})
@@ -162,11 +187,10 @@ def _npy_header(shape: tuple[int, ...]) -> bytes:
 def _read_sums(path: Path) -> dict[int, str]:
     """sha256 by first image of a chunk; the last line about a chunk counts, and a torn one says nothing."""
     known = {}
-    with suppress(FileNotFoundError):
-        for line in path.read_text(errors="replace").splitlines():
-            start, _, digest = line.partition(" ")
-            if start.isdigit():
-                known[int(start)] = digest
+    for line in _read_text(path).splitlines():
+        start, _, digest = line.partition(" ")
+        if start.isdigit():
+            known[int(start)] = digest
     return known
 
 
