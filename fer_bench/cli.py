@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from fer_bench.text import visible
+from fer_bench.text import counted, visible
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120, "auto_envvar_prefix": None}
 
@@ -209,7 +209,9 @@ def _show_plan(planned: Any, out: Path, jobs: int | None, device: str, force: bo
     console.print(table)
     devices = api.choose_places(launcher, device, jobs, len(todo))
     done, skipped = len(planned.runs) - len(todo), len(planned.skipped)
-    counts = f"{len(planned.runs)} runs: {done} done, {len(todo)} to train; {skipped} methods skipped"
+    counts = (
+        f"{counted(len(planned.runs), 'run')}: {done} done, {len(todo)} to train; {counted(skipped, 'method')} skipped"
+    )
     if not launcher.local:
         console.print(f"{counts}; trained by {launcher.name}, where the speed is not known here")
         return
@@ -232,7 +234,9 @@ def _show_outcome(outcome: Any, out: Path) -> None:
     console.print(f"tables, runs.csv and plots: [bold]{sweep.folder}[/bold]", highlight=False, soft_wrap=True)
     if outcome.failed:
         console.print(
-            f"{outcome.failed} runs failed; why: fer-bench status {sweep.name} --out {out}", style="red", soft_wrap=True
+            f"{counted(outcome.failed, 'run')} failed; why: fer-bench status {sweep.name} --out {out}",
+            style="red",
+            soft_wrap=True,
         )
     else:
         several = runs["seed"].nunique() > 1
@@ -439,7 +443,7 @@ def reproduce(
         joined.write(content, runs, folder)
         console.print(f"table.md, .csv, .tex and .html: [bold]{folder}[/bold]", highlight=False, soft_wrap=True)
     if failed or not planned.plans:
-        _fail(f"{failed} runs failed" if failed else "nothing can be measured; the notes say why", 1)
+        _fail(f"{counted(failed, 'run')} failed" if failed else "nothing can be measured; the notes say why", 1)
 
 
 @main.command()
