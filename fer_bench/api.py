@@ -66,9 +66,8 @@ def run(
     """
     launch = choose(launcher, launcher_options, time_limit)
     request = make_request(methods=[methods] if isinstance(methods, str) else list(methods), noise=noise, **options)
-    launch.warm_up()
     console = Console(stderr=True)
-    planned = plan(request)
+    planned = plan(request, looks_right=launch.warm_up)
     outcome = carry_out(planned, Path(out), jobs, device, name, force, console, f"fer_bench.run({request})", launch)
     if outcome.failed:
         raise IncompleteSweep("\n".join(outcome.sweep.unfinished()))

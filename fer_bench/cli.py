@@ -176,10 +176,12 @@ def run(
     console, launch = _console(), choose(launcher, launcher_options, time_limit)
     name = name if name is None else folder_name(name)
     request = api.make_request(**options)
-    if not dry_run:
-        launch.warm_up()
     with console.status("looking at the data …") as status:
-        planned = plan(request, lambda what, done, total: status.update(f"{what}: {done:,} of {total:,}"))
+        planned = plan(
+            request,
+            lambda what, done, total: status.update(f"{what}: {done:,} of {total:,}"),
+            looks_right=(lambda: None) if dry_run else launch.warm_up,
+        )
     for reason in planned.skipped:
         console.print(f"skipped  {reason}", style="yellow", markup=False, highlight=False)
     if not planned.runs:

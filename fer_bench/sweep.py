@@ -93,10 +93,13 @@ class Plan:
         return f"{Path(self.faces.name).stem}-{keys[:8]}"
 
 
-def plan(request: Request, say: Progress = lambda what, done, total: None) -> Plan:
+def plan(
+    request: Request, say: Progress = lambda what, done, total: None, looks_right: Callable[[], None] = lambda: None
+) -> Plan:
     """Resolves a request. SpecError, DataError or PluginError names what is wrong, before anything is trained.
 
-    Decodes the data into the cache if that was not done before; ``say`` is told how far it is.
+    Decodes the data into the cache if that was not done before; ``say`` is told how far it is. ``looks_right`` is
+    called after the quick checks, before methods are imported.
     """
     from fer_bench.data.cache import build_pixels, open_faces, read_manifest
     from fer_bench.data.manifest import MIRRORED_LANDMARKS, DataError
@@ -129,6 +132,7 @@ def plan(request: Request, say: Progress = lambda what, done, total: None) -> Pl
                 + ("; name it with --noise-file" if need == "file" else ""))  # fmt: skip
     part = request.train_size
     require(part is None or part >= len(faces.classes), f"--train-size {part} is less than one image a class")
+    looks_right()
 
     runs, skipped = [], []
     for key in keys:

@@ -88,7 +88,7 @@ FOLDERS = (
     Case(
         "the same, in training",
         "run … --dry-run",
-        ("1 runs: 0 done, 1 to train",),
+        ("1 run: 0 done, 1 to train",),
         0,
         make=both(*(gone(f"faces/train/neutral/{n}.png") for n in range(1, TRAIN))),
     ),

@@ -63,6 +63,7 @@ def carry_out(case: Case) -> Seen:
         with (
             patch("fer_bench.engine.environment.measure_speed", return_value=1000.0),
             patch("fer_bench.api.carry_out", begun),
+            patch("fer_bench.launch.local.warm_up"),
         ):
             result = CliRunner().invoke(main, case.words, env=QUIET)
         said = re.sub(rf"{re.escape(str(here))}|{re.escape(str(home()))}", "…", result.output)
