@@ -107,6 +107,12 @@ OPTIONS = (
     Case("a setting without a value", "run … --methods nla --set nla.lam_a=", ("nla.lam_a = ''",)),
     Case("0 jobs", "run … --jobs 0 --dry-run", ("--jobs 0",)),
     Case("jobs that are no number", "run … --jobs two", ("'two'",)),
+    Case("0 jobs on each device", "run … --jobs-per-device 0 --dry-run", ("--jobs-per-device 0: at least 1",)),
+    Case(
+        "two numbers of jobs",
+        "run … --jobs-per-device 2 --dry-run",
+        ("--jobs 1 and --jobs-per-device 2 contradict",),
+    ),
     Case("an unknown device", "run … --device gpu --dry-run", ("--device 'gpu'", "auto, cpu, cuda")),
     Case(
         "a GPU that is not there",
