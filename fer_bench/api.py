@@ -79,7 +79,7 @@ def run(
 
 def make_request(**options: Any) -> Request:
     """A Request from its fields and from settings of the recipe, by name. TypeError for a name that is neither."""
-    recipe = ("epochs", "batch_size", "lr", "backbone", "image_size")
+    recipe = ("epochs", "batch_size", "lr", "backbone", "image_size", "precision")
     overrides = {key: options.pop(key) for key in recipe if options.get(key) is not None}
     return Request(**{key: value for key, value in options.items() if key not in recipe}, overrides=overrides)
 

@@ -102,6 +102,8 @@ DATASET = click.option("--dataset", default="synthetic", show_default=True,
                        help="A name (see `fer-bench datasets`), a folder of images, or a CSV file.")  # fmt: skip
 ROOT = click.option("--data-root", type=click.Path(path_type=Path), default=None,
                     help="Folder that holds the data sets [default: $FER_BENCH_DATA or ./data].")  # fmt: skip
+PRECISION = click.option("--precision", default=None,
+                         help="Of the networks' forward passes: float32 or bf16 [default: the recipe's].")  # fmt: skip
 JOBS = click.option("--jobs", type=int, default=None,
                     help="Runs at the same time [default: one a core, or one a GPU].")  # fmt: skip
 JOBS_PER_DEVICE = click.option("--jobs-per-device", type=int, default=None, metavar="N",
@@ -154,6 +156,7 @@ def main() -> None:
 @click.option("--lr", type=float, default=None, help="Learning rate.")
 @click.option("--backbone", default=None, help="ferres8 (small, built in) or any timm model.")
 @click.option("--image-size", type=int, default=None, help="Side of the images in pixels.")
+@PRECISION
 @click.option("--pretrained", default="", help="A file of weights, 'efficientnet-lite0', or 'timm'.")
 @click.option("--unlabelled", type=click.Path(path_type=Path), default=None, metavar="FOLDER",
               help="Images for methods that learn from unlabelled ones [default: the training images].")  # fmt: skip
@@ -397,6 +400,7 @@ def plot(sweep: str | None, out: Path) -> None:
 @click.option("--seeds", type=Numbers(int), default=None, help="Training seeds [default: the table's].")
 @click.option("--backbone", default=None, help="One network for all columns.")
 @click.option("--image-size", type=int, default=None, help="Side of the images in pixels.")
+@PRECISION
 @click.option("--pretrained", multiple=True, metavar="[BACKBONE=]FILE", help="A checkpoint, 'timm', or 'none'.")
 @click.option("--protocol", default=None, help="The epoch that is measured: last, best_val, best_test (an oracle), …")
 @PLUGINS

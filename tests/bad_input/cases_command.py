@@ -88,6 +88,7 @@ OPTIONS = (
         ("unknown backbone 'resnet81'", "did you mean", "resnet"),
         foreign="(?<=mean ).*",
     ),
+    Case("an unknown precision", "run … --precision bf61", ("precision = 'bf61'", "did you mean 'bf16'")),
     Case("an unknown setting", "run … --set ce.lamda=1", ("ce has no setting 'lamda'",)),
     Case(
         "the nearest setting", "run … --methods nla --set nla.lam_d=1", ("nla has no setting 'lam_d'", "did you mean")
