@@ -46,6 +46,7 @@ def run(
     *,
     out: str | Path = "results",
     jobs: int | None = None,
+    jobs_per_device: int | None = None,
     device: str = "auto",
     name: str | None = None,
     force: bool = False,
@@ -68,7 +69,8 @@ def run(
     request = make_request(methods=[methods] if isinstance(methods, str) else list(methods), noise=noise, **options)
     console = Console(stderr=True)
     planned = plan(request, looks_right=launch.warm_up)
-    outcome = carry_out(planned, Path(out), jobs, device, name, force, console, f"fer_bench.run({request})", launch)
+    command = f"fer_bench.run({request})"
+    outcome = carry_out(planned, Path(out), jobs, device, name, force, console, command, launch, jobs_per_device)
     if outcome.failed:
         raise IncompleteSweep("\n".join(outcome.sweep.unfinished()))
     return outcome.sweep.finished()
@@ -76,7 +78,7 @@ def run(
 
 def make_request(**options: Any) -> Request:
     """A Request from its fields and from settings of the recipe, by name. TypeError for a name that is neither."""
-    recipe = ("epochs", "batch_size", "lr", "backbone", "image_size")
+    recipe = ("epochs", "batch_size", "lr", "backbone", "image_size", "precision")
     overrides = {key: options.pop(key) for key in recipe if options.get(key) is not None}
     return Request(**{key: value for key, value in options.items() if key not in recipe}, overrides=overrides)
 
@@ -91,11 +93,12 @@ def carry_out(
     console: Console,
     command: str,
     launcher: Launcher | None = None,
+    jobs_per_device: int | None = None,
 ) -> Outcome:
     """Trains the runs of a plan that are not done, then writes the sweep's tables and plots."""
     launcher = launcher or choose()
     todo = missing(planned, out, force)
-    devices = choose_places(launcher, device, jobs, len(todo))
+    devices = choose_places(launcher, device, jobs, len(todo), jobs_per_device)
     sweep_name = name or planned.name
     save_sweep(planned, out, sweep_name, command)
     failed = 0
@@ -135,20 +138,28 @@ def estimate(todo: list[Planned], out: Path, devices: list[str]) -> float:
     return seconds / len(devices)
 
 
-def choose_places(launcher: Launcher, device: str, jobs: int | None, runs: int) -> list[str]:
+def choose_places(
+    launcher: Launcher, device: str, jobs: int | None, runs: int, jobs_per_device: int | None = None
+) -> list[str]:
     """The devices of :func:`choose_devices`, or none where another machine trains. SpecError for options of the local
     pool that would be ignored there."""
     if launcher.local:
-        return choose_devices(device, jobs, runs)
+        return choose_devices(device, jobs, runs, jobs_per_device)
     require(
-        device == "auto" and jobs is None,
-        f"--jobs and --device are for --launcher local; {launcher.name} has --launcher-option gpus=1, cpus=4, …",
+        device == "auto" and jobs is None and jobs_per_device is None,
+        f"--jobs and --device are for --launcher local, as is --jobs-per-device; {launcher.name} has --launcher-option "
+        "gpus=1, cpus=4, …",
     )
     return []
 
 
-def choose_devices(device: str, jobs: int | None, runs: int) -> list[str]:
-    """One device for each worker process: every GPU, or one worker for each core. SpecError for a missing device."""
+def choose_devices(device: str, jobs: int | None, runs: int, jobs_per_device: int | None = None) -> list[str]:
+    """One device for each worker process, ``jobs`` of them in turns on the devices, or ``jobs_per_device`` on each; by
+    default every GPU, or one worker for each core. Never more workers than runs, and at least one.
+
+    ``device`` is auto, cpu, cuda (every GPU) or a list as "cuda:0,cuda:1". SpecError for a missing device, a number
+    below 1, or both numbers.
+    """
     import torch
 
     gpus = torch.cuda.device_count()
@@ -158,17 +169,27 @@ def choose_devices(device: str, jobs: int | None, runs: int) -> list[str]:
         places = ["cpu"]
         default = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     else:
-        kind, _, number = device.partition(":")
-        require(
-            kind == "cuda" and (not number or number.isdigit()),
-            f"--device {device!r}; there are: auto, cpu, cuda, cuda:N",
-        )
-        require(gpus > int(number or 0), f"--device {device}: this machine has {gpus} CUDA devices")
-        places = [device] if number else [f"cuda:{i}" for i in range(gpus)]
+        places = list(dict.fromkeys(place for part in device.split(",") for place in _gpus(part.strip(), device, gpus)))
         default = len(places)
-    require(jobs is None or jobs >= 1, f"--jobs {jobs}: at least 1 is needed")
-    count = max(1, min(jobs or default, runs or 1))
-    return [places[i % len(places)] for i in range(count)]
+    for option, number in (("--jobs", jobs), ("--jobs-per-device", jobs_per_device)):
+        require(number is None or number >= 1, f"{option} {number}: at least 1 is needed")
+    require(
+        jobs is None or jobs_per_device is None,
+        f"--jobs {jobs} and --jobs-per-device {jobs_per_device} contradict each other: give one of them",
+    )
+    wanted = len(places) * jobs_per_device if jobs_per_device else jobs or default
+    return [places[i % len(places)] for i in range(max(1, min(wanted, runs or 1)))]
+
+
+def _gpus(part: str, device: str, gpus: int) -> list[str]:
+    """The devices of one part of the list ``device`` on a machine with ``gpus`` GPUs. SpecError where there is none."""
+    kind, _, number = part.partition(":")
+    require(
+        kind == "cuda" and (not number or number.isdigit()),
+        f"--device {device!r}; there are: auto, cpu, cuda, cuda:N, cuda:N,cuda:M",
+    )
+    require(gpus > int(number or 0), f"--device {part}: this machine has {gpus} CUDA devices")
+    return [f"cuda:{int(number)}"] if number else [f"cuda:{i}" for i in range(gpus)]
 
 
 def write_outputs(sweep: Sweep, plots: bool = True, view: View | None = None) -> list[Path]:

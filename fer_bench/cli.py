@@ -102,6 +102,14 @@ DATASET = click.option("--dataset", default="synthetic", show_default=True,
                        help="A name (see `fer-bench datasets`), a folder of images, or a CSV file.")  # fmt: skip
 ROOT = click.option("--data-root", type=click.Path(path_type=Path), default=None,
                     help="Folder that holds the data sets [default: $FER_BENCH_DATA or ./data].")  # fmt: skip
+PRECISION = click.option("--precision", default=None,
+                         help="Of the networks' forward passes: float32 or bf16 [default: the recipe's].")  # fmt: skip
+JOBS = click.option("--jobs", type=int, default=None,
+                    help="Runs at the same time [default: one a core, or one a GPU].")  # fmt: skip
+JOBS_PER_DEVICE = click.option("--jobs-per-device", type=int, default=None, metavar="N",
+                               help="In place of --jobs: N runs at the same time on each device.")  # fmt: skip
+DEVICE = click.option("--device", default="auto", show_default=True,
+                      help="auto, cpu, cuda, cuda:N, or a list: cuda:0,cuda:1.")  # fmt: skip
 LAUNCHER = click.option("--launcher", default="local", show_default=True,
                         help="Who trains: local, ray (a Ray cluster) or slurm; see docs/cluster.md.")  # fmt: skip
 LAUNCHER_OPTIONS = click.option("--launcher-option", "launcher_options", multiple=True, metavar="KEY=VALUE",
@@ -148,6 +156,7 @@ def main() -> None:
 @click.option("--lr", type=float, default=None, help="Learning rate.")
 @click.option("--backbone", default=None, help="ferres8 (small, built in) or any timm model.")
 @click.option("--image-size", type=int, default=None, help="Side of the images in pixels.")
+@PRECISION
 @click.option("--pretrained", default="", help="A file of weights, 'efficientnet-lite0', or 'timm'.")
 @click.option("--unlabelled", type=click.Path(path_type=Path), default=None, metavar="FOLDER",
               help="Images for methods that learn from unlabelled ones [default: the training images].")  # fmt: skip
@@ -155,8 +164,9 @@ def main() -> None:
 @PLUGINS
 @OUT
 @click.option("--name", default=None, help="Name of the sweep's folder [default: data set and a hash].")
-@click.option("--jobs", type=int, default=None, help="Runs at the same time [default: one a core, or one a GPU].")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@JOBS
+@JOBS_PER_DEVICE
+@DEVICE
 @LAUNCHER
 @LAUNCHER_OPTIONS
 @click.option("--force", is_flag=True, help="Train again what is already done.")
@@ -165,8 +175,8 @@ def main() -> None:
 @click.option("--dry-run", is_flag=True, help="Show the runs, what is done, what is skipped and why, and the time.")
 @stoppable
 def run(
-    out: Path, name: str | None, jobs: int | None, device: str, launcher: str, launcher_options: tuple[str, ...],
-    force: bool, time_limit: float | None, dry_run: bool, **options: Any,
+    out: Path, name: str | None, jobs: int | None, jobs_per_device: int | None, device: str, launcher: str,
+    launcher_options: tuple[str, ...], force: bool, time_limit: float | None, dry_run: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Trains methods under label noise and imbalance, and writes tables and plots. What is done is not done again."""
     from fer_bench import api
@@ -187,15 +197,17 @@ def run(
     if not planned.runs:
         _fail("no method can run", 1)
     if dry_run:
-        _show_plan(planned, out, jobs, device, force, launch)
+        _show_plan(planned, out, jobs, jobs_per_device, device, force, launch)
         return
-    outcome = api.carry_out(planned, out, jobs, device, name, force, console, _command(), launch)
+    outcome = api.carry_out(planned, out, jobs, device, name, force, console, _command(), launch, jobs_per_device)
     _show_outcome(outcome, out)
     if outcome.failed:
         sys.exit(1)
 
 
-def _show_plan(planned: Any, out: Path, jobs: int | None, device: str, force: bool, launcher: Any) -> None:
+def _show_plan(
+    planned: Any, out: Path, jobs: int | None, jobs_per_device: int | None, device: str, force: bool, launcher: Any
+) -> None:
     from rich.table import Table
 
     from fer_bench import api
@@ -209,7 +221,7 @@ def _show_plan(planned: Any, out: Path, jobs: int | None, device: str, force: bo
         table.add_row(item.spec.name, item.spec.key, {"new": "to train"}.get(state, state))
     console = _console()
     console.print(table)
-    devices = api.choose_places(launcher, device, jobs, len(todo))
+    devices = api.choose_places(launcher, device, jobs, len(todo), jobs_per_device)
     done, skipped = len(planned.runs) - len(todo), len(planned.skipped)
     counts = (
         f"{counted(len(planned.runs), 'run')}: {done} done, {len(todo)} to train; {counted(skipped, 'method')} skipped"
@@ -394,21 +406,23 @@ def plot(sweep: str | None, out: Path) -> None:
 @click.option("--seeds", type=Numbers(int), default=None, help="Training seeds [default: the table's].")
 @click.option("--backbone", default=None, help="One network for all columns.")
 @click.option("--image-size", type=int, default=None, help="Side of the images in pixels.")
+@PRECISION
 @click.option("--pretrained", multiple=True, metavar="[BACKBONE=]FILE", help="A checkpoint, 'timm', or 'none'.")
 @click.option("--protocol", default=None, help="The epoch that is measured: last, best_val, best_test (an oracle), …")
 @PLUGINS
 @OUT
 @click.option("--name", default=None, help="Name of the folder in reproduce/ [default: table and data set].")
-@click.option("--jobs", type=int, default=None, help="Runs at the same time [default: one a core, or one a GPU].")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@JOBS
+@JOBS_PER_DEVICE
+@DEVICE
 @LAUNCHER
 @LAUNCHER_OPTIONS
 @click.option("--force", is_flag=True, help="Train again what is already done.")
 @click.option("--dry-run", is_flag=True, help="Show the runs, what cannot be measured and why, and the time.")
 @stoppable
 def reproduce(
-    table: str | None, listing: bool, out: Path, name: str | None, jobs: int | None, device: str, launcher: str,
-    launcher_options: tuple[str, ...], force: bool, dry_run: bool, **budget: Any,
+    table: str | None, listing: bool, out: Path, name: str | None, jobs: int | None, jobs_per_device: int | None,
+    device: str, launcher: str, launcher_options: tuple[str, ...], force: bool, dry_run: bool, **budget: Any,
 ) -> None:  # fmt: skip
     """Trains the table of a paper again and puts the published numbers beside the measured ones.
 
@@ -436,9 +450,10 @@ def reproduce(
     failed = 0
     for sweep, plan in planned.sweep_names(folder.name):
         if dry_run:
-            _show_plan(plan, out, jobs, device, force, launch)
+            _show_plan(plan, out, jobs, jobs_per_device, device, force, launch)
             continue
-        failed += api.carry_out(plan, out, jobs, device, sweep, force, console, _command(), launch).failed
+        outcome = api.carry_out(plan, out, jobs, device, sweep, force, console, _command(), launch, jobs_per_device)
+        failed += outcome.failed
     content, runs = joined.join(planned, out)
     console.print(content.rich())
     if not dry_run:

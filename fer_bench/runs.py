@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fer_bench.spec import LATER
 from fer_bench.store import RunFolder
 from fer_bench.stored import UnreadableRun, contents
 
@@ -63,7 +64,7 @@ def row(folder: RunFolder) -> dict[str, Any]:
         **{name: spec[name] for name in ("dataset", "method", "seed", "data_seed", "train_size", "protocol")},
         **{f"noise_{name}": noise[name] for name in ("kind", "rate", "mode")},
         **{f"imbalance_{name}": value for name, value in imbalance.items()},
-        **{name: value for name, value in recipe.items() if name not in ("augmentation", "mean", "std")},
+        **{name: value for name, value in {**LATER, **recipe}.items() if name not in ("augmentation", "mean", "std")},
         "config": json.dumps(spec["config"], sort_keys=True),
         **{name: final[name] for name in ("train_images", "realised_rate", "observed_imbalance", "told_noise_rate")},
         **{

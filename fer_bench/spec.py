@@ -96,6 +96,8 @@ class Recipe:
     threads: int = 1
     """CPU threads of a run. They change the order of sums, so they belong to the key; ``--jobs`` does not."""
     augmentation: Augmentation = field(default_factory=Augmentation)
+    precision: Literal["float32", "bf16"] = "float32"
+    """Of the networks' forward passes: bf16 is autocast, with parameters, losses and metrics in float32."""
 
     def __post_init__(self) -> None:
         for name, low, high in (("image_size", 16, 1024), ("epochs", 1, 100_000), ("batch_size", 2, 1_000_000)):
@@ -108,6 +110,11 @@ class Recipe:
         require(0 <= self.momentum < 1, f"momentum = {self.momentum} is not in [0, 1)")
         require(0 < self.gamma <= 1, f"gamma = {self.gamma} is not in (0, 1]")
         require(len(self.mean) == len(self.std) == 3 and min(self.std) > 0, "mean and std need three values, std > 0")
+
+
+LATER: dict[str, Any] = {"precision": "float32"}
+"""Settings of the recipe that runs did not always have, with what was so before. At this value they are in no key, so
+that runs keep theirs, and not in what a run stores."""
 
 
 def weights_name(pretrained: str) -> str:
@@ -183,6 +190,9 @@ class RunSpec:
         for name in ("unlabelled", "landmarks"):
             if not values[name]:
                 del values[name]  # so that runs keep the key that they had before there was this field
+        for name, before in LATER.items():
+            if values["recipe"][name] == before:
+                del values["recipe"][name]  # likewise
         return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @cached_property

@@ -23,7 +23,7 @@ from fer_bench.registry import (
     settings_by_method,
 )
 from fer_bench.runs import READERS, rows
-from fer_bench.spec import Imbalance, Noise, Recipe, RunSpec, SpecError, load_preset, nearest, require
+from fer_bench.spec import LATER, Imbalance, Noise, Recipe, RunSpec, SpecError, load_preset, nearest, require
 from fer_bench.store import RunFolder
 from fer_bench.stored import UnreadableRun, contents, misfit, state
 
@@ -52,7 +52,7 @@ class Request:
     train_size: int | None = None
     preset: str = "quick"
     overrides: dict[str, Any] = field(default_factory=dict)
-    """Settings of the recipe that replace the preset's: epochs, batch_size, lr, backbone, image_size."""
+    """Settings of the recipe that replace the preset's: epochs, batch_size, lr, backbone, image_size, precision."""
     pretrained: str = ""
     settings: Sequence[str] = ()
     """``key.field=value`` strings."""
@@ -367,14 +367,14 @@ def find_sweep(out: Path, name: str | None) -> Sweep:
 
 def images_per_second(recipe: Recipe, out: Path, device: str, measure: Callable[[Recipe, str], float]) -> float:
     """Images forwarded and backwarded per second by one job: from finished runs of this recipe, else measured now."""
-    alike = ("backbone", "image_size", "batch_size", "threads")
+    alike = ("backbone", "image_size", "batch_size", "threads", *LATER)
     images = seconds = 0.0
     for path in sorted((out / "runs").glob("*/*/*/final.json"), key=lambda p: -p.stat().st_mtime)[:20]:
         try:
             spec, final, _ = contents(RunFolder(path.parent))
         except UnreadableRun:
             continue
-        if all(spec["recipe"].get(name) == getattr(recipe, name) for name in alike):
+        if all(spec["recipe"].get(name, LATER.get(name)) == getattr(recipe, name) for name in alike):
             images += final["images_forward"]
             seconds += final["seconds"]
     return images / seconds if seconds else measure(recipe, device)

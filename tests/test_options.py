@@ -1,4 +1,4 @@
-"""Options of ``fer-bench run`` that change the training data, from the command line to the planned problem."""
+"""Options of ``fer-bench run``: those that change the training data, to the planned problem, and those of devices."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
+import torch
 from click.testing import CliRunner
 
-from fer_bench.api import make_request
+from fer_bench.api import choose_devices, make_request
 from fer_bench.cli import main
 from fer_bench.data.problem import pose
+from fer_bench.spec import SpecError
 from fer_bench.sweep import plan
 
 
@@ -38,3 +41,54 @@ def test_the_command_line_has_them(faces_folder: Path, tmp_path: Path) -> None:
     words = ["run", "--methods", "ce", "--dataset", str(faces_folder), "--image-size", "32", "--out", str(tmp_path)]
     result = CliRunner().invoke(main, [*words, "--imbalance", "4", "--imbalance-type", "step", "--dedup", "--dry-run"])
     assert result.exit_code == 0 and "step imbalance 4" in result.output, result.output
+
+
+# --- devices ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_jobs_per_device_packs_every_device() -> None:
+    assert choose_devices("cuda:0,cuda:1", None, 99, 3) == ["cuda:0", "cuda:1"] * 3
+    assert choose_devices("cuda:1", None, 99, 2) == ["cuda:1"] * 2
+    assert choose_devices("auto", None, 99, 2) == ["cuda:0", "cuda:1"] * 2
+    assert choose_devices("cuda", None, 3, 2) == ["cuda:0", "cuda:1", "cuda:0"], "no more workers than runs"
+    assert choose_devices("cpu", None, 99, 3) == ["cpu"] * 3
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_list_of_devices() -> None:
+    assert choose_devices("cuda:1, cuda:0,cuda:1", None, 99) == ["cuda:1", "cuda:0"]
+    assert choose_devices("cuda:0,cuda:1", 3, 99) == ["cuda:0", "cuda:1", "cuda:0"]
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(
+    ("device", "jobs", "each", "message"),
+    [
+        ("auto", None, 0, "--jobs-per-device 0: at least 1"),
+        ("cpu", None, -1, "--jobs-per-device -1: at least 1"),
+        ("cuda", 4, 2, "--jobs 4 and --jobs-per-device 2 contradict"),
+        ("cuda:0,cuda:2", None, 2, "--device cuda:2: this machine has 2 CUDA devices"),
+        ("cuda:0,cpu", None, None, "--device 'cuda:0,cpu'; there are: auto, cpu, cuda"),
+        ("cuda:0,", None, None, "--device 'cuda:0,'; there are"),
+    ],
+)
+def test_a_wrong_number_or_device_is_named(device: str, jobs: int | None, each: int | None, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        choose_devices(device, jobs, 99, each)
+
+
+@pytest.mark.parametrize("words", [("run", "--methods", "ce"), ("reproduce", "lanet-t1", "--on")])
+def test_both_commands_pack_runs(words: tuple[str, ...], faces_folder: Path, tmp_path: Path) -> None:
+    data = (str(faces_folder),) if words[-1] == "--on" else ("--dataset", str(faces_folder))
+    command = [*words, *data, "--image-size", "32", "--train-size", "60", "--seeds", "0,1,2", "--out", str(tmp_path)]
+    command += ["--device", "cpu", "--dry-run"]
+    result = CliRunner().invoke(main, [*command, "--jobs-per-device", "3"])
+    assert result.exit_code == 0 and "with 3 at a time on cpu" in " ".join(result.output.split()), result.output
+    result = CliRunner().invoke(main, [*command, "--jobs-per-device", "3", "--jobs", "1"])
+    assert result.exit_code == 2 and "--jobs 1 and --jobs-per-device 3 contradict" in result.output, result.output

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from fer_bench.engine.arithmetic import Arithmetic
 from fer_bench.engine.networks import make_network
 from fer_bench.spec import Recipe
 
@@ -43,6 +44,9 @@ def measure_speed(recipe: Recipe, device: str) -> float:
     torch.set_num_threads(recipe.threads)
     try:
         net = make_network(recipe.backbone, 7, seed=0, role="speed", pretrained="", weights=None).to(device).train()
+        arithmetic = Arithmetic(recipe, torch.device(device))
+        arithmetic.adapt(net)
+        arithmetic.active = True
         size = (recipe.batch_size, 3, recipe.image_size, recipe.image_size)
         images = torch.randn(size, device=device).contiguous(memory_format=torch.channels_last)
         spent: list[float] = []

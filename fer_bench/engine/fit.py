@@ -24,6 +24,7 @@ from fer_bench.data.imbalance import stratified_part
 from fer_bench.data.manifest import MIRRORED_LANDMARKS
 from fer_bench.data.problem import Problem, pose
 from fer_bench.data.views import Views, gather
+from fer_bench.engine.arithmetic import Arithmetic
 from fer_bench.engine.environment import forget_peak_memory, keep_freed_memory, peak_memory
 from fer_bench.engine.evaluate import logits
 from fer_bench.engine.harness import Harness
@@ -128,6 +129,8 @@ class Trainer:
             trusted_label=None if trusted is None else _tensor(self.problem.true)[trusted],
         )
 
+        arithmetic = Arithmetic(recipe, device)
+
         def network(role: str) -> Any:
             net = make_network(
                 recipe.backbone,
@@ -138,12 +141,14 @@ class Trainer:
                 weights=resources.weights,
             )
             self.harness.meter.attach(net)
+            arithmetic.adapt(net)
             return net
 
         seed_everything(derive(spec.seed, "method"))
         self.method = method_class(config, task)
         self.method.build(network)
         self.method.to(device)
+        arithmetic.active = True
         self.stages = stage_epochs(self.method.stages(), recipe.epochs)
         self.epochs = self.harness.epochs = self.stages[-1][2]
         self.records: list[dict[str, Any]] = []

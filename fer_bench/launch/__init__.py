@@ -53,7 +53,7 @@ def choose(name: str = "local", options: Iterable[str] = (), time_limit: float |
     values = parse(options)
     if name == "local":
         require(not values, f"--launcher-option {next(iter(values), '')}: --launcher local has no options; "
-                "there are --jobs and --device")  # fmt: skip
+                "there are --jobs, --jobs-per-device and --device")  # fmt: skip
         from fer_bench.launch.local import train_all
 
         return Launcher(name, partial(train_all, limit=time_limit and 60 * time_limit))

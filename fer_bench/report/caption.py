@@ -91,7 +91,15 @@ def _definitions(frame: pd.DataFrame, view: View) -> list[str]:
 
 def _network(frame: pd.DataFrame) -> str:
     pretrained = ", ".join(weights_name(name) for name in sorted(frame["pretrained"].unique()))
-    return f"Backbone {_values(frame, 'backbone')}, {pretrained}, images of {_values(frame, 'image_size')} px"
+    sizes = _values(frame, "image_size")
+    return f"Backbone {_values(frame, 'backbone')}, {pretrained}, images of {sizes} px{arithmetic(frame)}"
+
+
+def arithmetic(frame: pd.DataFrame) -> str:
+    """How the networks computed, as the end of a sentence; "" where all did so in float32."""
+    if set(frame["precision"]) == {"float32"}:
+        return ""
+    return f", forward passes in {_values(frame, 'precision').replace(', ', ' or ')}"
 
 
 def budget(frame: pd.DataFrame) -> str:

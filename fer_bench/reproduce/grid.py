@@ -36,6 +36,7 @@ class Budget:
     seeds: Sequence[int] | None = None
     backbone: str | None = None
     image_size: int | None = None
+    precision: str | None = None
     pretrained: Sequence[str] = ()
     """``FILE``, ``timm`` or ``none``; for a table with several networks ``BACKBONE=FILE``."""
     protocol: str | None = None
@@ -204,6 +205,7 @@ def _recipe(table: Definition, budget: Budget, each: Row, column: Column) -> tup
         "backbone": budget.backbone or each.backbone or column.backbone or None,
         "image_size": budget.image_size or column.image_size,
         "epochs": budget.epochs,
+        "precision": budget.precision,
     }
     return preset or table.preset, {**given, **{name: value for name, value in named.items() if value is not None}}
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fer_bench import __version__
 from fer_bench.files import write_atomically
-from fer_bench.report.caption import budget, source
+from fer_bench.report.caption import arithmetic, budget, source
 from fer_bench.report.cells import MISSING, Block, Cell, Table
 from fer_bench.reproduce.definition import NO_WEIGHTS, Column, Definition, Row
 from fer_bench.reproduce.grid import Grid, Slot
@@ -324,7 +324,8 @@ def _caption(grid: Grid, runs: Sequence[dict[str, Any]], reduced: Sequence[str])
         sentences.append("Mean ± standard deviation (divisor n - 1) over n runs that differ in their training seed")
         networks = sorted({(run["backbone"], run["image_size"], run["pretrained"]) for run in runs})
         nets = "; ".join(f"{net} at {size} px, {weights_name(weights)}" for net, size, weights in networks)
-        sentences += [f"{nets}; data seed {grid.budget.data_seed}", budget(pd.DataFrame(runs))]
+        frame = pd.DataFrame(runs)
+        sentences += [f"{nets}{arithmetic(frame)}; data seed {grid.budget.data_seed}", budget(frame)]
     else:
         sentences.append("Nothing is measured yet")
     if any(table.baseline(each) for each in table.rows):

@@ -88,6 +88,7 @@ OPTIONS = (
         ("unknown backbone 'resnet81'", "did you mean", "resnet"),
         foreign="(?<=mean ).*",
     ),
+    Case("an unknown precision", "run … --precision bf61", ("precision = 'bf61'", "did you mean 'bf16'")),
     Case("an unknown setting", "run … --set ce.lamda=1", ("ce has no setting 'lamda'",)),
     Case(
         "the nearest setting", "run … --methods nla --set nla.lam_d=1", ("nla has no setting 'lam_d'", "did you mean")
@@ -107,6 +108,12 @@ OPTIONS = (
     Case("a setting without a value", "run … --methods nla --set nla.lam_a=", ("nla.lam_a = ''",)),
     Case("0 jobs", "run … --jobs 0 --dry-run", ("--jobs 0",)),
     Case("jobs that are no number", "run … --jobs two", ("'two'",)),
+    Case("0 jobs on each device", "run … --jobs-per-device 0 --dry-run", ("--jobs-per-device 0: at least 1",)),
+    Case(
+        "two numbers of jobs",
+        "run … --jobs-per-device 2 --dry-run",
+        ("--jobs 1 and --jobs-per-device 2 contradict",),
+    ),
     Case("an unknown device", "run … --device gpu --dry-run", ("--device 'gpu'", "auto, cpu, cuda")),
     Case(
         "a GPU that is not there",

@@ -115,7 +115,8 @@ JSON = st.recursive(
 COMMANDS = {
     "run": ["--methods", "--noise", "--noise-type", "--noise-mode", "--noise-file", "--imbalance", "--imbalance-type",
             "--seeds", "--data-seed", "--dataset", "--train-size", "--preset", "--epochs", "--batch-size", "--lr",
-            "--backbone", "--pretrained", "--unlabelled", "--set", "--plugins", "--name", "--jobs", "--device"],
+            "--backbone", "--pretrained", "--unlabelled", "--set", "--plugins", "--name", "--jobs", "--device",
+            "--jobs-per-device", "--precision"],
     "reproduce": ["--preset", "--epochs", "--train-size", "--seeds", "--backbone", "--pretrained", "--protocol",
                   "--name"],
     "table": ["--format", "--protocol", "--metrics", "--baseline", "--test", "--unit", "--spread", "--interval",
