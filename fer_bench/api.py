@@ -78,7 +78,7 @@ def run(
 
 def make_request(**options: Any) -> Request:
     """A Request from its fields and from settings of the recipe, by name. TypeError for a name that is neither."""
-    recipe = ("epochs", "batch_size", "lr", "backbone", "image_size", "precision")
+    recipe = ("epochs", "batch_size", "lr", "backbone", "image_size", "precision", "compile")
     overrides = {key: options.pop(key) for key in recipe if options.get(key) is not None}
     return Request(**{key: value for key, value in options.items() if key not in recipe}, overrides=overrides)
 
@@ -99,6 +99,7 @@ def carry_out(
     launcher = launcher or choose()
     todo = missing(planned, out, force)
     devices = choose_places(launcher, device, jobs, len(todo), jobs_per_device)
+    check_compiled(todo, devices)
     sweep_name = name or planned.name
     save_sweep(planned, out, sweep_name, command)
     failed = 0
@@ -110,6 +111,15 @@ def carry_out(
     with console.status("writing tables and plots …"):
         write_outputs(sweep, plots=bool(todo) or not plots_are_current(sweep))
     return Outcome(sweep, failed, len(todo))
+
+
+def check_compiled(todo: list[Planned], devices: list[str]) -> None:
+    """SpecError where networks are to be compiled on one of the devices and nothing can be compiled there."""
+    if any(run.spec.recipe.compile for run in todo):
+        from fer_bench.engine.arithmetic import check_compiler
+
+        for kind in sorted({device.partition(":")[0] for device in devices}):
+            check_compiler(kind)
 
 
 def missing(planned: Plan, out: Path, force: bool) -> list[Planned]:

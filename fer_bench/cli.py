@@ -104,6 +104,8 @@ ROOT = click.option("--data-root", type=click.Path(path_type=Path), default=None
                     help="Folder that holds the data sets [default: $FER_BENCH_DATA or ./data].")  # fmt: skip
 PRECISION = click.option("--precision", default=None,
                          help="Of the networks' forward passes: float32 or bf16 [default: the recipe's].")  # fmt: skip
+COMPILE = click.option("--compile/--no-compile", default=None,
+                       help="Compile the networks, which takes minutes at first [default: the recipe's].")  # fmt: skip
 JOBS = click.option("--jobs", type=int, default=None,
                     help="Runs at the same time [default: one a core, or one a GPU].")  # fmt: skip
 JOBS_PER_DEVICE = click.option("--jobs-per-device", type=int, default=None, metavar="N",
@@ -157,6 +159,7 @@ def main() -> None:
 @click.option("--backbone", default=None, help="ferres8 (small, built in) or any timm model.")
 @click.option("--image-size", type=int, default=None, help="Side of the images in pixels.")
 @PRECISION
+@COMPILE
 @click.option("--pretrained", default="", help="A file of weights, 'efficientnet-lite0', or 'timm'.")
 @click.option("--unlabelled", type=click.Path(path_type=Path), default=None, metavar="FOLDER",
               help="Images for methods that learn from unlabelled ones [default: the training images].")  # fmt: skip
@@ -222,6 +225,7 @@ def _show_plan(
     console = _console()
     console.print(table)
     devices = api.choose_places(launcher, device, jobs, len(todo), jobs_per_device)
+    api.check_compiled(todo, devices)
     done, skipped = len(planned.runs) - len(todo), len(planned.skipped)
     counts = (
         f"{counted(len(planned.runs), 'run')}: {done} done, {len(todo)} to train; {counted(skipped, 'method')} skipped"
@@ -407,6 +411,7 @@ def plot(sweep: str | None, out: Path) -> None:
 @click.option("--backbone", default=None, help="One network for all columns.")
 @click.option("--image-size", type=int, default=None, help="Side of the images in pixels.")
 @PRECISION
+@COMPILE
 @click.option("--pretrained", multiple=True, metavar="[BACKBONE=]FILE", help="A checkpoint, 'timm', or 'none'.")
 @click.option("--protocol", default=None, help="The epoch that is measured: last, best_val, best_test (an oracle), …")
 @PLUGINS

@@ -98,6 +98,8 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
     precision: Literal["float32", "bf16"] = "float32"
     """Of the networks' forward passes: bf16 is autocast, with parameters, losses and metrics in float32."""
+    compile: bool = False
+    """Whether torch.compile makes the networks' forward passes; it rounds differently."""
 
     def __post_init__(self) -> None:
         for name, low, high in (("image_size", 16, 1024), ("epochs", 1, 100_000), ("batch_size", 2, 1_000_000)):
@@ -112,7 +114,7 @@ class Recipe:
         require(len(self.mean) == len(self.std) == 3 and min(self.std) > 0, "mean and std need three values, std > 0")
 
 
-LATER: dict[str, Any] = {"precision": "float32"}
+LATER: dict[str, Any] = {"precision": "float32", "compile": False}
 """Settings of the recipe that runs did not always have, with what was so before. At this value they are in no key, so
 that runs keep theirs, and not in what a run stores."""
 

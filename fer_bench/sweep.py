@@ -52,7 +52,8 @@ class Request:
     train_size: int | None = None
     preset: str = "quick"
     overrides: dict[str, Any] = field(default_factory=dict)
-    """Settings of the recipe that replace the preset's: epochs, batch_size, lr, backbone, image_size, precision."""
+    """Settings of the recipe that replace the preset's: epochs, batch_size, lr, backbone, image_size, precision,
+    compile."""
     pretrained: str = ""
     settings: Sequence[str] = ()
     """``key.field=value`` strings."""

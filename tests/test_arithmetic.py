@@ -1,9 +1,12 @@
-"""Networks under bf16 autocast: what becomes bf16, what stays float32, and that nothing else changes."""
+"""Networks under bf16 autocast and compiled: what becomes bf16, what stays float32, and that nothing else changes."""
 
 from __future__ import annotations
 
 import copy
 import json
+import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +18,14 @@ from click.testing import CliRunner
 import fer_bench
 from fer_bench.api import make_request
 from fer_bench.cli import main
+from fer_bench.engine import arithmetic as engine
 from fer_bench.engine.arithmetic import Arithmetic
-from fer_bench.engine.networks import make_network
+from fer_bench.engine.harness import Meter
+from fer_bench.engine.networks import ResidualBlock, make_network
 from fer_bench.ops.consistency import pooled_linear_classifier
 from fer_bench.registry import Plugin, discover
 from fer_bench.report.caption import arithmetic as words
-from fer_bench.spec import Recipe, RunSpec, restore
+from fer_bench.spec import Recipe, RunSpec, SpecError, restore
 from fer_bench.store import RunFolder
 from fer_bench.sweep import plan
 from fer_bench.testing import Bench
@@ -72,7 +77,7 @@ def network(recipe: Recipe, backbone: str = "ferres8") -> tuple[Any, Arithmetic]
 def test_the_default_is_in_no_key() -> None:
     """The key is the one that this spec had before there was a precision."""
     spec = RunSpec("synthetic", "f" * 64, "m", "c" * 12, {"b": 1, "a": 0.5})
-    assert spec.key == "8c24827b61c7d7c6" and "precision" not in spec.canonical
+    assert spec.key == "8c24827b61c7d7c6" and "precision" not in spec.canonical and "compile" not in spec.canonical
     narrow = RunSpec("synthetic", "f" * 64, "m", "c" * 12, {"b": 1, "a": 0.5}, recipe=Recipe(precision="bf16"))
     assert narrow.key != spec.key and '"precision":"bf16"' in narrow.canonical
     for one in (spec, narrow):
@@ -178,3 +183,112 @@ def test_tables_say_it(faces_folder: Path, tmp_path: Path) -> None:
     both = pd.concat([plain, narrow])
     assert words(both) == ", forward passes in bf16 or float32"
     assert list(arrange(both)["condition"]) == ["clean, precision bf16", "clean, precision float32"]
+
+
+# --- compiled -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Graphs are made as for the compiler and run by PyTorch, which takes seconds, not minutes."""
+    monkeypatch.setattr(engine, "BACKEND", "aot_eager")
+    engine.check_compiler.cache_clear()
+    yield
+    engine.check_compiler.cache_clear()
+    torch._dynamo.reset()
+
+
+def graphs() -> int:
+    from torch._dynamo.utils import counters
+
+    return int(counters["stats"]["unique_graphs"])
+
+
+@pytest.mark.usefixtures("traced")
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_a_compiled_network_computes_and_counts_the_same(precision: Any) -> None:
+    plain, off = network(Recipe(precision=precision))
+    meter = Meter()
+    on = Arithmetic(Recipe(precision=precision, compile=True), CPU, meter.count)
+    net = make_network("ferres8", 7, seed=0, role="a", pretrained="", weights=None).eval()
+    meter.attach(net)
+    on.adapt(net)
+    on.active = off.active = meter.active = True
+    for count in (9, 4, 1):
+        x = torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(count))
+        assert torch.allclose(net(x), plain(x), atol=1e-5)
+        maps = net.forward_features(x)
+        assert maps.dtype == net(x).dtype == torch.float32
+        assert torch.allclose(net.forward_head(maps, pre_logits=True), maps.mean(dim=(2, 3)), atol=1e-2)
+    assert meter.forward == 3 * (9 + 4 + 1)
+    before = graphs()
+    net(torch.randn(7, 3, 32, 32)), net(torch.randn(12, 3, 32, 32))
+    assert graphs() == before, "no graph for each size of batch"
+    meter.forward = 0
+    net.stem(torch.randn(5, 3, 32, 32))
+    assert meter.forward == 5, "layers that a method calls by themselves count as ever"
+
+
+@pytest.mark.usefixtures("traced")
+@pytest.mark.parametrize("key", ["ce", "eac", "dmue", "face2exp"])
+def test_a_compiled_run_measures_the_same(bench: Bench, key: str) -> None:
+    plugin = discover()[key]
+    epochs = []
+    for compiled in (False, True):
+        folder, _ = bench.train(plugin, bench.spec(plugin, noise=0.2, epochs=1, compile=compiled))
+        epochs.append(folder.epochs()[-1])
+    counts = [[epoch[name] for name in ("images_forward", "images_backward", "skipped_steps")] for epoch in epochs]
+    assert counts[0] == counts[1]
+    for name, value in epochs[0]["train"].items():
+        assert epochs[1]["train"][name] == pytest.approx(value, rel=1e-3), name
+
+
+class Small(torch.nn.Module):
+    """A block and a classifier, which the compiler takes a short time for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block, self.fc = ResidualBlock(3, 4, 2), torch.nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.block(x).mean(dim=(2, 3)))
+
+
+@pytest.mark.skipif(not shutil.which(os.environ.get("CXX", "g++")), reason="no C++ compiler")
+def test_the_compiler_of_this_machine_trains_as_pytorch_does() -> None:
+    losses: list[list[float]] = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        net = Small()
+        arithmetic = Arithmetic(Recipe(compile=compiled), CPU)
+        arithmetic.adapt(net)
+        arithmetic.active = True
+        optimizer, found = torch.optim.SGD(net.parameters(), lr=0.1), []
+        for count in (8, 8, 5):
+            x, label = torch.randn(count, 3, 8, 8), torch.arange(count) % 3
+            loss = torch.nn.functional.cross_entropy(net(x), label)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            found.append(float(loss.detach()))
+        losses.append(found)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_without_a_compiler_it_says_so_at_once(
+    monkeypatch: pytest.MonkeyPatch, faces_folder: Path, tmp_path: Path
+) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("No working C++ compiler found\nand a long explanation")
+
+    monkeypatch.setattr(torch, "compile", fails)
+    engine.check_compiler.cache_clear()
+    with pytest.raises(
+        SpecError, match=r"--compile: .* for cpu, leave it out: RuntimeError: No working C\+\+ comp.*nd$"
+    ):
+        Arithmetic(Recipe(compile=True), CPU)
+    words = ["run", "--methods", "ce", "--dataset", str(faces_folder), "--image-size", "32", "--out", str(tmp_path)]
+    for more in ([], ["--dry-run"]):
+        result = CliRunner().invoke(main, [*words, "--device", "cpu", "--compile", *more])
+        assert result.exit_code == 2 and "error: --compile: torch.compile" in result.output, result.output
+    assert not list(tmp_path.iterdir())

@@ -151,6 +151,7 @@ CHANGES: dict[str, list[Any]] = {
         Recipe(std=(0.5, 0.5, 0.5)),
         Recipe(threads=2),
         Recipe(precision="bf16"),
+        Recipe(compile=True),
         *(
             Recipe(augmentation=Augmentation(**{name: 0.1}))
             for name in ("flip", "noise", "noise_variance", "erase", "erase_min", "erase_max")

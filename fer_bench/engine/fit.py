@@ -129,7 +129,7 @@ class Trainer:
             trusted_label=None if trusted is None else _tensor(self.problem.true)[trusted],
         )
 
-        arithmetic = Arithmetic(recipe, device)
+        arithmetic = Arithmetic(recipe, device, self.harness.meter.count)
 
         def network(role: str) -> Any:
             net = make_network(

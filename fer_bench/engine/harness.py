@@ -31,12 +31,16 @@ class Meter:
             m for m in net.modules() if next(m.children(), None) is None and next(m.parameters(), None) is not None
         )
 
-        def count(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-            if self.active:
-                self.forward += len(inputs[0])
-                self._pending += len(inputs[0]) if torch.is_grad_enabled() else 0
+        def hook(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+            if not torch.compiler.is_compiling():  # the images that enter a compiled network are counted outside
+                self.count(inputs[0])
 
-        first.register_forward_pre_hook(count)
+        first.register_forward_pre_hook(hook)
+
+    def count(self, images: Tensor) -> None:
+        if self.active:
+            self.forward += len(images)
+            self._pending += len(images) if torch.is_grad_enabled() else 0
 
     def settle(self, stepped: bool) -> None:
         """Whatever went forward with gradients since the last call went backward too if an optimizer stepped."""

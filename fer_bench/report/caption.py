@@ -96,10 +96,13 @@ def _network(frame: pd.DataFrame) -> str:
 
 
 def arithmetic(frame: pd.DataFrame) -> str:
-    """How the networks computed, as the end of a sentence; "" where all did so in float32."""
-    if set(frame["precision"]) == {"float32"}:
-        return ""
-    return f", forward passes in {_values(frame, 'precision').replace(', ', ' or ')}"
+    """How the networks computed, as the end of a sentence; "" where all did so in float32, not compiled."""
+    text = ""
+    if set(frame["precision"]) != {"float32"}:
+        text = f", forward passes in {_values(frame, 'precision').replace(', ', ' or ')}"
+    if frame["compile"].any():
+        text += ", compiled" if frame["compile"].all() else ", compiled in some runs"
+    return text
 
 
 def budget(frame: pd.DataFrame) -> str:

@@ -37,6 +37,7 @@ class Budget:
     backbone: str | None = None
     image_size: int | None = None
     precision: str | None = None
+    compile: bool | None = None
     pretrained: Sequence[str] = ()
     """``FILE``, ``timm`` or ``none``; for a table with several networks ``BACKBONE=FILE``."""
     protocol: str | None = None
@@ -206,6 +207,7 @@ def _recipe(table: Definition, budget: Budget, each: Row, column: Column) -> tup
         "image_size": budget.image_size or column.image_size,
         "epochs": budget.epochs,
         "precision": budget.precision,
+        "compile": budget.compile,
     }
     return preset or table.preset, {**given, **{name: value for name, value in named.items() if value is not None}}
 
