@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from fer_bench.claims import Busy
-from fer_bench.files import named, write_atomically
+from fer_bench.files import file_checksum, named, write_atomically
 from fer_bench.report.difference import difference
 from fer_bench.runs import row
 from fer_bench.spec import SpecError, require
@@ -92,7 +92,7 @@ def pack(sweep: Sweep, target: Path, networks: bool = False) -> Packed:
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "sweep": sweep.name,
-        "files": {name: {"sha256": file_hash(path), "bytes": path.stat().st_size} for name, path in files.items()},
+        "files": {name: {"sha256": file_checksum(path), "bytes": path.stat().st_size} for name, path in files.items()},
     }
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def pack(sweep: Sweep, target: Path, networks: bool = False) -> Packed:
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
-    return Packed(target, len(finished), len(sweep.runs) - len(finished), file_hash(target))
+    return Packed(target, len(finished), len(sweep.runs) - len(finished), file_checksum(target))
 
 
 def unpack(source: Path, out: Path, sha256: str = "", name: str = "") -> Unpacked:
@@ -122,8 +122,8 @@ def unpack(source: Path, out: Path, sha256: str = "", name: str = "") -> Unpacke
     contradict those that are there: with their names, and before anything is written.
     """
     require(source.is_file(), f"{source}: no such file")
-    if sha256 and file_hash(source) != sha256.lower():
-        raise ArchiveError(f"{source} is another file: its sha256 is {file_hash(source)}, not {sha256}")
+    if sha256 and file_checksum(source) != sha256.lower():
+        raise ArchiveError(f"{source} is another file: its sha256 is {file_checksum(source)}, not {sha256}")
     with _stage(out) as stage:
         manifest = _extract(source, stage)
         content = _sweep(stage / "sweep" / "sweep.json", source, manifest)
@@ -144,11 +144,6 @@ def unpack(source: Path, out: Path, sha256: str = "", name: str = "") -> Unpacke
         if not file.exists():
             write_atomically(file, json.dumps(content, indent=1).encode())
     return Unpacked(content["name"], len(new), len(known), len(content["runs"]) - len(packed))
-
-
-def file_hash(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def examine(folder: RunFolder) -> str:
@@ -222,7 +217,7 @@ def _extract(source: Path, stage: Path) -> dict[str, Any]:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with named(target), target.open("xb") as handle:
                     shutil.copyfileobj(_content(archive, member), handle, 1 << 20)
-                if file_hash(target) != entry["sha256"]:
+                if file_checksum(target) != entry["sha256"]:
                     raise ArchiveError(f"{source}: {member.name} is not what was packed (its sha256 differs)")
             if left:
                 raise ArchiveError(f"{source}: {min(left)} is missing")

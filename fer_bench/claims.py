@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fer_bench.files import write_atomically
+from fer_bench.files import Content, write_atomically
 
 LEASE = 60.0
 """Seconds without a sign of life after which an owner is replaced: as long as a network file system caches."""
@@ -116,7 +116,7 @@ class Claim:
         self._thread = threading.Thread(target=self._live, args=(lease / BEATS,), daemon=True)
         self._thread.start()
 
-    def write(self, path: Path, content: bytes) -> None:
+    def write(self, path: Path, content: Content) -> None:
         """Replaces a file of the folder. TakenOver where another process owns it, FileNotFoundError for no folder."""
         try:
             write_atomically(path, content, parts=self.place)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
+
+Content = bytes | Callable[[BinaryIO], object]
+"""Of a file: its bytes, or what writes them into the open file, for content that need not be in memory as a whole."""
 
 
-def write_atomically(path: Path, content: bytes, parts: Path | None = None) -> None:
+def write_atomically(path: Path, content: Content, parts: Path | None = None) -> None:
     """Writes a part, flushes it to disk and renames it. OSError (no space, no permission) leaves the old file.
 
     The part lies beside ``path``, whose folder is made, or in the folder ``parts`` of the same file system.
@@ -20,7 +24,7 @@ def write_atomically(path: Path, content: bytes, parts: Path | None = None) -> N
     part = (parts or path.parent) / f".{path.name}.{secrets.token_hex(4)}.part"
     try:
         with named(path), part.open("wb") as handle:
-            handle.write(content)
+            content(handle) if callable(content) else handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())
         part.replace(path)
@@ -41,3 +45,9 @@ def named(path: Path) -> Iterator[None]:
 def checksum(content: bytes | memoryview) -> str:
     """The sha256 of ``content`` in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
+
+
+def file_checksum(path: Path) -> str:
+    """The sha256 of a file's content in hexadecimal."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -19,13 +19,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import orjson
 
 from fer_bench import claims
 from fer_bench.claims import Claim
-from fer_bench.files import checksum, write_atomically
+from fer_bench.files import Content, checksum, write_atomically
 from fer_bench.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -150,8 +150,19 @@ class RunFolder:
         self._write("epochs.jsonl", b"".join(_json(record) + b"\n" for record in records))
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
-        content = _stored(state)
-        self._write("checkpoint.pt", content + hashlib.sha256(content).digest())
+        import torch
+
+        def write(file: BinaryIO) -> None:
+            summed = _Summed(file)
+            try:
+                torch.save(state, summed)  # type: ignore[arg-type]  # all it asks of a file is to be written to
+            except RuntimeError as error:  # a full disk is an OSError only in the context of PyTorch's error
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None
+                raise
+            file.write(summed.sum.digest())
+
+        self._write("checkpoint.pt", write)
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """The last checkpoint; None where there is none, or with a note where it is damaged."""
@@ -288,7 +299,7 @@ class RunFolder:
         except (ValueError, TypeError) as error:
             raise RuntimeError(_damaged(self.path / "sums.json", error)) from None
 
-    def _write(self, name: str, content: bytes) -> None:
+    def _write(self, name: str, content: Content) -> None:
         write = self._claim.write if self._claim else write_atomically
         write(self.path / name, content)
 
@@ -297,6 +308,17 @@ class RunFolder:
             self._claim.discard(self.path / name)
         else:
             (self.path / name).unlink(missing_ok=True)
+
+
+class _Summed(io.RawIOBase):
+    """Passes on what is written, and knows its sha256."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.sum = file, hashlib.sha256()
+
+    def write(self, part: Any) -> int:
+        self.sum.update(part)
+        return self.file.write(part)
 
 
 def _safe(name: str) -> str:

@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from fer_bench.files import write_atomically
+from fer_bench.files import file_checksum, write_atomically
 from fer_bench.registry import (
     Plugin,
     PluginError,
@@ -100,7 +100,7 @@ def plan(
     """Resolves a request. SpecError, DataError or PluginError names what is wrong, before anything is trained.
 
     Decodes the data into the cache if that was not done before; ``say`` is told how far it is. ``looks_right`` is
-    called after the quick checks, before methods are imported.
+    called after the quick checks, before networks and methods are imported.
     """
     from fer_bench.data.cache import build_pixels, open_faces, read_manifest
     from fer_bench.data.manifest import MIRRORED_LANDMARKS, DataError
@@ -108,8 +108,7 @@ def plan(
     from fer_bench.data.problem import pose
     from fer_bench.data.unlabelled import open_unlabelled
 
-    recipe, weights = resolve_recipe(request)
-    unlabelled = None
+    load_preset(request.preset, **request.overrides)
     noises = expand_noise(request)
     imbalances = [Imbalance(request.imbalance_type, factor) for factor in _distinct(request.imbalance, "--imbalance")]  # type: ignore[arg-type]
     require(all(seed >= 0 for seed in request.seeds), f"--seeds {list(request.seeds)}: a seed is 0 or more")
@@ -135,7 +134,8 @@ def plan(
     require(part is None or part >= len(faces.classes), f"--train-size {part} is less than one image a class")
     looks_right()
 
-    runs, skipped = [], []
+    recipe, weights = resolve_recipe(request)
+    runs, skipped, unlabelled = [], [], None
     for key in keys:
         try:
             method = plugins[key].load()
@@ -222,12 +222,11 @@ def resolve_recipe(request: Request) -> tuple[Recipe, Path | None]:
 def expand_noise(request: Request) -> list[Noise]:
     """Every noise setting asked for, once; rate 0 of any kind is the same clean setting. SpecError for bad rates."""
     from fer_bench.data import noise as label_noise
-    from fer_bench.engine.weights import file_hash
 
     file = ""
     if request.noise_file is not None:
         require(request.noise_file.is_file(), f"--noise-file {request.noise_file}: no such file")
-        file = file_hash(request.noise_file)
+        file = f"sha256:{file_checksum(request.noise_file)}"
     kinds = label_noise.KINDS
     for kind in _distinct(request.noise_types, "--noise-type"):
         require(kind in kinds, f"unknown --noise-type {kind!r}{nearest(kind, kinds)}")

@@ -26,6 +26,7 @@ from test_store import FINAL, SPEC, record
 from fer_bench import archive
 from fer_bench.archive import ArchiveError, examine, pack, unpack
 from fer_bench.cli import main
+from fer_bench.files import file_checksum
 from fer_bench.runs import load_runs
 from fer_bench.spec import SpecError
 from fer_bench.store import RunFolder
@@ -376,7 +377,7 @@ def test_other_and_damaged_files_are_refused(packed: Path, tmp_path: Path) -> No
     with pytest.raises(ArchiveError, match="is another file"):
         unpack(packed, here, sha256="0" * 64)
     assert contents(here) == {} if here.exists() else True
-    assert unpack(packed, here, sha256=archive.file_hash(packed)).added == 2
+    assert unpack(packed, here, sha256=file_checksum(packed)).added == 2
 
 
 def test_sums_of_files_elsewhere_are_not_looked_at(packed: Path, tmp_path: Path) -> None:

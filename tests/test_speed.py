@@ -154,6 +154,28 @@ def test_a_fresh_process_imports_little_and_keeps_freed_memory() -> None:
     assert found["kept"] < found["given back"] / 2, "pages of 4 tensors of 8 x 8 MiB each that were taken anew"
 
 
+CHECKED = """
+import sys
+from fer_bench.sweep import Request, plan
+
+class Checked(Exception):
+    pass
+
+def looks_right():
+    raise Checked
+
+try:
+    plan(Request(["ce"], noise=[0.2], train_size=70), looks_right=looks_right)
+except Checked:
+    print("torch" in sys.modules)
+"""
+
+
+def test_workers_are_prepared_before_pytorch_is_imported() -> None:
+    ran = subprocess.run([sys.executable, "-c", CHECKED], capture_output=True, text=True, check=True)
+    assert ran.stdout == "False\n", "the process of the workers imports it at the same time, not afterwards"
+
+
 # --- what the program measures ------------------------------------------------------------------------------------
 
 
@@ -242,7 +264,7 @@ def test_a_stored_figure_is_not_measured_again(tmp_path: Path, monkeypatch: pyte
 
     def work() -> dict[str, Any]:
         measured.append(True)
-        return {"wall": 2.5, "samples": 1}
+        return {"wall": 2.5, "slowest": 3.5, "samples": 1}
 
     monkeypatch.setattr(program, "figures", lambda quick: {"first step": work})
     for words, times in (([], 1), ([], 1), (["--again"], 2), (["--only", "step"], 2)):
@@ -275,7 +297,7 @@ def test_every_kind_of_figure_is_shown() -> None:
             "flip pair ferres8 48 px batch 64": {"one call": seconds, "gradient_difference": 2e-6},
             "memory ce ferres8 48 px": {"run": 900 << 20, "floor": 800 << 20, "above_floor_per_cached": 1.2},
             "two jobs ferres8 48 px batch 64": {"images_per_second": {"2 x 1 threads": 2000.0}, "gain": 1.4},
-            "first step": {"wall": 3.25},
+            "first step": {"wall": 3.25, "slowest": 4.0, "samples": 7},
             "300,000 images of 100 px": {"wall": 1.5, "grown_bytes": 30 << 20},
         }
     )
@@ -286,7 +308,7 @@ def test_every_kind_of_figure_is_shown() -> None:
         "- flip pair ferres8 48 px batch 64: largest relative difference of a gradient 2.0e-06",
         "- memory ce ferres8 48 px: run 900 MiB, floor 800 MiB; above it 1.20 x the cached images",
         "- two jobs ferres8 48 px batch 64: 2 x 1 threads: 2000 images/s; gain 1.40 (wall clock)",
-        "- from process start to the first step: 3.2 s (wall clock)",
+        "- from process start to the first step: 3.2 s (wall clock; 7 starts, the slowest 4.0 s)",
         "- 300,000 images of 100 px: first step after 1.5 s (wall clock), 30 MiB more memory",
     ):
         assert line in shown.splitlines()

@@ -1,12 +1,16 @@
 """Plain PyTorch loops that a user would write, with a torchvision v2 ``DataLoader`` over a folder of JPEGs, against the
-harness on the same folder. The steps are written from the papers' formulas, not copied from official code."""
+harness on the same folder. The steps are written from the papers' formulas, not copied from official code.
+
+A plain loop has a process of its own, so that it runs with what PyTorch and the C library do by themselves."""
 
 from __future__ import annotations
 
 import math
+import multiprocessing
 import tempfile
 from collections.abc import Callable
-from itertools import count
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +24,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from benchmarks.speed.floor import CLASSES
-from benchmarks.speed.timing import Samples, alternate
+from benchmarks.speed.timing import Samples
 from fer_bench.engine.fit import Resources, Trainer, contained
 from fer_bench.engine.networks import make_network
 from fer_bench.engine.optim import make_optimizer
@@ -152,6 +156,21 @@ class PlainLoop:
         return F.cross_entropy(alpha[:, None] * self.net.get_classifier()(pooled), labels) + rank
 
 
+_loop: PlainLoop
+
+
+def _begin(method: str, folder: Path, recipe: Recipe, workers: int) -> None:
+    global _loop
+    torch.set_num_threads(1)
+    _loop = PlainLoop(method, folder, recipe, workers)
+
+
+def _timed(part: str) -> tuple[float, float]:
+    """Seconds of the wall clock and of the processor that "epoch" or "evaluate" takes."""
+    (samples := Samples()).measure(getattr(_loop, part))
+    return samples.wall[0], samples.cpu[0]
+
+
 def measure(
     method: str, backbone: str, size: int, batch: int, images: int, workers: int, repeats: int
 ) -> dict[str, Any]:
@@ -159,8 +178,8 @@ def measure(
     for a training image: "training", and "epoch" with the evaluation.
 
     There is a test image for every three training images, as in the embedded data set. The harness evaluates more than
-    those: validation and probe images as well. With ``workers`` only the wall clock means something, because theirs
-    are other processes.
+    those: validation and probe images as well. Both processes take turns, so neither slows the other. With ``workers``
+    only the wall clock means something, because theirs are other processes.
     """
     from fer_bench.sweep import Request, plan
 
@@ -174,17 +193,16 @@ def measure(
         )
         stage, first, last = trainer.stages[0]
         trainer._begin_stage(stage.name, first, last - first)
-        plain, epochs = PlainLoop(method, folder, run.spec.recipe, workers), count()
+        samples = {name: Samples() for name in ("harness epoch", "plain training", "plain evaluation")}
         evaluation, evaluate = Samples(), trainer._measure
         trainer._measure = lambda: evaluation.measure(evaluate)  # type: ignore[assignment, return-value]
-        times = alternate(
-            {
-                "harness epoch": lambda: trainer._epoch(stage, epoch := next(epochs), epoch, last),
-                "plain training": plain.epoch,
-                "plain evaluation": plain.evaluate,
-            },
-            repeats,
-        )
+        spawn, about = multiprocessing.get_context("spawn"), (method, folder, run.spec.recipe, workers)
+        with ProcessPoolExecutor(1, spawn, initializer=_begin, initargs=about) as plain:
+            for epoch in range(repeats + 1):
+                samples["harness epoch"].measure(partial(trainer._epoch, stage, epoch, epoch, last))
+                samples["plain training"].add(*plain.submit(_timed, "epoch").result())
+                samples["plain evaluation"].add(*plain.submit(_timed, "evaluate").result())
+        times = {name: sample.summary(skip=1) for name, sample in samples.items()}
         times["harness evaluation"] = evaluation.summary(skip=1)
         shrink = images / len(trainer.problem.train)  # the harness holds back some images for validation
     ratios = {

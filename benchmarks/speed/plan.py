@@ -56,8 +56,8 @@ def _peers(quick: bool) -> dict[str, Work]:
     if not quick:
         cells += [("ce", "ferres8", 48, 64, 1500, 2, 4)]
         cells += [(method, "ferres8", 48, 64, 600, 0, 3) for method in METHODS[1:]]
-        cells += [("ce", "ferres8", 112, 64, 300, 0, 2), ("ce", "ferres8", 224, 32, 90, 0, 2)]
-        cells += [("ce", "resnet18", 48, 32, 150, 0, 2), ("ce", "resnet18", 112, 32, 60, 0, 2)]
+        cells += [("ce", "ferres8", 112, 64, 640, 0, 3), ("ce", "ferres8", 224, 32, 320, 0, 3)]
+        cells += [("ce", "resnet18", 48, 32, 640, 0, 2), ("ce", "resnet18", 112, 32, 320, 0, 2)]
     return {
         f"plain loop {method} {backbone} {size} px batch {batch} workers {workers}": partial(
             measure, method, backbone, size, batch, images, workers, repeats
@@ -80,6 +80,6 @@ def _pieces(quick: bool) -> dict[str, Work]:
         found["flip pair resnet18 48 px batch 32"] = partial(flip_pairs.measure, "resnet18", 48, 32, 5)
         found["two jobs ferres8 48 px batch 64"] = partial(packing.measure, "ferres8", 48, 64, 4.0, 3)
         found["two jobs resnet18 48 px batch 32"] = partial(packing.measure, "resnet18", 48, 32, 8.0, 2)
-        found["first step"] = partial(start.first_step, 3)
+        found["first step"] = partial(start.first_step, 7)
         found["300,000 images of 100 px"] = partial(start.large_set, 300_000, 100)
     return found

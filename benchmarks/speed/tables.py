@@ -68,7 +68,8 @@ def _lines(figures: Figures) -> str:
             more = figure["above_floor_per_cached"]
             lines.append(f"- {name}: run {run:.0f} MiB, floor {floor:.0f} MiB; above it {more:.2f} x the cached images")
         elif name == "first step":
-            lines.append(f"- from process start to the first step: {figure['wall']:.1f} s (wall clock)")
+            several = f"{figure['samples']} starts, the slowest {figure['slowest']:.1f} s"
+            lines.append(f"- from process start to the first step: {figure['wall']:.1f} s (wall clock; {several})")
         elif name.startswith("300,000"):
             grown = figure["grown_bytes"] / 2**20
             lines.append(f"- {name}: first step after {figure['wall']:.1f} s (wall clock), {grown:.0f} MiB more memory")

@@ -15,7 +15,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri, softmax
 
 from fer_bench.data.imbalance import imbalance_factor, nearest_count, stratified_queue
 from fer_bench.data.manifest import DataError
@@ -302,7 +301,7 @@ def ptd_rates(rate: float, uniform: np.ndarray) -> np.ndarray:
 
 def truncated(rate: float, sd: float = PTD_SD) -> Any:
     """The normal distribution N(rate, sd) truncated to [0, 1], as a frozen SciPy distribution."""
-    from scipy.stats import truncnorm  # slow to import, and only this kind of noise needs it
+    from scipy.stats import truncnorm  # slow to import, as is all of SciPy, and only this kind of noise needs it
 
     return truncnorm(-rate / sd, (1 - rate) / sd, loc=rate, scale=sd)
 
@@ -313,6 +312,8 @@ def ptd_probabilities(x: np.ndarray, labels: np.ndarray, projection: np.ndarray,
     Xia et al., "Part-dependent Label Noise", NeurIPS 2020; tools.get_instance_noisy_label of
     xiaoboxia/Part-dependent-label-noise. ``x`` [N, S]; ``projection`` W [C, S, C]; ``q`` [N] flip rates.
     """
+    from scipy.special import softmax
+
     result = np.empty((len(x), projection.shape[2]))
     for label in range(len(projection)):
         rows = np.flatnonzero(labels == label)
@@ -352,6 +353,8 @@ def _part_dependent(
 
 def _projection(seed: int, classes: int) -> np.ndarray:
     """W [C, S, C] float64, normal with standard deviation PTD_SCALE; every entry is named, like all draws here."""
+    from scipy.special import ndtri
+
     shape = (classes, PTD_SIZE**2, classes)
     uniform = uniform_by_id(seed, "noise ptd projection", [str(k) for k in range(int(np.prod(shape)))])
     # a uniform of exactly 0 would be an infinite entry

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 from collections.abc import Iterable, Mapping
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from torch.serialization import MAGIC_NUMBER
 
 from fer_bench.engine.arrays import read_arrays
-from fer_bench.files import write_atomically
+from fer_bench.files import file_checksum, write_atomically
 from fer_bench.spec import SpecError, nearest, require
 
 HEADS = ("fc", "classifier", "head", "feature")
@@ -81,11 +80,7 @@ class Loaded:
 
 def file_hash(path: Path) -> str:
     """``sha256:…`` of a file's content."""
-    digest = hashlib.sha256()
-    with path.open("rb") as handle:
-        while chunk := handle.read(1 << 20):
-            digest.update(chunk)
-    return f"sha256:{digest.hexdigest()}"
+    return f"sha256:{file_checksum(path)}"
 
 
 def find_weights(wanted: str, backbone: str) -> Found:
