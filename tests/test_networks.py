@@ -95,6 +95,17 @@ def test_networks_run_in_channels_last() -> None:
     assert network().stem[0].weight.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize(("size", "layout"), [(48, torch.contiguous_format), (112, torch.channels_last)])
+def test_a_resnet_keeps_the_plain_layout_for_small_images(size: int, layout: torch.memory_format) -> None:
+    net, seen = network("resnet18").eval(), []
+    assert all(weight.is_contiguous() for weight in net.parameters())
+    images = torch.rand(2, 3, size, size).contiguous(memory_format=torch.channels_last)
+    net.layer1.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    logits = net.forward_head(net.forward_features(images))
+    assert seen[0].is_contiguous(memory_format=layout)
+    torch.testing.assert_close(logits, network("resnet18").eval().to(memory_format=torch.channels_last)(images))
+
+
 @pytest.mark.parametrize("backbone", ["ferres8", "test_resnet"])
 def test_the_meter_counts_training_forwards_and_what_went_backward(backbone: str) -> None:
     net, meter = network(backbone), Meter()

@@ -77,7 +77,7 @@ class PlainLoop:
     def __init__(self, method: str, folder: Path, recipe: Recipe, workers: int) -> None:
         def network(role: str) -> Any:
             net = make_network(recipe.backbone, CLASSES, seed=0, role=role, pretrained="", weights=None)
-            return net.train()
+            return net.to(memory_format=torch.contiguous_format).train()  # PyTorch's own layout
 
         self.net = network("a")
         modules = [self.net]
@@ -174,12 +174,13 @@ def _timed(part: str) -> tuple[float, float]:
 def measure(
     method: str, backbone: str, size: int, batch: int, images: int, workers: int, repeats: int
 ) -> dict[str, Any]:
-    """Seconds of an epoch's training and of its evaluation, both ways, and how many times as long the plain loop takes
-    for a training image: "training", and "epoch" with the evaluation.
+    """Seconds of an epoch's training and of its evaluation, both ways, and how many times as long the plain loop takes:
+    for a training image ("training"), for an epoch in which it evaluates as many images as the harness ("epoch"), and
+    for an epoch in which it evaluates the test images only ("test only").
 
-    There is a test image for every three training images, as in the embedded data set. The harness evaluates more than
-    those: validation and probe images as well. Both processes take turns, so neither slows the other. With ``workers``
-    only the wall clock means something, because theirs are other processes.
+    There is a test image for every three training images, as in the embedded data set; the harness evaluates validation
+    and probe images besides. Both processes take turns, so neither slows the other. With loader ``workers`` only the
+    wall clock means something, because theirs are other processes.
     """
     from fer_bench.sweep import Request, plan
 
@@ -204,14 +205,17 @@ def measure(
                 samples["plain evaluation"].add(*plain.submit(_timed, "evaluate").result())
         times = {name: sample.summary(skip=1) for name, sample in samples.items()}
         times["harness evaluation"] = evaluation.summary(skip=1)
-        shrink = images / len(trainer.problem.train)  # the harness holds back some images for validation
-    ratios = {
-        clock: {
-            "training": times["plain training"][clock]
-            / (shrink * (times["harness epoch"][clock] - times["harness evaluation"][clock])),
-            "epoch": (times["plain training"][clock] + times["plain evaluation"][clock])
-            / (shrink * times["harness epoch"][clock]),
+        problem = trainer.problem
+        shrink = images / len(problem.train)  # the harness holds back some images for validation
+        more = (len(problem.test) + len(problem.val) + len(trainer.probe)) / len(problem.test)
+
+    def ratios(clock: str) -> dict[str, float]:
+        epoch, evaluated = times["harness epoch"][clock], times["harness evaluation"][clock]
+        training, tested = times["plain training"][clock], times["plain evaluation"][clock]
+        return {
+            "training": training / (shrink * (epoch - evaluated)),
+            "epoch": (training + more * tested) / (shrink * (epoch - evaluated) + evaluated),
+            "test only": (training + tested) / (shrink * (epoch - evaluated) + evaluated),
         }
-        for clock in ("cpu", "wall")
-    }
-    return {**times, "plain_over_harness": ratios}
+
+    return {**times, "plain_over_harness": {clock: ratios(clock) for clock in ("cpu", "wall")}}

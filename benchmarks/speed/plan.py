@@ -57,7 +57,7 @@ def _peers(quick: bool) -> dict[str, Work]:
         cells += [("ce", "ferres8", 48, 64, 1500, 2, 4)]
         cells += [(method, "ferres8", 48, 64, 600, 0, 3) for method in METHODS[1:]]
         cells += [("ce", "ferres8", 112, 64, 640, 0, 3), ("ce", "ferres8", 224, 32, 320, 0, 3)]
-        cells += [("ce", "resnet18", 48, 32, 640, 0, 2), ("ce", "resnet18", 112, 32, 320, 0, 2)]
+        cells += [("ce", "resnet18", 48, 32, 1500, 0, 2), ("ce", "resnet18", 112, 32, 640, 0, 2)]
     return {
         f"plain loop {method} {backbone} {size} px batch {batch} workers {workers}": partial(
             measure, method, backbone, size, batch, images, workers, repeats
@@ -76,6 +76,7 @@ def _pieces(quick: bool) -> dict[str, Work]:
     if not quick:
         found["augmentation 224 px"] = partial(augmentation.measure, 224, 6)
         found["memory ce ferres8 112 px"] = partial(memory.measure, "ce", "ferres8", 112, 64, 3000)
+        found["memory ce resnet18 48 px"] = partial(memory.measure, "ce", "resnet18", 48, 32, 1000)
         found["flip pair ferres8 48 px batch 64"] = partial(flip_pairs.measure, "ferres8", 48, 64, 20)
         found["flip pair resnet18 48 px batch 32"] = partial(flip_pairs.measure, "resnet18", 48, 32, 5)
         found["two jobs ferres8 48 px batch 64"] = partial(packing.measure, "ferres8", 48, 64, 4.0, 3)

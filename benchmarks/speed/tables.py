@@ -39,10 +39,11 @@ def _peers(figures: Figures) -> str:
         if not name.startswith("plain loop "):
             continue
         _, _, method, backbone, size, _, _, batch, _, workers = name.split()
-        ratios = figure["plain_over_harness"]
-        shown = [f"{ratios[clock][part]:.2f}" for clock in ("cpu", "wall") for part in ("training", "epoch")]
-        rows.append([method, backbone, size, batch, workers, *(["", ""] if workers != "0" else shown[:2]), *shown[2:]])
-    head = ["method", "backbone", "px", "batch", "loader workers", "training", "epoch", "training, wall", "epoch, wall"]
+        clock = "cpu" if workers == "0" else "wall"
+        ratios = figure["plain_over_harness"][clock]
+        shown = [f"{ratios[part]:.2f}" for part in ("training", "epoch", "test only")]
+        rows.append([method, backbone, size, batch, workers, "processor" if clock == "cpu" else clock, *shown])
+    head = ["method", "backbone", "px", "batch", "loader workers", "clock", "training", "epoch", "epoch, test only"]
     return _table(head, rows)
 
 

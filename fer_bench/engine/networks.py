@@ -139,4 +139,23 @@ def make_network(
         if weights is None or file_hash(weights) != digest:
             raise SpecError(f"the weights {digest} are not those of {weights}; give the file with --pretrained")
         load_weights(net, weights, backbone)
-    return net.to(memory_format=torch.channels_last)
+    return _laid_out(net, backbone.partition(".")[0])
+
+
+RESNETS = ("resnet18", "resnet34", "resnet50", "resnet50_caffe", "resnet101", "resnet152")
+SMALL = 96
+"""Pixels. Below it a ResNet's many channels lie over maps of few pixels."""
+
+
+def _laid_out(net: Any, backbone: str) -> Any:
+    """The network in the layout of memory that was measured to be fast (docs/speed.md). Images come in channels_last,
+    and most networks want it; ResNets keep PyTorch's own layout for their weights, and for small images."""
+    if backbone not in RESNETS:
+        return net.to(memory_format=torch.channels_last)
+    net.conv1.register_forward_pre_hook(_plain_if_small)
+    return net
+
+
+def _plain_if_small(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+    (images,) = inputs
+    return (images.contiguous() if images.shape[-1] < SMALL else images,)

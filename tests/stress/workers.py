@@ -2,9 +2,10 @@
 
     python tests/stress/workers.py --workers 3 --faults 12 --seed 0 [--to workers.json]
 
-Every worker is the whole command. Faults are drawn: SIGKILL of a worker's group, which is started again, or SIGSTOP of
-it, which lasts longer than the lease, so that its runs are taken over, before SIGCONT lets it find out. In the end each
-run has one result, which was never replaced and has the numbers of a sweep in peace; exit code 1 if not.
+Every worker is the whole command. Faults are drawn for workers that train a run: SIGKILL of a worker's group, which is
+started again, or SIGSTOP of it, which lasts longer than the lease, so that its runs are taken over, before SIGCONT lets
+it find out. In the end each run has one result, which was never replaced and has the numbers of a sweep in peace; exit
+code 1 if not.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import common
@@ -74,9 +76,9 @@ def stress(options: argparse.Namespace, folder: Path) -> dict[str, object]:
         for number in [number for number, until in stopped.items() if now > until]:
             os.killpg(workers[number].pid, signal.SIGCONT)
             del stopped[number]
-        running = [number for number, worker in workers.items() if worker.poll() is None and number not in stopped]
-        if running and now > due and faults.total() < options.faults:
-            number, fault = chance.choice(running), chance.choice(("SIGKILL", "SIGSTOP"))
+        training = [n for n, worker in workers.items() if n not in stopped and worker.pid in owners(out)]
+        if training and now > due and faults.total() < options.faults:
+            number, fault = chance.choice(training), chance.choice(("SIGKILL", "SIGSTOP"))
             os.killpg(workers[number].pid, getattr(signal, fault))
             faults[fault] += 1
             print(f"{fault} of worker {number}, {len(published)} runs finished", flush=True)
@@ -101,6 +103,17 @@ def stress(options: argparse.Namespace, folder: Path) -> dict[str, object]:
         "found out that they were replaced": sum(log.count(" was taken over by ") for log in logs.values()),
         "wrong": wrong,
     }
+
+
+def owners(out: Path) -> set[int]:
+    """The process groups that hold a run."""
+    found = set()
+    for claim in out.glob("runs/*/*/*/claim"):
+        owner = claims.owner_of(claim.parent)
+        if owner and owner.facts:
+            with suppress(ProcessLookupError):
+                found.add(os.getpgid(owner.facts["pid"]))
+    return found
 
 
 if __name__ == "__main__":
