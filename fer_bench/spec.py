@@ -117,6 +117,8 @@ class Recipe:
 LATER: dict[str, Any] = {"precision": "float32", "compile": False}
 """Settings of the recipe that runs did not always have, with what was so before. At this value they are in no key, so
 that runs keep theirs, and not in what a run stores."""
+EMPTY = ("unlabelled", "landmarks")
+"""Likewise for a spec, while they are empty."""
 
 
 def weights_name(pretrained: str) -> str:
@@ -189,12 +191,12 @@ class RunSpec:
     def canonical(self) -> str:
         """The spec as JSON with sorted keys and shortest-round-trip floats: equal for equal specs only."""
         values = dataclasses.asdict(self)
-        for name in ("unlabelled", "landmarks"):
+        for name in EMPTY:
             if not values[name]:
-                del values[name]  # so that runs keep the key that they had before there was this field
+                del values[name]
         for name, before in LATER.items():
             if values["recipe"][name] == before:
-                del values["recipe"][name]  # likewise
+                del values["recipe"][name]
         return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @cached_property
@@ -275,16 +277,16 @@ def restore(values: Any, where: str) -> RunSpec:
         "compare",
     )
     spec = build(RunSpec, values, where)
-    _require_all(json.loads(spec.canonical), values, where)
+    _require_all(RunSpec, values, where)
     return spec
 
 
-def _require_all(names: Mapping[str, Any], values: Mapping[str, Any], where: str) -> None:
+def _require_all(cls: type, values: Mapping[str, Any], where: str) -> None:
     """A spec is stored whole: SpecError for a name without its value, even where a new run would take a default."""
-    for name, inner in names.items():
-        require(name in values, f"{where}: {name!r} is missing")
-        if isinstance(inner, Mapping):
-            _require_all(inner, values[name], f"{where}.{name}")
+    for name, hint in _hints(cls).items():
+        require(name in values or name in EMPTY or name in LATER, f"{where}: {name!r} is missing")
+        if dataclasses.is_dataclass(hint):
+            _require_all(hint, values[name], f"{where}.{name}")  # type: ignore[arg-type]
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def _pieces(quick: bool) -> dict[str, Work]:
     if not quick:
         found["augmentation 224 px"] = partial(augmentation.measure, 224, 6)
         found["memory ce ferres8 112 px"] = partial(memory.measure, "ce", "ferres8", 112, 64, 3000)
-        found["memory ce resnet18 48 px"] = partial(memory.measure, "ce", "resnet18", 48, 32, 1000)
+        found["memory ce resnet18 48 px"] = partial(memory.measure, "ce", "resnet18", 48, 32, 3000)
         found["flip pair ferres8 48 px batch 64"] = partial(flip_pairs.measure, "ferres8", 48, 64, 20)
         found["flip pair resnet18 48 px batch 32"] = partial(flip_pairs.measure, "resnet18", 48, 32, 5)
         found["two jobs ferres8 48 px batch 64"] = partial(packing.measure, "ferres8", 48, 64, 4.0, 3)
