@@ -19,7 +19,7 @@ from fer_bench.engine.arithmetic import Arithmetic
 from fer_bench.engine.networks import make_network
 from fer_bench.spec import Recipe
 
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+TRIM_THRESHOLD, MMAP_MAX = -1, -4
 """Parameters of ``mallopt`` (malloc.h of the GNU C library)."""
 PACKAGES = ("fer-bench", "torch", "torchvision", "timm", "numpy", "pillow")
 
@@ -66,12 +66,12 @@ def measure_speed(recipe: Recipe, device: str) -> float:
 def keep_freed_memory() -> None:
     """Lets this process keep freed memory for its next step; nothing where there is no GNU C library.
 
-    By default every step gives megabytes back to the kernel and takes them again page by page. Blocks of more than
-    32 MiB, which is the limit of the library, still go back at once.
+    By default every step gives megabytes back to the kernel and takes them again page by page; blocks of more than 32
+    MiB, batches of large images, whatever its limits are. So no block is a mapping of its own.
     """
     with suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
-        library.mallopt(MMAP_THRESHOLD, 32 << 20)
+        library.mallopt(MMAP_MAX, 0)
         library.mallopt(TRIM_THRESHOLD, 1 << 30)
 
 

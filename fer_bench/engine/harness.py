@@ -96,6 +96,7 @@ class Harness:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             torch.nn.utils.clip_grad_norm_(parameters, self._clip)
         optimizer.step()
+        optimizer.zero_grad(set_to_none=True)  # or the next forward pass would have them in memory beside its own
         self._finite &= torch.isfinite(loss.detach())
         self._first_bad += self._finite
         self._stepped = True
