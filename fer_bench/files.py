@@ -1,15 +1,19 @@
-"""Writing files so that a reader sees the old content or the new, never a part."""
+"""Files: written so that a reader sees the old content or the new, never a part; summed; read many at a time."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import secrets
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
+FIRST, READERS = 32, 16
+T, R = TypeVar("T"), TypeVar("R")
 Content = bytes | Callable[[BinaryIO], object]
 """Of a file: its bytes, or what writes them into the open file, for content that need not be in memory as a whole."""
 
@@ -51,3 +55,18 @@ def file_checksum(path: Path) -> str:
     """The sha256 of a file's content in hexadecimal."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def read_each(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """``work`` of every item, in their order; by threads if the first items show that it mostly waits for files.
+
+    A folder on a network answers many questions at a time, each of them late. On a disk threads would only take
+    Python's lock from one another, which makes reading twice as slow.
+    """
+    items = list(items)
+    wall, busy = time.perf_counter(), time.thread_time()
+    found = [work(item) for item in items[:FIRST]]
+    if time.perf_counter() - wall < 2 * (time.thread_time() - busy):
+        return found + [work(item) for item in items[FIRST:]]
+    with ThreadPoolExecutor(READERS) as readers:
+        return found + list(readers.map(work, items[FIRST:]))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fer_bench.files import read_each
 from fer_bench.spec import LATER
 from fer_bench.store import RunFolder
 from fer_bench.stored import UnreadableRun, contents
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 PROTOCOLS = ("last", "mean_last_5", "best_val", "best_test")
 """Which epoch a table reports. All are queries over the stored epochs; ``best_test`` is an oracle."""
 LAST = 5
-READERS = 16
-"""Threads that read runs: a folder on a network answers many questions at a time, but each of them late."""
 MEASURES = ("overall", "mean", "macro_f1", "worst", "nll", "ece")
 
 
@@ -50,8 +48,7 @@ def rows(folders: Iterable[RunFolder]) -> tuple[list[dict[str, Any]], list[str]]
         except UnreadableRun as error:
             return str(error)
 
-    with ThreadPoolExecutor(READERS) as readers:
-        answers = list(readers.map(read, folders))
+    answers = read_each(read, folders)
     return [a for a in answers if isinstance(a, dict)], [a for a in answers if isinstance(a, str)]
 
 

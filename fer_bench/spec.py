@@ -221,18 +221,29 @@ def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 
+@functools.cache
+def _optional(cls: type) -> dict[str, bool]:
+    """Whether a field has a default, by name."""
+    nothing = dataclasses.MISSING
+    return {f.name: f.default is not nothing or f.default_factory is not nothing for f in dataclasses.fields(cls)}
+
+
+@functools.cache
+def _taken_apart(hint: Any) -> tuple[Any, tuple[Any, ...], bool]:
+    return typing.get_origin(hint), typing.get_args(hint), dataclasses.is_dataclass(hint)
+
+
 def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     """A dataclass from a mapping, strictly: unknown keys and wrong types raise SpecError that names ``where.key``."""
     hints = _hints(cls)  # type: ignore[arg-type]  # mypy doubts that a class is hashable
-    names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    names: Mapping[str, bool] = _optional(cls)  # type: ignore[arg-type]
     arguments = {}
     for key, value in values.items():
         if key not in names:  # the nearest name is dear to find
             raise SpecError(f"{where} has no setting {key!r}{nearest(key, names)}")
         arguments[key] = convert(hints[key], value, f"{where}.{key}")
-    for field_ in dataclasses.fields(cls):  # type: ignore[arg-type]
-        optional = field_.default is not dataclasses.MISSING or field_.default_factory is not dataclasses.MISSING
-        require(optional or field_.name in arguments, f"{where}: {field_.name!r} is missing")
+    for name, optional in names.items():
+        require(optional or name in arguments, f"{where}: {name!r} is missing")
     try:
         return cls(**arguments)
     except (ValueError, TypeError) as error:
@@ -241,9 +252,9 @@ def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
 
 def convert(hint: Any, value: Any, where: str) -> Any:
     """``value`` as the annotated type, where nothing is lost by it; SpecError otherwise."""
-    origin, options = typing.get_origin(hint), typing.get_args(hint)
-    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
-        return build(hint, value, where)  # type: ignore[arg-type]
+    origin, options, nested = _taken_apart(hint)
+    if nested and isinstance(value, Mapping):
+        return build(hint, value, where)
     if origin is Mapping and isinstance(value, Mapping):
         return dict(value)
     if origin is Literal:
@@ -285,8 +296,8 @@ def _require_all(cls: type, values: Mapping[str, Any], where: str) -> None:
     """A spec is stored whole: SpecError for a name without its value, even where a new run would take a default."""
     for name, hint in _hints(cls).items():
         require(name in values or name in EMPTY or name in LATER, f"{where}: {name!r} is missing")
-        if dataclasses.is_dataclass(hint):
-            _require_all(hint, values[name], f"{where}.{name}")  # type: ignore[arg-type]
+        if _taken_apart(hint)[2]:
+            _require_all(hint, values[name], f"{where}.{name}")
 
 
 def read_toml(path: Path) -> dict[str, Any]:

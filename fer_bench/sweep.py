@@ -6,13 +6,12 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from fer_bench.files import file_checksum, write_atomically
+from fer_bench.files import file_checksum, read_each, write_atomically
 from fer_bench.registry import (
     Plugin,
     PluginError,
@@ -22,7 +21,7 @@ from fer_bench.registry import (
     plugin_folders,
     settings_by_method,
 )
-from fer_bench.runs import READERS, rows
+from fer_bench.runs import rows
 from fer_bench.spec import LATER, Imbalance, Noise, Recipe, RunSpec, SpecError, load_preset, nearest, require
 from fer_bench.store import RunFolder
 from fer_bench.stored import UnreadableRun, contents, misfit, state
@@ -328,8 +327,7 @@ class Sweep:
     def states(self) -> list[tuple[str, str]]:
         """The state of each run and why, in their order. Each is looked up anew, which costs a moment in a large
         sweep."""
-        with ThreadPoolExecutor(READERS) as readers:
-            return list(readers.map(state, self.runs))
+        return read_each(state, self.runs)
 
     def unfinished(self, states: Sequence[tuple[str, str]] | None = None) -> list[str]:
         """A line for each run that is not done or cannot be read, and for each method that was skipped; ``states`` if

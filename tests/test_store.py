@@ -10,6 +10,8 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 
+from fer_bench import files
 from fer_bench.claims import Busy
 from fer_bench.files import write_atomically
 from fer_bench.runs import PROTOCOLS, head_tail, load_runs, row, select
@@ -88,7 +91,10 @@ def test_a_write_is_whole_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 REWRITE = """
 import sys
+import threading
+import time
 from pathlib import Path
+from fer_bench import files
 from fer_bench.claims import Busy
 from fer_bench.files import write_atomically
 for i in range(40):
@@ -381,3 +387,19 @@ def test_a_damaged_checkpoint_is_left_out_with_a_note(damage: str, tmp_path: Pat
     assert folder.load_checkpoint() is None
     assert len(folder.notes) == 1 and "checkpoint.pt is damaged" in folder.notes[0]
     assert (tmp_path / "log.txt").read_text() == f"{folder.notes[0]}\n", "and it stands in the log"
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_runs_are_read_by_threads_where_that_means_waiting(waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files.time, "thread_time", (lambda: 0.0) if waits else time.perf_counter)
+    seen: list[str] = []
+
+    def work(number: int) -> int:
+        seen.append(threading.current_thread().name)
+        time.sleep(0.001)
+        return number
+
+    assert files.read_each(work, iter(range(100))) == list(range(100))
+    main = threading.current_thread().name
+    assert set(seen[: files.FIRST]) == {main} and (main in seen[files.FIRST :]) != waits
+    assert files.read_each(work, []) == []
