@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 FIRST, READERS = 32, 16
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 Content = bytes | Callable[[BinaryIO], object]
 """Of a file: its bytes, or what writes them into the open file, for content that need not be in memory as a whole."""
 
