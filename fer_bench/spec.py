@@ -294,7 +294,7 @@ def restore(values: Any, where: str) -> RunSpec:
 
 def _require_all(cls: type, values: Mapping[str, Any], where: str) -> None:
     """A spec is stored whole: SpecError for a name without its value, even where a new run would take a default."""
-    for name, hint in _hints(cls).items():
+    for name, hint in sorted(_hints(cls).items()):
         require(name in values or name in EMPTY or name in LATER, f"{where}: {name!r} is missing")
         if _taken_apart(hint)[2]:
             _require_all(hint, values[name], f"{where}.{name}")
