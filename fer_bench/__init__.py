@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fer_bench.api import run
-    from fer_bench.runs import load_runs
+    from fer_bench.store.frame import load_runs
 
 try:
     __version__ = version("fer-bench")
@@ -24,7 +24,7 @@ def __getattr__(name: str) -> object:
 
         return run
     if name == "load_runs":
-        from fer_bench.runs import load_runs
+        from fer_bench.store.frame import load_runs
 
         return load_runs
     raise AttributeError(f"module 'fer_bench' has no attribute {name!r}")

@@ -15,8 +15,8 @@ import torch
 from golden_record import pytest_addoption, pytest_configure  # noqa: F401
 from PIL import Image
 
-from fer_bench.registry import Plugin, discover
-from fer_bench.testing import Bench
+from fer_bench.plugins.registry import Plugin, discover
+from fer_bench.testing.bench import Bench
 
 COMMAND = (sys.executable, "-m", "fer_bench.cli")
 
@@ -41,7 +41,7 @@ def one_thread() -> None:
 @pytest.fixture
 def no_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweeps of the test write no tables and no plots, which take longer than small runs do."""
-    monkeypatch.setattr("fer_bench.api.write_outputs", lambda sweep, plots: [])
+    monkeypatch.setattr("fer_bench.report.outputs.write_outputs", lambda sweep, plots: [])
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fer_bench.files import write_atomically
-from fer_bench.registry import GOLDEN, discover
+from fer_bench.core.files import write_atomically
+from fer_bench.plugins.registry import GOLDEN, discover
 
 CASE = re.compile(r"test_golden\[(\w+)::")
 METHODS = Path(__file__).parents[1] / "methods"

@@ -23,14 +23,14 @@ from click.testing import CliRunner
 from test_faults_claims import pretend
 from test_store import FINAL, SPEC, record
 
-from fer_bench import archive
-from fer_bench.archive import ArchiveError, examine, pack, unpack
-from fer_bench.cli import main
-from fer_bench.files import file_checksum
-from fer_bench.runs import load_runs
-from fer_bench.spec import SpecError
-from fer_bench.store import RunFolder
-from fer_bench.sweep import Sweep, find_sweep
+from fer_bench.cli.main import main
+from fer_bench.core.errors import SpecError
+from fer_bench.core.files import file_checksum
+from fer_bench.store.folder import RunFolder
+from fer_bench.store.frame import load_runs
+from fer_bench.sweep import archive
+from fer_bench.sweep.archive import ArchiveError, examine, pack, unpack
+from fer_bench.sweep.record import Sweep, find_sweep
 
 LABELS = np.array([0, 1, 0, 1])
 
@@ -465,7 +465,7 @@ def test_a_stop_in_the_middle_leaves_whole_runs(packed: Path, tmp_path: Path, mo
 @pytest.mark.usefixtures("packed")
 def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[str] = []
-    monkeypatch.setattr("fer_bench.api.write_outputs", lambda sweep: drawn.append(sweep.name))
+    monkeypatch.setattr("fer_bench.report.outputs.write_outputs", lambda sweep: drawn.append(sweep.name))
     target = tmp_path / "sent.tar.gz"
     result = CliRunner().invoke(main, ["pack", "mine", "--out", str(tmp_path / "there"), "--to", str(target)])
     assert result.exit_code == 0, result.output

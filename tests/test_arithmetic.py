@@ -16,19 +16,20 @@ import torch
 from click.testing import CliRunner
 
 import fer_bench
-from fer_bench.api import make_request
-from fer_bench.cli import main
-from fer_bench.engine import arithmetic as engine
-from fer_bench.engine.arithmetic import Arithmetic
-from fer_bench.engine.harness import Meter
-from fer_bench.engine.networks import ResidualBlock, make_network
+from fer_bench.cli.main import main
+from fer_bench.core.errors import SpecError
+from fer_bench.core.spec import Recipe, RunSpec, restore
+from fer_bench.engine.context import Meter
+from fer_bench.models import precision as engine
+from fer_bench.models.networks import ResidualBlock, make_network
+from fer_bench.models.precision import Arithmetic
 from fer_bench.ops.consistency import pooled_linear_classifier
-from fer_bench.registry import Plugin, discover
+from fer_bench.plugins.registry import Plugin, discover
 from fer_bench.report.caption import arithmetic as words
-from fer_bench.spec import Recipe, RunSpec, SpecError, restore
-from fer_bench.store import RunFolder
-from fer_bench.sweep import plan
-from fer_bench.testing import Bench
+from fer_bench.store.folder import RunFolder
+from fer_bench.sweep.plan import plan
+from fer_bench.sweep.request import make_request
+from fer_bench.testing.bench import Bench
 
 CPU = torch.device("cpu")
 
@@ -119,7 +120,7 @@ def test_parts_answer_in_float32_and_are_computed_in_bf16(backbone: str) -> None
 def test_a_recipe_in_float32_leaves_the_network_alone() -> None:
     net, arithmetic = network(Recipe())
     arithmetic.active = True
-    assert type(net).__module__ == "fer_bench.engine.networks" and type(net).__mro__[1] is torch.nn.Module
+    assert type(net).__module__ == "fer_bench.models.networks" and type(net).__mro__[1] is torch.nn.Module
 
 
 def test_a_copy_of_a_network_is_a_network_of_its_own() -> None:
@@ -178,7 +179,7 @@ def test_tables_say_it(faces_folder: Path, tmp_path: Path) -> None:
 
     import pandas as pd
 
-    from fer_bench.report.conditions import arrange
+    from fer_bench.report.arrange import arrange
 
     both = pd.concat([plain, narrow])
     assert words(both) == ", forward passes in bf16 or float32"

@@ -17,10 +17,11 @@ from bad_input.world import SCRIPT, results, run_folder
 from click.testing import CliRunner
 from conftest import COMMAND, LOSS, call, numbers, plugin_source
 
-from fer_bench.cli import main
-from fer_bench.launch.local import train_one
-from fer_bench.store import RunFolder
-from fer_bench.sweep import Plan, Request, plan
+from fer_bench.cli.main import main
+from fer_bench.launch.worker import train_one
+from fer_bench.store.folder import RunFolder
+from fer_bench.sweep.plan import Plan, plan
+from fer_bench.sweep.request import Request
 
 pytestmark = pytest.mark.xdist_group("bad input")  # one worker: the tests share trained runs
 RUN = ("run", "--methods", "ce", "--image-size", "32", "--epochs", "1", "--device", "cpu", "--jobs", "1")

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from fer_bench.data.check import check, dedup
-from fer_bench.data.images import ArraySource, FileSource
-from fer_bench.data.manifest import Manifest
+from fer_bench.data.check import check
+from fer_bench.data.dataset import Manifest
+from fer_bench.data.duplicates import dedup
+from fer_bench.data.sources import ArraySource, FileSource
 
 CLASSES = ("fear", "happiness", "neutral")
 Row = tuple[str, str, int, int]

@@ -16,11 +16,12 @@ from test_archive import contents, finished
 from test_faults_claims import pretend
 from test_store import SPEC, record
 
-from fer_bench import clean
-from fer_bench.cli import main
-from fer_bench.registry import Plugin
-from fer_bench.spec import RunSpec
-from fer_bench.store import RunFolder
+from fer_bench.cli.main import main
+from fer_bench.cli.views import leftovers
+from fer_bench.core.spec import RunSpec
+from fer_bench.plugins.registry import Plugin
+from fer_bench.store.folder import RunFolder
+from fer_bench.sweep import clean
 
 
 @pytest.fixture
@@ -163,13 +164,13 @@ def test_a_run_that_is_finished_in_the_last_moment_stays(store: Store, monkeypat
 
 def test_the_list_shows_names_as_they_are(store: Store) -> None:
     console = Console(width=200, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
-    console.print(clean.listing(clean.find(store.out, store.plugins)))
+    console.print(leftovers.listing(clean.find(store.out, store.plugins)))
     text = console.export_text()
     assert "failed: ValueError: no [b]markup[/b]" in text and "4 to remove" in text
 
 
 def test_the_command_asks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fer_bench.registry.discover", lambda folders: store.plugins)
+    monkeypatch.setattr("fer_bench.plugins.registry.discover", lambda folders: store.plugins)
 
     def ask(*words: str, answer: str = "") -> str:
         result = CliRunner().invoke(main, ["clean", "--out", str(store.out), *words], input=answer)

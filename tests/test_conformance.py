@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from conftest import LOSS
 
-from fer_bench.registry import Plugin, discover
-from fer_bench.testing import CHECKS, Bench, check_plugin
+from fer_bench.plugins.registry import Plugin, discover
+from fer_bench.testing.bench import Bench
+from fer_bench.testing.checks import CHECKS
+from fer_bench.testing.run import check_plugin
 
 PLUGINS = discover()
 

@@ -14,10 +14,12 @@ import torch
 from conftest import LOSS
 
 import fer_bench
-from fer_bench.data.manifest import MIRRORED_LANDMARKS
-from fer_bench.engine import fit
-from fer_bench.registry import Plugin, discover
-from fer_bench.testing import CHECKS, Bench, records
+from fer_bench.data.landmarks import MIRRORED_LANDMARKS
+from fer_bench.engine import trainer as fit
+from fer_bench.plugins.registry import Plugin, discover
+from fer_bench.testing.bench import Bench
+from fer_bench.testing.checks import CHECKS
+from fer_bench.testing.probes import records
 
 Toy = Callable[..., Plugin]
 

@@ -15,15 +15,19 @@ import torch
 from click.testing import CliRunner
 from conftest import LOSS, plugin_source
 
-from fer_bench.cli import main
-from fer_bench.data.cache import Faces, pixel_file
-from fer_bench.engine import fit
-from fer_bench.engine.fit import WALK_BATCH
+from fer_bench.cli.main import main
+from fer_bench.data.dataset import Faces, pixel_file
+from fer_bench.engine import trainer as fit
+from fer_bench.engine.batches import WALK_BATCH
 from fer_bench.method import Stage
-from fer_bench.registry import Plugin, _code_hash, discover
-from fer_bench.store import RunFolder
-from fer_bench.sweep import Request, plan
-from fer_bench.testing import CHECKS, SIZE, Bench, Seen, records
+from fer_bench.plugins.code_hash import _code_hash
+from fer_bench.plugins.registry import Plugin, discover
+from fer_bench.store.folder import RunFolder
+from fer_bench.sweep.plan import plan
+from fer_bench.sweep.request import Request
+from fer_bench.testing.bench import SIZE, Bench, Seen
+from fer_bench.testing.checks import CHECKS
+from fer_bench.testing.probes import records
 
 Toy = Callable[..., Plugin]
 
@@ -252,7 +256,7 @@ def test_an_extra_stage_resumes_exactly(toy: Toy, bench: Bench) -> None:
 )
 def test_stages_that_do_not_fit(stages: tuple[Stage, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        fit.stage_epochs(stages, 2)
+        stages.stage_epochs(stages, 2)
 
 
 # --- the unlabelled stream ----------------------------------------------------------------------------------------

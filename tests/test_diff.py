@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from fer_bench.cli import main
-from fer_bench.report.difference import ABSENT, difference, find_run
-from fer_bench.spec import Recipe, RunSpec, SpecError
-from fer_bench.store import RunFolder
+from fer_bench.cli.main import main
+from fer_bench.core.errors import SpecError
+from fer_bench.core.spec import Recipe, RunSpec
+from fer_bench.store.diff import ABSENT, difference, find_run
+from fer_bench.store.folder import RunFolder
 
 SPEC = RunSpec("faces", "f" * 64, "alpha", "c" * 12, {"weight": 1.0})
 

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from conftest import COMMAND, LOSS, call, numbers, plugin_source
 
-from fer_bench.registry import discover
-from fer_bench.report.marks import REMARKS
+from fer_bench.plugins.registry import discover
+from fer_bench.report.footnotes import REMARKS
 
 pytestmark = pytest.mark.xdist_group("e2e")  # one worker: the fixtures train every method
 KEYS = sorted(key for key, plugin in discover().items() if not plugin.load().needs(plugin.load().Config()).landmarks)
@@ -92,7 +92,7 @@ def test_a_second_call_trains_nothing_and_prints_the_same(
 def test_status_table_and_plot(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     from click.testing import CliRunner
 
-    from fer_bench.cli import main
+    from fer_bench.cli.main import main
 
     out, _ = finished
     runner = CliRunner()
@@ -262,7 +262,7 @@ def test_an_interrupted_sweep_says_how_to_go_on(
 )
 def test_help_loads_no_heavy_library(words: tuple[str, ...]) -> None:
     program = (
-        "import sys\nfrom fer_bench.cli import main\n"
+        "import sys\nfrom fer_bench.cli.main import main\n"
         f"try:\n    main({[*words, '--help']})\nexcept SystemExit as end:\n    assert not end.code\n"
         "print([name for name in ('torch', 'pandas', 'numpy', 'timm', 'matplotlib', 'scipy') if name in sys.modules])"
     )

@@ -24,14 +24,19 @@ import pytest
 from click.testing import CliRunner
 from conftest import LOSS, plugin_source
 
-from fer_bench import api, claims, files
-from fer_bench.cli import main
+from fer_bench import api
+from fer_bench.cli.main import main
+from fer_bench.core import files
 from fer_bench.data import cache
-from fer_bench.data.cache import build_pixels, open_faces, read_manifest
-from fer_bench.launch.local import train_all, train_one
-from fer_bench.store import RunFolder
-from fer_bench.sweep import Plan, Request, plan
-from fer_bench.testing import records
+from fer_bench.data.cache import build_pixels
+from fer_bench.data.open import open_faces, read_manifest
+from fer_bench.launch.local import train_all
+from fer_bench.launch.worker import train_one
+from fer_bench.store import lease as claims
+from fer_bench.store.folder import RunFolder
+from fer_bench.sweep.plan import Plan, plan
+from fer_bench.sweep.request import Request
+from fer_bench.testing.probes import records
 
 pytestmark = pytest.mark.xdist_group("faults")  # one worker: the tests share a run in peace
 SETTINGS = {"epochs": 2, "image_size": 32}

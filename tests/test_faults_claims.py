@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from fer_bench import claims
-from fer_bench.claims import Busy, Claim, TakenOver, claim, owner_of
+from fer_bench.store import lease as claims
+from fer_bench.store.lease import Busy, Claim, TakenOver, claim, owner_of
 
 COUNT = """
 import sys, time

@@ -12,9 +12,9 @@ from click.testing import CliRunner
 from conftest import LOSS, plugin_source
 from rich.console import Console
 
-from fer_bench import cards
-from fer_bench.cli import main
-from fer_bench.registry import GOLDEN, Plugin, discover
+from fer_bench.cli.main import main
+from fer_bench.cli.views import cards
+from fer_bench.plugins.registry import GOLDEN, Plugin, discover
 
 VECTORS = Path(__file__).parent / "golden" / "vectors"
 METHODS = sorted(key for key, plugin in discover().items() if plugin.origin == "built in")

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_bench.data import imbalance
+from fer_bench.data import imbalance, stratified
 
 RAF = np.array([1290, 281, 717, 4772, 1982, 705, 2524])
 
@@ -108,16 +108,16 @@ def test_another_seed_keeps_other_images():
 def test_stratified_part_is_nested_holds_every_class_and_ignores_order(counts, data):
     labels, ids = sample(counts)
     small, large = sorted(data.draw(st.integers(len(counts), len(labels))) for _ in range(2))
-    part, larger = (imbalance.stratified_part(labels, ids, size, seed=5) for size in (small, large))
+    part, larger = (stratified.stratified_part(labels, ids, size, seed=5) for size in (small, large))
     assert part.sum() == small and larger.sum() == large
     assert not (part & ~larger).any()
     assert len(np.unique(labels[part])) == len(counts)
-    assert (imbalance.stratified_part(labels[::-1], ids[::-1], small, seed=5)[::-1] == part).all()
+    assert (stratified.stratified_part(labels[::-1], ids[::-1], small, seed=5)[::-1] == part).all()
 
 
 def test_stratified_part_and_holdout_keep_proportions():
     labels, ids = sample(RAF)
-    for mask in (imbalance.stratified_part(labels, ids, 1000), imbalance.holdout(labels, ids, 1000 / 12271)):
+    for mask in (stratified.stratified_part(labels, ids, 1000), stratified.holdout(labels, ids, 1000 / 12271)):
         assert mask.sum() == 1000
         assert np.abs(np.bincount(labels[mask]) - RAF * 1000 / 12271).max() < 1
 
@@ -126,22 +126,22 @@ def test_stratified_part_and_holdout_keep_proportions():
 @given(class_counts, st.floats(0, 0.5), st.floats(0, 0.5))
 def test_holdout_is_exact_and_nested(counts, one, other):
     labels, ids = sample(counts)
-    small, large = (imbalance.holdout(labels, ids, f, seed=2) for f in sorted((one, other)))
-    assert small.sum() == imbalance.nearest_count(min(one, other), len(labels))
+    small, large = (stratified.holdout(labels, ids, f, seed=2) for f in sorted((one, other)))
+    assert small.sum() == stratified.nearest_count(min(one, other), len(labels))
     assert not (small & ~large).any()
 
 
 def test_draws_for_different_purposes_differ():
     labels, ids = sample([200])
-    assert (imbalance.holdout(labels, ids, 0.5) != imbalance.stratified_part(labels, ids, 100)).any()
+    assert (stratified.holdout(labels, ids, 0.5) != stratified.stratified_part(labels, ids, 100)).any()
 
 
 @given(st.lists(st.integers(1, 200), min_size=1, max_size=7), st.floats(0, 1))
 def test_queue_beginnings_are_proportional(counts, share):
     labels, _ = sample(counts)
     rng = np.random.default_rng(0)
-    taken = imbalance.nearest_count(share, len(labels))
-    queue = imbalance.stratified_queue(labels, rng.random(len(labels)))
+    taken = stratified.nearest_count(share, len(labels))
+    queue = stratified.stratified_queue(labels, rng.random(len(labels)))
     assert sorted(queue) == list(range(len(labels)))
     # Webster may leave the quota by more than one image, but not by more than half an image per class
     held = np.bincount(labels[queue[:taken]], minlength=len(counts))
@@ -149,9 +149,9 @@ def test_queue_beginnings_are_proportional(counts, share):
 
 
 def test_counts_round_half_up_without_binary_fractions():
-    assert [imbalance.nearest_count(0.1, n) for n in (5, 12271)] == [1, 1227]
-    assert imbalance.nearest_count(0.3, 15) == 5
-    assert imbalance.nearest_count(1.0, 3) == 3
+    assert [stratified.nearest_count(0.1, n) for n in (5, 12271)] == [1, 1227]
+    assert stratified.nearest_count(0.3, 15) == 5
+    assert stratified.nearest_count(1.0, 3) == 3
 
 
 def test_bad_input_names_the_value_and_the_range():
@@ -163,10 +163,10 @@ def test_bad_input_names_the_value_and_the_range():
         imbalance.keep(labels, ids, kind="stpe", factor=2)
     for size in (1, 11):
         with pytest.raises(ValueError, match=rf"size = {size} .* 2 .* 10"):
-            imbalance.stratified_part(labels, ids, size)
+            stratified.stratified_part(labels, ids, size)
     for fraction in (-0.1, 1, float("nan")):
         with pytest.raises(ValueError, match="fraction"):
-            imbalance.holdout(labels, ids, fraction)
+            stratified.holdout(labels, ids, fraction)
     with pytest.raises(ValueError, match="shape"):
         imbalance.keep(labels[:3], ids, factor=2)
     with pytest.raises(ValueError, match="integers"):

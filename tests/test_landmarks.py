@@ -12,15 +12,18 @@ from conftest import numbers
 from PIL import Image
 from test_readers import VOTES, lay_ferplus
 
-from fer_bench.cli import main
+from fer_bench.cli.main import main
+from fer_bench.core.errors import DataError
 from fer_bench.data import landmarks
-from fer_bench.data.cache import open_faces
 from fer_bench.data.catalog import DATASETS
 from fer_bench.data.check import check
-from fer_bench.data.images import ArraySource
-from fer_bench.data.manifest import MIRRORED_LANDMARKS, DataError, Manifest
-from fer_bench.data.sheet import COLOURS, SIDE, draw, mirrored
-from fer_bench.sweep import Request, plan
+from fer_bench.data.contact_sheet import COLOURS, SIDE, draw, mirrored
+from fer_bench.data.dataset import Manifest
+from fer_bench.data.landmarks import MIRRORED_LANDMARKS
+from fer_bench.data.open import open_faces
+from fer_bench.data.sources import ArraySource
+from fer_bench.sweep.plan import plan
+from fer_bench.sweep.request import Request
 
 ROWS = [f"row{row:05d}" for row in range(len(VOTES))]
 MIRRORED_68 = [

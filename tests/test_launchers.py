@@ -15,12 +15,14 @@ import pytest
 from conftest import LOSS, plugin_source
 
 from fer_bench import api, launch
+from fer_bench.core.errors import SpecError
+from fer_bench.launch import devices
 from fer_bench.launch import job as remote_job
 from fer_bench.launch.remote import Follower
-from fer_bench.runs import load_runs
-from fer_bench.spec import SpecError
-from fer_bench.store import RunFolder
-from fer_bench.sweep import Plan, Request, plan
+from fer_bench.store.folder import RunFolder
+from fer_bench.store.frame import load_runs
+from fer_bench.sweep.plan import Plan, plan
+from fer_bench.sweep.request import Request
 
 submitit = pytest.importorskip("submitit")
 from fer_bench.launch import slurm  # noqa: E402
@@ -73,10 +75,10 @@ def test_a_missing_package_is_named_with_its_extra(name: str, extra: str, monkey
 
 def test_options_of_the_local_pool_are_refused_elsewhere() -> None:
     with pytest.raises(SpecError, match="--jobs and --device are for --launcher local"):
-        api.choose_places(launch.choose("slurm"), "auto", 2, 4)
+        devices.choose_places(launch.choose("slurm"), "auto", 2, 4)
     with pytest.raises(SpecError, match="--jobs and --device"):
-        api.choose_places(launch.choose("slurm"), "cuda", None, 4)
-    assert api.choose_places(launch.choose("slurm"), "auto", None, 4) == []
+        devices.choose_places(launch.choose("slurm"), "cuda", None, 4)
+    assert devices.choose_places(launch.choose("slurm"), "auto", None, 4) == []
 
 
 def test_the_folder_of_pickles_is_private_and_not_in_the_results(tmp_path: Path) -> None:
@@ -293,7 +295,7 @@ def test_a_job_that_vanished_has_failed_its_run(
 def test_the_command_trains_with_another_launcher_and_hides_nothing(faces_folder: Path, tmp_path: Path) -> None:
     from click.testing import CliRunner
 
-    from fer_bench.cli import main
+    from fer_bench.cli.main import main
 
     words = ["run", "--methods", "ce", "--dataset", str(faces_folder), "--out", str(tmp_path), "--epochs", "1"]
     result = CliRunner().invoke(main, [*words, "--launcher", "slurm", "--dry-run"])
@@ -305,7 +307,7 @@ def test_the_command_trains_with_another_launcher_and_hides_nothing(faces_folder
 
 def test_help_does_not_load_the_launchers() -> None:
     program = (
-        "import sys\nfrom fer_bench.cli import main\n"
+        "import sys\nfrom fer_bench.cli.main import main\n"
         "try:\n    main(['run', '--help'])\nexcept SystemExit:\n    pass\n"
         "print([name for name in ('ray', 'submitit', 'torch') if name in sys.modules])"
     )

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from fer_bench.data.problem import Problem
-from fer_bench.engine import fit
-from fer_bench.registry import Plugin, discover
-from fer_bench.store import RunFolder
-from fer_bench.testing import CHECKS, Bench, Seen
+from fer_bench.data.splits import Problem
+from fer_bench.engine import trainer as fit
+from fer_bench.plugins.registry import Plugin, discover
+from fer_bench.store.folder import RunFolder
+from fer_bench.testing.bench import Bench, Seen
+from fer_bench.testing.checks import CHECKS
 
 BUILT_IN = discover()["mentornet"]
 

@@ -16,16 +16,17 @@ from PIL import Image
 from torch import Tensor, nn
 
 import fer_bench
-from fer_bench import sweep
-from fer_bench.data.manifest import DataError
-from fer_bench.data.unlabelled import open_unlabelled
-from fer_bench.engine import fit
+from fer_bench.core.errors import DataError, SpecError
+from fer_bench.data.open import open_unlabelled
+from fer_bench.engine import trainer as fit
 from fer_bench.method import Batch, Images, Task
-from fer_bench.registry import discover
-from fer_bench.runs import load_runs
-from fer_bench.spec import SpecError
-from fer_bench.store import RunFolder
-from fer_bench.testing import Bench, records
+from fer_bench.plugins.registry import discover
+from fer_bench.store.folder import RunFolder
+from fer_bench.store.frame import load_runs
+from fer_bench.sweep import plan as sweep
+from fer_bench.sweep import request
+from fer_bench.testing.bench import Bench
+from fer_bench.testing.probes import records
 
 C, B, N = 4, 8, 40
 COUNTS = (20, 12, 6, 2)
@@ -461,12 +462,12 @@ def test_a_folder_without_images_is_named(kind: str, tmp_path: Path, faces_folde
     with pytest.raises(
         DataError, match=f"--unlabelled .*{kind}: no {'image in it' if kind == 'empty' else 'such folder'}"
     ):
-        sweep.plan(sweep.Request(["face2exp"], dataset=str(faces_folder), unlabelled=folder))
+        sweep.plan(request.Request(["face2exp"], dataset=str(faces_folder), unlabelled=folder))
 
 
 def test_a_folder_that_no_method_learns_from_is_an_error(pool: Path, faces_folder: Path) -> None:
     with pytest.raises(SpecError, match="none of ce learns from unlabelled images"):
-        sweep.plan(sweep.Request(["ce"], dataset=str(faces_folder), unlabelled=pool))
+        sweep.plan(request.Request(["ce"], dataset=str(faces_folder), unlabelled=pool))
 
 
 def test_fine_tuning_comes_on_top_of_the_epochs(bench: Bench) -> None:

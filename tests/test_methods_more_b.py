@@ -18,7 +18,7 @@ from test_methods import RAF, B, C, N, TinyNet, TinyRun, batch_for, build, label
 from torch import Tensor, nn
 
 from fer_bench import ops
-from fer_bench.engine.fit import stage_epochs
+from fer_bench.engine.stages import stage_epochs
 from fer_bench.method import Batch, Method
 
 STEPS = math.ceil(N / B)

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fer_bench import ops
-from fer_bench.engine.networks import FerRes8, models
 from fer_bench.method import Batch, Method, Task
+from fer_bench.models.networks import FerRes8, models
 
 C, B, N, L = 4, 16, 40, 19
 

@@ -9,12 +9,13 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from fer_bench.engine.fit import stage_epochs
-from fer_bench.engine.harness import Meter
-from fer_bench.engine.networks import FerRes8, check_backbone, file_hash, make_network
+from fer_bench.core.errors import SpecError
+from fer_bench.core.spec import Recipe
+from fer_bench.engine.context import Meter
 from fer_bench.engine.optim import make_optimizer, schedule
+from fer_bench.engine.stages import stage_epochs
 from fer_bench.method import Stage
-from fer_bench.spec import Recipe, SpecError
+from fer_bench.models.networks import FerRes8, check_backbone, file_hash, make_network
 
 
 def network(backbone: str = "ferres8", seed: int = 0, role: str = "main", weights: Path | None = None) -> nn.Module:

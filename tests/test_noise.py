@@ -8,11 +8,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from fer_bench.data import imbalance, noise
-from fer_bench.data.manifest import DataError
+from fer_bench.core.errors import DataError
+from fer_bench.data import imbalance
+from fer_bench.data.noise import apply as noise
+from fer_bench.data.noise import files, instance, transition
 
 RAF = np.array([1290, 281, 717, 4772, 1982, 705, 2524])
-NAMES = noise.RAF_ORDER
+NAMES = files.RAF_ORDER
 FROZEN = "79df3143305ed4bf731a7791467fd0780ad8707af8330260dbddf07b5ac6ae24"
 """Hash of a small draw: results of a later version can be compared only while it stays."""
 MATRIX_KINDS = ["symmetric", "symmetric-inclusive", "pair", "class-dependent", "frequency", "confusion"]
@@ -56,7 +58,7 @@ def corrupt(confusion_csv):
 def test_rows_sum_to_one_and_the_diagonal_is_one_minus_the_rate(kind, rate, seed):
     rng = np.random.default_rng(seed)
     options = {"counts": rng.integers(1, 99, 7), "matrix": rng.random((7, 7)) + 0.01}
-    matrix = noise.transition_matrix(kind, rate, NAMES, **options)
+    matrix = transition.transition_matrix(kind, rate, NAMES, **options)
     assert matrix.dtype == np.float64 and matrix.min() >= 0
     np.testing.assert_allclose(matrix.sum(1), 1)
     wrong = rate * 6 / 7 if kind == "symmetric-inclusive" else rate
@@ -66,26 +68,26 @@ def test_rows_sum_to_one_and_the_diagonal_is_one_minus_the_rate(kind, rate, seed
 
 
 def test_matrices_by_hand():
-    np.testing.assert_allclose(noise.transition_matrix("symmetric", 0.3, 4)[0], [0.7, 0.1, 0.1, 0.1])
-    np.testing.assert_allclose(noise.transition_matrix("symmetric-inclusive", 0.4, 4)[0], [0.7, 0.1, 0.1, 0.1])
-    np.testing.assert_allclose(noise.transition_matrix("pair", 0.4, 3)[2], [0.4, 0, 0.6])
-    frequency = noise.transition_matrix("frequency", 0.5, 3, counts=np.array([6, 3, 1]))
+    np.testing.assert_allclose(transition.transition_matrix("symmetric", 0.3, 4)[0], [0.7, 0.1, 0.1, 0.1])
+    np.testing.assert_allclose(transition.transition_matrix("symmetric-inclusive", 0.4, 4)[0], [0.7, 0.1, 0.1, 0.1])
+    np.testing.assert_allclose(transition.transition_matrix("pair", 0.4, 3)[2], [0.4, 0, 0.6])
+    frequency = transition.transition_matrix("frequency", 0.5, 3, counts=np.array([6, 3, 1]))
     np.testing.assert_allclose(frequency[1], [0.5 * 6 / 7, 0.5, 0.5 * 1 / 7])
-    confusion = noise.transition_matrix("confusion", 0.2, 3, matrix=np.array([[90, 8, 2], [0, 5, 0], [1, 1, 0]]))
+    confusion = transition.transition_matrix("confusion", 0.2, 3, matrix=np.array([[90, 8, 2], [0, 5, 0], [1, 1, 0]]))
     np.testing.assert_allclose(confusion, [[0.8, 0.16, 0.04], [0, 1, 0], [0.1, 0.1, 0.8]])
 
 
 def test_class_dependent_map_goes_by_name():
-    assert noise.weights("class-dependent", NAMES).argmax(1).tolist() == [5, 0, 5, 6, 6, 2, 4]
+    assert transition.weights("class-dependent", NAMES).argmax(1).tolist() == [5, 0, 5, 6, 6, 2, 4]
     classes = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
-    matrix = noise.transition_matrix("class-dependent", 0.3, classes)
-    for source, target in noise.SIMILAR.items():
+    matrix = transition.transition_matrix("class-dependent", 0.3, classes)
+    for source, target in transition.SIMILAR.items():
         assert matrix[classes.index(source), classes.index(target)] == pytest.approx(0.3)
     assert matrix[7].tolist() == [0] * 7 + [1]
     with pytest.raises(ValueError, match="no disgust, sadness"):
-        noise.transition_matrix("class-dependent", 0.3, ("anger", "fear", "happiness", "surprise", "neutral"))
+        transition.transition_matrix("class-dependent", 0.3, ("anger", "fear", "happiness", "surprise", "neutral"))
     with pytest.raises(ValueError, match="has no anger"):
-        noise.transition_matrix("class-dependent", 0.3, 7)
+        transition.transition_matrix("class-dependent", 0.3, 7)
 
 
 # --- drawing ---
@@ -123,7 +125,7 @@ def test_bernoulli_rate_lies_within_three_standard_errors(corrupt, kind, rate):
 def test_wrong_labels_follow_the_matrix(corrupt, kind):
     labels, ids = sample(RAF)
     confusion = np.array(noise.summary(labels, corrupt(labels, ids, kind, 0.4), 7)["confusion"])
-    matrix = noise.transition_matrix(kind, 0.4, NAMES, counts=RAF)
+    matrix = transition.transition_matrix(kind, 0.4, NAMES, counts=RAF)
     for label in range(7):
         others = (matrix[label] > 0) & (np.arange(7) != label)
         assert confusion[label][(matrix[label] == 0)].sum() == 0
@@ -194,7 +196,7 @@ def test_part_dependent_probabilities():
     rng = np.random.default_rng(0)
     x, labels, projection = rng.normal(size=(9, 5)), np.arange(9) % 3, rng.normal(size=(3, 5, 3))
     q = np.linspace(0, 1, 9)
-    found = noise.ptd_probabilities(x, labels, projection, q)
+    found = instance.ptd_probabilities(x, labels, projection, q)
     np.testing.assert_allclose(found.sum(1), 1)
     np.testing.assert_allclose(found[np.arange(9), labels], 1 - q)
     assert (found[0] == np.eye(3)[0]).all() and found[8, labels[8]] == 0
@@ -204,7 +206,7 @@ def test_part_dependent_probabilities():
 
 @pytest.mark.parametrize("rate", [0.02, 0.1, 0.3, 0.5, 0.8, 1.0])
 def test_truncation_does_not_move_the_mean_rate(rate):
-    q = noise.ptd_rates(rate, (np.arange(20000) + 0.5) / 20000)
+    q = instance.ptd_rates(rate, (np.arange(20000) + 0.5) / 20000)
     assert q.min() >= 0 and q.max() <= 1
     assert q.mean() == pytest.approx(rate, rel=1e-3)
 
@@ -217,15 +219,18 @@ def test_instance_noise_is_exact_and_depends_on_the_image(corrupt):
     # the same images are wrong, but the wrong label comes from the pixels
     assert ((given_labels != labels) == (other != labels)).all()
     assert (given_labels != other).mean() > 0.1
-    twins = noise.ptd_probabilities(
-        noise._grey(lambda rows, size: flat_pixels(rows * 0, size), 2), labels[:2], noise._projection(0, 7), np.ones(2)
+    twins = instance.ptd_probabilities(
+        instance._grey(lambda rows, size: flat_pixels(rows * 0, size), 2),
+        labels[:2],
+        instance._projection(0, 7),
+        np.ones(2),
     )
     assert (twins[0] == twins[1]).all()
 
 
 def test_flat_images_have_no_preference():
-    x = noise._grey(lambda rows, size: np.full((len(rows), 3, size, size), 7, dtype=np.uint8), 5, chunk=2)
-    assert x.shape == (5, noise.PTD_SIZE**2) and (x == 0).all()
+    x = instance._grey(lambda rows, size: np.full((len(rows), 3, size, size), 7, dtype=np.uint8), 5, chunk=2)
+    assert x.shape == (5, instance.PTD_SIZE**2) and (x == 0).all()
 
 
 def test_hardest_images_are_flipped_to_the_favourite_wrong_class(tmp_path):
@@ -292,18 +297,18 @@ def test_published_lists(tmp_path, caplog, base, pattern):
     rows = np.array([30, 2, 17])
     canonical = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear")
     names = np.array([f"aligned/{i}_aligned.jpg" for i in ids[rows]])
-    found = noise.read_labels(path, names, canonical)
+    found = files.read_labels(path, names, canonical)
     assert [canonical[k] for k in found] == [NAMES[k] for k in wrong[rows]]
 
 
 def test_numbers_follow_the_data_sets_own_order_without_raf_classes(tmp_path):
     path = write_list(tmp_path / "list.txt", ["a", "b", "c"], [1, 3, 2])
-    assert noise.read_labels(path, np.array(["c", "b"]), ("x", "y", "z")).tolist() == [1, 2]
+    assert files.read_labels(path, np.array(["c", "b"]), ("x", "y", "z")).tolist() == [1, 2]
 
 
 def test_class_names_may_stand_for_numbers(tmp_path):
     path = write_list(tmp_path / "list.txt", ["x/1", "y/1"], ["fear", "anger"])
-    assert noise.read_labels(path, np.array(["y/1.jpg", "x/1.jpg"]), NAMES).tolist() == [5, 1]
+    assert files.read_labels(path, np.array(["y/1.jpg", "x/1.jpg"]), NAMES).tolist() == [5, 1]
 
 
 @pytest.mark.parametrize(
@@ -345,8 +350,8 @@ def test_confusion_matrix_goes_by_name(tmp_path):
     plain.write_text("x,y,z\n8,2,0\n1,9,3\n0,5,5\n")
     named.write_text("true,z,x,y\ny,3,1,9\nz,5,0,5\nx,0,8,2\n")
     for path in (plain, named):
-        assert (noise.read_matrix(path, ("x", "y", "z")) == expected).all()
-    assert (noise.read_matrix(plain, ("z", "y", "x")) == expected[::-1, ::-1]).all()
+        assert (files.read_matrix(path, ("x", "y", "z")) == expected).all()
+    assert (files.read_matrix(plain, ("z", "y", "x")) == expected[::-1, ::-1]).all()
 
 
 @pytest.mark.parametrize(
@@ -365,7 +370,7 @@ def test_bad_confusion_matrices_are_refused(tmp_path, text, message):
     path = tmp_path / "m.csv"
     path.write_text(text)
     with pytest.raises(DataError, match=message):
-        noise.read_matrix(path, ("x", "y", "z"))
+        files.read_matrix(path, ("x", "y", "z"))
 
 
 # --- settings and summaries ---
@@ -397,11 +402,11 @@ def test_bad_settings_name_the_value_and_the_range():
     with pytest.raises(ValueError, match="unique"):
         noise.corrupt(labels, np.full(21, "a"), NAMES, kind="symmetric", rate=0.2)
     with pytest.raises(ValueError, match="class counts"):
-        noise.transition_matrix("frequency", 0.2, 3)
+        transition.transition_matrix("frequency", 0.2, 3)
     with pytest.raises(ValueError, match="shape"):
-        noise.transition_matrix("confusion", 0.2, 3, matrix=np.ones((2, 2)))
+        transition.transition_matrix("confusion", 0.2, 3, matrix=np.ones((2, 2)))
     with pytest.raises(ValueError, match="no transition matrix"):
-        noise.transition_matrix("human", 0.2, 3)
+        transition.transition_matrix("human", 0.2, 3)
 
 
 def test_every_kind_says_what_it_is():

@@ -10,11 +10,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from fer_bench.api import choose_devices, make_request
-from fer_bench.cli import main
-from fer_bench.data.problem import pose
-from fer_bench.spec import SpecError
-from fer_bench.sweep import plan
+from fer_bench.cli.main import main
+from fer_bench.core.errors import SpecError
+from fer_bench.data.splits import pose
+from fer_bench.launch.devices import choose_devices
+from fer_bench.sweep.plan import plan
+from fer_bench.sweep.request import make_request
 
 
 def counts(folder: Path, **options: object) -> list[int]:

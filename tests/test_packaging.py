@@ -43,7 +43,7 @@ def test_wheel_holds_the_tree(tmp_path: Path) -> None:
     tables = (*(ROOT / "benchmarks").glob("*.toml"), ROOT / "benchmarks" / "published" / "results.csv")
     wanted |= {f"fer_bench_benchmarks/{path.relative_to(ROOT / 'benchmarks').as_posix()}" for path in tables}
     assert wanted - held == set()
-    assert "fer_bench_methods/nla.py" in held and "fer_bench/presets/quick.toml" in held
+    assert "fer_bench_methods/nla.py" in held and "fer_bench/core/recipes/quick.toml" in held
 
 
 @pytest.mark.xdist_group("together")

@@ -21,21 +21,21 @@ from conftest import LOSS, plugin_source
 from PIL import Image
 from test_tables import CLASSES, CLEAN, NOISY, finish
 
-from fer_bench.cli import main
-from fer_bench.data.cache import build_pixels, open_faces, read_manifest
-from fer_bench.registry import discover
-from fer_bench.report import page
-from fer_bench.report.measures import METRICS, View
-from fer_bench.report.page import gallery
-from fer_bench.report.page.collect import collect
-from fer_bench.report.page.protocols import MEASURES, report
-from fer_bench.report.page.render import embedded, render
-from fer_bench.report.page.runs import FALSE_ALARMS, roc
+from fer_bench.cli.main import main
+from fer_bench.core.spec import Imbalance, Noise, RunSpec
+from fer_bench.data.cache import build_pixels
+from fer_bench.data.open import open_faces, read_manifest
+from fer_bench.plugins.registry import discover
+from fer_bench.report import html as page
+from fer_bench.report.html import gallery
+from fer_bench.report.html.collect import collect
+from fer_bench.report.html.render import embedded, render
+from fer_bench.report.html.run_details import FALSE_ALARMS, roc
+from fer_bench.report.measures import MEASURES, METRICS, View, report
 from fer_bench.report.statistics import nemenyi
 from fer_bench.report.tables import comparison
-from fer_bench.spec import Imbalance, Noise, RunSpec
-from fer_bench.store import RunFolder
-from fer_bench.sweep import Sweep, find_sweep
+from fer_bench.store.folder import RunFolder
+from fer_bench.sweep.record import Sweep, find_sweep
 
 HARM = "<script>alert(1)</script>"
 CLOSED = "</script><img src=x onerror=alert(1)>"

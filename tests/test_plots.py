@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 from test_tables import CLASSES, CLEAN, HUMAN, NOISY, RECIPE, finish
 
-from fer_bench.report import figures, plots
-from fer_bench.report.conditions import arrange, row_order
-from fer_bench.runs import load_runs
-from fer_bench.spec import Imbalance, Noise, Recipe
+from fer_bench.core.spec import Imbalance, Noise, Recipe
+from fer_bench.report.arrange import arrange, row_order
+from fer_bench.report.plots import figures as plots
+from fer_bench.report.plots import style as figures
+from fer_bench.store.frame import load_runs
 
 pytestmark = pytest.mark.filterwarnings("error")  # matplotlib warns where a layout collapses
 TITLES = {"alpha": "Alpha $x$ <script>"}

@@ -16,11 +16,13 @@ import pytest
 from click.testing import CliRunner
 from conftest import LOSS, call, plugin_source
 
-from fer_bench import scaffold
-from fer_bench.cli import main
-from fer_bench.registry import Plugin, PluginError, discover
-from fer_bench.spec import SpecError
-from fer_bench.testing import CHECKS, Bench
+from fer_bench.cli.main import main
+from fer_bench.core.errors import PluginError, SpecError
+from fer_bench.plugins import scaffold
+from fer_bench.plugins.registry import Plugin, discover
+from fer_bench.testing import run
+from fer_bench.testing.bench import Bench
+from fer_bench.testing.checks import CHECKS
 
 ROOT = Path(__file__).parents[1]
 GUIDE = ROOT / "docs" / "add-a-method.md"
@@ -136,7 +138,7 @@ def test_the_templates_are_in_the_package() -> None:
 def test_a_broken_promise_names_the_line(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     plugin = toy("sloppy", "def loss(self, batch, run):\n    return batch.view('mirror').sum()")
     few = {name: CHECKS[name] for name in ("config", "needs_are_honoured", "trains")}
-    monkeypatch.setattr("fer_bench.testing.CHECKS", few)
+    monkeypatch.setattr("fer_bench.testing.checks.CHECKS", few)
     done = CliRunner().invoke(main, ["test-method", str(plugin.path)])
     assert done.exit_code == 1 and "2 of 4 checks failed" in done.output
     assert "pass  config: every hyper-parameter" in done.output
@@ -154,7 +156,7 @@ def test_a_method_that_cannot_be_loaded_fails_the_first_check(tmp_path: Path) ->
 
 def test_a_sound_method_passes_by_key(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     plugin = toy("sound", LOSS)
-    monkeypatch.setattr("fer_bench.testing.CHECKS", {"config": CHECKS["config"]})
+    monkeypatch.setattr("fer_bench.testing.checks.CHECKS", {"config": CHECKS["config"]})
     done = CliRunner().invoke(main, ["test-method", "sound", "--plugins", str(plugin.path.parent)])
     assert done.exit_code == 0 and "all 2 checks passed" in done.output
 
@@ -168,8 +170,8 @@ def test_a_method_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (".", "is a folder"),
     ):
         with pytest.raises(SpecError, match=message):
-            scaffold.find_plugin(name)
-    assert scaffold.find_plugin("mine.py", ["."]).load(), "a file that its folder names as well is one plugin"
+            run.find_plugin(name)
+    assert run.find_plugin("mine.py", ["."]).load(), "a file that its folder names as well is one plugin"
 
 
 # --- the guide ----------------------------------------------------------------------------------------------------

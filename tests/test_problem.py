@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_bench.data.cache import Faces
-from fer_bench.data.manifest import DataError
-from fer_bench.data.problem import HOLD_OUT, pose
-from fer_bench.spec import Imbalance, Noise, RunSpec
+from fer_bench.core.errors import DataError
+from fer_bench.core.spec import Imbalance, Noise, RunSpec
+from fer_bench.data.dataset import Faces
+from fer_bench.data.splits import HOLD_OUT, pose
 
 CLASSES = ("anger", "happiness", "neutral")
 

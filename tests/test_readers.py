@@ -15,11 +15,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from fer_bench.core.errors import DataError
 from fer_bench.data import catalog
-from fer_bench.data.images import ArraySource, FileSource, decode
-from fer_bench.data.manifest import DataError, Manifest
+from fer_bench.data.dataset import Manifest
 from fer_bench.data.readers import affectnet, expw, fer2013, ferplus, folder, rafdb, sfew, table
 from fer_bench.data.readers._common import EMOTIONS, canonical
+from fer_bench.data.sources import ArraySource, FileSource, decode
 
 BASIC = set(EMOTIONS[:7])
 

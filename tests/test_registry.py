@@ -10,16 +10,11 @@ from types import SimpleNamespace
 import pytest
 from conftest import LOSS, plugin_source
 
-from fer_bench.registry import (
-    Plugin,
-    PluginError,
-    choose,
-    describe_config,
-    discover,
-    plugin_folders,
-    settings_by_method,
-)  # fmt: skip
-from fer_bench.spec import SpecError
+from fer_bench.core.errors import (
+    PluginError,  # fmt: skip
+    SpecError,
+)
+from fer_bench.plugins.registry import Plugin, choose, describe_config, discover, plugin_folders, settings_by_method
 
 CONFIG = (
     LOSS

@@ -15,16 +15,18 @@ import pytest
 import torch
 from conftest import call
 
-from fer_bench import cli
-from fer_bench.engine.networks import make_network
-from fer_bench.registry import discover
-from fer_bench.reproduce import definition, grid, joined, published
+from fer_bench.cli import run as run_commands
+from fer_bench.core.errors import SpecError
+from fer_bench.models.networks import make_network
+from fer_bench.plugins.registry import discover
+from fer_bench.reproduce import definition, published
+from fer_bench.reproduce import plan as grid
+from fer_bench.reproduce import table as joined
 from fer_bench.reproduce.definition import Definition
-from fer_bench.reproduce.grid import Budget, Grid
-from fer_bench.reproduce.joined import PaperTable
-from fer_bench.spec import SpecError
-from fer_bench.store import RunFolder
-from fer_bench.sweep import Planned
+from fer_bench.reproduce.plan import Budget, Grid
+from fer_bench.reproduce.table import PaperTable
+from fer_bench.store.folder import RunFolder
+from fer_bench.sweep.plan import Planned
 
 DOCS = Path(__file__).parents[1] / "docs" / "tables.md"
 OWN = re.search(r"```toml\n(.*?)```", DOCS.read_text(), re.S).group(1)  # type: ignore[union-attr]
@@ -331,7 +333,7 @@ def test_a_gain_over_another_network_is_no_gain(tmp_path: Path, faces_folder: Pa
 def test_commands_of_the_documentation_are_understood() -> None:
     assert len(COMMANDS) > 5
     for line in COMMANDS:
-        cli.reproduce.make_context("reproduce", shlex.split(line)[2:])
+        run_commands.reproduce.make_context("reproduce", shlex.split(line)[2:])
 
 
 @pytest.mark.xdist_group("e2e")

@@ -14,20 +14,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_bench.seeds import derive, numpy_rng, torch_generator, uniform_by_id
-from fer_bench.spec import (
-    PRESETS,
-    Augmentation,
-    Imbalance,
-    Noise,
-    Recipe,
-    RunSpec,
-    SpecError,
-    build,
-    convert,
-    load_preset,
-    nearest,
-)
+from fer_bench.core.errors import SpecError, nearest
+from fer_bench.core.presets import PRESETS, load_preset
+from fer_bench.core.schema import build, convert
+from fer_bench.core.seeds import derive, numpy_rng, torch_generator, uniform_by_id
+from fer_bench.core.spec import Augmentation, Imbalance, Noise, Recipe, RunSpec
 
 seeds = st.integers(-(2**63), 2**63)
 parts = st.lists(st.one_of(st.text(max_size=8), st.integers(-1000, 1000)), max_size=4)

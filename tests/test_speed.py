@@ -18,13 +18,13 @@ from benchmarks.speed import __main__ as program
 from benchmarks.speed import flip_pairs, peers, plan, start, tables, training
 from benchmarks.speed.floor import Floor
 from benchmarks.speed.timing import alternate
-from fer_bench.data.views import Views, erased_boxes
+from fer_bench.core.seeds import derive, torch_generator
+from fer_bench.core.spec import Augmentation, Recipe, RunSpec
+from fer_bench.engine.augment import Views, erased_boxes
+from fer_bench.engine.context import Harness, Meter
 from fer_bench.engine.evaluate import EVALUATION_BATCH, logits
-from fer_bench.engine.harness import Harness, Meter
-from fer_bench.engine.networks import make_network, models
-from fer_bench.registry import discover
-from fer_bench.seeds import derive, torch_generator
-from fer_bench.spec import Augmentation, Recipe, RunSpec
+from fer_bench.models.networks import make_network, models
+from fer_bench.plugins.registry import discover
 
 CPU = torch.device("cpu")
 SEED = (3, "augment", 1, 2)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fer_bench
-from fer_bench.engine.fit import stage_epochs
+from fer_bench.engine.stages import stage_epochs
 from fer_bench.method import Stage
 
 pytestmark = pytest.mark.usefixtures("no_outputs")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from fer_bench.core.errors import SpecError
 from fer_bench.report import statistics as s
-from fer_bench.spec import SpecError
 
 NUMBERS = st.integers(-50, 50).map(lambda k: k / 8)
 DIFFERENCES = st.lists(NUMBERS, min_size=6, max_size=9)

@@ -20,12 +20,13 @@ import numpy as np
 import pytest
 import torch
 
-from fer_bench import files
-from fer_bench.claims import Busy
-from fer_bench.files import write_atomically
-from fer_bench.runs import PROTOCOLS, head_tail, load_runs, row, select
-from fer_bench.spec import RunSpec
-from fer_bench.store import RunFolder
+from fer_bench.core import files
+from fer_bench.core.files import write_atomically
+from fer_bench.core.spec import RunSpec
+from fer_bench.store.folder import RunFolder
+from fer_bench.store.frame import load_runs, row
+from fer_bench.store.lease import Busy
+from fer_bench.store.model_selection import PROTOCOLS, head_tail, select
 
 SPEC = RunSpec("synthetic", "f" * 64, "m", "c" * 12, {"a": 1})
 HOLD = """

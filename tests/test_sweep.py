@@ -9,10 +9,12 @@ import pytest
 from click.testing import CliRunner
 from test_store import finished
 
-from fer_bench import api
-from fer_bench.cli import main
-from fer_bench.spec import SpecError
-from fer_bench.sweep import Request, Sweep, find_sweep, plan, save_sweep
+from fer_bench.cli.main import main
+from fer_bench.core.errors import SpecError
+from fer_bench.report import outputs
+from fer_bench.sweep.plan import plan
+from fer_bench.sweep.record import Sweep, find_sweep, save_sweep
+from fer_bench.sweep.request import Request
 
 
 def test_a_damaged_sweep_is_written_anew(tmp_path: Path, faces_folder: Path) -> None:
@@ -57,10 +59,10 @@ def test_plots_are_drawn_again_after_a_kill_and_for_other_runs(tmp_path: Path, m
     def killed(*_: object, **__: object) -> list[Path]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fer_bench.report.plots.write", killed)
+    monkeypatch.setattr("fer_bench.report.plots.figures.write", killed)
     with pytest.raises(KeyboardInterrupt):
-        api.write_outputs(one)
-    assert not api.plots_are_current(one)
-    monkeypatch.setattr("fer_bench.report.plots.write", lambda *_, **__: [])
-    api.write_outputs(one)
-    assert api.plots_are_current(one) and not api.plots_are_current(both)
+        outputs.write_outputs(one)
+    assert not outputs.plots_are_current(one)
+    monkeypatch.setattr("fer_bench.report.plots.figures.write", lambda *_, **__: [])
+    outputs.write_outputs(one)
+    assert outputs.plots_are_current(one) and not outputs.plots_are_current(both)

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from test_tables import CLASSES, CLEAN, NOISY, finish
 
-from fer_bench.cli import main
+from fer_bench.cli.main import main
 
 
 @pytest.fixture(scope="module")

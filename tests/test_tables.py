@@ -18,14 +18,15 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from fer_bench.core.errors import SpecError
+from fer_bench.core.spec import Imbalance, Noise, Recipe, RunSpec
 from fer_bench.report import tables
-from fer_bench.report.conditions import arrange
-from fer_bench.report.critical import critical_differences
-from fer_bench.report.figures import Runs
+from fer_bench.report.arrange import arrange
 from fer_bench.report.measures import SHOWN, View
-from fer_bench.runs import load_runs
-from fer_bench.spec import Imbalance, Noise, Recipe, RunSpec, SpecError
-from fer_bench.store import RunFolder
+from fer_bench.report.plots.critical_difference import critical_differences
+from fer_bench.report.plots.style import Runs
+from fer_bench.store.folder import RunFolder
+from fer_bench.store.frame import load_runs
 
 CLASSES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
 RECIPE = Recipe(epochs=6)

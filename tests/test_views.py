@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from fer_bench.data.manifest import MIRRORED_LANDMARKS
-from fer_bench.data.views import ASPECT, Views, erased_boxes
+from fer_bench.core.spec import Augmentation, Recipe
+from fer_bench.data.landmarks import MIRRORED_LANDMARKS
+from fer_bench.engine.augment import ASPECT, Views, erased_boxes
 from fer_bench.method import VIEWS
-from fer_bench.spec import Augmentation, Recipe
 
 CPU = torch.device("cpu")
 SEED = (0, "augment", 1, 2)
@@ -174,11 +174,11 @@ def test_making_views_leaves_the_images_and_each_other_alone() -> None:
 
 def test_landmarks_are_mirrored_with_the_view(tmp_path: Path) -> None:
     """A white pixel and a landmark at its centre stay together in the batches of the engine."""
-    from fer_bench.data.cache import Faces
-    from fer_bench.engine import fit
+    from fer_bench.core.spec import Imbalance, Noise, RunSpec
+    from fer_bench.data.dataset import Faces
+    from fer_bench.engine import trainer as fit
     from fer_bench.method import Info, Method, Needs
-    from fer_bench.spec import Imbalance, Noise, RunSpec
-    from fer_bench.store import RunFolder
+    from fer_bench.store.folder import RunFolder
 
     size, count, found = 16, 40, []
     rng = np.random.default_rng(0)

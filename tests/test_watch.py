@@ -11,11 +11,11 @@ import pytest
 from conftest import call
 from rich.console import Console
 
-from fer_bench import watch as watching
-from fer_bench.spec import Noise, Recipe, RunSpec
-from fer_bench.store import RunFolder
-from fer_bench.sweep import Sweep, find_sweep
-from fer_bench.watch import Look, Watcher, last_lines, over, seconds_left, show, sparkline, watch
+from fer_bench.cli.views import watch as watching
+from fer_bench.cli.views.watch import Look, Watcher, last_lines, over, seconds_left, show, sparkline, watch
+from fer_bench.core.spec import Noise, Recipe, RunSpec
+from fer_bench.store.folder import RunFolder
+from fer_bench.sweep.record import Sweep, find_sweep
 
 EPOCHS = 4
 

@@ -21,13 +21,15 @@ from click.testing import CliRunner
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fer_bench.cli import main
-from fer_bench.engine import weights as module
-from fer_bench.engine.arrays import read_arrays
-from fer_bench.engine.networks import FerRes8, make_network
-from fer_bench.engine.weights import PACKAGED, convert, file_hash, find_weights, load_weights
-from fer_bench.spec import SpecError, weights_name
-from fer_bench.sweep import Request, resolve_recipe
+from fer_bench.cli.main import main
+from fer_bench.core.errors import SpecError
+from fer_bench.core.spec import weights_name
+from fer_bench.models import pretrained as module
+from fer_bench.models.networks import FerRes8, make_network
+from fer_bench.models.pretrained import PACKAGED, convert, file_hash, find_weights, load_weights
+from fer_bench.models.safe_pickle import read_arrays
+from fer_bench.sweep.plan import resolve_recipe
+from fer_bench.sweep.request import Request
 
 LITE0 = PACKAGED["efficientnet-lite0"]
 

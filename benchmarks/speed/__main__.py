@@ -12,8 +12,8 @@ import torch
 from benchmarks.speed.plan import figures
 from benchmarks.speed.tables import markdown
 from benchmarks.speed.timing import machine
-from fer_bench.engine.environment import keep_freed_memory
-from fer_bench.files import write_atomically
+from fer_bench.core.files import write_atomically
+from fer_bench.engine.memory import keep_freed_memory
 
 
 @click.command(help="Measures how much time a run takes above the floor of its backbone; see docs/speed.md.")

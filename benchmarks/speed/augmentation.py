@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.speed.timing import alternate
-from fer_bench.data.views import Views
-from fer_bench.spec import Recipe
+from fer_bench.core.spec import Recipe
+from fer_bench.engine.augment import Views
 
 
 def measure(size: int, repeats: int, batch: int = 64) -> dict[str, Any]:

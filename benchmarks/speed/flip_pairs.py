@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from benchmarks.speed.floor import CLASSES
 from benchmarks.speed.timing import alternate
-from fer_bench.engine.networks import make_network
+from fer_bench.models.networks import make_network
 
 
 class HalvedNorm(nn.Module):

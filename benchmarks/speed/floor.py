@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from fer_bench.engine.networks import make_network
+from fer_bench.core.spec import Recipe
 from fer_bench.engine.optim import make_optimizer
-from fer_bench.spec import Recipe
+from fer_bench.models.networks import make_network
 
 CLASSES = 7
 

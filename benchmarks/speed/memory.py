@@ -12,10 +12,10 @@ import torch
 from benchmarks.speed.floor import CLASSES, Floor
 from benchmarks.speed.training import Observed, first_epoch, random_faces
 from fer_bench import metrics
-from fer_bench.data.cache import Faces, pixel_file
-from fer_bench.engine.environment import forget_peak_memory, keep_freed_memory, peak_memory
-from fer_bench.engine.fit import contained
-from fer_bench.spec import Recipe
+from fer_bench.core.spec import Recipe
+from fer_bench.data.dataset import Faces, pixel_file
+from fer_bench.engine.isolation import contained
+from fer_bench.engine.memory import forget_peak_memory, keep_freed_memory, peak_memory
 
 CPU = torch.device("cpu")
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from benchmarks.speed.floor import Floor
-from fer_bench.engine.environment import keep_freed_memory
-from fer_bench.spec import Recipe
+from fer_bench.core.spec import Recipe
+from fer_bench.engine.memory import keep_freed_memory
 
 
 def measure(backbone: str, size: int, batch: int, seconds: float, rounds: int) -> dict[str, Any]:

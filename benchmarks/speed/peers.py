@@ -25,11 +25,12 @@ from torchvision.transforms import v2
 
 from benchmarks.speed.floor import CLASSES
 from benchmarks.speed.timing import Samples
-from fer_bench.engine.fit import Resources, Trainer, contained
-from fer_bench.engine.networks import make_network
+from fer_bench.core.spec import Recipe
+from fer_bench.engine.isolation import contained
 from fer_bench.engine.optim import make_optimizer
-from fer_bench.spec import Recipe
-from fer_bench.store import RunFolder
+from fer_bench.engine.trainer import Resources, Trainer
+from fer_bench.models.networks import make_network
+from fer_bench.store.folder import RunFolder
 
 METHODS = ("ce", "eac", "nla", "jocor", "scn")
 JPEG_SIZE = 100
@@ -182,7 +183,8 @@ def measure(
     and probe images besides. Both processes take turns, so neither slows the other. With loader ``workers`` only the
     wall clock means something, because theirs are other processes.
     """
-    from fer_bench.sweep import Request, plan
+    from fer_bench.sweep.plan import plan
+    from fer_bench.sweep.request import Request
 
     with tempfile.TemporaryDirectory() as name, contained(1):
         write_jpegs(folder := Path(name) / "faces", images, images // 3)

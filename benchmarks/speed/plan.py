@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from fer_bench.registry import discover
+from fer_bench.plugins.registry import discover
 
 PEERS = ("eac", "nla", "jocor", "scn")
 STEPS = {

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from fer_bench.data.cache import Faces, pixel_file
-from fer_bench.engine.fit import Resources, Trainer, contained
-from fer_bench.registry import describe_config, discover
-from fer_bench.spec import Noise, Recipe, RunSpec
-from fer_bench.store import RunFolder
+from fer_bench.core.spec import Noise, Recipe, RunSpec
+from fer_bench.data.dataset import Faces, pixel_file
+from fer_bench.engine.isolation import contained
+from fer_bench.engine.trainer import Resources, Trainer
+from fer_bench.plugins.registry import describe_config, discover
+from fer_bench.store.folder import RunFolder
 
 PLUGIN = """
 import os, time
@@ -43,7 +44,7 @@ def first_step(repeats: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "clocked.py").write_text(PLUGIN)
-        command = [sys.executable, "-m", "fer_bench.cli", "run", "--methods", "clocked", "--plugins", str(folder)]
+        command = [sys.executable, "-m", "fer_bench.cli.main", "run", "--methods", "clocked", "--plugins", str(folder)]
         command += ["--epochs", "1", "--train-size", "140", "--jobs", "1", "--force", "--out", str(folder / "out")]
         for _ in range(repeats + 1):  # the first one warms the cache
             started = time.time()

@@ -18,11 +18,12 @@ from torch import Tensor
 
 from benchmarks.speed.floor import CLASSES, Floor
 from benchmarks.speed.timing import Samples
-from fer_bench.data.cache import Faces, pixel_file
-from fer_bench.engine.fit import Resources, Trainer, contained
-from fer_bench.registry import describe_config, discover
-from fer_bench.spec import Noise, Recipe, RunSpec
-from fer_bench.store import RunFolder
+from fer_bench.core.spec import Noise, Recipe, RunSpec
+from fer_bench.data.dataset import Faces, pixel_file
+from fer_bench.engine.isolation import contained
+from fer_bench.engine.trainer import Resources, Trainer
+from fer_bench.plugins.registry import describe_config, discover
+from fer_bench.store.folder import RunFolder
 
 QUICK_SPLIT = {"train": 2700, "evaluated": 2300}
 """Images of an epoch of the embedded data set: trained on; evaluated (1,000 test, 300 validation, 1,000 probe)."""

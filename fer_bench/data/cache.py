@@ -11,22 +11,22 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import platformdirs
 
-from fer_bench.data import landmarks
-from fer_bench.data.catalog import data_files, open_manifest
-from fer_bench.data.check import dedup as without_duplicates
-from fer_bench.data.manifest import DataError, Manifest
-from fer_bench.files import checksum, write_atomically
+from fer_bench.core.errors import DataError
+from fer_bench.core.files import checksum, write_atomically
+from fer_bench.data.dataset import Faces, Manifest, pixel_file
 
 ANNOTATIONS = ("landmarks", "landmarks_ok", "distribution", "votes", "human")
+
 CHUNK = 256
+
 SETTLED = 2.0
 """Seconds since the last write to a file after which another one would change its time."""
+
 Progress = Callable[[str, int, int], None]
 """Called with (what, done, total) while a cache is built."""
 
@@ -34,54 +34,6 @@ Progress = Callable[[str, int, int], None]
 def cache_folder() -> Path:
     """``FER_BENCH_CACHE``, or the user's cache folder."""
     return Path(os.environ.get("FER_BENCH_CACHE") or platformdirs.user_cache_dir("fer-bench"))
-
-
-@dataclass(frozen=True)
-class Faces:
-    """A data set as the harness uses it: rows are sorted by id, so that no number depends on the order of files.
-
-    Fields as in ``fer_bench.data.manifest.Manifest``; ``pixels`` opens the decoded images.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    fingerprint: str
-    ids: np.ndarray
-    split: np.ndarray
-    label: np.ndarray
-    folder: Path
-    landmarks: np.ndarray | None = None
-    landmarks_ok: np.ndarray | None = None
-    distribution: np.ndarray | None = None
-    votes: np.ndarray | None = None
-    human: np.ndarray | None = None
-    landmarks_file: str = ""
-    """Digest of the landmarks where they come from a file beside the images: they are not in ``fingerprint``."""
-
-    def pixels(self, size: int) -> np.ndarray:
-        """Decoded images, uint8 [N, 3, size, size] in channels-last memory, mapped from the disk. DataError if
-        :func:`build_pixels` has not run."""
-        path = pixel_file(self.folder, size)
-        if not path.exists():
-            raise DataError(f"the decoded images of {self.name} at {size} px are not in the cache ({path})")
-        images = np.load(path, mmap_mode="c")  # copy-on-write: torch takes no read-only arrays
-        return images.transpose(0, 3, 1, 2)
-
-
-def pixel_file(folder: Path, size: int) -> Path:
-    """Where the decoded images of a data set are: uint8 [N, size, size, 3]."""
-    return folder / f"images-{size}.npy"
-
-
-def open_faces(dataset: str, root: Path | None, dedup: bool = False) -> tuple[Faces, Manifest | None]:
-    """A data set by name or path, from the cache where its files are unchanged (then the manifest is None).
-
-    "Unchanged" is judged by names, sizes and times of the files; the fingerprint itself depends on contents only.
-    """
-    faces, manifest = open_cached(
-        f"{dataset}\x1f{dedup}", data_files(dataset, root), lambda: read_manifest(dataset, root, dedup)
-    )
-    return landmarks.added(faces, dataset, root), manifest
 
 
 def open_cached(what: str, files: Sequence[Path], read: Callable[[], Manifest]) -> tuple[Faces, Manifest | None]:
@@ -94,12 +46,6 @@ def open_cached(what: str, files: Sequence[Path], read: Callable[[], Manifest]) 
     faces = _save(manifest)
     write_atomically(pointer, json.dumps({"fingerprint": faces.fingerprint, "dataset": manifest.name}).encode())
     return faces, manifest
-
-
-def read_manifest(dataset: str, root: Path | None, dedup: bool) -> Manifest:
-    """The undecoded data set; with ``dedup``, without training images that are copies of held-out ones."""
-    manifest = open_manifest(dataset, root)
-    return without_duplicates(manifest).manifest if dedup else manifest
 
 
 def build_pixels(

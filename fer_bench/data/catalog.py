@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from fer_bench.data.manifest import DataError, Manifest
+from fer_bench.core.errors import DataError
+from fer_bench.data.dataset import Manifest
 
 ROOT_VARIABLE = "FER_BENCH_DATA"
+
 DEFAULT_ROOT = Path("data")
+
 TABLE_NAMES = ("manifest.csv", "manifest.parquet")
 
 
@@ -63,19 +66,22 @@ class Entry:
 
 
 _READERS = "fer_bench.data.readers"
+
 _AFFECTNET = "On request from the authors, for research"
+
 _FER2013 = "From the facial expression recognition challenge of 2013, for research"
+
 _FERPLUS = f"Votes: https://github.com/microsoft/FERPlus (MIT). Faces: FER2013. {_FER2013}"
 
 DATASETS: dict[str, Entry] = {
     entry.name: entry
     for entry in (
         Entry(
-            "synthetic", "Drawn faces, balanced", "fer_bench.data.synthetic",
+            "synthetic", "Drawn faces, balanced", "fer_bench.data.synthetic.dataset",
             "Drawn by fer-bench; nothing to download", drawn=True,
         ),
         Entry(
-            "synthetic-natural", "Drawn faces, natural class counts", "fer_bench.data.synthetic",
+            "synthetic-natural", "Drawn faces, natural class counts", "fer_bench.data.synthetic.dataset",
             "Drawn by fer-bench; nothing to download", drawn=True,
         ),
         Entry(
@@ -145,7 +151,7 @@ def images_folder(name_or_path: str | Path, root: Path | None = None) -> Path | 
 
 def data_files(name_or_path: str | Path, root: Path | None = None) -> list[Path]:
     """Every file that the content of a data set may rest on, sorted; none for one that is drawn. DataError as above."""
-    from fer_bench.data.images import FileSource
+    from fer_bench.data.sources import FileSource
 
     entry, path = DATASETS.get(str(name_or_path)), Path(name_or_path)
     if entry and entry.drawn:

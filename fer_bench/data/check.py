@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,12 +12,12 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from fer_bench.cli.views.data_report import _SHOWN, _share, _table
+from fer_bench.core.errors import DataError
+from fer_bench.data.dataset import SPLITS, Manifest
 from fer_bench.data.landmarks import problems
-from fer_bench.data.manifest import SPLITS, DataError, Manifest
-from fer_bench.text import visible
 
 _BATCH = 256
-_SHOWN = 10  # entries of a long list that the terminal shows
 
 
 class Copy(NamedTuple):
@@ -143,13 +143,6 @@ class Report:
         return _table("duplicates", ("identical images", "groups", "images"), rows)
 
 
-class Deduplicated(NamedTuple):
-    """A manifest without leaked images, and the ids that were dropped from "train" and "val"."""
-
-    manifest: Manifest
-    dropped: dict[str, list[str]]
-
-
 def check(manifest: Manifest) -> Report:
     """Counts, decodes and hashes every image; a damaged one is reported and does not stop the check."""
     broken: dict[int, str] = {}
@@ -172,36 +165,6 @@ def check(manifest: Manifest) -> Report:
     )
 
 
-def dedup(manifest: Manifest) -> Deduplicated:
-    """Drops train images with an exact copy in val or test, and val images with one in test; test stays as it is.
-
-    The expected counts of the splits that lost images are dropped with them.
-    """
-    content = np.array(manifest.source.digest(range(len(manifest))), dtype=object)
-    keep = np.ones(len(manifest), dtype=bool)
-    dropped = {}
-    for split, later in (("train", ("val", "test")), ("val", ("test",))):
-        held_out = set(content[np.isin(manifest.split, later)])
-        leaked = [row for row in manifest.rows(split) if content[row] in held_out]
-        keep[leaked] = False
-        dropped[split] = manifest.ids[leaked].tolist()
-    if keep.all():
-        return Deduplicated(manifest, dropped)
-    kept = manifest.subset(keep)
-    known = {split: count for split, count in manifest.expected.items() if not dropped.get(split)}
-    return Deduplicated(replace(kept, expected=known), dropped)
-
-
-def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table of plain text: a file called "[a].jpg" must not be read as markup."""
-    table = Table(title=Text(title))
-    for place, name in enumerate(columns):
-        table.add_column(Text(name), justify="right" if place and len(columns) > 2 else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(visible(cell)) for cell in row))
-    return table
-
-
 def _counts(manifest: Manifest, split: str) -> np.ndarray:
     return np.bincount(manifest.label[manifest.split == split], minlength=len(manifest.classes))
 
@@ -215,10 +178,6 @@ def _landmarks(manifest: Manifest) -> dict[str, Any]:
         "located": {split: tuple(_counts(has, split).tolist()) for split in SPLITS},
         "misplaced": tuple(problems(manifest.landmarks, manifest.landmarks_ok)),
     }
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{part:,} ({100 * part / whole:.1f} %)" if whole else "0"
 
 
 def _copy(manifest: Manifest, row: int) -> Copy:

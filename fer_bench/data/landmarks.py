@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from fer_bench.core.errors import DataError
+from fer_bench.core.files import write_atomically
 from fer_bench.data import catalog
-from fer_bench.data.manifest import MIRRORED_LANDMARKS, DataError, Manifest
+from fer_bench.data.dataset import Manifest
 from fer_bench.data.readers._common import require_fractions, unique_ids
-from fer_bench.files import write_atomically
 
 if TYPE_CHECKING:
-    from fer_bench.data.cache import Faces
+    from fer_bench.data.dataset import Faces
 
 FILE = "landmarks.npz"
+
 POINTS = (
     "left brow, outer end", "left brow, middle", "left brow, inner end",
     "right brow, inner end", "right brow, middle", "right brow, outer end",
@@ -33,6 +35,7 @@ POINTS = (
     "mouth, left corner", "mouth, centre", "mouth, right corner", "chin",
 )  # fmt: skip
 """The 19 points of AFLW, in order; left and right are those of the image."""
+
 LAYOUT = f"""
   {FILE} with the arrays (numpy.savez)
     ids      str [N], as `fer-bench data check` shows them; images that it leaves out have no landmarks
@@ -217,3 +220,8 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
             return {name: stored[name] for name in stored.files}
     except Exception as error:  # numpy, zipfile and zlib have no common error for a damaged file
         raise DataError(f"{path}: is no .npz file of arrays ({error})") from error
+
+
+MIRRORED_LANDMARKS = (5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 14, 13, 12, 17, 16, 15, 18)
+"""Which of the 19 points (AFLW order: brows, eyes, nose, mouth, chin) a mirrored face has in each place: left and right
+change places."""

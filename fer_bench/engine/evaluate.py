@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fer_bench.data.views import Views, gather
+from fer_bench.engine.augment import Views, gather
 
 EVALUATION_BATCH = 64
 """Of the same speed on a CPU as larger batches, and no more memory than training."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from fer_bench.spec import Recipe
+from fer_bench.core.spec import Recipe
 
 
 def make_optimizer(

@@ -15,11 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fer_bench.spec import SpecError, build, nearest, require
+from fer_bench.core.errors import SpecError, nearest, require
+from fer_bench.core.schema import build
 
 if TYPE_CHECKING:
-    from fer_bench.launch.local import Tell
-    from fer_bench.sweep import Plan, Planned
+    from fer_bench.launch.worker import Tell
+    from fer_bench.sweep.plan import Plan, Planned
 
 LAUNCHERS = {"local": "", "ray": "ray", "slurm": "submitit"}
 """The package that each launcher needs besides; it comes with the extra of the launcher's name."""

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from fer_bench.claims import Busy
-from fer_bench.launch.local import Event, train_one
-from fer_bench.spec import RunSpec, SpecError
-from fer_bench.store import RunFolder
-from fer_bench.sweep import Plan, Planned, Request, plan
+from fer_bench.core.errors import SpecError
+from fer_bench.core.spec import RunSpec
+from fer_bench.launch.worker import Event, train_one
+from fer_bench.store.folder import RunFolder
+from fer_bench.store.lease import Busy
+from fer_bench.sweep.plan import Plan, Planned, plan
+from fer_bench.sweep.request import Request
 
 AGAIN = 5.0
 """Seconds between two tries to claim a run that another process holds."""
@@ -36,7 +38,7 @@ class Job:
     environment: dict[str, str]
 
     def train(self, stopping: Callable[[], bool]) -> Event:
-        """Trains the run and says how it ended, as :func:`fer_bench.launch.local.train_one` does, but waits for a run
+        """Trains the run and says how it ended, as :func:`fer_bench.launch.worker.train_one` does, but waits for a run
         that another process holds. What keeps it from starting is stored as the run's failure."""
         folder = RunFolder.of(self.out, self.spec)
         try:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import ray
 
+from fer_bench.core.errors import SpecError, require
 from fer_bench.launch.job import Job, fail, forget, jobs
-from fer_bench.launch.local import Event, Tell
 from fer_bench.launch.remote import LOOK, Follower
-from fer_bench.spec import SpecError, require
-from fer_bench.store import RunFolder
-from fer_bench.sweep import Plan, Planned
+from fer_bench.launch.worker import Event, Tell
+from fer_bench.store.folder import RunFolder
+from fer_bench.sweep.plan import Plan, Planned
 
 
 @dataclass(frozen=True)

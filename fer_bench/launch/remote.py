@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fer_bench.launch.local import Event, Tell
-from fer_bench.store import RunFolder
-from fer_bench.sweep import Planned
+from fer_bench.launch.worker import Event, Tell
+from fer_bench.store.folder import RunFolder
+from fer_bench.sweep.plan import Planned
 
 LOOK = 2.0
 """Seconds between two looks at the store."""

@@ -19,15 +19,16 @@ from typing import Any, Literal
 import platformdirs
 import submitit
 
+from fer_bench.core.errors import require
 from fer_bench.launch.job import Job, fail, forget, jobs
-from fer_bench.launch.local import Event, Tell
 from fer_bench.launch.remote import LOOK, Follower
-from fer_bench.spec import require
-from fer_bench.store import RunFolder
-from fer_bench.sweep import Plan, Planned
+from fer_bench.launch.worker import Event, Tell
+from fer_bench.store.folder import RunFolder
+from fer_bench.sweep.plan import Plan, Planned
 
 ASK = 15.0
 """Seconds between two questions to Slurm about its queue."""
+
 LARGEST_ARRAY = 1000
 """Jobs of one array; Slurm's own limit is 1001 unless a cluster has another."""
 

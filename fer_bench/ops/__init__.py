@@ -1,10 +1,10 @@
 """Pieces that more than one method uses. A method imports from here and from ``fer_bench.method``, nothing else."""
 
 from fer_bench.ops.agreement import bhattacharyya, jensen_shannon, kl_divergence, mean_log_probability
+from fer_bench.ops.backbone_stages import copied, follow, resolution_stages
 from fer_bench.ops.checks import require_positive, require_range
 from fer_bench.ops.class_weights import effective_number, effective_number_weights
 from fer_bench.ops.consistency import class_activation_maps, flip_consistency, mirror, pooled_linear_classifier
-from fer_bench.ops.disagreement import disagreement, positions, small_loss_exchange
 from fer_bench.ops.heatmaps import adaptive_wing, gaussian_heatmaps, heatmap_weights, landmark_cells
 from fer_bench.ops.mentor import (
     MentorNetwork,
@@ -15,8 +15,6 @@ from fer_bench.ops.mentor import (
     split_table,
 )
 from fer_bench.ops.meta_sampler import class_draw_probability, initial_rates, straight_through_loss
-from fer_bench.ops.peers import PeerSettings
-from fer_bench.ops.relabelling import clearly_better_class
 from fer_bench.ops.sampling import (
     class_aware_rows,
     class_cycle_rows,
@@ -28,16 +26,20 @@ from fer_bench.ops.sampling import (
 )
 from fer_bench.ops.small_loss import (
     clean_score_from_losses,
+    clearly_better_class,
     default_num_gradual,
+    disagreement,
     forget_rate_at,
     keep_count,
     membership,
     official_beta1,
     official_learning_rate,
+    positions,
     set_official_schedule,
     small_loss,
+    small_loss_exchange,
 )
-from fer_bench.ops.stages import copied, follow, resolution_stages
+from fer_bench.ops.two_networks import PeerSettings
 
 __all__ = [
     "MentorNetwork",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_bench.report.conclusions import Conclusions
-from fer_bench.report.marks import Marks
+from fer_bench.core.spec import weights_name
+from fer_bench.report.aggregate import extent
+from fer_bench.report.footnotes import Marks
 from fer_bench.report.measures import View
-from fer_bench.report.numbers import extent
-from fer_bench.runs import LAST
-from fer_bench.spec import weights_name
+from fer_bench.report.significance import Conclusions
+from fer_bench.store.model_selection import LAST
 
 if TYPE_CHECKING:
     import pandas as pd

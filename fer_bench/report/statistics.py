@@ -15,19 +15,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fer_bench.spec import nearest, require
+from fer_bench.core.errors import nearest, require
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ALPHA = 0.05
+
 LEVEL = 0.95
+
 MIN_PAIRS = 6
 """Below six pairs no two-sided test on signs can come below 0.05 (five pairs: 2/32 = 0.0625), so none is made."""
+
 TESTS = ("sign-flip", "wilcoxon")
+
 INTERVALS = ("t", "bootstrap")
+
 UNITS = {"seed": ["condition", "data_seed", "seed"], "draw": ["condition", "data_seed"]}
 """What one block is, by name: the columns of arranged runs that are equal within it."""
+
 RESAMPLES = 2**16
 """Sign flips: exact where there are no more than these (16 pairs), else as many random ones from a fixed seed."""
 

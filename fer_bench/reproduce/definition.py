@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from fer_bench.core.errors import PluginError, SpecError, nearest, require
+from fer_bench.core.presets import load_preset, read_toml
+from fer_bench.core.schema import build
+from fer_bench.core.spec import Imbalance, Noise, Recipe
 from fer_bench.data.catalog import DATASETS
-from fer_bench.data.noise import KINDS
-from fer_bench.data.noise import check as check_noise
-from fer_bench.registry import Plugin, PluginError
+from fer_bench.data.noise.apply import KINDS
+from fer_bench.data.noise.apply import check as check_noise
+from fer_bench.plugins.registry import Plugin
 from fer_bench.reproduce import published
 from fer_bench.reproduce.published import Number
-from fer_bench.runs import PROTOCOLS
-from fer_bench.spec import Imbalance, Noise, Recipe, SpecError, build, load_preset, nearest, read_toml, require
+from fer_bench.store.model_selection import PROTOCOLS
 
 NO_WEIGHTS = "none"
 
@@ -214,7 +217,7 @@ def _expand(entry: Columns, content: Content, where: str) -> list[Column]:
 
 def _check(table: Definition, plugins: Mapping[str, Plugin]) -> None:
     """SpecError for what one part of the file says and another, or fer-bench, does not know."""
-    from fer_bench.engine.networks import check_backbone
+    from fer_bench.models.networks import check_backbone
 
     path, content = table.path, table.content
     names = [row.name for row in table.rows]

@@ -11,9 +11,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fer_bench.spec import SpecError, build, nearest, require
+from fer_bench.core.errors import SpecError, nearest, require
+from fer_bench.core.schema import build
 
 PACKAGE = "fer_bench_benchmarks"
+
 METRICS = {"overall": "overall_acc", "mean": "mean_acc"}
 """Metric of a table: the field of a published number. Overall accuracy, and the mean over classes, in %."""
 

@@ -15,7 +15,7 @@ from unittest.mock import patch
 from bad_input.world import CANARY, Step, home
 from click.testing import CliRunner
 
-from fer_bench.cli import main
+from fer_bench.cli.main import main
 
 RUN = "run --methods ce --dataset faces --epochs 1 --image-size 32 --device cpu --jobs 1"
 """What the dots of a command stand for."""
@@ -61,7 +61,7 @@ def carry_out(case: Case) -> Seen:
     with place() as here:
         case.make(here)
         with (
-            patch("fer_bench.engine.environment.measure_speed", return_value=1000.0),
+            patch("fer_bench.sweep.estimate.measure_speed", return_value=1000.0),
             patch("fer_bench.api.carry_out", begun),
             patch("fer_bench.launch.local.warm_up"),
         ):

@@ -24,9 +24,11 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from fer_bench.engine.weights import NOTE
-from fer_bench.launch.local import train_one
-from fer_bench.sweep import Request, plan, save_sweep
+from fer_bench.launch.worker import train_one
+from fer_bench.models.pretrained import NOTE
+from fer_bench.sweep.plan import plan
+from fer_bench.sweep.record import save_sweep
+from fer_bench.sweep.request import Request
 
 Step = Callable[[Path], None]
 CLASSES = ("anger", "happiness", "neutral")

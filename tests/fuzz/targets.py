@@ -27,29 +27,29 @@ from PIL import Image
 from rich.console import Console
 from safetensors.torch import save as save_tensors
 
-from fer_bench import claims
-from fer_bench.archive import ArchiveError, pack, unpack
-from fer_bench.claims import Busy
-from fer_bench.clean import find
-from fer_bench.cli import main
+from fer_bench.cli.main import main
+from fer_bench.cli.views.watch import Watcher, show
+from fer_bench.core.errors import DataError, PluginError, SpecError
+from fer_bench.core.files import checksum
+from fer_bench.core.presets import load_preset
 from fer_bench.data.catalog import open_manifest
-from fer_bench.data.images import decode
 from fer_bench.data.landmarks import added
-from fer_bench.data.manifest import DataError
-from fer_bench.data.noise import read_labels, read_matrix, read_probabilities
-from fer_bench.engine.arrays import read_arrays
-from fer_bench.engine.networks import make_network
-from fer_bench.engine.weights import find_weights, load_weights
-from fer_bench.files import checksum
-from fer_bench.registry import PluginError, discover, settings_by_method
-from fer_bench.report.conditions import arrange
-from fer_bench.report.difference import difference
+from fer_bench.data.noise.files import read_labels, read_matrix, read_probabilities
+from fer_bench.data.sources import decode
+from fer_bench.models.networks import make_network
+from fer_bench.models.pretrained import find_weights, load_weights
+from fer_bench.models.safe_pickle import read_arrays
+from fer_bench.plugins.registry import discover, settings_by_method
+from fer_bench.report.arrange import arrange
 from fer_bench.reproduce import definition
-from fer_bench.runs import load_runs
-from fer_bench.spec import SpecError, load_preset
-from fer_bench.store import RunFolder
-from fer_bench.sweep import find_sweep
-from fer_bench.watch import Watcher, show
+from fer_bench.store import lease as claims
+from fer_bench.store.diff import difference
+from fer_bench.store.folder import RunFolder
+from fer_bench.store.frame import load_runs
+from fer_bench.store.lease import Busy
+from fer_bench.sweep.archive import ArchiveError, pack, unpack
+from fer_bench.sweep.clean import find
+from fer_bench.sweep.record import find_sweep
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ def ready() -> Iterator[Path]:
     """A folder with ``faces``; nothing is trained, measured or drawn, and warnings are not shown."""
     with ExitStack() as stack:
         here = stack.enter_context(place())
-        stack.enter_context(patch("fer_bench.engine.environment.measure_speed", return_value=1000.0))
+        stack.enter_context(patch("fer_bench.sweep.estimate.measure_speed", return_value=1000.0))
         stack.enter_context(patch("fer_bench.api.carry_out", begun))
-        stack.enter_context(patch("fer_bench.scaffold.examine", lambda plugin: iter(())))
+        stack.enter_context(patch("fer_bench.testing.run.examine", lambda plugin: iter(())))
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         yield here

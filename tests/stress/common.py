@@ -16,13 +16,13 @@ import numpy as np
 from PIL import Image
 
 import fer_bench.api
-import fer_bench.data.unlabelled
-import fer_bench.engine.fit
-import fer_bench.report.plots
+import fer_bench.data.open
+import fer_bench.engine.trainer
+import fer_bench.report.plots.figures
 import fer_bench.report.tables  # noqa: F401
-from fer_bench import cli
-from fer_bench.launch import local
-from fer_bench.registry import discover
+from fer_bench.cli.main import main as command
+from fer_bench.launch import local, worker
+from fer_bench.plugins.registry import discover
 
 METHODS = tuple(key for key, plugin in sorted(discover().items()) if plugin.origin == "built in")
 TIMES = ("seconds", "peak_memory_bytes")
@@ -82,7 +82,7 @@ class Forked:
             os.dup2(said, 1), os.dup2(said, 2)
             os.environ["FER_BENCH_CACHE"] = str(cache)
             local.train_all = _train_here
-            cli.main(list(words), standalone_mode=False)
+            command(list(words), standalone_mode=False)
             code = 0
         except SystemExit as end:
             code = int(end.code or 0)
@@ -108,7 +108,7 @@ class Forked:
 
 def _train_here(plan: Any, todo: Any, out: Path, _: Any, force: bool, tell: Any, **__: Any) -> None:
     for run in todo:
-        tell(0, run, local.train_one(plan, run, out, "cpu", force, lambda: False, lambda event: None))
+        tell(0, run, worker.train_one(plan, run, out, "cpu", force, lambda: False, lambda event: None))
 
 
 def results(out: Path) -> dict[str, dict[str, Any]]:

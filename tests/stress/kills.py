@@ -24,7 +24,7 @@ from pathlib import Path
 
 import common
 
-from fer_bench import claims
+from fer_bench.store import lease as claims
 
 RUN = "runs/*/*/*/"
 MOMENTS = {

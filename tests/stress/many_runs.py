@@ -24,9 +24,10 @@ from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
-from fer_bench.files import checksum
-from fer_bench.spec import RunSpec, build
-from fer_bench.store import RunFolder
+from fer_bench.core.files import checksum
+from fer_bench.core.schema import build
+from fer_bench.core.spec import RunSpec
+from fer_bench.store.folder import RunFolder
 
 METHODS = ("ce", "cb", "coteaching", "crt", "eac", "jocor", "nla", "rul", "scn", "mentornet")
 NOISES = tuple({"kind": "symmetric", "rate": rate / 10, "mode": "exact", "file": ""} for rate in range(1, 6))

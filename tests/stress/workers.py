@@ -24,7 +24,7 @@ from pathlib import Path
 
 import common
 
-from fer_bench import claims
+from fer_bench.store import lease as claims
 
 LEASE = 10.0
 claims.LEASE = LEASE  # in the worker's processes too, which import this file
@@ -118,7 +118,7 @@ def owners(out: Path) -> set[int]:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
-        from fer_bench.cli import main as command
+        from fer_bench.cli.main import main as command
 
         command(sys.argv[2:])
     else:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_bench.data.manifest import DataError
+from fer_bench.core.errors import DataError
 
 EMOTIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 """Canonical names, so that one class is called the same in every data set (the order is that of FERPlus)."""
@@ -18,6 +18,7 @@ _ALIASES = {
     "neutrality": "neutral", "happy": "happiness", "surprised": "surprise", "sad": "sadness", "angry": "anger",
     "disgusted": "disgust", "fearful": "fear", "afraid": "fear", "contemptuous": "contempt",
 }  # fmt: skip
+
 SPLIT_NAMES = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
     "testing": "test",
@@ -73,7 +74,7 @@ def inside(folder: Path, name: str, where: str, roots: Sequence[Path] = ()) -> P
     if not name or "\0" in name:
         raise DataError(f"{where}: the path is {'empty' if not name else f'no path: {name!r}'}")
     path = folder / name
-    plain = os.path.abspath(path)  # noqa: PTH100 (links are not to be followed)
+    plain = os.path.abspath(path)  # noqa: PTH100
     homes = [os.path.abspath(home) for home in (folder, *roots)]  # noqa: PTH100
     if not any(plain == home or plain.startswith(home.rstrip(os.sep) + os.sep) for home in homes):
         hint = "; if that is meant, name the folder that holds it with --data-root" if roots else ""

@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fer_bench.data.images import FileSource
-from fer_bench.data.manifest import DataError, Manifest
+from fer_bench.core.errors import DataError
+from fer_bench.data.dataset import Manifest
 from fer_bench.data.readers._common import first_existing, images_under, inside, missing, require_files, unique_ids
 from fer_bench.data.readers.fer2013 import numbers, read_csv
+from fer_bench.data.sources import FileSource
 
 CLASSES = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
+
 EXPECTED: dict[int, dict[str, int]] = {7: {}, 8: {}}  # no count of a release was seen that could be stated here
+
 LAYOUT = """
   <root>/affectnet/training.csv, validation.csv     columns subDirectory_filePath,expression and, where
                                                     the face is to be cropped, face_x,face_y,face_width,
@@ -22,6 +25,7 @@ LAYOUT = """
 or, as later released,
   <root>/affectnet/train_set/images/0.jpg and train_set/annotations/0_exp.npy, the same in val_set/
 """
+
 _BOX = ("face_x", "face_y", "face_width", "face_height")
 
 

@@ -6,14 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_bench.data.images import FileSource
-from fer_bench.data.manifest import DataError, Manifest
+from fer_bench.core.errors import DataError
+from fer_bench.core.seeds import uniform_by_id
+from fer_bench.data.dataset import Manifest
 from fer_bench.data.readers._common import inside, missing, read_lines, require_files, unique_ids
-from fer_bench.seeds import uniform_by_id
+from fer_bench.data.sources import FileSource
 
 CLASSES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
+
 EXPECTED: dict[str, int] = {}  # the split is ours, so no release documents its counts
+
 TEST_SHARE = 0.2
+
 LAYOUT = """
   <root>/expw/label.lst     lines "image_name face_id top left right bottom confidence label", labels 0 to 6
                             (also accepted as <root>/expw/label/label.lst)

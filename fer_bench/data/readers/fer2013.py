@@ -8,14 +8,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fer_bench.data.images import ArraySource
-from fer_bench.data.manifest import DataError, Manifest
+from fer_bench.core.errors import DataError
+from fer_bench.data.dataset import Manifest
 from fer_bench.data.readers._common import missing
+from fer_bench.data.sources import ArraySource
 
 CLASSES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
+
 EXPECTED = {"train": 28_709, "val": 3_589, "test": 3_589}
+
 USAGE = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
+
 SIDE = 48
+
 LAYOUT = """
   <root>/fer2013/fer2013.csv     columns emotion,pixels,Usage
 """

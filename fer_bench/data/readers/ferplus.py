@@ -6,18 +6,22 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_bench.data.images import ArraySource
-from fer_bench.data.manifest import DataError, Manifest
+from fer_bench.core.errors import DataError
+from fer_bench.data.dataset import Manifest
 from fer_bench.data.readers import fer2013
 from fer_bench.data.readers._common import EMOTIONS, first_existing, missing
+from fer_bench.data.sources import ArraySource
 
 CLASSES = EMOTIONS  # the column order of fer2013new.csv
+
 VOTE_COLUMNS = (*CLASSES, "unknown", "NF")
+
 # 8 classes: the counts of the official reader; 7: counted by this reader, the same without majority contempt
 EXPECTED = {
     8: {"train": 25_060, "val": 3_199, "test": 3_153},
     7: {"train": 24_941, "val": 3_186, "test": 3_137},
 }
+
 LAYOUT = """
   <root>/fer2013/fer2013.csv        columns emotion,pixels,Usage
   <root>/ferplus/fer2013new.csv     columns Usage,Image name,neutral,...,contempt,unknown,NF, same row order

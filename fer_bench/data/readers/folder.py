@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_bench.data.images import SUFFIXES, FileSource
-from fer_bench.data.manifest import SPLITS, DataError, Manifest
+from fer_bench.core.errors import DataError
+from fer_bench.core.seeds import uniform_by_id
+from fer_bench.data.dataset import SPLITS, Manifest
 from fer_bench.data.readers._common import SPLIT_NAMES, canonical, images_under, missing, unique_ids
-from fer_bench.seeds import uniform_by_id
+from fer_bench.data.sources import SUFFIXES, FileSource
 
 TEST_SHARE = 0.2
+
 LAYOUT = """
   <path>/{train,val,test}/<class>/*.{jpg,jpeg,png,bmp,webp,tif,tiff}     val is optional
 or, without official splits (a stratified 80/20 train/test split is then derived),

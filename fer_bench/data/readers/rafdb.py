@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_bench.data.images import FileSource
-from fer_bench.data.manifest import DataError, Manifest
+from fer_bench.core.errors import DataError
+from fer_bench.data.dataset import Manifest
 from fer_bench.data.readers._common import first_existing, missing, read_lines, require_files, unique_ids
+from fer_bench.data.sources import FileSource
 
 CLASSES = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")  # official label minus 1
+
 EXPECTED = {"train": 12_271, "test": 3_068}
+
 LAYOUT = """
   <root>/rafdb/EmoLabel/list_patition_label.txt     lines "train_00001.jpg 5", labels 1 to 7; or beside Image/
   <root>/rafdb/Image/aligned/train_00001_aligned.jpg

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_bench.data.images import SUFFIXES, FileSource
-from fer_bench.data.manifest import Manifest
+from fer_bench.data.dataset import Manifest
 from fer_bench.data.readers._common import canonical, images_under, missing, unique_ids
+from fer_bench.data.sources import SUFFIXES, FileSource
 
 FOLDERS = ("Angry", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise")
+
 CLASSES = tuple(canonical(folder) for folder in FOLDERS)
+
 EXPECTED: dict[str, int] = {}  # whole frames and aligned faces are released with different counts
+
 LAYOUT = """
   <root>/sfew/Train/{Angry,Disgust,Fear,Happy,Neutral,Sad,Surprise}/*
   <root>/sfew/Val/{the same seven}/*     (a Test folder may be there: its labels are not public and it is not read)

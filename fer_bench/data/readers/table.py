@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fer_bench.data.images import FileSource
-from fer_bench.data.manifest import DataError, Manifest
+from fer_bench.core.errors import DataError
+from fer_bench.data.dataset import Manifest
 from fer_bench.data.readers._common import (
     SPLIT_NAMES,
     canonical,
@@ -21,8 +21,10 @@ from fer_bench.data.readers._common import (
     require_fractions,
     unique_ids,
 )
+from fer_bench.data.sources import FileSource
 
 SUFFIXES = (".csv", ".parquet")
+
 LAYOUT = """
   <name>.csv or <name>.parquet with the columns
     path        image file, relative to the folder of the table, and in it or under --data-root

@@ -9,14 +9,8 @@ import torch
 from adapters._tools import dtype_of, floats, integers, pick
 from torch import Tensor
 
-from fer_bench.ops import (
-    disagreement,
-    keep_count,
-    official_beta1,
-    official_learning_rate,
-    positions,
-    small_loss_exchange,
-)
+from fer_bench.ops import keep_count, official_beta1, official_learning_rate, positions, small_loss_exchange
+from fer_bench.ops import small_loss as disagreement
 
 
 def compute(case: dict[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,8 @@ import fer_bench_methods.dmue as dmue
 import torch
 from adapters._tools import floats, integers, pick
 
-from fer_bench.engine.networks import FerRes8
 from fer_bench.method import Task
+from fer_bench.models.networks import FerRes8
 
 # The case "identical_features_nan" records W_target after the step that made it NaN. All its features are 1, so that
 # any classifier whose rows have these sums gives the logits that the case had.

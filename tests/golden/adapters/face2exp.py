@@ -11,10 +11,10 @@ import torch
 from adapters._tools import numbers, pick
 from torch import Tensor, nn
 
-from fer_bench.engine.harness import Harness
+from fer_bench.core.spec import Noise, Recipe, RunSpec
+from fer_bench.engine.context import Harness
 from fer_bench.engine.optim import make_optimizer
 from fer_bench.method import Batch, Images, Task
-from fer_bench.spec import Noise, Recipe, RunSpec
 
 SCHEDULES = ((0, 0, 10), (3, 0, 10), (2, 4, 12))
 """Warm-up, wait and total of the schedules, which the case names only beside their factors."""

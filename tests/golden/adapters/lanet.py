@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from adapters._tools import floats, integers, numbers, pick
 from torch import Tensor
 
-from fer_bench.engine.networks import FerRes8
 from fer_bench.method import Task
+from fer_bench.models.networks import FerRes8
 from fer_bench.ops import adaptive_wing, gaussian_heatmaps, heatmap_weights, landmark_cells
 
 

@@ -1,4 +1,4 @@
-"""Golden cases of noise and imbalance, through fer_bench.data.noise and fer_bench.data.imbalance."""
+"""Golden cases of noise and imbalance, through fer_bench.data.noise.apply and fer_bench.data.imbalance."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from fer_bench.data import imbalance, noise
+from fer_bench.data import imbalance
+from fer_bench.data.noise import apply as noise
+from fer_bench.data.noise import files, instance, transition
 
 RAF = np.array([1290, 281, 717, 4772, 1982, 705, 2524])
 """RAF-DB's training counts, in the order of noise.RAF_ORDER (two outputs are stated for RAF-DB without giving them)."""
@@ -30,12 +32,12 @@ def _transition(case: dict[str, Any]) -> dict[str, Any]:
     inputs, params = case["inputs"], case["params"]
     kind = KINDS[case["name"].split("/")[1]]
     counts = np.asarray(inputs["counts"], dtype=float) if "counts" in inputs else None
-    classes = noise.RAF_ORDER if kind == "class-dependent" else params.get("C", 7 if counts is None else len(counts))
+    classes = files.RAF_ORDER if kind == "class-dependent" else params.get("C", 7 if counts is None else len(counts))
     if "map" in inputs:
-        ours = noise.weights(kind, classes).argmax(1).tolist()
+        ours = transition.weights(kind, classes).argmax(1).tolist()
         if ours != inputs["map"]:
             raise ValueError(f"the case's map {inputs['map']} is not LA-Net's {ours}")
-    matrix = noise.transition_matrix(kind, params["rate"], classes, counts=counts)
+    matrix = transition.transition_matrix(kind, params["rate"], classes, counts=counts)
     # for kinds that flip every class alike the flip rate does not depend on the counts
     equal = noise.describe(matrix)
     result = {"T": matrix, "true_flip_rate": equal["realised_rate"]}
@@ -48,7 +50,7 @@ def _transition(case: dict[str, Any]) -> dict[str, Any]:
 
 def _joint(case: dict[str, Any]) -> dict[str, Any]:
     counts = np.asarray(case["inputs"]["clean_counts"], dtype=float)
-    matrix = noise.transition_matrix("symmetric", case["params"]["rate"], len(counts))
+    matrix = transition.transition_matrix("symmetric", case["params"]["rate"], len(counts))
     found = noise.describe(counts[:, None] * matrix)
     return {
         "expected_noisy_counts": found["observed_counts"],
@@ -100,11 +102,11 @@ def _long_tail(case: dict[str, Any]) -> dict[str, Any]:
 def _part_dependent(case: dict[str, Any]) -> dict[str, Any]:
     inputs, params = case["inputs"], case["params"]
     if case["name"].split("/")[1] == "truncnorm_mean":
-        drawn = noise.truncated(params["rate"], params["std"])
+        drawn = instance.truncated(params["rate"], params["std"])
         return {"mean": float(drawn.mean()), "std": float(drawn.std())}
     labels = np.asarray(inputs["y"], dtype=np.int64)
     x, projection, q = (np.asarray(inputs[name], dtype=np.float64) for name in ("x", "W", "q"))
-    found = noise.ptd_probabilities(x, labels, projection, q)
+    found = instance.ptd_probabilities(x, labels, projection, q)
     return {"P": found, "row_sum": found.sum(1), "diag": found[np.arange(len(labels)), labels]}
 
 

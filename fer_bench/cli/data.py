@@ -1,0 +1,110 @@
+"""Commands about data and weights: datasets, data check, data landmarks, convert-weights."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from fer_bench.cli.group import _console, main
+from fer_bench.cli.options import DATASET, DEDUP, ROOT, Numbers
+
+
+@main.command()
+@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--backbone", required=True, help="The network of the weights: resnet18, resnet50_caffe, any timm model.")
+@click.option("--provenance", required=True, help="Where the weights are from, in a line; captions show it.")
+def convert_weights(source: Path, target: Path, backbone: str, provenance: str) -> None:
+    """Writes the weights in SOURCE to TARGET, a safetensors file that says what it is; no code in SOURCE is run.
+
+    SOURCE is a checkpoint of PyTorch or a pickled dict of numpy arrays (the ResNet-50 of VGGFace2).
+    """
+    from fer_bench.models.networks import check_backbone, make_network
+    from fer_bench.models.pretrained import convert, file_hash
+
+    check_backbone(backbone)
+    net = make_network(backbone, 2, seed=0, role="convert", pretrained="", weights=None)
+    loaded = convert(net, backbone, source, target, provenance)
+    left = f"; left out: {', '.join(loaded.left)}" if loaded.left else ""
+    click.echo(f"{target}: {loaded.taken} tensors of {backbone}{left}\n{file_hash(target)}\n"
+               f"use it with: --backbone {backbone} --pretrained {target}")  # fmt: skip
+
+
+@main.command()
+@click.argument("name", required=False)
+def datasets(name: str | None) -> None:
+    """Lists the data sets, or says of one where to get it and how its files must lie."""
+    from fer_bench.cli.views import cards
+
+    _console().print(cards.dataset_list() if name is None else cards.dataset_card(name))
+
+
+@main.group()
+def data() -> None:
+    """Looks at data before anything is trained."""
+
+
+@data.command()
+@DATASET
+@ROOT
+@DEDUP
+@click.option("--sheet", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png",
+              help="Draw 16 faces with their landmarks, each beside its mirror image.")  # fmt: skip
+def check(dataset: str, data_root: Path | None, dedup: bool, sheet: Path | None) -> None:
+    """Counts, decodes every image, and finds exact duplicates across splits. Exit code 1 if something is wrong."""
+    from fer_bench.core.errors import require
+    from fer_bench.data import landmarks
+    from fer_bench.data.check import check as examine
+    from fer_bench.data.open import read_manifest
+    from fer_bench.data.sources import SUFFIXES
+
+    known = sheet is None or sheet.suffix.lower() in SUFFIXES
+    require(known, f"--sheet {sheet}: its name must end in one of {', '.join(SUFFIXES)}")
+    console = _console()
+    with console.status(f"decoding {dataset} …"):
+        manifest = landmarks.added(read_manifest(dataset, data_root, dedup), dataset, data_root)
+        report = examine(manifest)
+    console.print(report.render())
+    if sheet is not None:
+        from fer_bench.data.contact_sheet import draw
+
+        sheet.parent.mkdir(parents=True, exist_ok=True)
+        draw(manifest).save(sheet)
+        click.echo(f"wrote {sheet}")
+    if report.undecodable:
+        sys.exit(1)
+
+
+@data.command("landmarks")
+@click.argument("points", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@DATASET
+@ROOT
+@click.option("--frame", type=Numbers(float), default="1", show_default=True,
+              help="Width,height (or one side) in pixels of the image that the points are measured in.")  # fmt: skip
+def write_landmarks(points: Path, dataset: str, data_root: Path | None, frame: list[float]) -> None:
+    """Writes landmarks.npz beside the images of a data set from POINTS, an .npz file of what a detector found.
+
+    \b
+    POINTS holds the arrays
+      points   [N, 19, 2] in the order of AFLW, or [N, 68, 2] in that of iBUG: (x, y) in pixels of --frame
+      ids      (optional) str [N]; without it, the rows are those of the data set, sorted by id
+      found    (optional) bool [N]; without it, a face with NaN among its points was not found
+
+    Methods that learn landmarks find the file by its place. Runs of other methods stay as they are.
+    Look at the result: fer-bench data check --dataset … --sheet faces.png
+    """
+    from fer_bench.core.errors import SpecError, require
+    from fer_bench.data import landmarks
+    from fer_bench.data.open import read_manifest
+
+    sound = len(frame) in (1, 2) and all(0 < side < float("inf") for side in frame)
+    require(sound, f"--frame {frame}: one side or width,height, above 0")
+    target = landmarks.place(dataset, data_root)
+    if target is None:
+        raise SpecError(f"--dataset {dataset}: drawn faces have landmarks of their own")
+    with _console().status(f"reading {dataset} …"):
+        ids = read_manifest(dataset, data_root, False).ids
+        written = landmarks.write(points, target, ids, (frame[0], frame[-1]))
+    click.echo(f"wrote {target}: landmarks of {written.found.sum():,} of {len(ids):,} images of {dataset}")

@@ -1,0 +1,8 @@
+"""The command line: parses, calls, prints. Heavy imports wait until a command needs them, so ``--help`` is quick."""
+
+from __future__ import annotations
+
+from fer_bench.cli import data, methods, results, run  # noqa: F401  they register their commands
+from fer_bench.cli.group import main
+
+__all__ = ["main"]

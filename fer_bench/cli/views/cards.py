@@ -1,0 +1,157 @@
+"""What ``fer-bench methods`` and ``fer-bench datasets`` print."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, fields
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from fer_bench.core.errors import PluginError
+from fer_bench.plugins.registry import Plugin
+from fer_bench.reproduce.published import Number
+
+
+def method_list(plugins: Mapping[str, Plugin]) -> RenderableType:
+    """Two lines per method: facts, then the paper's title. A broken plugin is listed with its error."""
+    width = max(map(len, plugins), default=0) + 2
+    lines: list[RenderableType] = [
+        Text(f"{'key':<{width}}{'year':<6}{'against':<13}{'cost':<7}{'golden':<19}needs", style="bold")
+    ]
+    for key, plugin in plugins.items():
+        try:
+            method = plugin.load()
+            needs = method.needs(method.Config())
+        except (PluginError, TypeError, ValueError) as error:
+            lines.append(
+                Text.assemble((f"{key:<{width}}", "bold red"), (f"broken: {str(error).splitlines()[0]}", "red"))
+            )
+            continue
+        info, cost = method.info, f"{needs.forwards:g}x"
+        asks = [name for name, wanted in (("noise rate", needs.noise_rate), ("landmarks", needs.landmarks)) if wanted]
+        asks += [f"true labels of {needs.trusted:.0%}"] if needs.trusted else []
+        asks += ["unlabelled images"] if needs.unlabelled else []
+        asks += [f"{needs.networks} networks"] if needs.networks > 1 else []
+        facts = f"{info.year or '':<6}{info.kind:<13}{cost:<7}{_golden(plugin):<19}{', '.join(asks)}".rstrip()
+        lines += [Text.assemble((f"{key:<{width}}", "bold"), facts), Padding(Text(info.title, style="dim"), (0, 2))]
+    hint = (
+        "cost: images forwarded for each training image · golden: cases computed with the official code that it "
+        "reproduces · one method in full: fer-bench methods KEY"
+    )
+    return Group(*lines, Text(hint, style="dim"))
+
+
+def _golden(plugin: Plugin) -> str:
+    return str(plugin.golden or "–")
+
+
+def method_card(plugin: Plugin, published: Iterable[Number] = ()) -> RenderableType:
+    """Citation, idea, hyper-parameters with sources, presets and deviations of one method, and what others measured.
+
+    ``published`` are the numbers of all methods; the card shows those of this one. PluginError if the plugin is broken.
+    """
+    method = plugin.load()
+    info, needs = method.info, method.needs(method.Config())
+    where = [f"arXiv {info.arxiv}" if info.arxiv else "", info.code]
+    parts: list[RenderableType] = [
+        Text(f"{plugin.key}  {info.title}", style="bold"),
+        Text(f"{info.authors}. {info.venue}, {info.year}. {' · '.join(filter(None, where))}"),
+        Padding(Text(info.idea.strip()), (1, 2)),
+        Text(
+            f"against: {info.kind} · networks: {needs.networks} · forward passes per image: {needs.forwards:g} · "
+            f"views: {', '.join(needs.views)} · told the noise rate: {'yes' if needs.noise_rate else 'no'}"
+        ),
+        Text(f"golden: {_golden(plugin)}"),
+        _settings(method.Config, plugin),
+    ]
+    if info.deviations:
+        parts.append(Text("\nWhere the default departs from the official code", style="bold"))
+        parts += [Padding(Text(f"- {deviation}"), (0, 2)) for deviation in info.deviations]
+    parts += _published(plugin.key, published)
+    parts.append(Text(f"\nfile: {plugin.path} ({plugin.origin})", style="dim"))
+    return Group(*parts)
+
+
+def _published(key: str, numbers: Iterable[Number]) -> list[RenderableType]:
+    mine = [number for number in numbers if _names(number.method, key)]
+    if not mine:
+        return []
+    parts: list[RenderableType] = [Text("\nPublished numbers that were seen (accuracy in %)", style="bold")]
+    by_source: dict[str, list[Number]] = {}
+    for number in mine:
+        by_source.setdefault(f"{number.paper}, {number.table}".strip(", "), []).append(number)
+    for source, group in by_source.items():
+        table = Table("row", "data", "noise", "overall", "mean", "", box=None, header_style="dim", padding=(0, 2, 0, 0))
+        for number in group:
+            noise = f"{number.noise_type} {number.noise_rate:g}" if number.noise_rate else "none"
+            overall, mean = ("" if value is None else f"{value:.2f}" for value in (number.overall_acc, number.mean_acc))
+            spread = f" ± {number.std:.2f}" if overall and number.std is not None else ""
+            doubt = f"doubt: {number.doubt}" if number.doubt else ""
+            table.add_row(*map(Text, (number.method, number.dataset, noise, overall + spread, mean, doubt)))
+        parts += [Padding(Text(source), (0, 2)), Padding(table, (0, 4))]
+    return parts
+
+
+def _names(written: str, key: str) -> bool:
+    """Whether a paper's name of a row ("LA-Net", "Co-teaching+", "MEK: RSL only") is the method of this key."""
+    first = re.split(r"[\s:(]", written.strip().lower())[0].replace("+", "plus")
+    return re.sub(r"[^a-z0-9]", "", first) == key.replace("_", "")
+
+
+def _settings(config: type, plugin: Plugin) -> RenderableType:
+    table = Table(
+        "setting", "default", "meaning", "source", title="settings (--set KEY.SETTING=VALUE)", title_justify="left"
+    )
+    for entry in fields(config):
+        default = entry.default if entry.default is not MISSING else ""
+        table.add_row(
+            entry.name, Text(repr(default)), Text(entry.metadata.get("doc", "")), Text(entry.metadata.get("source", ""))
+        )
+    for dataset, values in plugin.presets().items():
+        for name, value in _flat(values):
+            table.add_row(
+                Text(name), Text(repr(value["value"])), Text(f"preset for {dataset}"), Text(value.get("source", ""))
+            )
+    return table
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Mapping[str, Any]]]:
+    rows = []
+    for name, value in values.items():
+        if isinstance(value, Mapping) and "value" in value:
+            rows.append((prefix + name, value))
+        else:
+            rows += _flat(value, f"{prefix}{name}: ")
+    return rows
+
+
+def dataset_list() -> RenderableType:
+    """One line per known data set."""
+    from fer_bench.data.catalog import DATASETS
+
+    table = Table("name", "classes", "expected images", "what", box=None, header_style="bold", pad_edge=False)
+    for entry in DATASETS.values():
+        counts = ", ".join(f"{split} {count:,}" for split, count in entry.expected.items())
+        table.add_row(Text(entry.name, style="bold"), str(len(entry.classes)), counts or "any", Text(entry.title))
+    hint = "one data set: fer-bench datasets NAME; or give --dataset a folder of images or a CSV/Parquet manifest"
+    return Group(table, Text(hint, style="dim"))
+
+
+def dataset_card(name: str) -> RenderableType:
+    """Classes, where to get it, and how its files must lie. DataError with the nearest names for an unknown one."""
+    from fer_bench.data.catalog import find
+    from fer_bench.data.landmarks import FILE
+
+    entry = find(name)
+    beside = f"  <root>/{entry.folder}/{FILE}     (optional) `fer-bench data landmarks -h`"
+    return Group(
+        Text(f"{entry.name}  {entry.title}", style="bold"),
+        Text(entry.where),
+        Text(f"classes: {', '.join(entry.classes)}"),
+        Text(f"\nexpected under --data-root:\n{entry.layout.rstrip()}\n{beside}" if entry.layout else ""),
+    )

@@ -1,0 +1,31 @@
+"""Presets: whole training recipes in TOML."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from fer_bench.core.errors import SpecError, nearest, require
+from fer_bench.core.schema import build
+from fer_bench.core.spec import Recipe
+
+PRESETS = ("quick", "standard", "paper")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as a dict; SpecError with the file and line when it does not parse."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{path} is not valid TOML: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"cannot read {path}: {error}") from None
+
+
+def load_preset(name: str, **overrides: Any) -> Recipe:
+    """A preset by name (``quick``, ``standard``, ``paper``) or a TOML file by path; ``None`` overrides are left out."""
+    path = Path(name) if name.endswith(".toml") else Path(__file__).with_name("recipes") / f"{name}.toml"
+    require(name.endswith(".toml") or name in PRESETS, f"unknown preset {name!r}{nearest(name, PRESETS)}")
+    given = {key: value for key, value in overrides.items() if value is not None}
+    return build(Recipe, {**read_toml(path), **given}, f"preset {name}")

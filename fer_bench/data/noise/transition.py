@@ -1,0 +1,105 @@
+"""Transition matrices of label noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+SIMILAR = {
+    "anger": "disgust",
+    "disgust": "anger",
+    "fear": "surprise",
+    "happiness": "neutral",
+    "sadness": "neutral",
+    "surprise": "anger",
+    "neutral": "sadness",
+}
+"""LA-Net (Wu and Cui, ICCV 2023), dataloader.py::_add_class_dependent_noise. Nothing becomes fear or happiness, so
+this noise raises the imbalance where symmetric noise lowers it."""
+
+# --- class-conditional kinds ---------------------------------------------------------------------------------------
+
+
+def transition_matrix(
+    kind: str,
+    rate: float,
+    classes: Sequence[str] | int,
+    *,
+    counts: np.ndarray | None = None,
+    matrix: np.ndarray | None = None,
+) -> np.ndarray:
+    """T [C, C] float64, T_ij = probability that a sample of class i is given label j; rows sum to 1.
+
+    T_ij = (1 - r) [i = j] + r K_ij / sum_{k != i} K_ik for weights K of the kind (see :func:`weights`). The one
+    exception is symmetric-inclusive, T = (1 - r) I + r / C, which is symmetric noise of rate r (C - 1) / C. A class
+    with nowhere to go (all its weights 0) keeps its labels.
+
+    classes   class names, or their number for kinds that do not go by names
+    counts    [C] clean class counts, for "frequency"
+    matrix    [C, C] confusion counts or probabilities, rows true, for "confusion"
+    """
+    _check_rate(kind, rate)
+    target = _off_diagonal(weights(kind, classes, counts=counts, matrix=matrix))
+    size = len(target)
+    wrong = rate * (size - 1) / size if kind == "symmetric-inclusive" else rate
+    # by any() and not by the sum, which rounding can put above 1: at rate 1 the diagonal would be negative
+    return np.diag(1 - wrong * target.any(1)) + wrong * target
+
+
+def weights(
+    kind: str,
+    classes: Sequence[str] | int,
+    *,
+    counts: np.ndarray | None = None,
+    matrix: np.ndarray | None = None,
+) -> np.ndarray:
+    """K [C, C] float64: where wrong labels of each class (row) go, up to a factor for each row; diagonal ignored."""
+    size = classes if isinstance(classes, int) else len(classes)
+    if kind in ("symmetric", "symmetric-inclusive"):
+        return np.ones((size, size))
+    if kind == "pair":
+        return np.roll(np.eye(size), 1, axis=1)
+    if kind == "class-dependent":
+        return _similar(classes)
+    if kind == "frequency":
+        return np.tile(_array(counts, (size,), f"{kind} noise needs class counts"), (size, 1))
+    if kind == "confusion":
+        return _array(matrix, (size, size), f"{kind} noise needs a confusion matrix")
+    raise ValueError(f"noise kind {kind!r} has no transition matrix")
+
+
+def _similar(classes: Sequence[str] | int) -> np.ndarray:
+    """LA-Net's map by name. A further class (contempt) is not in it: its labels stay, and nothing becomes it."""
+    names = [] if isinstance(classes, int) else list(classes)
+    missing = [name for name in SIMILAR if name not in names]
+    if missing:
+        raise ValueError(
+            f"class-dependent noise goes by the names {', '.join(SIMILAR)}; this data set has no {', '.join(missing)} "
+            f"(its classes: {', '.join(names) or classes})"
+        )
+    result = np.zeros((len(names), len(names)))
+    for source, target in SIMILAR.items():
+        result[names.index(source), names.index(target)] = 1
+    return result
+
+
+def _array(values: np.ndarray | None, shape: tuple[int, ...], message: str) -> np.ndarray:
+    if values is None:
+        raise ValueError(message)
+    array = np.asarray(values, dtype=np.float64)
+    if array.shape != shape or not (np.isfinite(array) & (array >= 0)).all():
+        raise ValueError(f"{message}: finite, non-negative, of shape {shape}; got shape {array.shape}")
+    return array
+
+
+def _off_diagonal(values: np.ndarray) -> np.ndarray:
+    """Rows without their diagonal, summing to 1 (or 0 where nothing is left)."""
+    target = values * (1 - np.eye(len(values)))
+    total = target.sum(1, keepdims=True)
+    return np.divide(target, total, out=np.zeros_like(target), where=total > 0)
+
+
+def _check_rate(kind: str, rate: float) -> None:
+    if not 0 <= rate <= 1:
+        raise ValueError(f"rate = {rate} of {kind} noise is out of range: 0 to 1")

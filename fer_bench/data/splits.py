@@ -1,0 +1,102 @@
+"""From a data set and a spec to one training problem: which images, which labels, which of them are wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fer_bench.core.errors import DataError
+from fer_bench.core.spec import RunSpec
+from fer_bench.data import imbalance as long_tail
+from fer_bench.data import stratified
+from fer_bench.data.dataset import Faces
+from fer_bench.data.noise import apply as label_noise
+
+HOLD_OUT = 0.1
+"""Share of the training images that becomes the validation split where a data set has none."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Rows (int64) into a :class:`Faces`. ``given`` and ``val_label`` are what the methods and the selection by
+    validation see; ``true`` and the test labels are for measuring only."""
+
+    train: np.ndarray
+    given: np.ndarray
+    true: np.ndarray
+    val: np.ndarray
+    val_label: np.ndarray
+    test: np.ndarray
+    test_label: np.ndarray
+    noise: dict[str, Any]
+    """Realised rate, confusion, counts and purity: ``fer_bench.data.noise.apply.summary``."""
+
+
+def pose(faces: Faces, spec: RunSpec, noise_file: Path | None = None) -> Problem:
+    """Realises the spec on the data: hold-out, part, imbalance (on clean labels), then noise. Test images stay.
+
+    Where there is no official validation split it is carved from train and gets the same noise as the rest. DataError
+    where a class has no training image or there is no test split.
+    """
+    seed = spec.data_seed
+    train, val, test = (np.flatnonzero(faces.split == name) for name in ("train", "val", "test"))
+    if not len(train) or not len(test):
+        empty = "train" if not len(train) else "test"
+        raise DataError(f"data set {faces.name} has no images in its {empty} split")
+    label, ids = faces.label, faces.ids
+    carved = not len(val)
+    if carved:
+        held = stratified.holdout(label[train], ids[train], HOLD_OUT, seed)
+        train, val = train[~held], train[held]
+    if spec.train_size is not None:
+        if spec.train_size > len(train):
+            raise DataError(f"train_size = {spec.train_size}: {faces.name} has {len(train)} training images")
+        train = train[stratified.stratified_part(label[train], ids[train], spec.train_size, seed)]
+    if spec.imbalance.factor > 1:
+        kept = long_tail.keep(
+            label[train], ids[train], kind=spec.imbalance.kind, factor=spec.imbalance.factor, seed=seed
+        )
+        train = train[kept]
+    _require_classes(faces, train)
+    given = _corrupt(faces, train, spec, noise_file)
+    return Problem(
+        train=train,
+        given=given,
+        true=label[train],
+        val=val,
+        val_label=_corrupt(faces, val, spec, noise_file) if carved else label[val],
+        test=test,
+        test_label=label[test],
+        noise=label_noise.summary(label[train], given, len(faces.classes)),
+    )
+
+
+def _corrupt(faces: Faces, rows: np.ndarray, spec: RunSpec, noise_file: Path | None) -> np.ndarray:
+    if spec.noise.kind == "none" or not len(rows):
+        return faces.label[rows].copy()
+    return label_noise.corrupt(
+        faces.label[rows],
+        faces.ids[rows],
+        faces.classes,
+        kind=spec.noise.kind,
+        rate=spec.noise.rate,
+        mode=spec.noise.mode,
+        seed=spec.data_seed,
+        pixels=lambda chosen, size: faces.pixels(size)[rows[chosen]],
+        votes=None if faces.votes is None else faces.votes[rows],
+        human=None if faces.human is None else faces.human[rows],
+        file=None if noise_file is None else str(noise_file),
+    )
+
+
+def _require_classes(faces: Faces, train: np.ndarray) -> None:
+    if len(faces.classes) < 2:
+        raise DataError(f"{faces.name} has one class only, {', '.join(faces.classes)}: there is nothing to tell apart")
+    counts = np.bincount(faces.label[train], minlength=len(faces.classes))
+    missing = [name for name, count in zip(faces.classes, counts, strict=True) if not count]
+    if missing:
+        found = ", ".join(f"{name} {count}" for name, count in zip(faces.classes, counts, strict=True))
+        raise DataError(f"no training image of {', '.join(missing)} in {faces.name} (found: {found})")

@@ -1,0 +1,162 @@
+"""Backbones: any timm model, and a small residual network of our own for a CPU. All speak timm's interface."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fer_bench.core.errors import SpecError, nearest
+from fer_bench.core.seeds import derive
+from fer_bench.models.pretrained import file_hash, load_weights
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with a strided 1x1 shortcut (He et al., CVPR 2016, basic block)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norm1(self.conv1(x)))
+        return F.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
+
+
+class FerRes8(nn.Module):
+    """Eight layers, 0.3 M parameters, stride 16: a 48-pixel image ends as a 3x3 map of 128 features.
+
+    Two strided convolutions, two residual blocks, global average pooling and one linear layer, so that class activation
+    maps are defined.
+    """
+
+    def __init__(self, num_classes: int = 7, in_chans: int = 3, widths: tuple[int, ...] = (16, 32, 64, 128)) -> None:
+        super().__init__()
+        a, b, c, d = widths
+        self.stem = nn.Sequential(
+            *(nn.Conv2d(in_chans, a, 3, 2, 1, bias=False), nn.BatchNorm2d(a), nn.ReLU()),
+            *(nn.Conv2d(a, b, 3, 2, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU()),
+        )
+        self.block1, self.block2 = ResidualBlock(b, c, 2), ResidualBlock(c, d, 2)
+        self.num_features = d
+        self.fc = nn.Linear(d, num_classes)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """The last feature map [B, 128, h, w] of images [B, 3, H, W]."""
+        return self.block2(self.block1(self.stem(x)))
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Logits [B, C], or pooled features [B, 128], of a feature map."""
+        pooled = x.mean(dim=(2, 3))
+        return pooled if pre_logits else self.fc(pooled)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.forward_head(self.forward_features(x))
+
+    def get_classifier(self) -> nn.Module:
+        return self.fc
+
+
+def ferres8(pretrained: bool = False, **kwargs: Any) -> FerRes8:
+    """FerRes8 under timm's model names; there are no pre-trained weights."""
+    return FerRes8(**_known("ferres8", pretrained, kwargs))
+
+
+def resnet50_caffe(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """ResNet-50 as in Caffe, for weights that were converted from it (VGGFace2; EAC's ``resnet.py``).
+
+    Its tensors have the names and shapes of timm's ``resnet50``, but it computes something else: the stride is in the
+    first 1x1 convolution of a stage, not in the 3x3 one, and the first pooling has no padding and rounds up.
+    """
+    net: Any = models().create_model("resnet50", **_known("resnet50_caffe", pretrained, kwargs))
+    net.maxpool = nn.MaxPool2d(3, 2, ceil_mode=True)
+    for stage in (net.layer2, net.layer3, net.layer4):
+        stage[0].conv1.stride, stage[0].conv2.stride = stage[0].conv2.stride, stage[0].conv1.stride
+    return net
+
+
+def _known(backbone: str, pretrained: bool, arguments: dict[str, Any]) -> dict[str, Any]:
+    """What our own networks take of timm's arguments; SpecError for weights that timm does not have."""
+    if pretrained:
+        raise SpecError(f"timm has no pre-trained weights of backbone {backbone}; give a file to --pretrained")
+    return {name: arguments[name] for name in ("num_classes", "in_chans") if name in arguments}
+
+
+WITHOUT_TIMM = {"ferres8": FerRes8}
+"""Networks that are made without importing timm, which takes longer than the first steps of a short run."""
+
+
+@cache
+def models() -> ModuleType:
+    """timm, with our own networks among its models."""
+    import timm
+    from timm.models import register_model
+
+    for make in (ferres8, resnet50_caffe):
+        register_model(make)
+    return timm
+
+
+def check_backbone(name: str) -> None:
+    """Raises SpecError with the nearest names unless there is a network of that name."""
+    if name not in WITHOUT_TIMM and not models().is_model(name):
+        raise SpecError(f"unknown backbone {name!r}{nearest(name, models().list_models())}")
+
+
+def make_network(
+    backbone: str, num_classes: int, *, seed: int, role: str, pretrained: str, weights: Path | None
+) -> Any:
+    """A network whose random parts depend on (seed, role) alone. ``pretrained`` as in ``Recipe.pretrained``.
+
+    SpecError where the weights that it names cannot be had or do not fit; a network never starts at random instead.
+    """
+    source, _, tag = pretrained.partition(":")
+    name = f"{backbone.partition('.')[0]}.{tag}" if source == "timm" and tag else backbone
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "weights", role))
+        try:
+            if name in WITHOUT_TIMM and source != "timm":
+                net: Any = WITHOUT_TIMM[name](num_classes)
+            else:
+                net = models().create_model(name, pretrained=source == "timm", num_classes=num_classes)
+        except SpecError:
+            raise
+        except Exception as error:
+            if source != "timm":
+                raise
+            raise SpecError(f"timm's pre-trained weights of {name} cannot be loaded: {error}") from None
+    if source and source != "timm":
+        digest = pretrained.partition(", ")[0]
+        if weights is None or file_hash(weights) != digest:
+            raise SpecError(f"the weights {digest} are not those of {weights}; give the file with --pretrained")
+        load_weights(net, weights, backbone)
+    return _laid_out(net, backbone.partition(".")[0])
+
+
+RESNETS = ("resnet18", "resnet34", "resnet50", "resnet50_caffe", "resnet101", "resnet152")
+
+SMALL = 96
+"""Pixels. Below it a ResNet's many channels lie over maps of few pixels."""
+
+
+def _laid_out(net: Any, backbone: str) -> Any:
+    """The network in the layout of memory that was measured to be fast (docs/speed.md). Images come in channels_last,
+    and most networks want it; ResNets keep PyTorch's own layout for their weights, and for small images."""
+    if backbone not in RESNETS:
+        return net.to(memory_format=torch.channels_last)
+    net.conv1.register_forward_pre_hook(_plain_if_small)
+    return net
+
+
+def _plain_if_small(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+    (images,) = inputs
+    return (images.contiguous() if images.shape[-1] < SMALL else images,)

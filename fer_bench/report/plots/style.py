@@ -1,0 +1,211 @@
+"""The parts of a figure: looks of methods, panels, legends, heat maps, files."""
+
+from __future__ import annotations
+
+import io
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from fer_bench.core.files import write_atomically
+from fer_bench.store.folder import RunFolder
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+DPI = 150
+
+MARKERS = "osD^v<>Pp*Xh8dosD^v"
+
+LINES = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
+
+COLOURS = (0, 1, 2, 3, 4, 9, 5, 7, 6, 8)
+"""Seaborn's colour-blind palette, its two palest colours last."""
+
+POINT: dict[str, Any] = {"markersize": 7, "markeredgecolor": "white", "markeredgewidth": 0.6, "linewidth": 1.6}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One measured column of the runs, as a fraction."""
+
+    column: str
+    title: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Arranged runs, the look of each row, and their records, each read once."""
+
+    frame: pd.DataFrame
+    rows: list[str]
+    classes: Mapping[str, Sequence[str]]
+    _records: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def records(self, path: str) -> list[dict[str, Any]]:
+        if path not in self._records:
+            self._records[path] = RunFolder(Path(path)).epochs()
+        return self._records[path]
+
+    @cached_property
+    def looks(self) -> dict[str, dict[str, Any]]:
+        """Colour, marker and dashes of a row: the same in all figures. Colours return after ten rows with other dashes,
+        markers do not return before."""
+        palette = sns.color_palette("colorblind", 10)
+        return {
+            row: {
+                "color": palette[COLOURS[k % 10]],
+                "marker": MARKERS[k % len(MARKERS)],
+                "linestyle": LINES[k // 10 % len(LINES)],
+            }
+            for k, row in enumerate(self.rows)
+        }
+
+    def among(self, frame: pd.DataFrame) -> list[str]:
+        present = set(frame["row"])
+        return [row for row in self.rows if row in present]
+
+
+def lines(ax: Axes, runs: Runs, part: pd.DataFrame, x: str, panel: Panel, *, by: str, scale: float = 1) -> None:
+    """Mean, range and single runs of each row against column ``x``; runs with one value of ``by`` are one point."""
+    for row in runs.among(part):
+        mine = part[(part["row"] == row) & part[panel.column].notna()]
+        if mine.empty:
+            continue
+        look = runs.looks[row]
+        places = scale * mine.groupby(by)[x].mean()
+        points = 100 * mine.groupby(by)[panel.column].agg(["mean", "min", "max"])
+        ax.scatter(scale * mine[x], 100 * mine[panel.column], s=8, color=look["color"], alpha=0.6, lw=0, zorder=2)
+        ax.plot(places, points["mean"], **look, **POINT)
+        if (points["max"] > points["min"]).any():
+            ax.fill_between(places, points["min"], points["max"], color=look["color"], alpha=0.14, linewidth=0)
+    ax.set_ylabel(panel.label)
+
+
+def points(ax: Axes, runs: Runs, part: pd.DataFrame, panel: Panel, name: str) -> None:
+    """A kind of noise without a rate: a hollow marker for each row at the share of wrong labels that it has."""
+    place = 100 * part["realised_rate"].mean()
+    for row in runs.among(part):
+        mine = part[part["row"] == row][panel.column].dropna()
+        look = runs.looks[row]
+        ax.plot(
+            [place], [100 * mine.mean()], color=look["color"], marker=look["marker"], markersize=7,
+            markerfacecolor="white", markeredgewidth=1.5, linestyle="",
+        )  # fmt: skip
+    ax.axvline(place, color="0.8", linewidth=0.8, linestyle=":", zorder=0)
+    ax.annotate(
+        plain(name), (place, 0.01), xycoords=("data", "axes fraction"), xytext=(3, 0), textcoords="offset points",
+        color="0.4", fontsize="small",
+    )  # fmt: skip
+    ax.set_ylabel(panel.label)
+
+
+def heat(ax: Axes, values: pd.DataFrame, *, vmin: float, vmax: float, form: str, small: bool = False) -> None:
+    few = values.shape[1] <= 12
+    sns.heatmap(
+        values, ax=ax, vmin=vmin, vmax=vmax, cmap="viridis", cbar=False, annot=few, fmt=form, linewidths=0.5,
+        xticklabels=True, yticklabels=True, annot_kws={"size": "x-small" if small else "small"},
+    )  # fmt: skip
+    ax.grid(False)  # it would show through cells without runs
+    ax.tick_params(length=0)
+    ax.tick_params(axis="x", rotation=45 if max(len(str(c)) for c in values.columns) > 4 else 0)
+    ax.tick_params(axis="y", rotation=0)
+    for label in ax.get_xticklabels():
+        if label.get_rotation():
+            label.set(ha="right", rotation_mode="anchor")
+    ax.set(xlabel="", ylabel="")
+
+
+def bar(figure: Figure, axes: Sequence[Axes], label: str) -> None:
+    """One colour bar for all panels, which share their scale."""
+    bar = figure.colorbar(axes[0].collections[0], ax=list(axes), shrink=0.8, aspect=25, pad=0.02)
+    bar.set_label(label)
+    bar.outline.set_visible(False)
+
+
+def grid(rows: int, columns: int, width: float, height: float, sharey: Any = False) -> tuple[Figure, np.ndarray]:
+    """A figure of its own, known to no window manager: nothing has to be closed."""
+    figure = Figure(figsize=(columns * width, rows * height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey)
+    for ax in axes.flat:
+        sns.despine(ax=ax)
+        ax.grid(axis="y", color="0.92", linewidth=0.8)
+        ax.set_axisbelow(True)
+    return figure, axes
+
+
+def across(number: int) -> int:
+    return min(number, 4)
+
+
+def room_for(rows: Sequence[str]) -> float:
+    """Height in inches of a panel with a line for each of ``rows``: more lines need more room to be told apart."""
+    return 3.2 + 0.13 * max(0, len(rows) - 8)
+
+
+def tiles(number: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Panels in reading order; those beyond ``number`` are hidden."""
+    wide = across(number)
+    figure, axes = grid(-(-number // wide), wide, width, height)
+    for ax in axes.flat[number:]:
+        ax.set_visible(False)
+    return figure, list(axes.flat)
+
+
+def finish(figure: Figure, runs: Runs, part: pd.DataFrame, title: str, about: str) -> None:
+    """Legend beside the panels, title above, and what lines and bands are below."""
+    handles = [Line2D([], [], **runs.looks[row], **POINT, label=plain(row)) for row in runs.among(part)]
+    width, height = figure.get_size_inches()
+    columns = -(-len(handles) // max(1, int((height - 0.4) / 0.23)))
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    # the panels keep their width: the figure grows by the legend
+    figure.set_size_inches(width + columns * (0.7 + 0.085 * longest), height)
+    figure.legend(handles=handles, loc="outside right center", ncols=columns)
+    if part.groupby(["row", "condition"]).size().max() > 1:
+        about = "\n".join(textwrap.wrap(about, int(width * 13)))
+        figure.supxlabel(about, x=0.01, ha="left", fontsize="small", color="0.4")
+    headline(figure, title)
+
+
+def headline(figure: Figure, text: str) -> None:
+    """Broken at the width of the figure, so that a long condition is never cut."""
+    lines = textwrap.wrap(text, max(20, int(figure.get_figwidth() * 8.5)))
+    figure.suptitle("\n".join(map(plain, lines)), x=0.01, ha="left", fontsize="large", fontweight="bold")
+
+
+def join(*parts: object) -> str:
+    return ", ".join(str(part) for part in parts if part)
+
+
+def plain(text: str) -> str:
+    """Text without mathematics: a dollar in a name is a dollar."""
+    return text.replace("$", r"\$")
+
+
+def file_name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.").lower()
+
+
+def save(figure: Figure, path: Path) -> list[Path]:
+    """As png and pdf, without a date: equal runs make equal files."""
+    paths = []
+    # the layout is most of the work, and the same for both
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for suffix, options in ((".png", {"dpi": DPI}), (".pdf", {"metadata": {"CreationDate": None}})):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=suffix[1:], **options)
+        paths.append(path.with_name(path.name + suffix))
+        write_atomically(paths[-1], buffer.getvalue())
+    return paths

@@ -1,0 +1,132 @@
+"""What may go from a folder of results: runs that failed or were given up, runs of outdated code, left-over files."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from fer_bench.core.schema import misfit
+from fer_bench.core.spec import PROTOCOL
+from fer_bench.plugins.registry import Plugin
+from fer_bench.store import lease as claims
+from fer_bench.store.folder import RunFolder
+from fer_bench.store.lease import Busy
+from fer_bench.sweep.archive import STAGE
+
+TRASH = ".trash-"
+"""How the folder begins into which things are moved before they are deleted."""
+
+YOUNG = 3600.0
+"""Seconds for which a left-over file outside of a run may still be somebody's work."""
+
+
+@dataclass(frozen=True)
+class Waste:
+    """A run's folder, or a left-over file or folder (``run`` is None), and why it may go."""
+
+    path: Path
+    why: str
+    size: int
+    run: RunFolder | None = None
+    state: str = ""
+
+
+def find(out: Path, plugins: Mapping[str, Plugin], outdated: bool = False) -> list[Waste]:
+    """What may go, runs first. Runs that are being trained are never in it, finished ones only with ``outdated`` and
+    if their method's code or the protocol is another by now. A method that is not among ``plugins`` says nothing."""
+    current = {key: plugin.code for key, plugin in plugins.items() if not plugin.error}
+    runs: list[Waste] = []
+    files: list[Waste] = []
+    for path in sorted((out / "runs").glob("*/*/*")):
+        folder = RunFolder(path)
+        state = folder.state
+        if state == "running":
+            continue
+        if why := _why(folder, state, current, outdated):
+            runs.append(Waste(path, why, size(path), folder, state))
+            continue
+        leftovers = [*path.glob(".*.part"), *([path / "checkpoint.pt"] if state == "done" else [])]
+        files += [Waste(file, "left-over file", size(file), folder, state) for file in leftovers if file.exists()]
+    for pattern in (f"{STAGE}*", f"{TRASH}*", ".*.part", "sweeps/*/.*.part", "sweeps/*/plots/.*.part"):
+        files += [Waste(path, "left over", size(path)) for path in sorted(out.glob(pattern)) if _age(path) > YOUNG]
+    return [*runs, *files]
+
+
+def _why(folder: RunFolder, state: str, current: Mapping[str, str], outdated: bool) -> str:
+    """Why a run may go, "" if it stays."""
+    try:
+        spec = folder.spec or {}
+        error = folder.failure.get("error", "") if state == "failed" else ""
+        if spec and (wrong := misfit(spec, {"method": str, "code": str, "protocol": float}, "spec.json")):
+            raise RuntimeError(wrong)
+    except RuntimeError as damage:
+        return "" if state == "done" else str(damage)
+    code = current.get(spec.get("method", ""))
+    old = [
+        *(["its method has other code by now"] if code and spec["code"] != code else []),
+        *(["the protocol is another by now"] if spec and spec["protocol"] != PROTOCOL else []),
+    ]
+    if state == "done":
+        return " and ".join(old) if outdated else ""
+    reason = {"failed": f"failed: {error}", "interrupted": "interrupted", "new": "never begun"}[state]
+    return "; ".join([reason, *old])
+
+
+def remove(found: Sequence[Waste], out: Path) -> tuple[int, int]:
+    """Removes what :func:`find` gave; how many went, and how many stay because their run has changed its state since.
+
+    A run is claimed first and moved away as a whole, so that nobody meets half of it. One that a lost machine has left
+    claimed, or this one before it was started again, is watched for a lease.
+    """
+    trash, removed = out / f"{TRASH}{secrets.token_hex(4)}", 0
+    trash.mkdir()
+    left = list(enumerate(found))
+    try:
+        for pause in (claims.LEASE + 1, 0):
+            busy = []
+            for number, waste in left:
+                try:
+                    removed += _move(waste, trash / str(number))
+                except Busy:
+                    busy.append((number, waste))
+            left = busy
+            time.sleep(pause if left else 0)
+    finally:
+        shutil.rmtree(trash, ignore_errors=True)
+    return removed, len(found) - removed
+
+
+def _move(waste: Waste, target: Path) -> bool:
+    """Whether it was moved; not if its run has changed its state. Busy where another process holds the run."""
+    if waste.run is None:
+        waste.path.rename(target)
+        return True
+    with suppress(FileNotFoundError):
+        if waste.run.path.exists() and waste.run.state == waste.state:
+            with waste.run.claim():
+                if waste.state == "done" or not waste.run.final:  # else somebody has finished it in this moment
+                    waste.path.rename(target)
+                    return True
+    return False
+
+
+def size(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    files = [path] if path.is_file() else path.rglob("*")
+    total = 0
+    for file in files:
+        with suppress(OSError):
+            total += file.stat().st_size
+    return total
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0

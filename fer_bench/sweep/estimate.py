@@ -1,0 +1,74 @@
+"""How long a sweep will take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from fer_bench.core.spec import LATER, Recipe
+from fer_bench.models.networks import make_network
+from fer_bench.models.precision import Arithmetic
+from fer_bench.store.folder import RunFolder
+from fer_bench.store.records import UnreadableRun, contents
+from fer_bench.sweep.plan import Planned
+
+# --- how long -----------------------------------------------------------------------------------------------------
+
+
+def images_per_second(recipe: Recipe, out: Path, device: str, measure: Callable[[Recipe, str], float]) -> float:
+    """Images forwarded and backwarded per second by one job: from finished runs of this recipe, else measured now."""
+    alike = ("backbone", "image_size", "batch_size", "threads", *LATER)
+    images = seconds = 0.0
+    for path in sorted((out / "runs").glob("*/*/*/final.json"), key=lambda p: -p.stat().st_mtime)[:20]:
+        try:
+            spec, final, _ = contents(RunFolder(path.parent))
+        except UnreadableRun:
+            continue
+        if all(spec["recipe"].get(name, LATER.get(name)) == getattr(recipe, name) for name in alike):
+            images += final["images_forward"]
+            seconds += final["seconds"]
+    return images / seconds if seconds else measure(recipe, device)
+
+
+def estimate(todo: list[Planned], out: Path, devices: list[str]) -> float:
+    """Seconds that ``todo`` will take, from earlier runs of the same recipe or a short measurement."""
+    from fer_bench.sweep.estimate import measure_speed
+
+    if not todo:
+        return 0.0
+    costs: dict[Recipe, float] = {}
+    for run in todo:
+        costs[run.spec.recipe] = costs.get(run.spec.recipe, 0) + run.cost
+    seconds = sum(cost / images_per_second(recipe, out, devices[0], measure_speed) for recipe, cost in costs.items())
+    return seconds / len(devices)
+
+
+def measure_speed(recipe: Recipe, device: str) -> float:
+    """Images per second of one job: a few forward and backward passes of the recipe's backbone on random images.
+
+    Without an optimizer, which takes little of a step and whose first use imports torch's compiler for a second or two.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(recipe.threads)
+    try:
+        net = make_network(recipe.backbone, 7, seed=0, role="speed", pretrained="", weights=None).to(device).train()
+        arithmetic = Arithmetic(replace(recipe, compile=False), torch.device(device))  # compiling takes longer
+        arithmetic.adapt(net)
+        arithmetic.active = True
+        size = (recipe.batch_size, 3, recipe.image_size, recipe.image_size)
+        images = torch.randn(size, device=device).contiguous(memory_format=torch.channels_last)
+        spent: list[float] = []
+        while len(spent) < 2 or (sum(spent) < 0.4 and len(spent) < 20):
+            started = time.perf_counter()
+            net(images).square().mean().backward()
+            net.zero_grad()
+            if device.startswith("cuda"):
+                torch.cuda.synchronize()
+            spent.append(time.perf_counter() - started)
+        return recipe.batch_size * (len(spent) - 1) / sum(spent[1:])
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,311 @@
+"""The conformance suite: what every method must do, checked by training it for moments on a small drawn problem.
+
+from fer_bench.registry import discover
+from fer_bench.testing import check_plugin
+for name, proves, error in check_plugin(discover(["my_methods"])["mine"]): ...
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+
+from fer_bench.core.errors import SpecError
+from fer_bench.engine import isolation
+from fer_bench.engine import trainer as fit
+from fer_bench.method import VIEWS
+from fer_bench.plugins.registry import Plugin, describe_config
+from fer_bench.store.folder import RunFolder
+from fer_bench.testing.bench import CLASSES, PER_CLASS, SIZE, Bench, _owner
+from fer_bench.testing.probes import _arrays, _counts, _process, _same, _watched, records
+
+LEARNED = 0.6
+"""Accuracy on the toy problem, where chance is 0.25, that a method must reach in 12 epochs without noise."""
+
+BORDER_EPOCHS = 11
+"""Epochs of the check of resuming: methods that change their labels late (from epoch 10 on) have begun to."""
+
+# --- the checks ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Check:
+    """One promise of the contract. Called, it raises AssertionError where the plugin breaks it."""
+
+    name: str
+    proves: str
+    function: Callable[[Plugin, Bench], None]
+
+    def __call__(self, plugin: Plugin, bench: Bench) -> None:
+        try:
+            self.function(plugin, bench)
+        except AssertionError:
+            raise
+        except Exception as error:
+            raise AssertionError(f"{plugin.key}: {type(error).__name__}: {error}") from error
+
+
+CHECKS: dict[str, Check] = {}
+
+
+def _check(proves: str) -> Callable[[Callable[[Plugin, Bench], None]], Check]:
+    def register(function: Callable[[Plugin, Bench], None]) -> Check:
+        CHECKS[function.__name__] = Check(function.__name__, proves, function)
+        return CHECKS[function.__name__]
+
+    return register
+
+
+@_check("every hyper-parameter says what it means; an unknown one is an error that names the nearest")
+def config(plugin: Plugin, bench: Bench) -> None:
+    names = [f.name for f in dataclasses.fields(plugin.load().Config)]
+    bare = [f.name for f in dataclasses.fields(plugin.load().Config) if not f.metadata.get("doc", "").strip()]
+    assert not bare, f"Config fields without a meaning: {bare}; write them with fer_bench.method.documented"
+    wrong = f"{names[0]}_" if names else "no_such_setting"
+    try:
+        plugin.configure(bench.faces.name, "clean", {wrong: 1})
+    except SpecError as error:
+        assert not names or repr(names[0]) in str(error), f"the message does not name {names[0]!r}: {error}"
+    else:
+        raise AssertionError(f"the unknown setting {wrong!r} was accepted")
+    plugin.restore_config(describe_config(plugin.configure(bench.faces.name, "clean", {})))
+
+
+@_check("two builds under different global random states are equal")
+def build_is_reproducible(plugin: Plugin, bench: Bench) -> None:
+    spec, built = bench.spec(plugin), []
+    with isolation.contained(1):
+        for seed in (1, 2):
+            isolation.seed_everything(seed)
+            built.append({**dict(bench.build(plugin, spec).named_buffers()), **bench.build(plugin, spec).state_dict()})
+    assert built[0].keys() == built[1].keys(), f"two builds differ in {sorted(built[0].keys() ^ built[1].keys())[:3]}"
+    different = [name for name in built[0] if not _same(built[0][name], built[1][name])]
+    assert not different, f"two builds with one seed differ in {different[:3]}: a random draw outside the derived scope"
+
+
+@_check("a method sees the views, landmarks and noise rate that it declared, and nothing else")
+def needs_are_honoured(plugin: Plugin, bench: Bench) -> None:
+    _, seen = bench.trained(plugin)
+    needs, batch = plugin.load().needs(seen.method.config), seen.batches[0]
+    assert set(needs.views) <= set(VIEWS), f"unknown views {sorted(set(needs.views) - set(VIEWS))}"
+    for name in VIEWS:
+        if name in needs.views:
+            assert batch.view(name).shape == (len(batch), 3, SIZE, SIZE), f"view {name!r} has a wrong shape"
+            continue
+        try:
+            batch.view(name)
+        except KeyError:
+            continue
+        raise AssertionError(f"view {name!r} was not declared and is given")
+    assert (batch.landmarks is not None) == needs.landmarks, "landmarks must be given exactly where they are declared"
+    assert (seen.method.task.noise_rate is not None) == needs.noise_rate, (
+        "the noise rate must be told where it is declared"
+    )
+    assert len(seen.nets) == needs.networks, f"build() made {len(seen.nets)} networks, needs() says {needs.networks}"
+
+
+@_check("no true label and no noise flag can be reached from a batch, the task or the run's public face")
+def true_labels_are_out_of_reach(plugin: Plugin, bench: Bench) -> None:
+    _, seen = bench.trained(plugin)
+    assert seen.problem is not None
+    true, given = seen.problem.true, seen.problem.given
+    assert (true != given).any()
+    public = {name: getattr(seen.runs[0], name) for name in dir(seen.runs[0]) if name[0] != "_"}
+    for batch in seen.batches[:3]:
+        rows = batch.index.numpy()
+        secrets = [s for r in (slice(None), rows) for s in (true[r], true[r] == given[r], true[r] != given[r])]
+        informative = [s for s in secrets if len(np.unique(s)) > 1]
+        for where, values in (("batch", batch), ("task", seen.method.task), ("run", public)):
+            for path, array in _arrays(values, where, set()):
+                leak = any(array.shape == s.shape and np.array_equal(array.astype(np.int64), s) for s in informative)
+                assert not leak, f"{path} holds the true labels or the noise flags"
+
+
+@_check("training works with and without noise and imbalance: finite losses, and every network learns")
+def trains(plugin: Plugin, bench: Bench) -> None:
+    for noise, factor in ((0.0, 1.0), (0.0, 10.0), (0.3, 1.0), (0.3, 10.0)):
+        folder, seen = bench.trained(plugin, noise, factor)
+        where = f"noise {noise}, imbalance {factor}"
+        for record in folder.epochs():
+            bad = {name: value for name, value in record["train"].items() if not np.isfinite(value)}
+            assert not bad, f"{where}: not finite in epoch {record['epoch']}: {bad}"
+        still = [
+            name
+            for name, value in seen.method.named_parameters()
+            if value.requires_grad and torch.equal(value, seen.start[name]) and _owner(seen, value) is not None
+        ]
+        assert not still, f"{where}: parameters of a network that never moved: {still[:3]}"
+        for number, net in enumerate(seen.nets):
+            mine = {id(p) for p in net.parameters()}
+            moved = any(id(p) in mine and not torch.equal(p, seen.start[n]) for n, p in seen.method.named_parameters())
+            assert moved, f"{where}: network {number} did not move"
+
+
+@_check("the method learns: clearly better than chance on clean labels")
+def learns(plugin: Plugin, bench: Bench) -> None:
+    folder, _ = bench.trained(plugin, noise=0.0, epochs=12)
+    overall = folder.epochs()[-1]["test"]["overall"]
+    assert overall >= LEARNED, f"accuracy {overall:.2f} after 12 epochs without noise (chance is {1 / len(CLASSES)})"
+
+
+@_check("predict() returns logits [B, C] that depend on nothing but the image: not on chance, not on the batch")
+def predicts(plugin: Plugin, bench: Bench) -> None:
+    _, seen = bench.trained(plugin)
+    method, images = seen.method.eval(), bench.images(9)
+    with torch.no_grad():
+        together = method.predict(images)
+        assert together.shape == (9, len(CLASSES)), (
+            f"predict() returned {tuple(together.shape)}, not {(9, len(CLASSES))}"
+        )
+        assert together.dtype == torch.float32 and together.isfinite().all(), "logits must be finite float32"
+        assert torch.equal(together, method.predict(images)), "two calls on the same images differ"
+        alone = torch.cat([method.predict(image[None]) for image in images])
+        assert alone.shape == together.shape, (
+            f"one image gives logits of shape {tuple(method.predict(images[:1]).shape)}"
+        )
+        gap = float((alone - together).abs().max())
+        assert gap <= 1e-4 * max(1.0, float(together.abs().max())), f"an image alone and in a batch differ by {gap:.2g}"
+        for name, other in method.other_predictions(images).items():
+            assert other.shape == together.shape, f"other_predictions()[{name!r}] has shape {tuple(other.shape)}"
+
+
+@_check("the state survives being saved and loaded into a fresh method")
+def state_round_trip(plugin: Plugin, bench: Bench) -> None:
+    _, seen = bench.trained(plugin)
+    buffer = io.BytesIO()
+    torch.save(seen.method.state_dict(), buffer)
+    buffer.seek(0)
+    with isolation.contained(1):
+        fresh = bench.build(plugin, bench.spec(plugin, 0.3))
+    fresh.load_state_dict(torch.load(buffer, weights_only=True))
+    images = bench.images(9)
+    with torch.no_grad():
+        same = torch.equal(fresh.eval().predict(images), seen.method.eval().predict(images))
+    assert same, "a method with the loaded state answers differently: something it learned is not in its state"
+    mine, loaded = seen.method.clean_score(), fresh.clean_score()
+    assert (mine is None) == (loaded is None) and (mine is None or _same(mine, loaded)), "clean_score() changed"
+
+
+def _has_epochs(count: int, folder: RunFolder) -> bool:
+    return len(folder.epochs()) >= count
+
+
+@_check("a run that is stopped at every epoch border ends in the same numbers, bit for bit")
+def resumes_exactly(plugin: Plugin, bench: Bench) -> None:
+    spec = bench.spec(plugin, noise=0.3, epochs=BORDER_EPOCHS, batch_size=32)
+    whole, _ = bench.train(plugin, spec, "whole")
+    for border in range(1, BORDER_EPOCHS):
+        try:
+            bench.train(plugin, spec, "stopped", partial(_has_epochs, border))
+        except fit.Interrupted:
+            continue
+        raise AssertionError(f"the run was not stopped after epoch {border}")
+    stopped, _ = bench.train(plugin, spec, "stopped")
+    for mine, other in zip(records(whole), records(stopped), strict=True):
+        names = [name for name in mine if mine[name] != other[name]]
+        assert not names, f"after a stop at each epoch border, epoch {mine['epoch']} differs in {names}"
+    with np.load(whole.path / "scores.npz") as mine, np.load(stopped.path / "scores.npz") as other:
+        names = [name for name in mine.files if mine[name].tobytes() != other[name].tobytes()]
+    assert not names, f"after a stop at each epoch border, the final {names} differ"
+
+
+@_check("a last batch of one image does no harm")
+def last_batch_of_one(plugin: Plugin, bench: Bench) -> None:
+    count = PER_CLASS["train"] * len(CLASSES)
+    size = next(size for size in range(10, 40) if count % size == 1)
+    folder, seen = bench.train(plugin, bench.spec(plugin, batch_size=size), "odd")
+    assert folder.state == "done" and min(len(batch) for batch in seen.batches) > 1, (
+        "a batch of one image was trained on"
+    )
+
+
+@_check("a class that no training label names does no harm")
+def absent_class(plugin: Plugin, bench: Bench) -> None:
+    folder, seen = bench.train(
+        plugin, bench.spec(plugin), "absent", relabel=lambda given: np.where(given == 0, 1, given)
+    )
+    assert int(seen.method.task.class_counts[0]) == 0 and folder.state == "done"
+
+
+@_check("training labels that are all the same do no harm")
+def equal_labels(plugin: Plugin, bench: Bench) -> None:
+    folder, _ = bench.train(plugin, bench.spec(plugin), "equal", relabel=np.zeros_like)
+    assert folder.state == "done"
+
+
+@_check("the labels of the data set are as they were after training")
+def labels_are_untouched(plugin: Plugin, bench: Bench) -> None:
+    _, seen = bench.trained(plugin)
+    assert seen.problem is not None and seen.given is not None
+    assert np.array_equal(seen.problem.given, seen.given), (
+        "the method wrote into the training labels; use sample_buffer"
+    )
+    true = bench.faces.label[seen.problem.train]
+    assert np.array_equal(seen.problem.true, true), "the true labels were changed"
+
+
+@_check("nothing is written outside the run's folder")
+def writes_in_its_folder_only(plugin: Plugin, bench: Bench) -> None:
+    bench.trained(plugin)  # imports and caches of libraries are behind us
+    with _watched() as written:
+        folder, _ = bench.train(plugin, bench.spec(plugin, 0.3), "watched")
+    root = folder.path.resolve()
+    outside = sorted({path for path in written if not Path(path).resolve().is_relative_to(root) and _counts(path)})
+    assert not outside, f"written outside the run's folder: {outside[:3]}"
+
+
+@_check("a method leaves default dtype, threads, gradient mode, working directory and environment as it found them")
+def leaves_the_process_as_it_was(plugin: Plugin, bench: Bench) -> None:
+    found: list[dict[str, Any]] = []
+    contained = isolation.contained
+
+    @contextmanager
+    def watched(threads: int) -> Iterator[None]:
+        with contained(threads):  # which puts back what a method changed, so look before it does
+            found.append(_process())
+            yield
+            found.append(_process())
+
+    with mock.patch.object(fit, "contained", watched):
+        bench.train(plugin, bench.spec(plugin, 0.3), "process")
+    before, after = found
+    changed = [name for name in before if before[name] != after[name]]
+    assert not changed, f"changed by training: {changed}"
+
+
+@_check("the cost counters run, and images forwarded agree with Needs.forwards")
+def cost_is_counted(plugin: Plugin, bench: Bench) -> None:
+    # a run long enough that a warm-up of its first epoch hardly counts
+    folder, seen = bench.trained(plugin, noise=0.0, epochs=12)
+    final, images = folder.final, sum(len(batch) for batch in seen.batches)
+    assert final is not None
+    forward, backward = final["images_forward"], final["images_backward"]
+    assert 0 < backward <= forward, f"{forward} images forward, {backward} backward"
+    declared = plugin.load().needs(seen.method.config).forwards
+    assert abs(forward / images - declared) <= 0.05 * declared, (
+        f"{forward / images:.2f} images forwarded for each image of a batch; Needs(forwards={declared})"
+    )
+    assert final["skipped_steps"] < len(seen.batches), "no step ever called run.minimise"
+
+
+@_check("clean_score() is None or a finite number for each training image")
+def clean_score(plugin: Plugin, bench: Bench) -> None:
+    folder, seen = bench.trained(plugin)
+    score, count = seen.method.clean_score(), seen.method.task.num_samples
+    if score is not None:
+        assert score.shape == (count,) and score.is_floating_point(), (
+            f"{score.dtype} {tuple(score.shape)}, not float [{count}]"
+        )
+        assert bool(score.isfinite().all()), f"{int((~score.isfinite()).sum())} of {count} clean scores are not finite"
+    with np.load(folder.path / "scores.npz") as scores:
+        assert scores["clean_score"].shape == (count,)
