@@ -29,7 +29,7 @@ class IncompleteSweep(RuntimeError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a call of :func:`carry_out` left behind."""
+    """What a call of :func:`execute_plan` left behind."""
 
     sweep: Sweep
     failed: int
@@ -66,13 +66,13 @@ def run(
     console = Console(stderr=True)
     planned = plan(request, looks_right=launch.warm_up)
     command = f"fer_bench.run({request})"
-    outcome = carry_out(planned, Path(out), jobs, device, name, force, console, command, launch, jobs_per_device)
+    outcome = execute_plan(planned, Path(out), jobs, device, name, force, console, command, launch, jobs_per_device)
     if outcome.failed:
         raise IncompleteSweep("\n".join(outcome.sweep.unfinished()))
     return outcome.sweep.finished()
 
 
-def carry_out(
+def execute_plan(
     planned: Plan,
     out: Path,
     jobs: int | None,

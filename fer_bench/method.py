@@ -14,8 +14,6 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-API_VERSION = 1
-
 VIEWS = {
     "weak": "the recipe's random augmentation of the image",
     "mirror": "the exact horizontal mirror of the finished 'weak' view (an erased box is mirrored with it)",
@@ -61,7 +59,7 @@ class Needs:
     unlabelled: float = 0.0
     """Images of the unlabelled stream for each image of a batch: ``--unlabelled FOLDER``, or else the training images
     with their labels hidden."""
-    begins_as: str = ""
+    first_stage_of: str = ""
     """Key of a method whose whole training is, number for number, the first stage of this one. A finished run of it
     with the same settings is taken where there is one; ``build`` gives its parameters the same names."""
     networks: int = 1
@@ -193,7 +191,7 @@ class Run(Protocol):
         """Share of the whole budget that is behind, in [0, 1)."""
         ...
 
-    def minimise(self, loss: Tensor, name: str = "main") -> None:
+    def minimize(self, loss: Tensor, name: str = "main") -> None:
         """One optimizer step on a scalar loss: the only door to an optimizer. Backward pass, clipping, the check for
         non-finite values and the cost counters live here. KeyError for a name that ``optimizers`` did not return."""
         ...
@@ -224,7 +222,7 @@ class Method(nn.Module):
 
     @dataclass(frozen=True)
     class Config:
-        """Hyper-parameters, each documented. An unknown key is an error that names the nearest one."""
+        """Hyper-parameters, each hparam. An unknown key is an error that names the nearest one."""
 
     def __init__(self, config: Any, task: Task) -> None:
         super().__init__()
@@ -272,10 +270,10 @@ class Method(nn.Module):
     def train_step(self, batch: Batch, run: Run) -> Mapping[str, Tensor | float]:
         """The only thing that the training loop calls; returns scalars to log (a detached tensor costs no waiting).
 
-        The default minimises :meth:`loss`. Returning without ``run.minimise`` counts as a skipped step.
+        The default minimizes :meth:`loss`. Returning without ``run.minimize`` counts as a skipped step.
         """
         loss = self.loss(batch, run)
-        run.minimise(loss)
+        run.minimize(loss)
         return {"loss": loss.detach()}
 
     def loss(self, batch: Batch, run: Run) -> Tensor:
@@ -308,6 +306,6 @@ class Method(nn.Module):
         return self.get_buffer(name)
 
 
-def documented(default: Any, doc: str, source: str = "") -> Any:
+def hparam(default: Any, doc: str, source: str = "") -> Any:
     """A dataclass field with its meaning and where its default comes from, both shown by ``fer-bench methods KEY``."""
     return field(default=default, metadata={"doc": doc, "source": source})

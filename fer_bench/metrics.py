@@ -57,8 +57,8 @@ def memorisation(
 ) -> dict[str, float | None]:
     """How a network fits its training set. ``output``: logits [N, C] or predicted classes [N]; labels [N] int64.
 
-    fit_given   share of predictions equal to the labels that were trained on
-    fit_true    share equal to the reference labels
+    fit_noisy   share of predictions equal to the labels that were trained on
+    fit_clean    share equal to the reference labels
     memorised   among samples whose given label is wrong, share predicted as that wrong label; None if there are none
     """
     given, true = _integers(given, "given labels"), _integers(true, "true labels")
@@ -71,8 +71,8 @@ def memorisation(
         )
     fits, wrong = predicted == given, given != true
     return {
-        "fit_given": float(fits.double().mean()),
-        "fit_true": float((predicted == true).double().mean()),
+        "fit_noisy": float(fits.double().mean()),
+        "fit_clean": float((predicted == true).double().mean()),
         "memorised": float(fits[wrong].double().mean()) if wrong.any() else None,
     }
 

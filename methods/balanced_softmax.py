@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fer_bench.method import Batch, Info, Method, Run, Task, documented
+from fer_bench.method import Batch, Info, Method, Run, Task, hparam
 from fer_bench.ops import require_range
 
 
@@ -55,7 +55,7 @@ class BalancedSoftmax(Method):
 
     @dataclass(frozen=True)
     class Config:
-        tau: float = documented(
+        tau: float = hparam(
             1.0, "exponent of the counts; 0 is cross-entropy, other values are logit adjustment", "official loss: 1"
         )
 

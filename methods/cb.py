@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Run, Task, documented
+from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Run, Task, hparam
 from fer_bench.ops import effective_number_weights, require_range
 
 Reduction = Literal["batch_mean", "weighted_mean"]
@@ -82,23 +82,21 @@ class Cb(Method):
 
     @dataclass(frozen=True)
     class Config:
-        variant: Literal["softmax", "sigmoid", "focal"] = documented(
+        variant: Literal["softmax", "sigmoid", "focal"] = hparam(
             "softmax", "the loss that is weighted", "project default; the official scripts run all three"
         )
-        beta: float = documented(
-            0.9999, "beta of the effective number; 0 = no weights", "official cifar_im_trainval_cb.sh"
-        )
-        gamma: float = documented(1.0, "focusing exponent of the focal variant", "official cifar_im_trainval_cb.sh")
-        reduction: Literal["batch_mean", "weighted_mean"] = documented(
+        beta: float = hparam(0.9999, "beta of the effective number; 0 = no weights", "official cifar_im_trainval_cb.sh")
+        gamma: float = hparam(1.0, "focusing exponent of the focal variant", "official cifar_im_trainval_cb.sh")
+        reduction: Literal["batch_mean", "weighted_mean"] = hparam(
             "batch_mean",
             "'batch_mean' divides by the batch size, 'weighted_mean' by the sum of the weights, as torch's weighted "
             "cross-entropy does",
             "official cifar_main.py",
         )
-        modulator: Literal["stable", "official"] = documented(
+        modulator: Literal["stable", "official"] = hparam(
             "stable", "form of the focal factor", "official cifar_main.py, made stable"
         )
-        start_epoch: int = documented(
+        start_epoch: int = hparam(
             0,
             "first epoch, counted from 0, with weights; later than 0 is deferred re-weighting",
             "not part of this paper",

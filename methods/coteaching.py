@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Needs, Run, Task, documented
+from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Needs, Run, Task, hparam
 from fer_bench.ops import (
     PeerSettings,
     clean_score_from_losses,
@@ -70,13 +70,13 @@ class Coteaching(Method):
 
     @dataclass(frozen=True)
     class Config(PeerSettings):
-        exponent: float = documented(1.0, "exponent c of the ramp", "official main.py")
-        schedule: Literal["paper", "official"] = documented(
+        exponent: float = hparam(1.0, "exponent c of the ramp", "official main.py")
+        schedule: Literal["paper", "official"] = hparam(
             "paper",
             "'paper': the exponent acts on time; 'official': on the rate",
             "project default; official main.py ramps the rate",
         )
-        divide_twice: bool = documented(False, "True: divide the mean loss by the kept count again", "official loss.py")
+        divide_twice: bool = hparam(False, "True: divide the mean loss by the kept count again", "official loss.py")
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -120,8 +120,8 @@ class Coteaching(Method):
         loss_a, loss_b, _, kept_by_b = peer_losses(ce_a, ce_b, count, self.config.divide_twice)
         # What the headline network is trained on is the choice of the other one.
         run.record_selection(batch.index, membership(kept_by_b, len(batch)))
-        run.minimise(loss_a, "a")
-        run.minimise(loss_b, "b")
+        run.minimize(loss_a, "a")
+        run.minimize(loss_b, "b")
         return {"loss": loss_a.detach(), "loss_b": loss_b.detach(), "forget_rate": rate}
 
     def predict(self, images: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Needs, Run, Task, documented
+from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Needs, Run, Task, hparam
 from fer_bench.ops import (
     PeerSettings,
     clean_score_from_losses,
@@ -101,27 +101,27 @@ class CoteachingPlus(Method):
 
     @dataclass(frozen=True)
     class Config(PeerSettings):
-        init_epochs: int | None = documented(
+        init_epochs: int | None = hparam(
             None,
             "epochs of plain co-teaching at the start; none = a tenth of the budget, 1 at least",
             "official main.py: 20 of 200 epochs for CIFAR-10, 0 for MNIST and NEWS, 5 for CIFAR-100, 100 for "
             "Tiny-ImageNet",
         )
-        schedule: Literal["paper", "official", "official_type_2"] = documented(
+        schedule: Literal["paper", "official", "official_type_2"] = hparam(
             "paper",
             "'paper': tau is reached at epoch T_k; 'official': one epoch before; 'official_type_2': goes on to 2 tau",
             "project default; official main.py, where type 2 is commented out",
         )
-        counting: Literal["at-least-one", "official"] = documented(
+        counting: Literal["at-least-one", "official"] = hparam(
             "at-least-one",
             "'official' truncates in floating point, and keeps all where nothing is left",
             "official loss.py",
         )
-        double_softmax: bool = documented(False, "True: cross-entropy of probabilities", "official loss.py")
-        divide_twice: bool = documented(
+        double_softmax: bool = hparam(False, "True: cross-entropy of probabilities", "official loss.py")
+        divide_twice: bool = hparam(
             False, "True: divide the mean loss by the number kept once more", "official loss.py"
         )
-        when_agreed: Literal["skip", "official"] = documented(
+        when_agreed: Literal["skip", "official"] = hparam(
             "skip",
             "a batch without disagreement: 'skip' trains nothing; 'official' the whole batch while epoch * step < 5000",
             "official loss.py",
@@ -204,8 +204,8 @@ class CoteachingPlus(Method):
         run.record_selection(batch.index, membership(kept, len(batch)))
         if len(members) == 0 and c.when_agreed == "skip":
             return log
-        run.minimise(loss_a, "a")
-        run.minimise(loss_b, "b")
+        run.minimize(loss_a, "a")
+        run.minimize(loss_b, "b")
         return {"loss": loss_a.detach(), "loss_b": loss_b.detach(), **log}
 
     def predict(self, images: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Needs, Run, Stage, Task, documented
+from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Needs, Run, Stage, Task, hparam
 from fer_bench.ops import (
     class_aware_rows,
     class_cycle_rows,
@@ -130,51 +130,49 @@ class Crt(Method):
 
     @dataclass(frozen=True)
     class Config:
-        variant: Literal["crt", "lws", "tau", "ncm"] = documented(
+        variant: Literal["crt", "lws", "tau", "ncm"] = hparam(
             "crt",
             "'crt' trains a new classifier, 'lws' learns one scale per class, 'tau' divides the rows of the classifier "
             "by their norms, 'ncm' answers with the nearest class mean",
             "project default; the official code has all four",
         )
-        share: float = documented(
+        share: float = hparam(
             0.11,
             "epochs of the second stage of 'crt' and 'lws', which come on top, as a share of the first stage's; two "
             "at least after 8 or more",
             "official: 10 on top of 90; 5 on top of 90 for lws",
         )
-        sampler: Literal["instance", "class_aware", "sqrt", "progressive"] = documented(
+        sampler: Literal["instance", "class_aware", "sqrt", "progressive"] = hparam(
             "instance", "draws of the first stage; 'instance' is every image once", "official"
         )
-        classifier_sampler: Literal["instance", "class_aware", "sqrt", "progressive"] = documented(
+        classifier_sampler: Literal["instance", "class_aware", "sqrt", "progressive"] = hparam(
             "class_aware", "draws of the second stage", "official config/*"
         )
-        samples_per_class: int = documented(4, "images in a row of a class drawn by 'class_aware'", "official config/*")
-        progressive: Literal["official", "paper"] = documented(
+        samples_per_class: int = hparam(4, "images in a row of a class drawn by 'class_aware'", "official config/*")
+        progressive: Literal["official", "paper"] = hparam(
             "official",
             "'official' is balanced in the last epoch of the stage, 'paper' would be one epoch later",
             "official",
         )
-        bn_train: bool = documented(
+        bn_train: bool = hparam(
             False, "True: the frozen features are taken in training mode in the second stage", "official: true"
         )
-        lr_schedule: Literal["recipe", "cosine", "official"] = documented(
+        lr_schedule: Literal["recipe", "cosine", "official"] = hparam(
             "recipe",
             "second stage: the recipe's schedule from its start, a cosine, or the official cosine, one epoch ahead",
             "the harness's, for equal terms",
         )
-        scale_bias: bool = documented(True, "'lws' scales the bias as well as the weights", "official: true")
-        tau: float = documented(1.0, "exponent of the norm for 'tau'; 0 = no scaling", "project default: unit norms")
-        tau_choice: Literal["fixed", "train"] = documented(
+        scale_bias: bool = hparam(True, "'lws' scales the bias as well as the weights", "official: true")
+        tau: float = hparam(1.0, "exponent of the norm for 'tau'; 0 = no scaling", "project default: unit norms")
+        tau_choice: Literal["fixed", "train"] = hparam(
             "fixed",
             "'train' takes the tau of 0 to 2 with the best mean recall on the given training labels",
             "project default; official: a validation set",
         )
-        features: Literal["cl2n", "un", "l2n"] = documented(
+        features: Literal["cl2n", "un", "l2n"] = hparam(
             "cl2n", "'ncm': features centred and of unit length, as they are, or of unit length", "official"
         )
-        distance: Literal["l2", "cos"] = documented(
-            "l2", "'ncm': squared Euclidean distance or dot product", "official"
-        )
+        distance: Literal["l2", "cos"] = hparam("l2", "'ncm': squared Euclidean distance or dot product", "official")
 
         def __post_init__(self) -> None:
             require_range("share", self.share, 0, 1)
@@ -190,7 +188,7 @@ class Crt(Method):
     @classmethod
     def needs(cls, config: Config) -> Needs:
         views = ("weak", "plain") if config.variant in ("tau", "ncm") else ("weak",)
-        return Needs(views=views, begins_as="ce" if config.sampler == "instance" else "")
+        return Needs(views=views, first_stage_of="ce" if config.sampler == "instance" else "")
 
     @classmethod
     def remarks(cls, config: Config) -> Sequence[str]:
@@ -293,7 +291,7 @@ class Crt(Method):
         else:
             logits = self.net(images)
         loss = F.cross_entropy(logits.float(), batch.label)
-        run.minimise(loss)
+        run.minimize(loss)
         return {"loss": loss.detach()}
 
     def take_features(self, features: Tensor, labels: Tensor) -> None:

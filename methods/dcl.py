@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fer_bench.method import Batch, Info, Method, Run, documented
+from fer_bench.method import Batch, Info, Method, Run, hparam
 from fer_bench.ops import require_range
 
 Curve = Literal["convex", "linear", "concave", "composite"]
@@ -169,26 +169,26 @@ class Dcl(Method):
 
     @dataclass(frozen=True)
     class Config:
-        curve: Literal["convex", "linear", "concave", "composite"] = documented(
+        curve: Literal["convex", "linear", "concave", "composite"] = hparam(
             "convex", "curve of the target distribution from natural to balanced", "paper's best, by a secondary source"
         )
-        decay: float = documented(0.99, "base of the 'concave' curve, decay^epoch", "unofficial code")
-        p: float = documented(0.3, "share of the training after which the triplet loss fades", "secondary source")
-        epsilon: float = documented(0.1, "weight of the triplet loss from there on", "unofficial code")
-        dist_norm: Literal["sum", "min"] = documented(
+        decay: float = hparam(0.99, "base of the 'concave' curve, decay^epoch", "unofficial code")
+        p: float = hparam(0.3, "share of the training after which the triplet loss fades", "secondary source")
+        epsilon: float = hparam(0.1, "weight of the triplet loss from there on", "unofficial code")
+        dist_norm: Literal["sum", "min"] = hparam(
             "sum",
             "'sum' compares shares over the classes that a batch holds; 'min' divides by the rarest class, and its "
             "loss grows or shrinks with the classes that a batch happens to hold",
             "project default; 'min' is the unofficial code's",
         )
-        keep_count: Literal["round", "floor"] = documented(
+        keep_count: Literal["round", "floor"] = hparam(
             "round", "how r_j N_j becomes a number of kept samples; 'floor' drops single samples", "project default"
         )
-        margin: float = documented(0.5, "margin of the triplet loss", "project default")
-        k: int = documented(5, "hard positives and hard negatives of each rare class", "project default")
-        easy_threshold: float = documented(0.5, "an anchor's probability of its label exceeds this", "project default")
-        rho: float = documented(0.5, "share of a batch that its rare classes may make up", "project default")
-        normalise: bool = documented(True, "L2-normalised features in the triplet loss", "project default")
+        margin: float = hparam(0.5, "margin of the triplet loss", "project default")
+        k: int = hparam(5, "hard positives and hard negatives of each rare class", "project default")
+        easy_threshold: float = hparam(0.5, "an anchor's probability of its label exceeds this", "project default")
+        rho: float = hparam(0.5, "share of a batch that its rare classes may make up", "project default")
+        normalise: bool = hparam(True, "L2-normalised features in the triplet loss", "project default")
 
         def __post_init__(self) -> None:
             for name in ("decay", "p", "easy_threshold", "rho"):
@@ -213,7 +213,7 @@ class Dcl(Method):
         tea = triplet_loss(F.normalize(features, dim=1) if c.normalise else features, triplets, c.margin)
         loss = dsl + triplet_factor(run.epoch, run.epochs, c.p, c.epsilon) * tea
         run.record_selection(batch.index, weights > 0)
-        run.minimise(loss)
+        run.minimize(loss)
         return {
             "loss": loss.detach(),
             "selective": dsl.detach(),

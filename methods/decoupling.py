@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Needs, Run, Task, documented
+from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Needs, Run, Task, hparam
 from fer_bench.ops import clean_score_from_losses, mean_log_probability, require_positive, require_range
 from fer_bench.ops import small_loss as disagreement
 
@@ -90,30 +90,30 @@ class Decoupling(Method):
 
     @dataclass(frozen=True)
     class Config:
-        warmup_epochs: float = documented(
+        warmup_epochs: float = hparam(
             1.0,
             "epochs of ordinary training at the start; fractions count",
             "project default; official train.py: 0 steps",
         )
-        min_ratio: float = documented(
+        min_ratio: float = hparam(
             0.1,
             "the loss is divided by this share of the batch at least, so that few disagreements make a small step; "
             "0 = the mean over the disagreement, as in the paper",
             "official train.py",
         )
-        class_balance: bool = documented(
+        class_balance: bool = hparam(
             False, "True: weight samples by the inverse frequency of their class in the batch", "official train.py"
         )
-        buffer: bool = documented(
+        buffer: bool = hparam(
             False,
             "True: collect disagreeing samples over batches and train on them a full batch at a time",
             "official train.py, min_batch_size = -1",
         )
-        lr_schedule: Literal["recipe", "official"] = documented(
+        lr_schedule: Literal["recipe", "official"] = hparam(
             "recipe", "'official': official_lr, halved after each official_lr_steps", "official train.py"
         )
-        official_lr: float = documented(0.002, "learning rate of lr_schedule='official'", "official train.py")
-        official_lr_steps: int = documented(5000, "steps between its halvings", "official train.py")
+        official_lr: float = hparam(0.002, "learning rate of lr_schedule='official'", "official train.py")
+        official_lr_steps: int = hparam(5000, "steps between its halvings", "official train.py")
 
         def __post_init__(self) -> None:
             require_range("warmup_epochs", self.warmup_epochs, low=0)
@@ -180,8 +180,8 @@ class Decoupling(Method):
         return self.step(loss_a, loss_b, run) | {"disagreement": differ}
 
     def step(self, loss_a: Tensor, loss_b: Tensor, run: Run) -> dict[str, Tensor | float]:
-        run.minimise(loss_a, "a")
-        run.minimise(loss_b, "b")
+        run.minimize(loss_a, "a")
+        run.minimize(loss_b, "b")
         return {"loss": loss_a.detach(), "loss_b": loss_b.detach()}
 
     def buffered_step(self, images: Tensor, labels: Tensor, rows: Tensor, run: Run) -> dict[str, Tensor | float]:

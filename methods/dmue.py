@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Run, Task, documented
+from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Run, Task, hparam
 from fer_bench.ops import pooled_linear_classifier, require_positive, require_range, resolution_stages
 
 TRIES = 100
@@ -187,45 +187,45 @@ class Dmue(Method):
 
     @dataclass(frozen=True)
     class Config:
-        temperature: float = documented(1.2, "T of the latent distributions; above 1 flattens", "official config.py")
-        omega: float = documented(0.5, "weight of the soft labels", "official config.py")
-        gamma: float = documented(1000.0, "weight of the similarity loss", "official config.py")
-        beta: float | None = documented(
+        temperature: float = hparam(1.2, "T of the latent distributions; above 1 flattens", "official config.py")
+        omega: float = hparam(0.5, "weight of the soft labels", "official config.py")
+        gamma: float = hparam(1000.0, "weight of the similarity loss", "official config.py")
+        beta: float | None = hparam(
             None,
             "epochs after which the target branch has its full weight and the auxiliary ones begin to lose theirs; "
             "none = a sixth of the budget, 1 at least",
             "official config.py: 6 of 36 epochs on AffectNet",
         )
-        dropout: float = documented(0.5, "dropout on the pooled features", "official config.py")
-        neck: Literal["shared", "separate", "off"] = documented(
+        dropout: float = hparam(0.5, "dropout on the pooled features", "official config.py")
+        neck: Literal["shared", "separate", "off"] = hparam(
             "shared",
             "batch norm between features and classifiers: one for all branches, one each, or none",
             "official make_model.py; off for ResNet-50-IBN",
         )
-        sp_source: Literal["features", "logits"] = documented(
+        sp_source: Literal["features", "logits"] = hparam(
             "features",
             "what the auxiliary side of the similarity loss is made of; the target side is features",
             "paper's figure; official make_model.py: logits",
         )
-        official_frozen_uncertainty: bool = documented(
+        official_frozen_uncertainty: bool = hparam(
             False, "True: the score's layers and the batch norm keep their first weights", "official train.py: frozen"
         )
-        sampler: Literal["balanced", "natural"] = documented(
+        sampler: Literal["balanced", "natural"] = hparam(
             "balanced", "'balanced' draws each class equally often, with replacement", "official: weights 1 / n_class"
         )
-        redraw: bool = documented(
+        redraw: bool = hparam(
             True,
             "a balanced batch that lacks two faces of a class is drawn again, so that the batches trained on are "
             "distributed as officially and no step is lost; False skips it",
             "project default; official train.py skips",
         )
-        max_skipped: float = documented(
+        max_skipped: float = hparam(
             0.2, "an epoch that skips more than this share of its batches is an error", "project default"
         )
-        head_lr_factor: float = documented(
+        head_lr_factor: float = hparam(
             10.0, "learning rate of the classifiers, as a multiple of the recipe's", "official config.py: 1e-3 to 1e-4"
         )
-        lr_schedule: Literal["recipe", "official"] = documented(
+        lr_schedule: Literal["recipe", "official"] = hparam(
             "recipe", "'official': the two tables for the 36 epochs of AffectNet", "official config.py"
         )
 
@@ -384,7 +384,7 @@ class Dmue(Method):
             with torch.no_grad():
                 own.append(layers(shared[mine]).mean(dim=(2, 3)) if len(mine) else shared.new_empty(0))
         found = self.objective(last(shared).mean(dim=(2, 3)), others, own, labels, run.epoch)
-        run.minimise(found["loss"])
+        run.minimize(found["loss"])
         names = ("loss", "weighted_ce", "soft_label", "similarity", "auxiliary")
         return {name: found[name].detach() for name in names} | {"score": found["score"].detach().mean()}
 

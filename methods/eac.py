@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fer_bench.method import Batch, Info, MakeNet, Method, Needs, Run, documented
+from fer_bench.method import Batch, Info, MakeNet, Method, Needs, Run, hparam
 from fer_bench.ops import class_activation_maps, flip_consistency, pooled_linear_classifier, require_range
 
 
@@ -54,8 +54,8 @@ class Eac(Method):
 
     @dataclass(frozen=True)
     class Config:
-        lam: float = documented(5.0, "weight of the attention consistency", "official main.py")
-        shared_erasing: bool = documented(
+        lam: float = hparam(5.0, "weight of the attention consistency", "official main.py")
+        shared_erasing: bool = hparam(
             False,
             "True: the second view is the exact mirror of the first, erased box included",
             "official dataset.py: for noisy labels each view has its own box",
@@ -82,5 +82,5 @@ class Eac(Method):
             weight = self.net.get_classifier().weight.float()
             ac = attention_consistency(features.float(), features_mirror.float(), weight)
         loss = ce + self.config.lam * ac
-        run.minimise(loss)
+        run.minimize(loss)
         return {"loss": loss.detach(), "ce": ce.detach(), "consistency": ac.detach()}

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Needs, Run, Stage, Task, documented
+from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Needs, Run, Stage, Task, hparam
 from fer_bench.ops import copied, follow, generator_shuffle, require_positive, require_range, shuffled_cycle
 
 BASE, ADAPTATION, TRAIN, FINETUNE = "base", "adaptation", "train", "finetune"
@@ -171,75 +171,71 @@ class Face2Exp(Method):
 
     @dataclass(frozen=True)
     class Config:
-        mu: int = documented(1, "unlabelled images for each labelled one", "official test.ipynb; README: 7")
-        lambda_u: float = documented(
+        mu: int = hparam(1, "unlabelled images for each labelled one", "official test.ipynb; README: 7")
+        lambda_u: float = hparam(
             8.0, "weight of the consistency of the base network's two views", "official test.ipynb; README: 1"
         )
-        ramp: float = documented(
+        ramp: float = hparam(
             1.0,
             "share of the training in which that weight rises from 0",
             "official test.ipynb: 10000 of 10000 steps; README: 1 step",
         )
-        label_smoothing: float = documented(
-            0.1, "smoothing of labels and pseudo-labels", "official test.ipynb; README: 0"
-        )
-        ema: float = documented(
+        label_smoothing: float = hparam(0.1, "smoothing of labels and pseudo-labels", "official test.ipynb; README: 0")
+        ema: float = hparam(
             0.995,
             "momentum of the averaged copy of the adaptation network, which then answers; 0 = none",
             "official test.ipynb; README: 0",
         )
-        ema_warmup: bool = documented(
+        ema_warmup: bool = hparam(
             True, "the momentum is at most (1 + t) / (10 + t) in step t", "project default; official: no warm-up"
         )
-        temperature: float = documented(1.0, "temperature of the soft pseudo-labels", "official main.py")
-        threshold: float = documented(
+        temperature: float = hparam(1.0, "temperature of the soft pseudo-labels", "official main.py")
+        threshold: float = hparam(
             0.0,
             "confidence below which an image does not count in the consistency",
             "official main.py, which trains without its threshold of 0.95",
         )
-        feedback_label: Literal["strong", "weak"] = documented(
+        feedback_label: Literal["strong", "weak"] = hparam(
             "strong",
             "what the feedback makes the base network more or less sure of: its own prediction on the strong view, or "
             "the pseudo-label that the adaptation network was trained on",
             "official main.py",
         )
-        official_feedback: bool = documented(
+        official_feedback: bool = hparam(
             False,
             "True: the loss before the step comes from the pass with unlabelled images",
             "project default; official main.py: true",
         )
-        labelled: Literal["balanced", "all"] = documented(
+        labelled: Literal["balanced", "all"] = hparam(
             "balanced", "the labelled set: class-balanced, or the whole training set", "paper"
         )
-        labelled_share: float | None = documented(
+        labelled_share: float | None = hparam(
             None,
             "size of the balanced set as a share of the training set; none = as many of each class as the rarest has, "
             "which is about a tenth of AffectNet",
             "project default; official: 0.1 of AffectNet",
         )
-        min_per_class: int = documented(
+        min_per_class: int = hparam(
             100, "images of each class that labelled_share=none asks for at least", "project default"
         )
-        optimizer: Literal["recipe", "official"] = documented(
+        optimizer: Literal["recipe", "official"] = hparam(
             "recipe",
             "'official': SGD of official_lr, momentum 0.9, without weight decay, half a cosine per step",
             "project default",
         )
-        official_lr: float = documented(1e-3, "learning rate of optimizer='official'", "README and test.ipynb")
-        nesterov: bool = documented(
-            True, "Nesterov momentum of optimizer='official'", "official test.ipynb; README: false"
-        )
-        warmup_steps: int = documented(0, "steps of warm-up of optimizer='official'", "official main.py")
-        wait_steps: int = documented(
+        official_lr: float = hparam(1e-3, "learning rate of optimizer='official'", "README and test.ipynb")
+        nesterov: bool = hparam(True, "Nesterov momentum of optimizer='official'", "official test.ipynb; README: false")
+        warmup_steps: int = hparam(0, "steps of warm-up of optimizer='official'", "official main.py")
+        wait_steps: int = hparam(
             0, "steps for which optimizer='official' leaves the adaptation network as it is", "official main.py"
         )
-        finetune: float = documented(
+        finetune: float = hparam(
             0.0,
             "share of the epochs that is added at the end, to train the answering network on the labelled set by SGD",
             "official main.py: 125 epochs in a run of their own",
         )
-        finetune_lr: float = documented(1e-5, "learning rate of these epochs", "official main.py")
-        paper_cli: bool = documented(
+        finetune_lr: float = hparam(1e-5, "learning rate of these epochs", "official main.py")
+        paper_cli: bool = hparam(
             False,
             "the README's command in place of the notebook: mu=7, lambda_u=1, ramp=0, label_smoothing=0, ema=0, "
             "nesterov=false",
@@ -344,7 +340,7 @@ class Face2Exp(Method):
         if before is None:
             before = F.cross_entropy(learner_labelled.detach(), labels)
         taught = smooth_cross_entropy(learner_strong, pseudo, c.label_smoothing)
-        run.minimise(taught, ADAPTATION)
+        run.minimize(taught, ADAPTATION)
         if self.average is not None:
             follow(self.average, self.adaptation, averaging_momentum(step, c.ema, c.ema_warmup))
 
@@ -352,7 +348,7 @@ class Face2Exp(Method):
         own = pseudo if c.feedback_label == "weak" else of_strong.detach().argmax(dim=1)
         feedback = feedback_loss(helped, of_strong, own)
         loss = supervised + consistency_weight(step, c.lambda_u, c.ramp * steps) * consistency + feedback
-        run.minimise(loss, BASE)
+        run.minimize(loss, BASE)
         return {
             "loss": loss.detach(),
             "supervised": supervised.detach(),
@@ -365,7 +361,7 @@ class Face2Exp(Method):
     def finetune_step(self, batch: Batch, run: Run) -> Mapping[str, Tensor | float]:
         """One step of the added epochs: the network that answers, on labelled images alone."""
         loss = smooth_cross_entropy(self.adaptation(batch.view("weak")), batch.label, self.config.label_smoothing)
-        run.minimise(loss, ADAPTATION)
+        run.minimize(loss, ADAPTATION)
         if self.average is not None:
             follow(self.average, self.adaptation, 0.0)
         return {"loss": loss.detach()}

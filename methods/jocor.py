@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Needs, Run, Task, documented
+from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Needs, Run, Task, hparam
 from fer_bench.ops import (
     PeerSettings,
     clean_score_from_losses,
@@ -78,19 +78,19 @@ class Jocor(Method):
 
     @dataclass(frozen=True)
     class Config(PeerSettings):
-        co_lambda: float = documented(
+        co_lambda: float = hparam(
             0.9,
             "share of the agreement in the joint loss; sweep 0.5, 0.65, 0.75, 0.85, 0.9 on a noisy validation split",
             "official README and issues 1, 3 (the argument's default is 0.1)",
         )
-        halve_noise_rate: bool = documented(
+        halve_noise_rate: bool = hparam(
             False, "True: tau is half of the noise rate", "official jocor.py, for 'asymmetric' noise"
         )
-        exponent: float = documented(1.0, "exponent c of the ramp", "official main.py")
-        schedule: Literal["paper", "official"] = documented(
+        exponent: float = hparam(1.0, "exponent c of the ramp", "official main.py")
+        schedule: Literal["paper", "official"] = hparam(
             "paper", "'paper': the exponent acts on time; 'official': on the rate", "project default"
         )
-        stable_kl: bool = documented(True, "False: F.kl_div on probabilities", "official loss.py")
+        stable_kl: bool = hparam(True, "False: F.kl_div on probabilities", "official loss.py")
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -133,7 +133,7 @@ class Jocor(Method):
         if len(kept) == 0:
             return {"forget_rate": rate}
         loss = per_sample[kept].mean()
-        run.minimise(loss)
+        run.minimize(loss)
         return {"loss": loss.detach(), "forget_rate": rate}
 
     def predict(self, images: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Needs, Run, Task, documented
+from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Needs, Run, Task, hparam
 from fer_bench.ops import (
     adaptive_wing,
     copied,
@@ -231,47 +231,45 @@ class Lanet(Method):
 
     @dataclass(frozen=True)
     class Config:
-        neighbours: int = documented(8, "K, neighbours in the batch in each space", "official train.py")
-        bank_momentum: float = documented(0.9, "share of the remembered distribution in a target", "official train.py")
-        confidence: float = documented(0.7, "a target's best class is a pseudo-label from here on", "official train.py")
-        temperature: float = documented(0.1, "T of the contrast", "official train.py")
-        queue: int = documented(8192, "most entries of the queues of keys", "official train.py")
-        momentum: float = documented(0.999, "share that the slow copy keeps of itself in a step", "official train.py")
-        lam_lm: float = documented(1.0, "weight of the landmark loss", "official train.py")
-        lam_kl: float = documented(1.0, "weight of the label distributions", "official train.py")
-        lam_el: float = documented(0.1, "weight of the contrast", "official train.py")
-        sigma: float = documented(1.5, "heatmaps: standard deviation of the peaks, in cells", "official")
-        landmark_num: int = documented(19, "landmarks of each face", "official: 19 in AFLW order")
-        landmark_source: Literal["given", "detector-like", "none"] = documented(
+        neighbours: int = hparam(8, "K, neighbours in the batch in each space", "official train.py")
+        bank_momentum: float = hparam(0.9, "share of the remembered distribution in a target", "official train.py")
+        confidence: float = hparam(0.7, "a target's best class is a pseudo-label from here on", "official train.py")
+        temperature: float = hparam(0.1, "T of the contrast", "official train.py")
+        queue: int = hparam(8192, "most entries of the queues of keys", "official train.py")
+        momentum: float = hparam(0.999, "share that the slow copy keeps of itself in a step", "official train.py")
+        lam_lm: float = hparam(1.0, "weight of the landmark loss", "official train.py")
+        lam_kl: float = hparam(1.0, "weight of the label distributions", "official train.py")
+        lam_el: float = hparam(0.1, "weight of the contrast", "official train.py")
+        sigma: float = hparam(1.5, "heatmaps: standard deviation of the peaks, in cells", "official")
+        landmark_num: int = hparam(19, "landmarks of each face", "official: 19 in AFLW order")
+        landmark_source: Literal["given", "detector-like", "none"] = hparam(
             "given",
             "the data's landmarks; 'detector-like' moves them by 2 of 224 pixels, once for each image, and loses 2 % "
             "of the faces, for drawn faces whose landmarks are exact; 'none' leaves the landmark branch, its half of "
             "the distributions and the contrast out, and is LA-Net without landmarks",
             "project default",
         )
-        spaces: Literal["both", "fer"] = documented(
-            "both", "'fer': neighbours in expression space only", "official: both"
-        )
-        swap_on_flip: bool = documented(
+        spaces: Literal["both", "fer"] = hparam("both", "'fer': neighbours in expression space only", "official: both")
+        swap_on_flip: bool = hparam(
             True,
             "False exchanges left and right landmarks in a random half of the images. That is what the official code "
             "does to the targets of mirrored images; which ones are mirrored a method is not told",
             "project default; official augment.py does not exchange them",
         )
-        official_ids: bool = documented(False, "True: ids -index, so that sample 0 is class 0", "official")
-        official_peaks: bool = documented(False, "True: int() truncation in the heatmaps", "official")
-        detach_target: bool = documented(
+        official_ids: bool = hparam(False, "True: ids -index, so that sample 0 is class 0", "official")
+        official_peaks: bool = hparam(False, "True: int() truncation in the heatmaps", "official")
+        detach_target: bool = hparam(
             False,
             "True: no gradient through the label distributions; the pair scores are then never trained",
             "official: live",
         )
-        sampler: Literal["progressive", "natural"] = documented(
+        sampler: Literal["progressive", "natural"] = hparam(
             "progressive", "'progressive' goes from natural to equal class counts over the epochs", "official"
         )
-        lr_schedule: Literal["recipe", "official"] = documented(
+        lr_schedule: Literal["recipe", "official"] = hparam(
             "recipe", "'official': official_lr, linearly to 0 step by step", "official train.py"
         )
-        official_lr: float = documented(1e-3, "learning rate of lr_schedule='official'", "official train.py")
+        official_lr: float = hparam(1e-3, "learning rate of lr_schedule='official'", "official train.py")
 
         def __post_init__(self) -> None:
             for name in ("bank_momentum", "momentum"):
@@ -453,7 +451,7 @@ class Lanet(Method):
             el = self.contrastive_loss(images, u, v, ids)
             loss = loss + c.lam_lm * lm + c.lam_el * el
             log |= {"landmarks": lm.detach(), "contrast": el.detach(), "confident": (ids >= 0).float().mean()}
-        run.minimise(loss)
+        run.minimize(loss)
         return {"loss": loss.detach()} | log
 
     def clean_score(self) -> Tensor:

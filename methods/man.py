@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fer_bench.method import Batch, Info, MakeNet, Method, Needs, Run, Task, documented
+from fer_bench.method import Batch, Info, MakeNet, Method, Needs, Run, Task, hparam
 from fer_bench.ops import kl_divergence, mean_log_probability, require_positive, require_range
 
 NOISY, AMBIGUOUS, CLEAN, UNDIVIDED = 0, 1, 2, -1
@@ -129,30 +129,30 @@ class Man(Method):
 
     @dataclass(frozen=True)
     class Config:
-        warmup: float = documented(
+        warmup: float = hparam(
             0.1, "share of the epochs with plain cross-entropy, at least one epoch", "official main.py: 10 of 100"
         )
-        omega: float = documented(0.6, "weight of the mutual loss of ambiguous faces", "official main.py")
-        gamma: float = documented(1.0, "weight of the consistency of noisy faces", "official main.py")
-        lambda_max: float = documented(0.9, "largest share of the KL divergence in the mutual loss", "official main.py")
-        beta: float = documented(0.65, "width of the ramp of that share", "official main.py")
-        peak: float = documented(0.9, "share of the epochs at which the ramp peaks", "official main.py")
-        joint_forward: bool = documented(
+        omega: float = hparam(0.6, "weight of the mutual loss of ambiguous faces", "official main.py")
+        gamma: float = hparam(1.0, "weight of the consistency of noisy faces", "official main.py")
+        lambda_max: float = hparam(0.9, "largest share of the KL divergence in the mutual loss", "official main.py")
+        beta: float = hparam(0.65, "width of the ramp of that share", "official main.py")
+        peak: float = hparam(0.9, "share of the epochs at which the ramp peaks", "official main.py")
+        joint_forward: bool = hparam(
             False,
             "True: one pass of the weak views of a batch instead of one for each subset; batch norm then sees them all",
             "official main.py: a pass for each subset",
         )
-        strong: Literal["randaugment", "crop-cutout", "second"] = documented(
+        strong: Literal["randaugment", "crop-cutout", "second"] = hparam(
             "randaugment",
             "strong view: RandAugment with a shift and a cutout; or a second draw of the recipe's augmentation with "
             "them ('crop-cutout'), or that draw alone",
             "official transforms",
         )
-        division_view: Literal["weak", "plain"] = documented(
+        division_view: Literal["weak", "plain"] = hparam(
             "weak", "the images that the networks sort: augmented at random, or as they are tested", "official main.py"
         )
-        pad: float = documented(4.0, "largest shift of the strong view, in pixels of an image of 224", "official")
-        cutout: float = documented(16.0, "side of the cutout, in pixels of an image of 224", "official")
+        pad: float = hparam(4.0, "largest shift of the strong view, in pixels of an image of 224", "official")
+        cutout: float = hparam(16.0, "side of the cutout, in pixels of an image of 224", "official")
 
         def __post_init__(self) -> None:
             for name in ("warmup", "lambda_max"):
@@ -194,13 +194,13 @@ class Man(Method):
         if run.epoch < self.warmup_epochs:
             images = batch.view("weak")
             loss = supervised_loss(self.net_a(images).float(), self.net_b(images).float(), batch.label)
-            run.minimise(loss)
+            run.minimize(loss)
             return {"loss": loss.detach()}
         kinds = self.kind[batch.index]
         share = mutual_share(run.epoch + 1, run.epochs, self.config.lambda_max, self.config.beta, self.config.peak)
         parts = self.objective(batch, kinds, share, run)
         run.record_selection(batch.index, kinds != NOISY)
-        run.minimise(parts["loss"])
+        run.minimize(parts["loss"])
         names = {"clean": CLEAN, "ambiguous": AMBIGUOUS, "noisy": NOISY}
         log = {name: (kinds == kind).float().mean() for name, kind in names.items()}
         return log | {name: value.detach() for name, value in parts.items()}

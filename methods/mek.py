@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fer_bench.method import Batch, Info, MakeNet, Method, Needs, Run, Task, documented
+from fer_bench.method import Batch, Info, MakeNet, Method, Needs, Run, Task, hparam
 from fer_bench.ops import (
     class_activation_maps,
     class_probability,
@@ -96,19 +96,19 @@ class Mek(Method):
 
     @dataclass(frozen=True)
     class Config:
-        epsilon: float = documented(
+        epsilon: float = hparam(
             0.1, "label mass that goes to the other classes", "third-party port, for ResNet; official Swin-T: 0.3"
         )
-        lam: float = documented(
+        lam: float = hparam(
             2.0, "weight of the attention consistency", "third-party port, for ResNet; official Swin-T: 0.1"
         )
-        rac_weight_norm: Literal["n_over_10n", "mean1", "sum1"] = documented(
+        rac_weight_norm: Literal["n_over_10n", "mean1", "sum1"] = hparam(
             "n_over_10n",
             "scale of the class weights in the consistency: N / (10 n_c), which grows with the imbalance; 'mean1', for "
             "which lam = 2.9 is as strong on clean RAF-DB and stays bounded elsewhere; or 'sum1'",
             "official train_exp.py: constants equal to N / (10 n_c) for RAF-DB",
         )
-        sampler: Literal["natural", "balanced"] = documented(
+        sampler: Literal["natural", "balanced"] = hparam(
             "natural",
             "'balanced' draws with replacement, each class as likely as any other",
             "official: natural on RAF-DB and FERPlus, balanced on AffectNet",
@@ -149,5 +149,5 @@ class Mek(Method):
             maps_mirror = class_activation_maps(features_mirror.float(), weight)
             rac = rebalanced_attention_consistency(maps, maps_mirror, self.weights)
         loss = rsl + self.config.lam * rac
-        run.minimise(loss)
+        run.minimize(loss)
         return {"loss": loss.detach(), "smooth": rsl.detach(), "consistency": rac.detach()}

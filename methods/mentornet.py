@@ -6,7 +6,7 @@ code/training_mentornet/models.py).
 
 1. A running percentile of the losses tells easy samples from hard ones.
 2. A mentor maps the loss, its distance to the percentile and the progress of the training to a weight in [0, 1].
-3. The student minimises the weighted loss; a part of each batch is dropped at random, at first a large one.
+3. The student minimizes the weighted loss; a part of each batch is dropped at random, at first a large one.
 4. The mentor is a predefined curriculum ('pd' and others), or it is learned ('dd'): from what a first student lost on
    faces whose true labels are known. A second student then learns under it, and answers alone.
 """
@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Needs, Run, Stage, Task, documented
+from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Needs, Run, Stage, Task, hparam
 from fer_bench.ops import (
     MentorNetwork,
     area_under_roc,
@@ -193,7 +193,7 @@ class Mentornet(Method):
             "A step in which all weights are 0 is skipped; officially momentum goes on moving the weights.",
             "'dd' gives each of its two students half of the recipe's epochs, so that it costs what other methods do; "
             "officially the second one has a whole training (budget='double').",
-            "'dd' records the losses of a first student that minimises plain cross-entropy, whenever it trains on a "
+            "'dd' records the losses of a first student that minimizes plain cross-entropy, whenever it trains on a "
             "trusted face; which student was recorded officially is not published.",
             "'dd' keeps every recorded loss, officially one of each sample; differences are to the percentile that the "
             "second student tracks, officially to another, 0.9 at 20 % noise (dump_percentile).",
@@ -203,70 +203,68 @@ class Mentornet(Method):
 
     @dataclass(frozen=True)
     class Config:
-        variant: Literal["pd", "self_paced", "spcl_linear", "focal", "hard_example", "baseline", "dd"] = documented(
+        variant: Literal["pd", "self_paced", "spcl_linear", "focal", "hard_example", "baseline", "dd"] = hparam(
             "pd",
             "curriculum: 'pd' (predefined MentorNet), 'self_paced', 'spcl_linear'; for contrast 'focal' and "
             "'hard_example', which favour noisy labels, and 'baseline', all weights 1; or 'dd' (data-driven "
             "MentorNet), which is told true labels",
             "official models.py",
         )
-        trusted: float = documented(
+        trusted: float = hparam(
             0.1, "'dd': share of the training images whose true labels it is told", "official TRAINING.md: about 10 %"
         )
-        budget: Literal["shared", "double"] = documented(
+        budget: Literal["shared", "double"] = hparam(
             "shared",
             "'dd': each student has half of the recipe's epochs, or ('double') all of them",
             "the harness's, for equal terms",
         )
-        dump_percentile: float | None = documented(
+        dump_percentile: float | None = hparam(
             None,
             "'dd': percentile of all recorded losses that the mentor is fitted with (none = 'percentile')",
             "project default; official: 0.4 to 0.9",
         )
-        mentor: Literal["auto", "closed_form", "network"] = documented(
+        mentor: Literal["auto", "closed_form", "network"] = hparam(
             "auto",
             "'network': a mentor network fitted before the student is trained; 'auto' = only for 'dd', which has no "
             "closed form",
             "project default",
         )
-        mentor_steps: int | None = documented(
+        mentor_steps: int | None = hparam(
             None, "steps of its fitting (none = 30000, 3000 for 'dd')", "official train.py of the mentor: 30000"
         )
-        percentile: float = documented(
-            0.7, "percentile of the losses that is tracked; sweep 0.5 to 0.8", "official flags"
-        )
-        decay: float = documented(
+        percentile: float = hparam(0.7, "percentile of the losses that is tracked; sweep 0.5 to 0.8", "official flags")
+        decay: float = hparam(
             0.5, "decay of the running percentile for each batch; 0.9 for batches of up to 32", "official flags"
         )
-        start: Literal["auto", "zero", "first"] = documented(
+        start: Literal["auto", "zero", "first"] = hparam(
             "auto",
             "where the running percentile starts: 'zero', the 'first' batch, or 'auto' = zero for 'pd' and 'dd', else "
             "first",
             "official utils.py: zero",
         )
-        gamma: float | None = documented(
+        gamma: float | None = hparam(
             None, "width of 'spcl_linear' and 'pd' (none = 1), exponent of 'focal' (none = 2)", "official models.py"
         )
-        dropout: str = documented(
+        dropout: str = hparam(
             "auto",
             "'rate,count,...': share of each batch that is dropped, over 100 percentages of the training; "
             "'auto' = '0.5,17,0.05,83' for 'pd' and 'dd', else '0.0,100'",
             "official scripts",
         )
-        sampling: Literal["random", "binary", "actual"] = documented(
+        sampling: Literal["random", "binary", "actual"] = hparam(
             "random",
             "who is not dropped: 'random', or drawn by weight: 'actual', or 'binary' with a weight of 1 then",
             "official utils.py",
         )
-        burn_in: int | None = documented(
+        burn_in: int | None = hparam(
             None, "weights are 1 in percentages 0 to burn_in - 2 (none = 18 for 'dd', else 0)", "official scripts"
         )
-        fixed_after_burn_in: bool | None = documented(
+        fixed_after_burn_in: bool | None = hparam(
             None,
             "True: the percentage stays at burn_in after it, in all schedules (none = True for 'dd', else False)",
             "official scripts",
         )
-        scale_weight_decay: bool = documented(
+        scale_weight_decay: bool = hparam(
             True, "True: weight decay is multiplied by the mean weight of the batch", "official ResNet scripts"
         )
 
@@ -419,7 +417,7 @@ class Mentornet(Method):
         place = place[told]
         columns = place, torch.full_like(place, percent), batch.label[told], self.told_label[place]
         self.dump[place, run.stage_epoch] = torch.stack([*columns, per_sample.detach()[told]], dim=1)
-        run.minimise(loss)
+        run.minimize(loss)
         return {"loss": loss.detach()}
 
     def weighted_step(self, batch: Batch, percent: int, run: Run) -> Mapping[str, Tensor | float]:
@@ -440,7 +438,7 @@ class Mentornet(Method):
         if not bool((v > 0).any()):
             return log
         with scaled_weight_decay(run.optimizers["main"], float(mean) if c.scale_weight_decay else 1.0):
-            run.minimise(loss)
+            run.minimize(loss)
         return log
 
     def predict(self, images: Tensor) -> Tensor:

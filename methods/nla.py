@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fer_bench.method import Batch, Info, Method, Needs, Run, SampleWeight, documented
+from fer_bench.method import Batch, Info, Method, Needs, Run, SampleWeight, hparam
 from fer_bench.ops import bhattacharyya, jensen_shannon, require_positive, require_range
 
 Regulariser = Literal["bhattacharyya_scaled", "bhattacharyya_sum", "jsd_mean"]
@@ -116,30 +116,30 @@ class Nla(Method):
 
     @dataclass(frozen=True)
     class Config:
-        lam_a: float = documented(0.5, "weight of cross-entropy", "official main_rafdb.py")
-        lam_b: float = documented(0.5, "weight of w* times cross-entropy", "official main_rafdb.py")
-        lam_c: float = documented(0.5, "weight of the flip regulariser", "official main_rafdb.py")
-        slope: float = documented(-15.0, "slope of s_e = 1 - exp(slope * e / E)", "official main_rafdb.py")
-        schedule: bool = documented(True, "False: s = 1 in every epoch", "official main_rafdb.py")
-        t_lambda: float = documented(1.0, "factor on the weight of correctly predicted faces", "official main_rafdb.py")
-        mu_x_t: float = documented(0.5, "True Gaussian: mean of p_GT", "official main_rafdb.py")
-        mu_y_t: float = documented(0.5, "True Gaussian: mean of p_NN", "official main_rafdb.py")
-        mu_x_f: float = documented(0.3, "False Gaussian: mean of p_GT", "official main_rafdb.py")
-        mu_y_f: float = documented(0.15, "False Gaussian: mean of p_NN", "official main_rafdb.py")
-        t_std_major: float = documented(0.8, "True Gaussian: sigma_T", "official main_rafdb.py")
-        t_std_ratio: float = documented(2.0, "True Gaussian: ratio of its axes", "official main_rafdb.py")
-        f_std_major: float = documented(0.91, "False Gaussian: sigma_F", "official main_rafdb.py")
-        f_std_ratio: float = documented(6.0, "False Gaussian: ratio of its axes", "official main_rafdb.py")
-        gaussian: Literal["density", "unnormalised"] = documented(
+        lam_a: float = hparam(0.5, "weight of cross-entropy", "official main_rafdb.py")
+        lam_b: float = hparam(0.5, "weight of w* times cross-entropy", "official main_rafdb.py")
+        lam_c: float = hparam(0.5, "weight of the flip regulariser", "official main_rafdb.py")
+        slope: float = hparam(-15.0, "slope of s_e = 1 - exp(slope * e / E)", "official main_rafdb.py")
+        schedule: bool = hparam(True, "False: s = 1 in every epoch", "official main_rafdb.py")
+        t_lambda: float = hparam(1.0, "factor on the weight of correctly predicted faces", "official main_rafdb.py")
+        mu_x_t: float = hparam(0.5, "True Gaussian: mean of p_GT", "official main_rafdb.py")
+        mu_y_t: float = hparam(0.5, "True Gaussian: mean of p_NN", "official main_rafdb.py")
+        mu_x_f: float = hparam(0.3, "False Gaussian: mean of p_GT", "official main_rafdb.py")
+        mu_y_f: float = hparam(0.15, "False Gaussian: mean of p_NN", "official main_rafdb.py")
+        t_std_major: float = hparam(0.8, "True Gaussian: sigma_T", "official main_rafdb.py")
+        t_std_ratio: float = hparam(2.0, "True Gaussian: ratio of its axes", "official main_rafdb.py")
+        f_std_major: float = hparam(0.91, "False Gaussian: sigma_F", "official main_rafdb.py")
+        f_std_ratio: float = hparam(6.0, "False Gaussian: ratio of its axes", "official main_rafdb.py")
+        gaussian: Literal["density", "unnormalised"] = hparam(
             "density", "'density', or 'unnormalised' (peak 1), as the authors' V-NAW has it", "official src/loss.py"
         )
-        reg: Literal["bhattacharyya_scaled", "bhattacharyya_sum", "jsd_mean"] = documented(
+        reg: Literal["bhattacharyya_scaled", "bhattacharyya_sum", "jsd_mean"] = hparam(
             "bhattacharyya_scaled",
             "'bhattacharyya_scaled', 'bhattacharyya_sum' (verbatim) or 'jsd_mean' (the formula of the paper's figure)",
             "official src/loss.py, made independent of the batch size",
         )
-        reference_batch: int = documented(32, "batch size whose sum 'bhattacharyya_scaled' keeps", "official batch")
-        detach_weight: bool = documented(False, "True: no gradient through w*", "official src/loss.py does not detach")
+        reference_batch: int = hparam(32, "batch size whose sum 'bhattacharyya_scaled' keeps", "official batch")
+        detach_weight: bool = hparam(False, "True: no gradient through w*", "official src/loss.py does not detach")
 
         def __post_init__(self) -> None:
             for name in ("lam_a", "lam_b", "lam_c", "t_lambda"):
@@ -185,5 +185,5 @@ class Nla(Method):
         logits_mirror = self.net(batch.view("mirror")).float()
         s = sigma_schedule(run.epoch, run.epochs, self.config.slope) if self.config.schedule else 1.0
         parts = self.objective(logits, logits_mirror, batch.label, s)
-        run.minimise(parts["loss"])
+        run.minimize(parts["loss"])
         return {name: value.detach() for name, value in parts.items()}

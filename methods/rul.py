@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Run, Task, documented
+from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Run, Task, hparam
 from fer_bench.ops import clean_score_from_losses, clearly_better_class, require_positive, require_range
 
 NOT_RELABELLED = -1
@@ -92,19 +92,19 @@ class Rul(Method):
 
     @dataclass(frozen=True)
     class Config:
-        dim: int = documented(64, "length of the feature mu", "official utils.py")
-        grid: int = documented(7, "height and width of the feature map that the heads flatten", "official utils.py")
-        dropout: float = documented(0.4, "dropout of both heads, with a mask each", "official utils.py")
-        classifier_lr: float = documented(
+        dim: int = hparam(64, "length of the feature mu", "official utils.py")
+        grid: int = hparam(7, "height and width of the feature map that the heads flatten", "official utils.py")
+        dropout: float = hparam(0.4, "dropout of both heads, with a mask each", "official utils.py")
+        classifier_lr: float = hparam(
             10.0, "learning rate of the classifier, as a multiple of the others'", "official code: 2e-3 against 2e-4"
         )
-        relabel: Literal["off", "scn"] = documented(
+        relabel: Literal["off", "scn"] = hparam(
             "off",
             "'scn': faces are relabelled where the best class of their own feature clearly beats the label",
             "official issue 4, which names no settings",
         )
-        relabel_epoch: int = documented(10, "first epoch, counted from 1, in which labels change", "SCN's train.py")
-        relabel_margin: float = documented(0.2, "probability margin for relabelling", "SCN's train.py")
+        relabel_epoch: int = hparam(10, "first epoch, counted from 1, in which labels change", "SCN's train.py")
+        relabel_margin: float = hparam(0.2, "probability margin for relabelling", "SCN's train.py")
 
         def __post_init__(self) -> None:
             require_range("dim", self.dim, low=1)
@@ -160,7 +160,7 @@ class Rul(Method):
         self.log_u[batch.index] = log_u.detach().squeeze(1)
         if c.relabel == "scn" and run.epoch + 1 >= c.relabel_epoch:
             log["relabelled"] = self.relabel(batch.index, labels, self.fc(mu.detach()).detach())
-        run.minimise(loss)
+        run.minimize(loss)
         return log
 
     def relabel(self, index: Tensor, labels: Tensor, logits: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fer_bench.method import Batch, Info, MakeNet, Method, Run, Task, documented
+from fer_bench.method import Batch, Info, MakeNet, Method, Run, Task, hparam
 from fer_bench.ops import membership, require_range
 
 NOT_RELABELLED = -1
@@ -88,16 +88,16 @@ class Scn(Method):
 
     @dataclass(frozen=True)
     class Config:
-        beta: float = documented(0.7, "share of the batch in the high-importance group", "official train.py")
-        margin_1: float = documented(
+        beta: float = hparam(0.7, "share of the batch in the high-importance group", "official train.py")
+        margin_1: float = hparam(
             0.07, "margin between the group means of alpha; 0.15 at a batch of 1024", "official README, for batch 64"
         )
-        margin_2: float = documented(0.2, "probability margin for relabelling", "official train.py")
-        relabel_epoch: int = documented(10, "first epoch, counted from 1, in which labels change", "official train.py")
-        relabel_scope: Literal["batch", "low"] = documented(
+        margin_2: float = hparam(0.2, "probability margin for relabelling", "official train.py")
+        relabel_epoch: int = hparam(10, "first epoch, counted from 1, in which labels change", "official train.py")
+        relabel_scope: Literal["batch", "low"] = hparam(
             "batch", "'low' relabels only in the low-importance group, as the paper describes", "official train.py"
         )
-        dropout: float = documented(0.0, "dropout on the pooled features", "official train.py")
+        dropout: float = hparam(0.0, "dropout on the pooled features", "official train.py")
 
         def __post_init__(self) -> None:
             require_range("beta", self.beta, 0, 1)
@@ -134,7 +134,7 @@ class Scn(Method):
         z = alpha[:, None] * logits
         ce = F.cross_entropy(z, labels)
         rr = rank_regularisation(alpha, c.beta, c.margin_1)
-        run.minimise(ce + rr)
+        run.minimize(ce + rr)
         self.alpha[batch.index] = alpha.detach()
         log = {"loss": (ce + rr).detach(), "ce": ce.detach(), "rank": rr.detach(), "alpha": alpha.detach().mean()}
         if run.epoch + 1 >= c.relabel_epoch:

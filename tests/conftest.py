@@ -86,7 +86,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from fer_bench.method import Batch, Info, Method, Needs, Run, Stage, documented
+from fer_bench.method import Batch, Info, Method, Needs, Run, Stage, hparam
 {before}
 
 class Toy(Method):

@@ -22,7 +22,7 @@ from fer_bench.core.spec import Recipe, RunSpec, restore
 from fer_bench.engine.context import Meter
 from fer_bench.models import precision as engine
 from fer_bench.models.networks import ResidualBlock, make_network
-from fer_bench.models.precision import Arithmetic
+from fer_bench.models.precision import Precision
 from fer_bench.ops.consistency import pooled_linear_classifier
 from fer_bench.plugins.registry import Plugin, discover
 from fer_bench.report.caption import arithmetic as words
@@ -65,9 +65,9 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Plugin]:
     return discover([folder])
 
 
-def network(recipe: Recipe, backbone: str = "ferres8") -> tuple[Any, Arithmetic]:
+def network(recipe: Recipe, backbone: str = "ferres8") -> tuple[Any, Precision]:
     net = make_network(backbone, 7, seed=0, role="a", pretrained="", weights=None).eval()
-    arithmetic = Arithmetic(recipe, CPU)
+    arithmetic = Precision(recipe, CPU)
     arithmetic.adapt(net)
     return net, arithmetic
 
@@ -210,7 +210,7 @@ def graphs() -> int:
 def test_a_compiled_network_computes_and_counts_the_same(precision: Any) -> None:
     plain, off = network(Recipe(precision=precision))
     meter = Meter()
-    on = Arithmetic(Recipe(precision=precision, compile=True), CPU, meter.count)
+    on = Precision(Recipe(precision=precision, compile=True), CPU, meter.count)
     net = make_network("ferres8", 7, seed=0, role="a", pretrained="", weights=None).eval()
     meter.attach(net)
     on.adapt(net)
@@ -261,7 +261,7 @@ def test_the_compiler_of_this_machine_trains_as_pytorch_does() -> None:
     for compiled in (False, True):
         torch.manual_seed(0)
         net = Small()
-        arithmetic = Arithmetic(Recipe(compile=compiled), CPU)
+        arithmetic = Precision(Recipe(compile=compiled), CPU)
         arithmetic.adapt(net)
         arithmetic.active = True
         optimizer, found = torch.optim.SGD(net.parameters(), lr=0.1), []
@@ -287,7 +287,7 @@ def test_without_a_compiler_it_says_so_at_once(
     with pytest.raises(
         SpecError, match=r"--compile: .* for cpu, leave it out: RuntimeError: No working C\+\+ comp.*nd$"
     ):
-        Arithmetic(Recipe(compile=True), CPU)
+        Precision(Recipe(compile=True), CPU)
     words = ["run", "--methods", "ce", "--dataset", str(faces_folder), "--image-size", "32", "--out", str(tmp_path)]
     for more in ([], ["--dry-run"]):
         result = CliRunner().invoke(main, [*words, "--device", "cpu", "--compile", *more])

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from bad_input.cases import SECTIONS
-from bad_input.seen import QUIET, Case, carry_out, place, plain
+from bad_input.seen import QUIET, Case, execute_plan, place, plain
 from bad_input.table import BEGIN, DOCUMENT, END, line
 from bad_input.world import SCRIPT, results, run_folder
 from click.testing import CliRunner
@@ -32,7 +32,7 @@ CASES = [(title, case) for title, cases in SECTIONS.items() for case in cases]
 
 @pytest.mark.parametrize("case", [case for _, case in CASES], ids=[f"{title}: {case.what}" for title, case in CASES])
 def test_a_case_is_refused_as_the_document_says(case: Case) -> None:
-    seen = carry_out(case)
+    seen = execute_plan(case)
     said = plain(seen.said)
     assert seen.error is None, f"{seen.error!r} after: {said}"
     assert seen.code == case.code, said

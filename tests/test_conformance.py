@@ -50,7 +50,7 @@ def train_step(self, batch, run):
         frame = frame.f_back
     batch.stolen = frame.f_locals["self"].problem.true[batch.index.numpy()]
     loss = F.cross_entropy(self.net(batch.view()), batch.label)
-    run.minimise(loss)
+    run.minimize(loss)
     return {"loss": loss.detach()}
 """,
     "trains": """
@@ -174,7 +174,7 @@ def test_a_sound_plugin_of_an_outsider_passes(toy: Callable[..., Plugin]) -> Non
         ("def loss(self, batch, run):\n    return self.net(batch.view()).sum(1)", "scalar loss"),
         ("def loss(self, batch, run):\n    return self.net(batch.view()).sum() * float('nan')", "NaN or infinite"),
         (
-            "def train_step(self, batch, run):\n    run.minimise(self.net(batch.view()).sum(), 'second')",
+            "def train_step(self, batch, run):\n    run.minimize(self.net(batch.view()).sum(), 'second')",
             "no optimizer 'second'",
         ),
         (LOSS + "def stages(self):\n    return [Stage('a', 0.5), Stage('b', 0.4)]", "do not sum to 1"),

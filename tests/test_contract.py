@@ -86,10 +86,10 @@ def train_step(self, batch, run):
         self.net(batch.view())
         return {}
     loss = F.cross_entropy(self.net(batch.view()), batch.label, reduction="none")
-    run.minimise(loss.mean(), "a")
+    run.minimize(loss.mean(), "a")
     with torch.no_grad():
         self.peer(batch.view("second"))
-    run.minimise(F.cross_entropy(self.peer(batch.view("second")), batch.label), "b")
+    run.minimize(F.cross_entropy(self.peer(batch.view("second")), batch.label), "b")
     self.last[batch.index] = -loss.detach()
     run.record_selection(batch.index, loss < loss.median())
     return {"loss": loss.mean().detach(), "number": 2.0}

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from conftest import LOSS, plugin_source
 
 from fer_bench.cli.main import main
-from fer_bench.data.dataset import Faces, pixel_file
+from fer_bench.data.dataset import Dataset, pixel_file
 from fer_bench.engine import trainer as fit
 from fer_bench.engine.batches import WALK_BATCH
 from fer_bench.method import Stage
@@ -81,7 +81,7 @@ def test_remarks_follow_the_settings_and_an_ensemble_is_named(tmp_path: Path, be
     body = """
 @dataclass(frozen=True)
 class Config:
-    worse: bool = documented(False, "inputs made worse", "none")
+    worse: bool = hparam(False, "inputs made worse", "none")
 
 @classmethod
 def remarks(cls, config):
@@ -273,7 +273,7 @@ def __init__(self, config, task):
 def train_step(self, batch, run):
     self.trace += batch.unlabelled.view("weak").double().sum()
     loss = F.cross_entropy(self.net(batch.view()), batch.label)
-    run.minimise(loss + 1e-3 * self.net(batch.unlabelled.view()).square().mean())
+    run.minimize(loss + 1e-3 * self.net(batch.unlabelled.view()).square().mean())
     return {"loss": loss.detach(), "trace": float(self.trace)}
 """
 
@@ -343,7 +343,7 @@ def test_a_pool_of_its_own_is_named(toy: Toy, bench: Bench, tmp_path: Path) -> N
     pixels = np.full((5, SIZE, SIZE, 3), 200, dtype=np.uint8)
     np.save(pixel_file(tmp_path, SIZE), pixels)
     names = np.array(list("abcde"))
-    pool = Faces("strangers", ("face",), "1" * 64, names, np.full(5, "train"), np.zeros(5, dtype=np.int64), tmp_path)
+    pool = Dataset("strangers", ("face",), "1" * 64, names, np.full(5, "train"), np.zeros(5, dtype=np.int64), tmp_path)
     folder = fit_with(bench, toy("stream", STREAM), 1, "pool", unlabelled=pool)
     assert final_of(folder)["extra_images"] == "5 unlabelled images of strangers"
     assert final_of(folder)["remarks"] == []
@@ -357,7 +357,7 @@ BEGINS = (
     """
 @classmethod
 def needs(cls, config):
-    return Needs(begins_as="plain")
+    return Needs(first_stage_of="plain")
 
 def stages(self):
     return (Stage("train"), Stage("head", 0.5, extra=True))
@@ -383,7 +383,7 @@ def clean_score(self):
 def test_a_stage_taken_over_gives_the_numbers_of_one_trained_here(toy: Toy, bench: Bench) -> None:
     plain, begins = toy("plain", LOSS), toy("begins", BEGINS)
     kept = fit_with(bench, plain, 2, "kept", keep_networks=True)
-    taken = fit_with(bench, begins, 2, "taken", begins_with=kept)
+    taken = fit_with(bench, begins, 2, "taken", first_stage_run=kept)
     alone = fit_with(bench, begins, 2, "alone")
     assert [record["stage"] for record in taken.epochs()] == ["train", "train", "head"]
     assert records(taken) == records(alone)
@@ -397,7 +397,7 @@ def test_a_stage_taken_over_gives_the_numbers_of_one_trained_here(toy: Toy, benc
 def test_a_run_that_kept_no_networks_is_not_taken_over(toy: Toy, bench: Bench) -> None:
     lost = fit_with(bench, toy("plain", LOSS), 2, "lost")
     assert lost.networks() is None and not (lost.path / "networks.pt").exists()
-    folder = fit_with(bench, toy("begins", BEGINS), 2, "by itself", begins_with=lost)
+    folder = fit_with(bench, toy("begins", BEGINS), 2, "by itself", first_stage_run=lost)
     assert len(folder.epochs()) == 3
 
 
@@ -405,23 +405,23 @@ def test_a_run_that_is_no_first_stage_is_an_error(toy: Toy, bench: Bench) -> Non
     begins = toy("begins", BEGINS)
     longer = fit_with(bench, toy("plain", LOSS), 3, "longer", keep_networks=True)
     with pytest.raises(ValueError, match=r"the stage 'train' has 2 epochs, and .* 3"):
-        fit_with(bench, begins, 2, "not longer", begins_with=longer)
+        fit_with(bench, begins, 2, "not longer", first_stage_run=longer)
     named = "def build(self, make_net):\n    self.net, self.other = make_net('main'), torch.nn.Linear(1, 1)\n"
     other = fit_with(bench, toy("named", named + LOSS), 2, "named", keep_networks=True)
     with pytest.raises(ValueError, match=r"the stage 'train' has no other\.bias, other\.weight, which"):
-        fit_with(bench, begins, 2, "not named", begins_with=other)
+        fit_with(bench, begins, 2, "not named", first_stage_run=other)
 
 
 def test_the_plan_finds_the_run_that_a_method_begins_with(faces_folder: Path, tmp_path: Path) -> None:
     """Also where the method learns from images that the other run does not see."""
-    body = "@classmethod\ndef needs(cls, config):\n    return Needs(begins_as='ce', unlabelled=1.0)\n" + LOSS
+    body = "@classmethod\ndef needs(cls, config):\n    return Needs(first_stage_of='ce', unlabelled=1.0)\n" + LOSS
     (tmp_path / "begins.py").write_text(plugin_source(body))
     common: dict[str, Any] = {"dataset": str(faces_folder), "overrides": {"image_size": 32}}
     pool = faces_folder / "val"
     planned = plan(Request(["ce", "begins"], plugins=[str(tmp_path)], unlabelled=pool, **common))
     runs = SimpleNamespace(**{run.spec.method: run for run in planned.runs})
-    assert runs.begins.begins_as.key == runs.ce.spec.key == plan(Request(["ce"], **common)).runs[0].spec.key
-    assert runs.ce.keep_networks and not runs.begins.keep_networks and runs.ce.begins_as is None
+    assert runs.begins.first_stage_of.key == runs.ce.spec.key == plan(Request(["ce"], **common)).runs[0].spec.key
+    assert runs.ce.keep_networks and not runs.begins.keep_networks and runs.ce.first_stage_of is None
     assert runs.begins.spec.unlabelled and not runs.ce.spec.unlabelled
     refused = CliRunner().invoke(
         main, ["run", "--methods", "ce", "--dataset", str(faces_folder), "--unlabelled", str(pool)]

@@ -29,7 +29,7 @@ from fer_bench.cli.main import main
 from fer_bench.core import files
 from fer_bench.data import cache
 from fer_bench.data.cache import build_pixels
-from fer_bench.data.open import open_faces, read_manifest
+from fer_bench.data.open import open_dataset, read_manifest
 from fer_bench.launch.local import train_all
 from fer_bench.launch.worker import train_one
 from fer_bench.store import lease as claims
@@ -243,7 +243,7 @@ def test_a_damaged_first_stage_is_trained_anew(faces_folder: Path, tmp_path: Pat
     networks.write_bytes(content)
     event = here(replace(both, runs=(second,)), tmp_path)
     assert event["state"] == "done" and "networks.pt is damaged" in event["notes"][0]
-    alone = replace(second, begins_as=None)
+    alone = replace(second, first_stage_of=None)
     assert here(replace(both, runs=(alone,)), tmp_path / "alone")["state"] == "done"
     assert same(*(RunFolder.of(out, second.spec) for out in (tmp_path, tmp_path / "alone")))
 
@@ -260,7 +260,7 @@ def decoded(
     monkeypatch.setattr(cache, "CHUNK", 16)
 
     def build() -> tuple[Path, list[int]]:
-        faces, manifest = open_faces(str(faces_folder), None)
+        faces, manifest = open_dataset(str(faces_folder), None)
         manifest = manifest or read_manifest(str(faces_folder), None, False)
         counts: list[int] = []
         pixels = manifest.source.pixels

@@ -20,7 +20,7 @@ from fer_bench.data.check import check
 from fer_bench.data.contact_sheet import COLOURS, SIDE, draw, mirrored
 from fer_bench.data.dataset import Manifest
 from fer_bench.data.landmarks import MIRRORED_LANDMARKS
-from fer_bench.data.open import open_faces
+from fer_bench.data.open import open_dataset
 from fer_bench.data.sources import ArraySource
 from fer_bench.sweep.plan import plan
 from fer_bench.sweep.request import Request
@@ -58,12 +58,12 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_ids_decide_and_not_the_order_of_the_file(root: Path) -> None:
-    bare, _ = open_faces("ferplus", root)
+    bare, _ = open_dataset("ferplus", root)
     given = points(6)
     names = np.array([*ROWS[::-1], "stranger"])
     rows = np.concatenate([given[::-1], given[:1]])
     save(root / "fer2013" / "landmarks.npz", ids=names, points=rows, found=names != ROWS[5])
-    faces, _ = open_faces("ferplus", root)
+    faces, _ = open_dataset("ferplus", root)
     assert bare.landmarks is None and faces.landmarks is not None and faces.landmarks_ok is not None
     assert faces.ids.tolist() == ["row00000", "row00005"], "the others have no majority among the seven"
     assert faces.landmarks_ok.tolist() == [True, False]
@@ -72,11 +72,11 @@ def test_ids_decide_and_not_the_order_of_the_file(root: Path) -> None:
     assert faces.fingerprint == bare.fingerprint and faces.folder == bare.folder and len(faces.landmarks_file) == 64
 
     save(root / "fer2013" / "landmarks.npz", ids=np.array(ROWS[:1]), points=given[:1])
-    again, _ = open_faces("ferplus", root)
+    again, _ = open_dataset("ferplus", root)
     assert again.landmarks_file == faces.landmarks_file, "the same points of the same images"
     save(root / "fer2013" / "landmarks.npz", ids=np.array(ROWS[:1]), points=given[:1] + np.float32(0.01))
-    assert open_faces("ferplus", root)[0].landmarks_file != faces.landmarks_file
-    plus8, _ = open_faces("ferplus8", root)
+    assert open_dataset("ferplus", root)[0].landmarks_file != faces.landmarks_file
+    plus8, _ = open_dataset("ferplus8", root)
     assert plus8.landmarks is not None, "one file serves every label set of the same images"
 
 
@@ -84,7 +84,7 @@ def test_without_found_a_face_with_nan_is_not_found(root: Path) -> None:
     given = points(6)
     given[0, 7] = np.nan
     save(root / "fer2013" / "landmarks.npz", ids=np.array(ROWS), points=given)
-    faces, _ = open_faces("ferplus", root)
+    faces, _ = open_dataset("ferplus", root)
     assert faces.landmarks_ok is not None and faces.landmarks_ok.tolist() == [False, True]
 
 
@@ -111,18 +111,18 @@ def test_a_wrong_file_says_what_is_wrong(root: Path, change: dict[str, Any], mes
     arrays = {"ids": np.array(ROWS), "points": points(6), **change}
     path = save(root / "fer2013" / "landmarks.npz", **{name: a for name, a in arrays.items() if a is not None})
     with pytest.raises(DataError, match=f"{path}.*{message}"):
-        open_faces("ferplus", root)
+        open_dataset("ferplus", root)
 
 
 def test_a_file_that_is_none(root: Path) -> None:
     path = root / "fer2013" / "landmarks.npz"
     path.write_bytes(b"no archive")
     with pytest.raises(DataError, match=r"landmarks\.npz: is no \.npz file"):
-        open_faces("ferplus", root)
+        open_dataset("ferplus", root)
     with path.open("wb") as handle:
         np.save(handle, points(6))
     with pytest.raises(DataError, match=r"landmarks\.npz: is no \.npz file"):
-        open_faces("ferplus", root)
+        open_dataset("ferplus", root)
 
 
 def test_two_sources_of_landmarks_are_an_error(tmp_path: Path) -> None:
@@ -132,9 +132,9 @@ def test_two_sources_of_landmarks_are_an_error(tmp_path: Path) -> None:
     table.write_text('path,label,split,landmarks\na.png,x,train,"[[0, 0]]"\nb.png,y,test,\n')
     save(tmp_path / "landmarks.npz", ids=np.array(["a.png"]), points=points(1))
     with pytest.raises(DataError, match=r"landmarks\.npz: faces has landmarks of its own"):
-        open_faces(str(table), None)
+        open_dataset(str(table), None)
     table.write_text("path,label,split\na.png,x,train\nb.png,y,test\n")
-    faces, _ = open_faces(str(table), None)
+    faces, _ = open_dataset(str(table), None)
     assert faces.landmarks_ok is not None and faces.landmarks_ok.tolist() == [True, False]
 
 
@@ -162,7 +162,7 @@ def test_only_runs_that_learn_landmarks_change(faces_folder: Path, tmp_path: Pat
     before = plan(request)
     assert [run.spec.method for run in before.runs] == ["ce"]
     assert "learns: needs 19 landmarks a face" in before.skipped[0] and "data landmarks" in before.skipped[0]
-    ids = open_faces(str(data), None)[0].ids
+    ids = open_dataset(str(data), None)[0].ids
     save(data / "landmarks.npz", ids=ids[::2], points=points(len(ids[::2])))
     after = plan(request)
     assert after.runs[0].spec.key == before.runs[0].spec.key, "cross-entropy sees no landmarks"
@@ -186,7 +186,7 @@ def test_the_command_takes_pixels_and_the_layout_of_68(root: Path) -> None:
     common = ["data", "landmarks", str(source), "--dataset", "fer2013", "--data-root", str(root)]
     done = CliRunner().invoke(main, [*common, "--frame", "96,48"], catch_exceptions=False)
     assert done.exit_code == 0 and "landmarks of 6 of 6 images of fer2013" in done.output, done.output
-    faces, _ = open_faces("ferplus", root)
+    faces, _ = open_dataset("ferplus", root)
     assert faces.landmarks is not None and faces.landmarks.shape == (2, 19, 2)
     x = faces.landmarks[0, :, 0] * 96
     assert x == pytest.approx(

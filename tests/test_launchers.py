@@ -102,7 +102,7 @@ def test_a_request_for_one_run_plans_that_run(request_for: Any) -> None:
     for run in whole.runs[::7]:
         found = plan(remote_job.alone(whole.request, run.spec))
         assert [each.spec.key for each in found.runs] == [run.spec.key]
-        assert found.runs[0].begins_as == run.begins_as
+        assert found.runs[0].first_stage_of == run.first_stage_of
 
 
 def job_of(planned: Plan, out: Path) -> remote_job.Job:
@@ -248,10 +248,11 @@ def test_the_script_for_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("submitit.core.utils.CommandFunction.__call__", lambda self: sbatch(self.command).decode())
     options = slurm.Options(partition="gpu", gpus=1, minutes=30, array=2, account="faces; rm -rf /")
     runs = [
-        SimpleNamespace(spec=SimpleNamespace(key=k, recipe=SimpleNamespace(threads=2)), begins_as=None) for k in "abc"
+        SimpleNamespace(spec=SimpleNamespace(key=k, recipe=SimpleNamespace(threads=2)), first_stage_of=None)
+        for k in "abc"
     ]
     late = SimpleNamespace(spec=SimpleNamespace(key="d", recipe=SimpleNamespace(threads=2)),
-                           begins_as=SimpleNamespace(key="b"))  # fmt: skip
+                           first_stage_of=SimpleNamespace(key="b"))  # fmt: skip
     sweep = slurm.Submitted(SimpleNamespace(todo={}, out=tmp_path))  # type: ignore[arg-type]
     monkeypatch.setattr(slurm.Submitted, "_failure", lambda self, key: 0)
     work = {key: SimpleNamespace() for key in "abcd"}

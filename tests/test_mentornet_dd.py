@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from fer_bench.data.splits import Problem
+from fer_bench.data.splits import Splits
 from fer_bench.engine import trainer as fit
 from fer_bench.plugins.registry import Plugin, discover
 from fer_bench.store.folder import RunFolder
@@ -38,16 +38,16 @@ def dd(**settings: Any) -> Configured:
 
 
 def train(
-    bench: Bench, name: str, plugin: Plugin, true: Callable[[Problem], np.ndarray] = lambda problem: problem.true
+    bench: Bench, name: str, plugin: Plugin, true: Callable[[Splits], np.ndarray] = lambda problem: problem.true
 ) -> tuple[RunFolder, Seen]:
     """Four epochs at 40 % noise, with other true labels where ``true`` gives them."""
-    pose = fit.pose
+    make_splits = fit.make_splits
 
-    def posed(*arguments: Any) -> Problem:
-        problem = pose(*arguments)
+    def posed(*arguments: Any) -> Splits:
+        problem = make_splits(*arguments)
         return dataclasses.replace(problem, true=true(problem))
 
-    with mock.patch.object(fit, "pose", posed):
+    with mock.patch.object(fit, "make_splits", posed):
         return bench.train(plugin, bench.spec(plugin, noise=0.4, epochs=4), name)
 
 
@@ -92,12 +92,12 @@ def test_true_labels_of_other_faces_change_nothing(whole: tuple[RunFolder, Seen]
     folder, seen = whole
     trusted = seen.method.task.trusted.numpy()
 
-    def others(problem: Problem) -> np.ndarray:
+    def others(problem: Splits) -> np.ndarray:
         true = (problem.true + 1) % 4
         true[trusted] = problem.true[trusted]
         return true
 
-    def of_trusted(problem: Problem) -> np.ndarray:
+    def of_trusted(problem: Splits) -> np.ndarray:
         true = problem.true.copy()
         true[trusted] = (true[trusted] + 1) % 4
         return true

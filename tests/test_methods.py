@@ -55,7 +55,7 @@ class TinyNet(nn.Module):
 
 
 class TinyRun:
-    """The harness, reduced to what a method calls; it keeps what was minimised and selected."""
+    """The harness, reduced to what a method calls; it keeps what was minimized and selected."""
 
     def __init__(self, method: Method, epoch: int = 0, epochs: int = 20, lr: float = 0.05, adam: bool = False) -> None:
         self.epoch, self.epochs, self.step, self.steps, self.stage = epoch, epochs, 0, 1, "train"
@@ -63,13 +63,13 @@ class TinyRun:
         self.device = torch.device("cpu")
         make = torch.optim.Adam if adam else torch.optim.SGD
         self.optimizers = method.optimizers("train", lambda params, **kw: make(params, **({"lr": lr} | kw)))
-        self.minimised: list[tuple[str, float]] = []
+        self.minimized: list[tuple[str, float]] = []
         self.selected: list[tuple[Tensor, Tensor]] = []
         self.frozen = False
 
-    def minimise(self, loss: Tensor, name: str = "main") -> None:
+    def minimize(self, loss: Tensor, name: str = "main") -> None:
         assert loss.dim() == 0 and loss.dtype == torch.float32
-        self.minimised.append((name, loss.item()))
+        self.minimized.append((name, loss.item()))
         self.optimizers[name].zero_grad()
         loss.backward()
         if not self.frozen:
@@ -153,7 +153,7 @@ def test_every_option_trains(cls: type[Method], options: dict[str, Any], epoch: 
     before = [p.clone() for p in method.parameters()]
     method.on_epoch_start(run)
     logged = method.train_step(batch_for(method, size=size), run)
-    assert run.minimised and all(math.isfinite(value) for _, value in run.minimised)
+    assert run.minimized and all(math.isfinite(value) for _, value in run.minimized)
     assert all(math.isfinite(number(v)) for v in logged.values())
     assert any(not torch.equal(a, b) for a, b in zip(before, method.parameters(), strict=True))
     method.eval()
@@ -314,7 +314,7 @@ def test_nla_takes_two_passes_and_its_epoch_from_the_run() -> None:
     first = method.train_step(batch, run)
     assert method.net.passes == [B, B]
     z, m = (build(nla.Nla).net(batch.view(view)) for view in ("weak", "mirror"))
-    assert run.minimised == [("main", pytest.approx(number(method.objective(z, m, batch.label, 0.0)["loss"])))]
+    assert run.minimized == [("main", pytest.approx(number(method.objective(z, m, batch.label, 0.0)["loss"])))]
     late = build(nla.Nla)
     second = late.train_step(batch, TinyRun(late, epoch=10))
     torch.testing.assert_close(first["ce"], second["ce"])
@@ -404,7 +404,7 @@ def test_coteaching_step_reports_what_the_first_network_saw() -> None:
     method.train_step(batch, run)
     ((index, kept),) = run.selected
     assert torch.equal(index, batch.index) and int(kept.sum()) == 6  # noise rate 0.25 of 8
-    assert [name for name, _ in run.minimised] == ["a", "b"]
+    assert [name for name, _ in run.minimized] == ["a", "b"]
     ce_b = F.cross_entropy(method.net_b(batch.view("weak")), batch.label, reduction="none")
     assert set(torch.nonzero(kept).flatten().tolist()) == set(ops.small_loss(ce_b, 6).tolist())
     assert set(map(id, run.optimizers["a"].param_groups[0]["params"])) == set(map(id, method.net_a.parameters()))
@@ -415,7 +415,7 @@ def test_nothing_kept_skips_the_step(cls: type[Method]) -> None:
     method = build(cls, counting="official", forget_rate=0.9, num_gradual=1)
     run = TinyRun(method, epoch=5)
     method.train_step(batch_for(method), run)
-    assert not run.minimised and not bool(run.selected[0][1].any())
+    assert not run.minimized and not bool(run.selected[0][1].any())
 
 
 @pytest.mark.parametrize("cls", [coteaching.Coteaching, jocor.Jocor])
@@ -501,7 +501,7 @@ def test_jocor_has_one_optimizer_and_selects_by_the_joint_loss() -> None:
     run = TinyRun(method, epoch=19)
     run.frozen = True
     method.train_step(batch, run)
-    assert [name for name, _ in run.minimised] == ["main"] and len(run.optimizers) == 1
+    assert [name for name, _ in run.minimized] == ["main"] and len(run.optimizers) == 1
     params = run.optimizers["main"].param_groups[0]["params"]
     assert len(params) == len(list(method.net_a.parameters())) + len(list(method.net_b.parameters()))
     joint = jocor.joint_loss(*(n(batch.view("weak")) for n in (method.net_a, method.net_b)), batch.label, 0.9)

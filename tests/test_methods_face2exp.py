@@ -40,11 +40,11 @@ class Run:
         self.stage, self.stage_epoch, self.stage_epochs, self.step, self.steps = stage, 0, 2, step, steps
         self.optimizers = method.optimizers(stage, lambda parameters: torch.optim.SGD(parameters, lr=lr))
         self.frozen: set[str] = set()
-        self.minimised: list[str] = []
+        self.minimized: list[str] = []
 
-    def minimise(self, loss: Tensor, name: str = "main") -> None:
+    def minimize(self, loss: Tensor, name: str = "main") -> None:
         assert loss.ndim == 0 and bool(loss.isfinite())
-        self.minimised.append(name)
+        self.minimized.append(name)
         self.optimizers[name].zero_grad()
         loss.backward()
         if name not in self.frozen:
@@ -162,7 +162,7 @@ def test_both_networks_step_once_and_the_adaptation_network_first() -> None:
     method = build(mu=3)
     run = Run(method)
     method.train_step(batch_for(mu=3), run)
-    assert run.minimised == ["adaptation", "base"]
+    assert run.minimized == ["adaptation", "base"]
 
 
 def test_temperature_softens_the_consistency_and_keeps_the_pseudo_labels() -> None:
@@ -323,7 +323,7 @@ def test_fine_tuning_trains_the_answering_network_on_labels_alone(ema: float) ->
     run.optimizers["adaptation"].param_groups[0]["lr"] = 0.0
     method.on_epoch_start(run)
     logged = method.train_step(batch_without_stream(), run)
-    assert run.minimised == ["adaptation"] and float(logged["loss"]) > 0 and same(base, state(method.base))
+    assert run.minimized == ["adaptation"] and float(logged["loss"]) > 0 and same(base, state(method.base))
     assert not torch.equal(answering["0.weight"], method.adaptation[0].weight)
     x = torch.randn(3, 6, dtype=torch.float64)
     method.eval()

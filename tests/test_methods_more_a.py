@@ -69,7 +69,7 @@ def test_every_option_trains(cls: type[Method], options: dict[str, Any], epoch: 
     for _ in range(4):  # a running percentile that starts at 0 selects nothing at first
         logged = method.train_step(batch_for(method, size=size), run)
     method.on_epoch_end(run)
-    assert run.minimised and all(math.isfinite(value) for _, value in run.minimised)
+    assert run.minimized and all(math.isfinite(value) for _, value in run.minimized)
     assert all(math.isfinite(number(v)) for v in logged.values())
     assert any(not torch.equal(a, b) for a, b in zip(before, method.parameters(), strict=True))
     method.eval()
@@ -150,7 +150,7 @@ def test_plus_warm_up_is_coteaching_bit_for_bit() -> None:
     batch, runs = batch_for(ours), [Run(ours, epoch=1), Run(theirs, epoch=1)]
     first, second = (m.train_step(batch, r) for m, r in zip((ours, theirs), runs, strict=True))
     assert torch.equal(first["loss"], second["loss"]) and torch.equal(first["loss_b"], second["loss_b"])
-    assert runs[0].minimised == runs[1].minimised and torch.equal(runs[0].selected[0][1], runs[1].selected[0][1])
+    assert runs[0].minimized == runs[1].minimized and torch.equal(runs[0].selected[0][1], runs[1].selected[0][1])
     assert all(torch.equal(p, q) for p, q in zip(ours.parameters(), theirs.parameters(), strict=True))
 
 
@@ -216,13 +216,13 @@ def test_plus_without_disagreement(when_agreed: str) -> None:
     assert logged["disagreement"] == 0 and not any(math.isnan(number(v)) for v in logged.values())
     ((_, kept),) = run.selected
     if when_agreed == "skip":
-        assert not run.minimised and unchanged(method, before) and not bool(kept.any())
+        assert not run.minimized and unchanged(method, before) and not bool(kept.any())
         return
-    assert len(run.minimised) == 2 and not unchanged(method, before) and bool(kept.all())
+    assert len(run.minimized) == 2 and not unchanged(method, before) and bool(kept.all())
     # from epoch * step = 5000 on, the loss is 0
     run.epoch, run.step = 10, 500
     method.train_step(batch_for(method), run)
-    assert [value for _, value in run.minimised[2:]] == [0.0, 0.0]
+    assert [value for _, value in run.minimized[2:]] == [0.0, 0.0]
 
 
 def test_plus_heads_differ_and_silence_is_reported() -> None:
@@ -294,10 +294,10 @@ def test_decoupling_without_disagreement_moves_nothing() -> None:
     run.optimizers["a"].param_groups[0]["weight_decay"] = 0.1
     before = state(method)
     assert number(method.train_step(batch_for(method), run)["disagreement"]) == 0
-    assert not run.minimised and unchanged(method, before)
+    assert not run.minimized and unchanged(method, before)
     run.epoch = 0  # warm-up
     method.train_step(batch_for(method), run)
-    assert len(run.minimised) == 2 and not unchanged(method, before)
+    assert len(run.minimized) == 2 and not unchanged(method, before)
 
 
 def test_decoupling_warm_up_counts_fractions_of_epochs() -> None:
@@ -306,14 +306,14 @@ def test_decoupling_warm_up_counts_fractions_of_epochs() -> None:
     run.steps = 4
     for run.step in range(4):
         method.train_step(batch_for(method), run)
-    assert len(run.minimised) == 2 * 2
+    assert len(run.minimized) == 2 * 2
 
 
 def test_decoupling_first_epoch_updates_and_heads_differ() -> None:
     method = build(decoupling.Decoupling, warmup_epochs=0.0)
     run = Run(method)
     method.train_step(batch_for(method), run)
-    assert not torch.equal(method.net_a.fc.weight, method.net_b.fc.weight) and len(run.minimised) == 2
+    assert not torch.equal(method.net_a.fc.weight, method.net_b.fc.weight) and len(run.minimized) == 2
     ((_, kept),) = run.selected
     assert bool(kept.any())
 
@@ -351,7 +351,7 @@ def test_decoupling_queue_trains_on_full_batches_in_order() -> None:
         assert method.net_a.passes == ([B, B] if waiting + differ >= B else [B])
         waiting = (waiting + differ) - B * (waiting + differ >= B)
         assert len(method.queue_image) == len(method.queue_label) == len(method.queue_row) == waiting < B
-    assert steps >= 1 and len(run.minimised) == 2 * steps
+    assert steps >= 1 and len(run.minimized) == 2 * steps
     assert decoupling.Decoupling.needs(method.config).forwards == 4.0
 
 
@@ -380,7 +380,7 @@ def test_decoupling_queue_waits_for_the_warm_up() -> None:
     method = build(decoupling.Decoupling, buffer=True)
     run = Run(method)
     method.train_step(batch_for(method), run)
-    assert len(run.minimised) == 2 and len(method.queue_row) == 0
+    assert len(run.minimized) == 2 and len(method.queue_row) == 0
 
 
 # --- RUL
@@ -486,7 +486,7 @@ def test_rul_permutation_comes_from_the_runs_stream() -> None:
         run.step = step
         torch.manual_seed(step + 5)
         method.train_step(batch_for(method), run)
-        losses.append(run.minimised[0][1])
+        losses.append(run.minimized[0][1])
     assert losses[0] == losses[1] != losses[2]
 
 
@@ -682,7 +682,7 @@ def test_mentornet_skips_a_step_without_weights() -> None:
     method = build(mentornet.Mentornet, dropout="1.0,100")
     run, before = Run(method), state(method)
     logged = method.train_step(batch_for(method), run)
-    assert not run.minimised and unchanged(method, before) and number(logged["loss"]) == 0
+    assert not run.minimized and unchanged(method, before) and number(logged["loss"]) == 0
 
 
 def test_mentornet_average_is_saved() -> None:
@@ -766,7 +766,7 @@ def test_mentornet_with_a_network() -> None:
     fitted = method.mentor.hidden.clone()
     batch: Batch = batch_for(method)
     logged = method.train_step(batch, run)
-    assert run.minimised and number(logged["mentor_error"]) == number(method.mentor_quality)
+    assert run.minimized and number(logged["mentor_error"]) == number(method.mentor_quality)
     assert torch.equal(method.mentor.hidden, fitted) and all(p.grad is None for p in method.mentor.parameters())
     trained = {id(p) for g in run.optimizers["main"].param_groups for p in g["params"]}
     assert trained == {id(p) for p in method.net.parameters()}

@@ -99,9 +99,9 @@ def train(method: Any, given: Tensor, epochs: int = 20, seed: int = 0) -> list[d
             method.train()
             method.on_epoch_start(run)
             for run.step, rows in enumerate(batches):
-                before = len(run.minimised)
+                before = len(run.minimized)
                 logs.append({"stage": stage.name, **method.train_step(batch_of(rows), run)})
-                logs[-1]["updated"] = len(run.minimised) > before
+                logs[-1]["updated"] = len(run.minimized) > before
             method.on_epoch_end(run)
             if epoch + 1 == stages[-1][2]:
                 method.on_fit_end(run)
@@ -287,7 +287,7 @@ def test_man_trains_each_subset() -> None:
     method.kind[batch.index] = torch.tensor([2, 2, 2, 1, 1, 1, 0, 0])
     logged = method.train_step(batch, run)
     assert [number(logged[name]) for name in ("clean", "ambiguous", "noisy")] == [3 / 8, 3 / 8, 2 / 8]
-    assert len(run.minimised) == 1 and method.net_a.passes == [3, 3, 2, 2]
+    assert len(run.minimized) == 1 and method.net_a.passes == [3, 3, 2, 2]
     assert run.selected[0][1].tolist() == [True] * 6 + [False] * 2
     joint = build(man.Man, joint_forward=True)
     joint.kind[batch.index] = method.kind[batch.index]
@@ -336,7 +336,7 @@ def test_man_subset_of_one_face() -> None:
     method.kind[batch.index] = torch.tensor([2, 1, 0, 0, 0, 0, 0, 0])
     run = StageRun(method, epoch=5)
     method.train_step(batch, run)
-    assert math.isfinite(run.minimised[0][1])
+    assert math.isfinite(run.minimized[0][1])
 
 
 def test_man_warm_up_and_answer() -> None:
@@ -345,7 +345,7 @@ def test_man_warm_up_and_answer() -> None:
     batch, run = batch_for(method), StageRun(method, epoch=1)
     a, b = method.net_a(batch.view("weak")), method.net_b(batch.view("weak"))
     method.train_step(batch, run)
-    assert run.minimised == [("main", pytest.approx(number(man.supervised_loss(a, b, batch.label))))]
+    assert run.minimized == [("main", pytest.approx(number(man.supervised_loss(a, b, batch.label))))]
     method.eval()
     images = torch.randn(4, 3, 10, 10)
     torch.testing.assert_close(method.predict(images), (method.net_a(images) + method.net_b(images)) / 2)
@@ -511,7 +511,7 @@ def test_dcl_triplets() -> None:
     assert bool((grad != 0).any()) and bool(grad.isfinite().all())
     order = torch.randperm(32, generator=g(1))
     torch.testing.assert_close(dcl.triplet_loss(x[order], triplets_of(z[order], y[order]), 0.5), loss)
-    # no easy anchor, or no minority: a 0 that can be minimised
+    # no easy anchor, or no minority: a 0 that can be minimized
     for none in (triplets_of(z, y, easy_threshold=1.0), triplets_of(z, y, rho=0.0)):
         zero = dcl.triplet_loss(x, none, 0.5)
         assert number(zero) == 0 and not bool(torch.autograd.grad(zero, x)[0].any())

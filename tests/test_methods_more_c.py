@@ -29,11 +29,11 @@ class Run:
         self.epoch, self.epochs, self.step, self.steps, self.stage = epoch, epochs, 0, 4, "train"
         self.device = torch.device("cpu")
         self.optimizers = method.optimizers("train", lambda p, **kw: torch.optim.Adam(p, **({"lr": lr} | kw)))
-        self.minimised: list[float] = []
+        self.minimized: list[float] = []
 
-    def minimise(self, loss: Tensor, name: str = "main") -> None:
+    def minimize(self, loss: Tensor, name: str = "main") -> None:
         assert loss.dim() == 0 and loss.dtype == torch.float32 and bool(loss.isfinite())
-        self.minimised.append(loss.item())
+        self.minimized.append(loss.item())
         self.optimizers[name].zero_grad()
         loss.backward()
         self.optimizers[name].step()
@@ -116,7 +116,7 @@ def test_steps_train_every_used_parameter_and_answers_come_from_the_image_alone(
         log = method.train_step(batch_for(method, seed), run)
         method.on_epoch_end(run)
         assert all(math.isfinite(float(value)) for value in log.values())
-    assert len(run.minimised) == 2
+    assert len(run.minimized) == 2
     still = [
         name
         for name, value in method.net.named_parameters()
@@ -302,7 +302,7 @@ def test_training_goes_on_without_some_classes(counts: tuple[int, ...]) -> None:
     present = torch.nonzero(torch.tensor(counts)).squeeze(1)
     run = Run(method, epoch=4)
     method.train_step(batch_for(method, y=present[torch.arange(B) % len(present)]), run)
-    assert len(run.minimised) == 1
+    assert len(run.minimized) == 1
     given = present.repeat_interleave(torch.tensor(counts)[present])
     assert set(given[method.epoch_indices(given, torch.Generator())].tolist()) == set(present.tolist())
 
@@ -346,7 +346,7 @@ def test_a_batch_that_lacks_a_class_makes_no_step_and_it_is_said_once() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         method.train_step(batch_for(method, y=lacking), run)
-    assert not run.minimised
+    assert not run.minimized
     assert all(torch.equal(before[name], value) for name, value in method.state_dict().items())
     with pytest.raises(RuntimeError, match="skipped 2 of 2 batches"):
         method.on_epoch_end(run)

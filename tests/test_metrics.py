@@ -103,7 +103,7 @@ def test_classification_refuses_bad_input():
 def test_memorisation_by_hand():
     true, given_labels = np.array([0, 0, 1, 1, 2]), np.array([0, 1, 1, 2, 0])
     predicted = np.array([0, 1, 1, 1, 1])
-    expected = {"fit_given": 3 / 5, "fit_true": 3 / 5, "memorised": 1 / 3}
+    expected = {"fit_noisy": 3 / 5, "fit_clean": 3 / 5, "memorised": 1 / 3}
     assert metrics.memorisation(predicted, given_labels, true) == pytest.approx(expected)
     assert metrics.memorisation(logits_of(predicted, 3), given_labels, true) == pytest.approx(expected)
     assert metrics.memorisation(predicted, true, true)["memorised"] is None

@@ -184,8 +184,8 @@ def test_imbalance_then_noise_leaves_the_clean_counts_as_designed():
     kept = imbalance.keep(labels, ids, factor=50)
     given_labels = noise.corrupt(labels[kept], ids[kept], NAMES, kind="symmetric", rate=0.2)
     found = noise.summary(labels[kept], given_labels, 7)
-    assert found["true_counts"] == imbalance.targets(RAF, 50).tolist()
-    assert found["observed_imbalance"] == pytest.approx(9.9, rel=0.1)
+    assert found["clean_counts"] == imbalance.targets(RAF, 50).tolist()
+    assert found["noisy_imbalance"] == pytest.approx(9.9, rel=0.1)
     assert found["purity"][1] == pytest.approx(0.19, abs=0.03)
 
 
@@ -420,9 +420,9 @@ def test_summary_by_hand():
         "n": 6,
         "realised_rate": 0.5,
         "confusion": [[2, 1, 0], [1, 1, 0], [0, 1, 0]],
-        "true_counts": [3, 2, 1],
+        "clean_counts": [3, 2, 1],
         "observed_counts": [3, 3, 0],
-        "observed_imbalance": None,
+        "noisy_imbalance": None,
         "purity": [pytest.approx(2 / 3), pytest.approx(1 / 3), None],
         "flips": [1, 1, 1],
     }

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from fer_bench.cli.main import main
 from fer_bench.core.errors import SpecError
-from fer_bench.data.splits import pose
+from fer_bench.data.splits import make_splits
 from fer_bench.launch.devices import choose_devices
 from fer_bench.sweep.plan import plan
 from fer_bench.sweep.request import make_request
@@ -22,7 +22,7 @@ def counts(folder: Path, **options: object) -> list[int]:
     """Training images by class of the one run that is planned."""
     planned = plan(make_request(methods=["ce"], dataset=str(folder), image_size=32, **options))
     (run,) = planned.runs
-    return np.bincount(pose(planned.faces, run.spec).true).tolist()
+    return np.bincount(make_splits(planned.faces, run.spec).true).tolist()
 
 
 def test_dedup_leaves_copies_of_held_out_images_out_of_train(faces_folder: Path, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ CONFIG = (
     + """
 @dataclass(frozen=True)
 class Config:
-    margin: float = documented(0.5, "the margin")
+    margin: float = hparam(0.5, "the margin")
 """
 )
 

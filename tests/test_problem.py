@@ -10,18 +10,18 @@ import pytest
 
 from fer_bench.core.errors import DataError
 from fer_bench.core.spec import Imbalance, Noise, RunSpec
-from fer_bench.data.dataset import Faces
-from fer_bench.data.splits import HOLD_OUT, pose
+from fer_bench.data.dataset import Dataset
+from fer_bench.data.splits import HOLD_OUT, make_splits
 
 CLASSES = ("anger", "happiness", "neutral")
 
 
-def faces(val: int = 0, counts: tuple[int, ...] = (300, 200, 100)) -> Faces:
+def faces(val: int = 0, counts: tuple[int, ...] = (300, 200, 100)) -> Dataset:
     """``counts`` training images by class, ``val`` and 30 test images per class; rows sorted by id, as in the cache."""
     split = np.repeat(["test", "train", "val"], [30 * 3, sum(counts), val * 3])
     label = np.concatenate([np.repeat([0, 1, 2], 30), np.repeat([0, 1, 2], counts), np.repeat([0, 1, 2], val)])
     ids = np.array([f"{part}/{row:05d}" for row, part in enumerate(split)])
-    return Faces("toy", CLASSES, "f" * 64, ids, split, label.astype(np.int64), Path())
+    return Dataset("toy", CLASSES, "f" * 64, ids, split, label.astype(np.int64), Path())
 
 
 def spec(**settings: object) -> RunSpec:
@@ -33,7 +33,7 @@ NOISY = Noise("symmetric", 0.4)
 
 def test_validation_is_carved_from_train_with_the_same_noise() -> None:
     data = faces()
-    problem = pose(data, spec(noise=NOISY))
+    problem = make_splits(data, spec(noise=NOISY))
     assert not set(problem.train) & set(problem.val)
     assert set(problem.train) | set(problem.val) == set(np.flatnonzero(data.split == "train"))
     assert len(problem.val) == round(HOLD_OUT * 600)
@@ -43,7 +43,7 @@ def test_validation_is_carved_from_train_with_the_same_noise() -> None:
 
 def test_an_official_validation_split_keeps_its_labels() -> None:
     data = faces(val=20)
-    problem = pose(data, spec(noise=NOISY))
+    problem = make_splits(data, spec(noise=NOISY))
     assert np.array_equal(problem.val, np.flatnonzero(data.split == "val"))
     assert np.array_equal(problem.val_label, data.label[problem.val])
     assert len(problem.train) == 600
@@ -52,44 +52,44 @@ def test_an_official_validation_split_keeps_its_labels() -> None:
 def test_the_test_set_is_never_touched() -> None:
     data = faces(val=5)
     for settings in ({"noise": NOISY}, {"imbalance": Imbalance("exp", 20.0)}, {"train_size": 60}):
-        problem = pose(data, spec(**settings))
+        problem = make_splits(data, spec(**settings))
         assert np.array_equal(problem.test, np.flatnonzero(data.split == "test"))
         assert np.array_equal(problem.test_label, data.label[problem.test])
 
 
 def test_imbalance_is_made_on_clean_labels_before_noise() -> None:
     data = faces(val=5, counts=(300, 300, 300))
-    cut = pose(data, spec(imbalance=Imbalance("exp", 25.0)))
-    both = pose(data, spec(imbalance=Imbalance("exp", 25.0), noise=NOISY))
+    cut = make_splits(data, spec(imbalance=Imbalance("exp", 25.0)))
+    both = make_splits(data, spec(imbalance=Imbalance("exp", 25.0), noise=NOISY))
     assert np.array_equal(cut.train, both.train)
     assert np.bincount(both.true).tolist() == [300, 60, 12]
-    assert both.noise["true_counts"] == [300, 60, 12]
-    assert both.noise["observed_imbalance"] < 25, "symmetric noise refills the tail with wrong labels"
+    assert both.noise["clean_counts"] == [300, 60, 12]
+    assert both.noise["noisy_imbalance"] < 25, "symmetric noise refills the tail with wrong labels"
 
 
 def test_the_realised_noise_is_measured() -> None:
-    problem = pose(faces(val=5), spec(noise=NOISY))
+    problem = make_splits(faces(val=5), spec(noise=NOISY))
     assert problem.noise["realised_rate"] == 0.4 == (problem.given != problem.true).mean()
     assert np.array(problem.noise["confusion"]).sum() == 600
 
 
 def test_the_training_seed_changes_no_label_and_the_data_seed_does() -> None:
     data = faces(val=5)
-    one, same, other = (pose(data, spec(noise=NOISY, **s)) for s in ({"seed": 0}, {"seed": 7}, {"data_seed": 1}))
+    one, same, other = (make_splits(data, spec(noise=NOISY, **s)) for s in ({"seed": 0}, {"seed": 7}, {"data_seed": 1}))
     assert np.array_equal(one.given, same.given)
     assert not np.array_equal(one.given, other.given)
 
 
 def test_parts_are_nested_and_keep_their_labels() -> None:
     data = faces(val=5)
-    small, large = (pose(data, spec(train_size=size, noise=NOISY)) for size in (120, 240))
+    small, large = (make_splits(data, spec(train_size=size, noise=NOISY)) for size in (120, 240))
     assert set(small.train) < set(large.train)
     assert np.bincount(small.true).tolist() == [60, 40, 20]
 
 
 def test_a_class_without_training_images_is_an_error_that_names_it() -> None:
     with pytest.raises(DataError, match=r"no training image of neutral in toy .*anger 300, happiness 200, neutral 0"):
-        pose(faces(val=5, counts=(300, 200, 0)), spec())
+        make_splits(faces(val=5, counts=(300, 200, 0)), spec())
 
 
 @pytest.mark.parametrize("missing", ["train", "test"])
@@ -98,4 +98,4 @@ def test_an_empty_split_is_an_error_that_names_it(missing: str) -> None:
     kept = np.flatnonzero(data.split != missing)
     cut = dataclasses.replace(data, ids=data.ids[kept], split=data.split[kept], label=data.label[kept])
     with pytest.raises(DataError, match=f"no images in its {missing} split"):
-        pose(cut, spec())
+        make_splits(cut, spec())

@@ -21,8 +21,8 @@ CONFIG = (
     + """
 @dataclass(frozen=True)
 class Config:
-    margin: float = documented(0.5, "the margin")
-    steps: int = documented(3, "steps")
+    margin: float = hparam(0.5, "the margin")
+    steps: int = hparam(3, "steps")
 """
 )
 

@@ -58,11 +58,11 @@ def finish(out: Path, run: Planned, overall: float, best: float | None = None) -
     ]
     folder.start(spec, {})
     folder.save_epochs(records)
-    fit = {"fit_given": 0.5, "fit_true": 0.5, "memorised": 0.5}
+    fit = {"fit_noisy": 0.5, "fit_clean": 0.5, "memorised": 0.5}
     final: dict[str, Any] = {
         "test": records[-1]["test"], "detection": {"auroc": None, "ap": None}, "memorisation": fit,
         "noise": {"realised_rate": spec.noise.rate, "purity": [1, 1, 1]}, "realised_rate": spec.noise.rate,
-        "observed_imbalance": 1.0, "told_noise_rate": False, "train_images": 120, "parameters": 1, "images_forward": 1,
+        "noisy_imbalance": 1.0, "uses_noise_rate": False, "train_images": 120, "parameters": 1, "images_forward": 1,
         "images_backward": 1, "skipped_steps": 0, "seconds": 1.0,
     }  # fmt: skip
     folder.finish(final, {"test_logits": np.zeros((1, 3))})

@@ -21,7 +21,7 @@ from benchmarks.speed.timing import alternate
 from fer_bench.core.seeds import derive, torch_generator
 from fer_bench.core.spec import Augmentation, Recipe, RunSpec
 from fer_bench.engine.augment import Views, erased_boxes
-from fer_bench.engine.context import Harness, Meter
+from fer_bench.engine.context import Meter, TrainingContext
 from fer_bench.engine.evaluate import EVALUATION_BATCH, logits
 from fer_bench.models.networks import make_network, models
 from fer_bench.plugins.registry import discover
@@ -112,7 +112,7 @@ def test_selection_is_summed_as_if_the_kept_samples_were_picked_out() -> None:
     clean = torch.rand(50, generator=generator) < 0.6
     given = torch.randint(0, 4, (50,), generator=generator)
     spec = RunSpec("d", "0", "m", "0", {})
-    harness = Harness(spec, CPU, clean, given, 4, lambda walk: iter(()))
+    harness = TrainingContext(spec, CPU, clean, given, 4, lambda walk: iter(()))
     harness.begin_epoch(0, 2, "train", 0, 1)
     index, kept = torch.randperm(50, generator=generator)[:30], torch.rand(30, generator=generator) < 0.5
     harness.record_selection(index, kept)

@@ -31,13 +31,15 @@ def natural() -> Manifest:
     return synthetic.read("synthetic-natural")
 
 
-def posed(**units: float) -> synthetic.Faces:
+def posed(**units: float) -> synthetic.FaceParameters:
     """One average face with the action units given as au12=1.0."""
     aus = np.array([[units.get(f"au{unit}", 0.0) for unit in AUS]], np.float32)
-    return synthetic.Faces(MIDDLE, aus, np.eye(7, dtype=np.float32)[:1], np.zeros(1, np.int64), np.array(["x"]))
+    return synthetic.FaceParameters(
+        MIDDLE, aus, np.eye(7, dtype=np.float32)[:1], np.zeros(1, np.int64), np.array(["x"])
+    )
 
 
-def drawn(face: synthetic.Faces, size: int = 96) -> np.ndarray:
+def drawn(face: synthetic.FaceParameters, size: int = 96) -> np.ndarray:
     return synthetic.Renderer(face, np.array(["test/x"]), 0).pixels([0], size)[0].astype(int)
 
 

@@ -72,7 +72,7 @@ def finish(
             "recall": right,
             "confusion": confusion.tolist(),
         }
-        fit = {"fit_given": 0.8, "fit_true": 0.8, "memorised": memorised if wrong else None}
+        fit = {"fit_noisy": 0.8, "fit_clean": 0.8, "memorised": memorised if wrong else None}
         records.append({"epoch": epoch, "test": test, "val": None, "train_fit": fit, "selection": None})
     folder = RunFolder.of(out, spec)
     folder.start(spec, {})
@@ -85,11 +85,11 @@ def finish(
             "noise": {
                 "realised_rate": rate,
                 "purity": [1 - rate] * (size - 1) + [None],
-                "true_counts": [round(900 / imbalance.factor ** (c / (size - 1))) for c in range(size)],
+                "clean_counts": [round(900 / imbalance.factor ** (c / (size - 1))) for c in range(size)],
             },
             "realised_rate": rate,
-            "observed_imbalance": imbalance.factor,
-            "told_noise_rate": told,
+            "noisy_imbalance": imbalance.factor,
+            "uses_noise_rate": told,
             "train_images": round(4000 / imbalance.factor**0.5),
             "parameters": 1_234_567,
             "images_forward": 24_000,

@@ -175,7 +175,7 @@ def test_making_views_leaves_the_images_and_each_other_alone() -> None:
 def test_landmarks_are_mirrored_with_the_view(tmp_path: Path) -> None:
     """A white pixel and a landmark at its centre stay together in the batches of the engine."""
     from fer_bench.core.spec import Imbalance, Noise, RunSpec
-    from fer_bench.data.dataset import Faces
+    from fer_bench.data.dataset import Dataset
     from fer_bench.engine import trainer as fit
     from fer_bench.method import Info, Method, Needs
     from fer_bench.store.folder import RunFolder
@@ -201,7 +201,7 @@ def test_landmarks_are_mirrored_with_the_view(tmp_path: Path) -> None:
             found.append((batch.view(), batch.landmarks, batch.landmarks_ok, batch.index))
             raise Stop
 
-    class Drawn(Faces):
+    class Drawn(Dataset):
         def pixels(self, side: int) -> np.ndarray:
             return pixels
 

@@ -13,7 +13,7 @@ from benchmarks.speed.floor import CLASSES, Floor
 from benchmarks.speed.training import Observed, first_epoch, random_faces
 from fer_bench import metrics
 from fer_bench.core.spec import Recipe
-from fer_bench.data.dataset import Faces, pixel_file
+from fer_bench.data.dataset import Dataset, pixel_file
 from fer_bench.engine.isolation import contained
 from fer_bench.engine.memory import forget_peak_memory, keep_freed_memory, peak_memory
 
@@ -38,7 +38,7 @@ def _import_what_both_need() -> None:
     metrics.classification(torch.eye(CLASSES), torch.arange(CLASSES))
 
 
-def _run(method: str, recipe: Recipe, faces: Faces, folder: Path) -> tuple[int | None, tuple[int, int], int]:
+def _run(method: str, recipe: Recipe, faces: Dataset, folder: Path) -> tuple[int | None, tuple[int, int], int]:
     _import_what_both_need()
     with contained(recipe.threads):
         seen = Observed(method, recipe, faces, folder, with_floor=False)

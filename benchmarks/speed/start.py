@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from fer_bench.core.spec import Noise, Recipe, RunSpec
-from fer_bench.data.dataset import Faces, pixel_file
+from fer_bench.data.dataset import Dataset, pixel_file
 from fer_bench.engine.isolation import contained
 from fer_bench.engine.trainer import Resources, Trainer
 from fer_bench.plugins.registry import describe_config, discover
@@ -67,7 +67,7 @@ def large_set(images: int, size: int) -> dict[str, Any]:
         np.lib.format.open_memmap(pixel_file(folder, size), mode="w+", dtype=np.uint8, shape=shape)
         split = np.where(np.arange(images) % 10 == 0, "test", "train")
         ids = np.array([f"{i:08d}" for i in range(images)])
-        faces = Faces("large", tuple("abcdefg"), "0" * 64, ids, split, np.arange(images) % 7, folder)
+        faces = Dataset("large", tuple("abcdefg"), "0" * 64, ids, split, np.arange(images) % 7, folder)
         recipe = Recipe(image_size=size, epochs=1)
         plugin = discover()["ce"]
         config = plugin.configure("large", "symmetric 0.4", {})

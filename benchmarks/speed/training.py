@@ -19,7 +19,7 @@ from torch import Tensor
 from benchmarks.speed.floor import CLASSES, Floor
 from benchmarks.speed.timing import Samples
 from fer_bench.core.spec import Noise, Recipe, RunSpec
-from fer_bench.data.dataset import Faces, pixel_file
+from fer_bench.data.dataset import Dataset, pixel_file
 from fer_bench.engine.isolation import contained
 from fer_bench.engine.trainer import Resources, Trainer
 from fer_bench.plugins.registry import describe_config, discover
@@ -31,14 +31,14 @@ WARM_UP = 2
 LANDMARKS = 19
 
 
-def random_faces(folder: Path, size: int, train: int, held_out: int) -> Faces:
+def random_faces(folder: Path, size: int, train: int, held_out: int) -> Dataset:
     """Random pixels in the layout of the cache, memory-mapped: ``train`` training, ``held_out`` test and as many
     validation images."""
     count = train + 2 * held_out
     rng = np.random.default_rng(0)
     np.save(pixel_file(folder, size), rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8))
     split = np.array(["train"] * train + ["val"] * held_out + ["test"] * held_out)
-    return Faces(
+    return Dataset(
         name="random",
         classes=tuple("abcdefg"),
         fingerprint="0" * 64,
@@ -54,7 +54,7 @@ def random_faces(folder: Path, size: int, train: int, held_out: int) -> Faces:
 class Observed:
     """Trains one epoch of a method and holds what it cost; fields are samples of one batch or of one evaluation."""
 
-    def __init__(self, method: str, recipe: Recipe, faces: Faces, folder: Path, with_floor: bool = True) -> None:
+    def __init__(self, method: str, recipe: Recipe, faces: Dataset, folder: Path, with_floor: bool = True) -> None:
         plugin = discover()[method]
         config = plugin.configure(faces.name, "symmetric 0.4", {})
         spec = RunSpec(

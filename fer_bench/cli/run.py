@@ -102,7 +102,7 @@ def run(
     if dry_run:
         _show_plan(planned, out, jobs, jobs_per_device, device, force, launch)
         return
-    outcome = api.carry_out(planned, out, jobs, device, name, force, console, _command(), launch, jobs_per_device)
+    outcome = api.execute_plan(planned, out, jobs, device, name, force, console, _command(), launch, jobs_per_device)
     _show_outcome(outcome, out)
     if outcome.failed:
         sys.exit(1)
@@ -265,7 +265,7 @@ def reproduce(
         if dry_run:
             _show_plan(plan, out, jobs, jobs_per_device, device, force, launch)
             continue
-        outcome = api.carry_out(plan, out, jobs, device, sweep, force, console, _command(), launch, jobs_per_device)
+        outcome = api.execute_plan(plan, out, jobs, device, sweep, force, console, _command(), launch, jobs_per_device)
         failed += outcome.failed
     content, runs = joined.join(planned, out)
     console.print(content.rich())

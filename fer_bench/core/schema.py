@@ -86,12 +86,12 @@ def _are_numbers(values: list[Any]) -> bool:
     return set(map(type, values)) <= {int, float} and (not values or -LIMIT < min(values) <= max(values) < LIMIT)
 
 
-def misfit(value: Any, shape: Any, where: str) -> str:
+def schema_error(value: Any, shape: Any, where: str) -> str:
     """How a value from JSON departs from a shape, as "where: what"; "" if it fits."""
     if isinstance(shape, tuple):
         found = ""
         for each in reversed(shape):  # what is said is of the first shape
-            if not (found := misfit(value, each, where)):
+            if not (found := schema_error(value, each, where)):
                 return ""
         return found
     if isinstance(shape, list):
@@ -100,14 +100,14 @@ def misfit(value: Any, shape: Any, where: str) -> str:
         numbers = [each for each in value if each is not None] if shape[0] == (float, None) else value
         if shape[0] in (float, (float, None)) and _are_numbers(numbers):
             return ""
-        return next(filter(None, (misfit(each, shape[0], f"{where}[{i}]") for i, each in enumerate(value))), "")
+        return next(filter(None, (schema_error(each, shape[0], f"{where}[{i}]") for i, each in enumerate(value))), "")
     if isinstance(shape, dict):
         if not isinstance(value, dict):
             return f"{where} is no object"
         for name, inner in shape.items():
             plain = name.removesuffix("?")
             if plain in value:
-                if wrong := misfit(value[plain], inner, f"{where}: {plain}"):
+                if wrong := schema_error(value[plain], inner, f"{where}: {plain}"):
                     return wrong
             elif plain == name:
                 return f"{where}: {name!r} is missing"

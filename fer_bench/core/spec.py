@@ -14,7 +14,7 @@ from typing import Any, Literal
 from fer_bench.core.errors import require
 from fer_bench.core.schema import _hints, _taken_apart, build
 
-PROTOCOL = 1
+PROTOCOL_VERSION = 1
 """Version of what the harness does with a spec (data order, augmentation, evaluation). Runs of two versions never share
 a key, so a table cannot mix them."""
 
@@ -158,7 +158,7 @@ class RunSpec:
     seed: int = 0
     """Draws weights, order and augmentation."""
     recipe: Recipe = field(default_factory=Recipe)
-    protocol: int = PROTOCOL
+    protocol: int = PROTOCOL_VERSION
     unlabelled: str = ""
     """sha256 of the folder of unlabelled images that the method learns from besides; "" = the training images."""
     landmarks: str = ""
@@ -195,9 +195,9 @@ def restore(values: Any, where: str) -> RunSpec:
     require(isinstance(values, Mapping), f"{where} is no object")
     stored = values.get("protocol")
     require(
-        stored == PROTOCOL,
-        f"{where} is of protocol {stored}, and this fer-bench measures by protocol {PROTOCOL}: numbers of both do not "
-        "compare",
+        stored == PROTOCOL_VERSION,
+        f"{where} is of protocol {stored}, and this fer-bench measures by protocol {PROTOCOL_VERSION}: their "
+        "numbers do not compare",
     )
     spec = build(RunSpec, values, where)
     _require_all(RunSpec, values, where)

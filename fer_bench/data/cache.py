@@ -18,7 +18,7 @@ import platformdirs
 
 from fer_bench.core.errors import DataError
 from fer_bench.core.files import checksum, write_atomically
-from fer_bench.data.dataset import Faces, Manifest, pixel_file
+from fer_bench.data.dataset import Dataset, Manifest, pixel_file
 
 ANNOTATIONS = ("landmarks", "landmarks_ok", "distribution", "votes", "human")
 
@@ -36,7 +36,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("FER_BENCH_CACHE") or platformdirs.user_cache_dir("fer-bench"))
 
 
-def open_cached(what: str, files: Sequence[Path], read: Callable[[], Manifest]) -> tuple[Faces, Manifest | None]:
+def open_cached(what: str, files: Sequence[Path], read: Callable[[], Manifest]) -> tuple[Dataset, Manifest | None]:
     """What ``read`` gives, from the cache where ``files`` are unchanged (then the manifest is None)."""
     signature = _signature(what, files)
     pointer = cache_folder() / "index" / f"{signature}.json"
@@ -49,7 +49,7 @@ def open_cached(what: str, files: Sequence[Path], read: Callable[[], Manifest]) 
 
 
 def build_pixels(
-    faces: Faces, manifest: Manifest | None, reopen: Callable[[], Manifest], size: int, say: Progress
+    faces: Dataset, manifest: Manifest | None, reopen: Callable[[], Manifest], size: int, say: Progress
 ) -> None:
     """Sees to it that every image at ``size`` is decoded in the cache, and that none of its bytes has changed.
 
@@ -163,7 +163,7 @@ def _signature(what: str, files: Sequence[Path]) -> str:
     return total.hexdigest()[:32]
 
 
-def _save(manifest: Manifest) -> Faces:
+def _save(manifest: Manifest) -> Dataset:
     order = np.argsort(manifest.ids, kind="stable")
     fingerprint = manifest.fingerprint()
     folder = cache_folder() / fingerprint[:16]
@@ -181,7 +181,7 @@ def _save(manifest: Manifest) -> Faces:
     return _load(folder)
 
 
-def _load(folder: Path) -> Faces:
+def _load(folder: Path) -> Dataset:
     """What :func:`_save` wrote. OSError or ValueError where it is missing or not as it was written."""
     meta = json.loads((folder / "faces.json").read_bytes())
     content = (folder / "faces.npz").read_bytes()
@@ -189,4 +189,4 @@ def _load(folder: Path) -> Faces:
         raise ValueError(f"{folder / 'faces.npz'} was changed")
     with np.load(io.BytesIO(content), allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in stored.files}
-    return Faces(meta["name"], tuple(meta["classes"]), meta["fingerprint"], folder=folder, **arrays)
+    return Dataset(meta["name"], tuple(meta["classes"]), meta["fingerprint"], folder=folder, **arrays)

@@ -103,7 +103,7 @@ class _Rows:
 
 
 @dataclass(frozen=True)
-class Faces:
+class Dataset:
     """A data set as the harness uses it: rows are sorted by id, so that no number depends on the order of files.
 
     Fields as in ``fer_bench.data.dataset.Manifest``; ``pixels`` opens the decoded images.

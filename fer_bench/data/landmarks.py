@@ -22,7 +22,7 @@ from fer_bench.data.dataset import Manifest
 from fer_bench.data.readers._common import require_fractions, unique_ids
 
 if TYPE_CHECKING:
-    from fer_bench.data.dataset import Faces
+    from fer_bench.data.dataset import Dataset
 
 FILE = "landmarks.npz"
 
@@ -74,7 +74,7 @@ def find(dataset: str, root: Path | None, ids: np.ndarray) -> Landmarks | None:
     return _match(path, ids) if path is not None and path.is_file() else None
 
 
-T = TypeVar("T", "Manifest", "Faces")
+T = TypeVar("T", "Manifest", "Dataset")
 
 
 def added(faces: T, dataset: str, root: Path | None) -> T:

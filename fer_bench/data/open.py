@@ -10,13 +10,13 @@ from fer_bench.core.errors import DataError
 from fer_bench.data import landmarks
 from fer_bench.data.cache import Progress, build_pixels, open_cached
 from fer_bench.data.catalog import data_files, open_manifest
-from fer_bench.data.dataset import Faces, Manifest
+from fer_bench.data.dataset import Dataset, Manifest
 from fer_bench.data.duplicates import dedup as without_duplicates
 from fer_bench.data.readers._common import images_under
 from fer_bench.data.sources import SUFFIXES, FileSource
 
 
-def open_faces(dataset: str, root: Path | None, dedup: bool = False) -> tuple[Faces, Manifest | None]:
+def open_dataset(dataset: str, root: Path | None, dedup: bool = False) -> tuple[Dataset, Manifest | None]:
     """A data set by name or path, from the cache where its files are unchanged (then the manifest is None).
 
     "Unchanged" is judged by names, sizes and times of the files; the fingerprint itself depends on contents only.
@@ -33,7 +33,7 @@ def read_manifest(dataset: str, root: Path | None, dedup: bool) -> Manifest:
     return without_duplicates(manifest).manifest if dedup else manifest
 
 
-def open_unlabelled(folder: Path, size: int, say: Progress) -> Faces:
+def open_unlabelled(folder: Path, size: int, say: Progress) -> Dataset:
     """All images under ``folder``, decoded at ``size`` into the cache; the names of sub-folders mean nothing.
 
     Each counts as a training image of one class, "face". DataError where there is no folder or no image in it.

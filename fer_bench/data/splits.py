@@ -12,7 +12,7 @@ from fer_bench.core.errors import DataError
 from fer_bench.core.spec import RunSpec
 from fer_bench.data import imbalance as long_tail
 from fer_bench.data import stratified
-from fer_bench.data.dataset import Faces
+from fer_bench.data.dataset import Dataset
 from fer_bench.data.noise import apply as label_noise
 
 HOLD_OUT = 0.1
@@ -20,8 +20,8 @@ HOLD_OUT = 0.1
 
 
 @dataclass(frozen=True)
-class Problem:
-    """Rows (int64) into a :class:`Faces`. ``given`` and ``val_label`` are what the methods and the selection by
+class Splits:
+    """Rows (int64) into a :class:`Dataset`. ``given`` and ``val_label`` are what the methods and the selection by
     validation see; ``true`` and the test labels are for measuring only."""
 
     train: np.ndarray
@@ -35,7 +35,7 @@ class Problem:
     """Realised rate, confusion, counts and purity: ``fer_bench.data.noise.apply.summary``."""
 
 
-def pose(faces: Faces, spec: RunSpec, noise_file: Path | None = None) -> Problem:
+def make_splits(faces: Dataset, spec: RunSpec, noise_file: Path | None = None) -> Splits:
     """Realises the spec on the data: hold-out, part, imbalance (on clean labels), then noise. Test images stay.
 
     Where there is no official validation split it is carved from train and gets the same noise as the rest. DataError
@@ -62,7 +62,7 @@ def pose(faces: Faces, spec: RunSpec, noise_file: Path | None = None) -> Problem
         train = train[kept]
     _require_classes(faces, train)
     given = _corrupt(faces, train, spec, noise_file)
-    return Problem(
+    return Splits(
         train=train,
         given=given,
         true=label[train],
@@ -74,7 +74,7 @@ def pose(faces: Faces, spec: RunSpec, noise_file: Path | None = None) -> Problem
     )
 
 
-def _corrupt(faces: Faces, rows: np.ndarray, spec: RunSpec, noise_file: Path | None) -> np.ndarray:
+def _corrupt(faces: Dataset, rows: np.ndarray, spec: RunSpec, noise_file: Path | None) -> np.ndarray:
     if spec.noise.kind == "none" or not len(rows):
         return faces.label[rows].copy()
     return label_noise.corrupt(
@@ -92,7 +92,7 @@ def _corrupt(faces: Faces, rows: np.ndarray, spec: RunSpec, noise_file: Path | N
     )
 
 
-def _require_classes(faces: Faces, train: np.ndarray) -> None:
+def _require_classes(faces: Dataset, train: np.ndarray) -> None:
     if len(faces.classes) < 2:
         raise DataError(f"{faces.name} has one class only, {', '.join(faces.classes)}: there is nothing to tell apart")
     counts = np.bincount(faces.label[train], minlength=len(faces.classes))

@@ -48,7 +48,7 @@ class Meter:
         self._pending = 0
 
 
-class Harness:
+class TrainingContext:
     """The :class:`fer_bench.method.Run` of a training run. Sums stay on the device until the epoch ends."""
 
     def __init__(
@@ -84,11 +84,11 @@ class Harness:
         self._walks += 1
         return self._training_set(self._walks - 1)
 
-    def minimise(self, loss: Tensor, name: str = "main") -> None:
+    def minimize(self, loss: Tensor, name: str = "main") -> None:
         if name not in self.optimizers:
             raise KeyError(f"no optimizer {name!r}; optimizers() returned {sorted(self.optimizers)}")
         if loss.ndim:
-            raise ValueError(f"minimise() takes a scalar loss, not a tensor of shape {tuple(loss.shape)}")
+            raise ValueError(f"minimize() takes a scalar loss, not a tensor of shape {tuple(loss.shape)}")
         optimizer = self.optimizers[name]
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

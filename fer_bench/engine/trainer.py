@@ -16,13 +16,13 @@ from torch import Tensor
 from fer_bench import metrics
 from fer_bench.core.seeds import derive, numpy_rng, torch_generator
 from fer_bench.core.spec import RunSpec
-from fer_bench.data.dataset import Faces
+from fer_bench.data.dataset import Dataset
 from fer_bench.data.landmarks import MIRRORED_LANDMARKS
-from fer_bench.data.splits import Problem, pose
+from fer_bench.data.splits import Splits, make_splits
 from fer_bench.data.stratified import stratified_part
 from fer_bench.engine.augment import Views, gather
 from fer_bench.engine.batches import WALK_BATCH, _batches, _resident
-from fer_bench.engine.context import Harness
+from fer_bench.engine.context import TrainingContext
 from fer_bench.engine.evaluate import logits
 from fer_bench.engine.isolation import contained, seed_everything
 from fer_bench.engine.memory import forget_peak_memory, keep_freed_memory, peak_memory
@@ -30,7 +30,7 @@ from fer_bench.engine.optim import make_optimizer, schedule
 from fer_bench.engine.stages import stage_epochs
 from fer_bench.method import Batch, Images, Method, Stage, Task
 from fer_bench.models.networks import make_network
-from fer_bench.models.precision import Arithmetic
+from fer_bench.models.precision import Precision
 from fer_bench.store.folder import RunFolder
 
 PROBE = 1000
@@ -51,9 +51,9 @@ class Resources:
     device: torch.device
     weights: Path | None = None
     noise_file: Path | None = None
-    unlabelled: Faces | None = None
+    unlabelled: Dataset | None = None
     """Images for the unlabelled stream; None = the training images."""
-    begins_with: RunFolder | None = None
+    first_stage_run: RunFolder | None = None
     """A finished run, with its networks, whose training is this run's first stage."""
     keep_networks: bool = False
     """Stores the trained networks beside the results."""
@@ -61,7 +61,7 @@ class Resources:
 
 def train(
     spec: RunSpec,
-    faces: Faces,
+    faces: Dataset,
     method_class: type[Method],
     config: Any,
     folder: RunFolder,
@@ -85,7 +85,7 @@ class Trainer:
     def __init__(
         self,
         spec: RunSpec,
-        faces: Faces,
+        faces: Dataset,
         method_class: type[Method],
         config: Any,
         folder: RunFolder,
@@ -97,7 +97,7 @@ class Trainer:
         forget_peak_memory(device)
         self.spec, self.recipe, self.folder, self.device = spec, recipe, folder, device
         self.say, self.stopping = say, stopping
-        self.problem: Problem = pose(faces, spec, resources.noise_file)
+        self.problem: Splits = make_splits(faces, spec, resources.noise_file)
         self.classes = len(faces.classes)
         self.pixels = _resident(faces.pixels(recipe.image_size), device)
         self.landmarks, self.landmarks_ok = faces.landmarks, faces.landmarks_ok
@@ -112,7 +112,7 @@ class Trainer:
         self.probe = np.sort(numpy_rng(0, "probe").permutation(len(self.rows))[:PROBE])
         self.needs = method_class.needs(config)
         clean = self.given.cpu() == torch.from_numpy(self.problem.true)
-        self.harness = Harness(spec, device, clean.to(device), self.given, self.classes, self._training_set)
+        self.harness = TrainingContext(spec, device, clean.to(device), self.given, self.classes, self._training_set)
         trusted = self._trusted(faces)
         task = Task(
             num_classes=self.classes,
@@ -125,7 +125,7 @@ class Trainer:
             trusted_label=None if trusted is None else _tensor(self.problem.true)[trusted],
         )
 
-        arithmetic = Arithmetic(recipe, device, self.harness.meter.count)
+        arithmetic = Precision(recipe, device, self.harness.meter.count)
 
         def network(role: str) -> Any:
             net = make_network(
@@ -150,7 +150,7 @@ class Trainer:
         self.records: list[dict[str, Any]] = []
         self.probe_logits: list[Tensor] = []
 
-    def _trusted(self, faces: Faces) -> Tensor | None:
+    def _trusted(self, faces: Dataset) -> Tensor | None:
         """Rows of the training set whose true labels the method is told: a part of each observed class."""
         if not self.needs.trusted:
             return None
@@ -240,7 +240,7 @@ class Trainer:
         plan, as those of a stage that only evaluates, and stand in the log."""
         if taken:
             return
-        message = f"no optimizer step in epoch {epoch + 1}: train_step() never called run.minimise()"
+        message = f"no optimizer step in epoch {epoch + 1}: train_step() never called run.minimize()"
         if not epoch:
             raise RuntimeError(message)
         print(message)
@@ -349,8 +349,8 @@ class Trainer:
                 "memorisation": metrics.memorisation(train, given, true),
                 "noise": problem.noise,
                 "realised_rate": problem.noise["realised_rate"],
-                "observed_imbalance": problem.noise["observed_imbalance"],
-                "told_noise_rate": self.needs.noise_rate,
+                "noisy_imbalance": problem.noise["noisy_imbalance"],
+                "uses_noise_rate": self.needs.noise_rate,
                 "clean_labels_used": 0 if self.method.task.trusted is None else len(self.method.task.trusted),
                 **self._told(),
                 "peak_memory_bytes": peak_memory(self.device),
@@ -406,7 +406,7 @@ class Trainer:
 
     def _take_over(self) -> int:
         """Takes the first stage from the finished run that it repeats, cost included; the number of epochs done."""
-        begun, (stage, _, last) = self.resources.begins_with, self.stages[0]
+        begun, (stage, _, last) = self.resources.first_stage_run, self.stages[0]
         if begun is None:
             return 0
         if begun.damage:

@@ -129,7 +129,7 @@ def _next(queue: list[Planned], workers: list[_Worker], elsewhere: list[Planned]
     """Takes the first run of the queue that does not wait for one that it begins with."""
     coming = {run.spec.key for run in (*queue, *elsewhere, *(w.run for w in workers if w.run))}
     for run in queue:
-        if run.begins_as is None or run.begins_as.key not in coming:
+        if run.first_stage_of is None or run.first_stage_of.key not in coming:
             queue.remove(run)
             return run
     return None

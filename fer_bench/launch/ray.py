@@ -59,8 +59,8 @@ def _train(plan: Plan, todo: list[Planned], out: Path, tell: Tell, options: Opti
     refs: dict[ray.ObjectRef, str] = {}
     started: dict[str, ray.ObjectRef] = {}
     # a task that is given the result of another waits for it
-    for run in sorted(runs, key=lambda run: run.begins_as is not None):
-        before = started.get(run.begins_as.key) if run.begins_as else None
+    for run in sorted(runs, key=lambda run: run.first_stage_of is not None):
+        before = started.get(run.first_stage_of.key) if run.first_stage_of else None
         task = _task.options(
             name=run.spec.name,
             num_cpus=options.cpus or run.spec.recipe.threads,

@@ -74,7 +74,7 @@ def train_all(plan: Plan, todo: list[Planned], out: Path, force: bool, tell: Tel
     work = {job.spec.key: job for job in jobs(plan, list(runs.values()), out, "cuda" if options.gpus else "cpu")}
     try:
         # jobs that begin with the networks of others wait in the queue for these
-        waits = {key: run.begins_as is not None and run.begins_as.key in runs for key, run in runs.items()}
+        waits = {key: run.first_stage_of is not None and run.first_stage_of.key in runs for key, run in runs.items()}
         for late in (False, True):
             sweep.submit(folder, options, [run for key, run in runs.items() if waits[key] is late], work)
         sweep.wait()
@@ -96,7 +96,9 @@ class Submitted:
         for first in range(0, len(runs), LARGEST_ARRAY):
             part = runs[first : first + LARGEST_ARRAY]
             before = [
-                self.jobs[run.begins_as.key].job_id for run in part if run.begins_as and run.begins_as.key in self.jobs
+                self.jobs[run.first_stage_of.key].job_id
+                for run in part
+                if run.first_stage_of and run.first_stage_of.key in self.jobs
             ]
             executor = make_executor(folder, options, max(run.spec.recipe.threads for run in part), before)
             self._failed_before |= {run.spec.key: self._failure(run.spec.key) for run in part}

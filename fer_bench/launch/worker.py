@@ -135,7 +135,7 @@ def _train(
         weights=plan.weights,
         noise_file=plan.request.noise_file,
         unlabelled=plan.unlabelled,
-        begins_with=RunFolder.of(out, run.begins_as) if run.begins_as else None,
+        first_stage_run=RunFolder.of(out, run.first_stage_of) if run.first_stage_of else None,
         keep_networks=run.keep_networks,
     )
     try:

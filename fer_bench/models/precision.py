@@ -23,7 +23,7 @@ PARTS = ("forward", "forward_features", "forward_head")
 BACKEND = "inductor"
 
 
-class Arithmetic:
+class Precision:
     """The arithmetic of the networks of one run on ``device``. It begins with ``active``: what a method tries on a
     network while it is built is tried in plain float32.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from fer_bench.method import Run, documented
+from fer_bench.method import Run, hparam
 from fer_bench.ops.checks import require_positive, require_range
 from fer_bench.ops.small_loss import default_num_gradual, set_official_schedule
 
@@ -14,24 +14,24 @@ from fer_bench.ops.small_loss import default_num_gradual, set_official_schedule
 class PeerSettings:
     """The part of a Config that the three have in common. Sources: main.py of each, jocor.py of JoCoR."""
 
-    forget_rate: float | None = documented(
+    forget_rate: float | None = hparam(
         None, "final forget rate tau; none = the realised noise rate of the training labels", "official main.py"
     )
-    num_gradual: int | None = documented(
+    num_gradual: int | None = hparam(
         None,
         "epochs T_k of the ramp; none = 10, or a quarter of a budget of fewer than 40 epochs (2 at least)",
         "official main.py: 10 of 200 epochs",
     )
-    counting: Literal["at-least-one", "official"] = documented(
+    counting: Literal["at-least-one", "official"] = hparam(
         "at-least-one", "'official' truncates in floating point and may keep nothing", "official loss.py"
     )
-    lr_schedule: Literal["recipe", "official"] = documented(
+    lr_schedule: Literal["recipe", "official"] = hparam(
         "recipe",
         "'official': official_lr, linear decay to 0 and Adam's beta1 0.9 -> 0.1 from decay_start on",
         "official main.py",
     )
-    official_lr: float = documented(1e-3, "learning rate of lr_schedule='official'", "official main.py")
-    decay_start: int | None = documented(
+    official_lr: float = hparam(1e-3, "learning rate of lr_schedule='official'", "official main.py")
+    decay_start: int | None = hparam(
         None,
         "epoch at which lr_schedule='official' starts to decay; none = 40 % of the budget",
         "official main.py: 80 of 200 epochs",

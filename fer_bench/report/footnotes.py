@@ -34,7 +34,7 @@ def marks(frame: pd.DataFrame) -> Marks:
     remarks: dict[str, list[str]] = {}
     for row, runs in frame.groupby("row", sort=False):
         name = str(row)
-        if runs["told_noise_rate"].any():
+        if runs["uses_noise_rate"].any():
             facts[TOLD].setdefault("", []).append(name)
         counts = sorted({int(count) for count in runs["clean_labels_used"] if count})
         if counts:

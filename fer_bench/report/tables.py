@@ -186,7 +186,7 @@ def data(frame: pd.DataFrame, purity: pd.DataFrame) -> list[Block]:
         texts = (
             extent(group["train_images"], lambda v: f"{v:.0f}"),
             extent(group["realised_rate"] * 100, lambda v: f"{v:.2f}"),
-            extent(group["observed_imbalance"].dropna(), lambda v: f"{v:.1f}"),
+            extent(group["noisy_imbalance"].dropna(), lambda v: f"{v:.1f}"),
         )
         lines.append((str(condition), tuple(map(Cell, texts))))
     columns = ("Training images", "Wrong labels, %", "Observed imbalance")

@@ -15,7 +15,7 @@ from fer_bench.core.presets import load_preset
 from fer_bench.core.spec import Recipe
 from fer_bench.data.catalog import DATASETS
 from fer_bench.data.noise.apply import KINDS
-from fer_bench.data.open import open_faces
+from fer_bench.data.open import open_dataset
 from fer_bench.reproduce.definition import NO_WEIGHTS, Column, Definition, Row, own_recipe
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.frame import row
@@ -146,7 +146,7 @@ def prepare(table: Definition, budget: Budget, say: Say = lambda what, done, tot
     @cache
     def absent(dataset: str) -> str:
         try:
-            open_faces(dataset, budget.data_root, budget.dedup)
+            open_dataset(dataset, budget.data_root, budget.dedup)
         except DataError as error:
             return _missing(dataset, str(error))
         return ""

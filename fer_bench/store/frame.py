@@ -12,7 +12,7 @@ from fer_bench.core.files import read_each
 from fer_bench.core.spec import LATER
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.model_selection import MEASURES, PROTOCOLS, head_tail, select
-from fer_bench.store.records import UnreadableRun, contents
+from fer_bench.store.records import UnreadableRun, read_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +50,7 @@ def rows(folders: Iterable[RunFolder]) -> tuple[list[dict[str, Any]], list[str]]
 
 def row(folder: RunFolder) -> dict[str, Any]:
     """One finished run, flat. UnreadableRun where it is damaged or of another version."""
-    spec, final, epochs = contents(folder)
+    spec, final, epochs = read_record(folder)
     recipe, noise, imbalance = spec["recipe"], spec["noise"], spec["imbalance"]
     values: dict[str, Any] = {
         "key": folder.path.name,
@@ -59,7 +59,7 @@ def row(folder: RunFolder) -> dict[str, Any]:
         **{f"imbalance_{name}": value for name, value in imbalance.items()},
         **{name: value for name, value in {**LATER, **recipe}.items() if name not in ("augmentation", "mean", "std")},
         "config": json.dumps(spec["config"], sort_keys=True),
-        **{name: final[name] for name in ("train_images", "realised_rate", "observed_imbalance", "told_noise_rate")},
+        **{name: final[name] for name in ("train_images", "realised_rate", "noisy_imbalance", "uses_noise_rate")},
         **{
             name: final[name]
             for name in ("parameters", "images_forward", "images_backward", "seconds", "skipped_steps")
@@ -70,9 +70,9 @@ def row(folder: RunFolder) -> dict[str, Any]:
         **{name: final.get(name, "") for name in ("extra_images", "ensemble")},
         "remarks": json.dumps(final.get("remarks", [])),
         **{f"detection_{name}": value for name, value in final["detection"].items()},
-        **{name: final["memorisation"][name] for name in ("fit_given", "fit_true", "memorised")},
+        **{name: final["memorisation"][name] for name in ("fit_noisy", "fit_clean", "memorised")},
     }
-    counts = final.get("noise", {}).get("true_counts")
+    counts = final.get("noise", {}).get("clean_counts")
     for protocol in PROTOCOLS:
         record = select(epochs, protocol)
         test = record["test"] if record else {}

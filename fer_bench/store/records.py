@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from fer_bench.core.errors import SpecError
-from fer_bench.core.schema import misfit
+from fer_bench.core.schema import schema_error
 from fer_bench.core.spec import restore
 from fer_bench.store.folder import RunFolder
 
@@ -17,15 +17,15 @@ _SCORES = {
     "confusion?": [[float]],
 }
 
-_FIT = {"fit_given": float, "fit_true": (float, None), "memorised": (float, None)}
+_FIT = {"fit_noisy": float, "fit_clean": (float, None), "memorised": (float, None)}
 
 EPOCH = {"epoch": float, "test": _SCORES, "val?": (_SCORES, None), "train_fit?": _FIT, "seconds?": {}}
 
 FINAL = {
     **dict.fromkeys(("train_images", "realised_rate", "parameters", "images_forward", "images_backward"), float),
     **dict.fromkeys(("seconds", "skipped_steps"), float),
-    "observed_imbalance": (float, None),
-    "told_noise_rate": bool,
+    "noisy_imbalance": (float, None),
+    "uses_noise_rate": bool,
     "clean_labels_used?": float,
     "peak_memory_bytes?": (float, None),
     "extra_images?": str,
@@ -33,9 +33,9 @@ FINAL = {
     "remarks?": [str],
     "detection": {"auroc": (float, None), "ap": (float, None)},
     "memorisation": _FIT,
-    "noise?": {"true_counts?": [float], "purity?": [(float, None)], "confusion?": [[float]]},
+    "noise?": {"clean_counts?": [float], "purity?": [(float, None)], "confusion?": [[float]]},
 }
-"""Shapes, for :func:`misfit`: a type (float for any number), a list of one shape, an object by
+"""Shapes, for :func:`schema_error`: a type (float for any number), a list of one shape, an object by
 name ("name?" may be missing), or several shapes of which one fits."""
 
 
@@ -43,7 +43,7 @@ class UnreadableRun(RuntimeError):
     """The results of a run cannot be used; the message names the folder and why."""
 
 
-def contents(folder: RunFolder) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
+def read_record(folder: RunFolder) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
     """Specification, results and epochs of a finished run, checked. UnreadableRun says what does not fit."""
     try:
         spec, final, epochs = folder.spec, folder.final, folder.epochs()
@@ -56,9 +56,9 @@ def contents(folder: RunFolder) -> tuple[dict[str, Any], dict[str, Any], list[di
         restore(spec, str(folder.path / "spec.json"))
     except SpecError as error:
         raise UnreadableRun(str(error)) from None
-    wrong = misfit(final, FINAL, "final.json")
+    wrong = schema_error(final, FINAL, "final.json")
     if not folder.summed:  # else the epochs are what was written, and there are many
-        wrong = wrong or misfit(epochs, [EPOCH], "epochs.jsonl")
+        wrong = wrong or schema_error(epochs, [EPOCH], "epochs.jsonl")
     if wrong:
         raise UnreadableRun(f"{folder.path}: {wrong}; remove the folder to train it again")
     return spec, final, epochs
@@ -70,7 +70,7 @@ def state(folder: RunFolder) -> tuple[str, str]:
     try:
         if (folder.path / "final.json").exists():
             try:
-                contents(folder)
+                read_record(folder)
                 return "done", ""
             except UnreadableRun as error:
                 unreadable = str(error)

@@ -26,7 +26,7 @@ import numpy as np
 
 from fer_bench.core.errors import SpecError, require
 from fer_bench.core.files import file_checksum, named, write_atomically
-from fer_bench.core.schema import misfit
+from fer_bench.core.schema import schema_error
 from fer_bench.store.diff import difference
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.frame import row
@@ -257,10 +257,10 @@ def _manifest(text: bytes, source: Path) -> dict[str, Any]:
     """The manifest, with names that can only lie in a run's folder or in ``sweep``. ArchiveError otherwise."""
     try:
         manifest = json.loads(text)
-        wrong = misfit(manifest, {"format": float, "files": {}}, "it")
+        wrong = schema_error(manifest, {"format": float, "files": {}}, "it")
         entries = {} if wrong else manifest["files"]
         shape = {"sha256": str, "bytes": float}
-        wrong = wrong or next(filter(None, (misfit(entry, shape, name) for name, entry in entries.items())), "")
+        wrong = wrong or next(filter(None, (schema_error(entry, shape, name) for name, entry in entries.items())), "")
     except (ValueError, RecursionError) as error:
         wrong = str(error)
     if wrong:

@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer_bench.core.schema import misfit
-from fer_bench.core.spec import PROTOCOL
+from fer_bench.core.schema import schema_error
+from fer_bench.core.spec import PROTOCOL_VERSION
 from fer_bench.plugins.registry import Plugin
 from fer_bench.store import lease as claims
 from fer_bench.store.folder import RunFolder
@@ -62,14 +62,14 @@ def _why(folder: RunFolder, state: str, current: Mapping[str, str], outdated: bo
     try:
         spec = folder.spec or {}
         error = folder.failure.get("error", "") if state == "failed" else ""
-        if spec and (wrong := misfit(spec, {"method": str, "code": str, "protocol": float}, "spec.json")):
+        if spec and (wrong := schema_error(spec, {"method": str, "code": str, "protocol": float}, "spec.json")):
             raise RuntimeError(wrong)
     except RuntimeError as damage:
         return "" if state == "done" else str(damage)
     code = current.get(spec.get("method", ""))
     old = [
         *(["its method has other code by now"] if code and spec["code"] != code else []),
-        *(["the protocol is another by now"] if spec and spec["protocol"] != PROTOCOL else []),
+        *(["the protocol is another by now"] if spec and spec["protocol"] != PROTOCOL_VERSION else []),
     ]
     if state == "done":
         return " and ".join(old) if outdated else ""

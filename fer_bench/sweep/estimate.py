@@ -11,9 +11,9 @@ import torch
 
 from fer_bench.core.spec import LATER, Recipe
 from fer_bench.models.networks import make_network
-from fer_bench.models.precision import Arithmetic
+from fer_bench.models.precision import Precision
 from fer_bench.store.folder import RunFolder
-from fer_bench.store.records import UnreadableRun, contents
+from fer_bench.store.records import UnreadableRun, read_record
 from fer_bench.sweep.plan import Planned
 
 # --- how long -----------------------------------------------------------------------------------------------------
@@ -25,7 +25,7 @@ def images_per_second(recipe: Recipe, out: Path, device: str, measure: Callable[
     images = seconds = 0.0
     for path in sorted((out / "runs").glob("*/*/*/final.json"), key=lambda p: -p.stat().st_mtime)[:20]:
         try:
-            spec, final, _ = contents(RunFolder(path.parent))
+            spec, final, _ = read_record(RunFolder(path.parent))
         except UnreadableRun:
             continue
         if all(spec["recipe"].get(name, LATER.get(name)) == getattr(recipe, name) for name in alike):
@@ -56,7 +56,7 @@ def measure_speed(recipe: Recipe, device: str) -> float:
     torch.set_num_threads(recipe.threads)
     try:
         net = make_network(recipe.backbone, 7, seed=0, role="speed", pretrained="", weights=None).to(device).train()
-        arithmetic = Arithmetic(replace(recipe, compile=False), torch.device(device))  # compiling takes longer
+        arithmetic = Precision(replace(recipe, compile=False), torch.device(device))  # compiling takes longer
         arithmetic.adapt(net)
         arithmetic.active = True
         size = (recipe.batch_size, 3, recipe.image_size, recipe.image_size)

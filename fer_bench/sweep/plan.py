@@ -17,7 +17,7 @@ from fer_bench.sweep.request import Request, _distinct, expand_noise
 
 if TYPE_CHECKING:
     from fer_bench.data.cache import Progress
-    from fer_bench.data.dataset import Faces
+    from fer_bench.data.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Planned:
     plugin: Plugin
     cost: float
     """Images forwarded in training."""
-    begins_as: RunSpec | None = None
+    first_stage_of: RunSpec | None = None
     """The run whose whole training is the first stage of this one."""
     keep_networks: bool = False
     """Another run of the sweep begins with this one's networks."""
@@ -40,10 +40,10 @@ class Plan:
 
     runs: tuple[Planned, ...]
     skipped: tuple[str, ...]
-    faces: Faces
+    faces: Dataset
     request: Request
     weights: Path | None
-    unlabelled: Faces | None = None
+    unlabelled: Dataset | None = None
 
     @property
     def name(self) -> str:
@@ -65,8 +65,8 @@ def plan(
     from fer_bench.data.landmarks import MIRRORED_LANDMARKS
     from fer_bench.data.noise.apply import KINDS
     from fer_bench.data.noise.instance import PTD_SIZE
-    from fer_bench.data.open import open_faces, open_unlabelled, read_manifest
-    from fer_bench.data.splits import pose
+    from fer_bench.data.open import open_dataset, open_unlabelled, read_manifest
+    from fer_bench.data.splits import make_splits
 
     load_preset(request.preset, **request.overrides)
     noises = expand_noise(request)
@@ -80,7 +80,7 @@ def plan(
         require(key in plugins, f"--set {key}.…: unknown method {key!r}{nearest(key, plugins)}")
         require(key in keys, f"--set {key}.…: {key} is not among --methods {','.join(keys)}")
     reopen = partial(read_manifest, request.dataset, request.data_root, request.dedup)
-    faces, manifest = open_faces(request.dataset, request.data_root, request.dedup)
+    faces, manifest = open_dataset(request.dataset, request.data_root, request.dedup)
     for noise in noises:
         need = KINDS[noise.kind].needs
         given = {
@@ -116,7 +116,7 @@ def plan(
                        train_size=part, data_seed=request.data_seed,
                        unlabelled=unlabelled.fingerprint if needs.unlabelled and unlabelled else "",
                        landmarks=faces.landmarks_file if needs.landmarks else "")  # fmt: skip
-        first = plugins.get(needs.begins_as)
+        first = plugins.get(needs.first_stage_of)
         first = None if first is None or first.error else first
         images = recipe.epochs * (part or int((faces.split == "train").sum())) * needs.forwards
         for noise in noises:
@@ -131,14 +131,14 @@ def plan(
             build_pixels(faces, manifest, reopen, size, say)
         for spec in {(run.spec.noise, run.spec.imbalance): run.spec for run in runs}.values():
             try:
-                pose(faces, spec, request.noise_file)  # what the data cannot give is said now, not in every run
+                make_splits(faces, spec, request.noise_file)  # what the data cannot give is said now, not in every run
             except ValueError as error:
                 raise DataError(f"{faces.name}: {error}") from None
     require(
         not request.unlabelled or unlabelled is not None,
         f"--unlabelled {request.unlabelled}: none of {', '.join(keys)} learns from unlabelled images",
     )
-    begun = {run.begins_as.key for run in runs if run.begins_as}
+    begun = {run.first_stage_of.key for run in runs if run.first_stage_of}
     runs = [replace(run, keep_networks=run.spec.key in begun) for run in runs]
     return Plan(tuple(runs), tuple(skipped), faces, request, weights, unlabelled)
 

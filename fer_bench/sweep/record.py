@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fer_bench.core.errors import SpecError, nearest, require
 from fer_bench.core.files import read_each, write_atomically
-from fer_bench.core.schema import misfit
+from fer_bench.core.schema import schema_error
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.frame import rows
 from fer_bench.store.records import state
@@ -65,9 +65,9 @@ class Sweep:
         for name, nothing in (("names", {}), ("skipped", []), ("classes", {}), ("command", "")):
             content.setdefault(name, nothing)  # older versions did not write all of them
         shape = {"runs": [str], "skipped": [str], "command": str, "names": {}, "classes": {}}
-        wrong = misfit(content, shape, "it")
-        wrong = wrong or misfit(list(content["names"].values()), [str], "names")
-        wrong = wrong or misfit(list(content["classes"].values()), [[str]], "classes")
+        wrong = schema_error(content, shape, "it")
+        wrong = wrong or schema_error(list(content["names"].values()), [str], "names")
+        wrong = wrong or schema_error(list(content["classes"].values()), [[str]], "classes")
         require(not wrong, wrong)
         for path in content["runs"]:
             parts = PurePath(path).parts

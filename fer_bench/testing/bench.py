@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from fer_bench.core.spec import Imbalance, Noise, Recipe, RunSpec
-from fer_bench.data.dataset import Faces, pixel_file
-from fer_bench.data.splits import Problem
+from fer_bench.data.dataset import Dataset, pixel_file
+from fer_bench.data.splits import Splits
 from fer_bench.engine import trainer as fit
 from fer_bench.engine.augment import Views
 from fer_bench.method import Batch, Method
@@ -40,7 +40,7 @@ class Seen:
     batches: list[Batch] = field(default_factory=list)
     runs: list[Any] = field(default_factory=list)
     start: dict[str, Tensor] = field(default_factory=dict)
-    problem: Problem | None = None
+    problem: Splits | None = None
     given: np.ndarray | None = None
     """The observed labels, copied before training."""
 
@@ -53,7 +53,7 @@ class Bench:
         self._trained: dict[str, tuple[RunFolder, Seen]] = {}
 
     @cached_property
-    def faces(self) -> Faces:
+    def faces(self) -> Dataset:
         """Grain with one bright band, whose height and colour tell the class."""
         rng = np.random.default_rng(0)
         split = np.concatenate([[name] * (count * len(CLASSES)) for name, count in PER_CLASS.items()])
@@ -67,7 +67,7 @@ class Bench:
         np.save(pixel_file(folder, SIZE), pixels.transpose(0, 2, 3, 1))
         ids = np.array([f"{part}/{row:04d}" for row, part in enumerate(split)])
         points = rng.random((len(label), 19, 2)).astype(np.float32)
-        return Faces(
+        return Dataset(
             "toy", CLASSES, "0" * 64, ids, split, label.astype(np.int64), folder, points, np.arange(len(label)) % 7 > 0
         )
 
@@ -169,16 +169,16 @@ def spied(method_class: type[Method], seen: list[Seen]) -> type[Method]:
 @contextmanager
 def _posed(seen: list[Seen], relabel: Callable[[np.ndarray], np.ndarray] | None) -> Iterator[None]:
     """Keeps the problem that the engine poses, with other observed labels where ``relabel`` is given."""
-    pose = fit.pose
+    make_splits = fit.make_splits
 
-    def posed(*arguments: Any) -> Problem:
-        problem = pose(*arguments)
+    def posed(*arguments: Any) -> Splits:
+        problem = make_splits(*arguments)
         if relabel is not None:
             problem = dataclasses.replace(problem, given=relabel(problem.given))
         seen.append(Seen(None, problem=problem, given=problem.given.copy()))  # type: ignore[arg-type]
         return problem
 
-    with mock.patch.object(fit, "pose", posed):
+    with mock.patch.object(fit, "make_splits", posed):
         yield
 
 

@@ -70,7 +70,7 @@ def _check(proves: str) -> Callable[[Callable[[Plugin, Bench], None]], Check]:
 def config(plugin: Plugin, bench: Bench) -> None:
     names = [f.name for f in dataclasses.fields(plugin.load().Config)]
     bare = [f.name for f in dataclasses.fields(plugin.load().Config) if not f.metadata.get("doc", "").strip()]
-    assert not bare, f"Config fields without a meaning: {bare}; write them with fer_bench.method.documented"
+    assert not bare, f"Config fields without a meaning: {bare}; write them with fer_bench.method.hparam"
     wrong = f"{names[0]}_" if names else "no_such_setting"
     try:
         plugin.configure(bench.faces.name, "clean", {wrong: 1})
@@ -295,7 +295,7 @@ def cost_is_counted(plugin: Plugin, bench: Bench) -> None:
     assert abs(forward / images - declared) <= 0.05 * declared, (
         f"{forward / images:.2f} images forwarded for each image of a batch; Needs(forwards={declared})"
     )
-    assert final["skipped_steps"] < len(seen.batches), "no step ever called run.minimise"
+    assert final["skipped_steps"] < len(seen.batches), "no step ever called run.minimize"
 
 
 @_check("clean_score() is None or a finite number for each training image")

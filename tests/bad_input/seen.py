@@ -56,13 +56,13 @@ class Seen:
     ran_code: bool
 
 
-def carry_out(case: Case) -> Seen:
+def execute_plan(case: Case) -> Seen:
     """The command in this process, in a folder of its own with ``faces`` in it. No clock is looked at."""
     with place() as here:
         case.make(here)
         with (
             patch("fer_bench.sweep.estimate.measure_speed", return_value=1000.0),
-            patch("fer_bench.api.carry_out", begun),
+            patch("fer_bench.api.execute_plan", begun),
             patch("fer_bench.launch.local.warm_up"),
         ):
             result = CliRunner().invoke(main, case.words, env=QUIET)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bad_input.cases import SECTIONS
-from bad_input.seen import Case, Seen, carry_out, shown
+from bad_input.seen import Case, Seen, execute_plan, shown
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "bad-input.md"
 BEGIN, END = "<!-- begin of the cases -->\n", "<!-- end of the cases -->\n"
@@ -32,7 +32,7 @@ def lines() -> Iterator[str]:
     for title, cases in SECTIONS.items():
         yield f"\n### {title}\n"
         yield "| case | `fer-bench` … | exit | what is seen |\n|---|---|---:|---|"
-        yield from (line(case, carry_out(case)) for case in cases)
+        yield from (line(case, execute_plan(case)) for case in cases)
     yield ""
 
 

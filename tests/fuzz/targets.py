@@ -70,7 +70,7 @@ def ready() -> Iterator[Path]:
     with ExitStack() as stack:
         here = stack.enter_context(place())
         stack.enter_context(patch("fer_bench.sweep.estimate.measure_speed", return_value=1000.0))
-        stack.enter_context(patch("fer_bench.api.carry_out", begun))
+        stack.enter_context(patch("fer_bench.api.execute_plan", begun))
         stack.enter_context(patch("fer_bench.testing.run.examine", lambda plugin: iter(())))
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")

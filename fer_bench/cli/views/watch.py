@@ -18,7 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from fer_bench.core.schema import misfit
+from fer_bench.core.schema import schema_error
 from fer_bench.launch.progress import duration
 from fer_bench.store.folder import RunFolder
 from fer_bench.sweep.record import Sweep
@@ -104,7 +104,7 @@ class Watcher:
         if state == "new":
             return Look(name, method, state)
         records, spec = folder.epochs(), folder.spec
-        if wrong := misfit(records, [RECORD], "epochs.jsonl"):
+        if wrong := schema_error(records, [RECORD], "epochs.jsonl"):
             raise ValueError(wrong)
         accuracies = tuple(record["test"]["overall"] for record in records)
         epochs = int(spec["recipe"]["epochs"]) if spec else None

@@ -125,7 +125,7 @@ AU_STRAY = 0.1
 
 
 @dataclass(frozen=True)
-class Faces:
+class FaceParameters:
     """The parameters of N faces.
 
     values        name -> float32 [N], the names of IDENTITY and IMAGE
@@ -173,7 +173,9 @@ def mixture(label: int, intensity: float, partner: float, blend: float) -> np.nd
     return shares
 
 
-def sample(labels: Sequence[int] | np.ndarray, ids: Sequence[str], identities: Sequence[str], seed: int) -> Faces:
+def sample(
+    labels: Sequence[int] | np.ndarray, ids: Sequence[str], identities: Sequence[str], seed: int
+) -> FaceParameters:
     """The faces with these labels, ids and identities (all of length N)."""
     people = {who: numpy_rng(seed, "synthetic", "identity", who).random(len(IDENTITY)) for who in set(identities)}
     extra = 3 + 2 * len(AUS)
@@ -189,7 +191,7 @@ def sample(labels: Sequence[int] | np.ndarray, ids: Sequence[str], identities: S
     for share, units in zip(shares.T, prototypes(), strict=True):  # no matrix product: its rounding is the library's
         pattern += share[:, None] * units
     aus = np.minimum(pattern * gain * values["expressive"][:, None] + stray, 1.3)
-    return Faces(
+    return FaceParameters(
         values={name: value.astype(np.float32) for name, value in values.items()},
         aus=aus.astype(np.float32),
         distribution=shares.astype(np.float32),
@@ -205,7 +207,7 @@ def sample(labels: Sequence[int] | np.ndarray, ids: Sequence[str], identities: S
 class Renderer:
     """A manifest source that draws faces when asked."""
 
-    faces: Faces
+    faces: FaceParameters
     ids: np.ndarray
     seed: int
 

@@ -25,7 +25,7 @@ from fer_bench.report.tables import comparison
 from fer_bench.sweep.record import Sweep
 
 
-def collect(sweep: Sweep, plugins: Mapping[str, Plugin], faces: gallery.Faces = "own") -> dict[str, Any]:
+def collect(sweep: Sweep, plugins: Mapping[str, Plugin], faces: gallery.FacesShown = "own") -> dict[str, Any]:
     """The content of the page of a sweep with at least one finished run; ValueError where there is none."""
     frame = cells.with_gaps(arrange(sweep.finished()))
     rows, conditions = row_order(frame), unique(frame, "condition")

@@ -15,7 +15,7 @@ from PIL import Image
 from fer_bench.data.cache import cache_folder
 from fer_bench.data.catalog import DATASETS
 from fer_bench.data.dataset import pixel_file
-from fer_bench.data.open import open_faces, read_manifest
+from fer_bench.data.open import open_dataset, read_manifest
 from fer_bench.report.html.rounding import rounded
 from fer_bench.store.folder import RunFolder
 
@@ -25,12 +25,12 @@ SHOWN = 24
 SIDE = 56
 """Largest side of an embedded picture, in pixels."""
 
-Faces = Literal["own", "all", "none"]
+FacesShown = Literal["own", "all", "none"]
 """Which pictures may go into the page: of drawn sets and the user's own; of any set; of none."""
 
 
 def galleries(
-    frame: pd.DataFrame, rows: list[str], conditions: list[str], faces: Faces
+    frame: pd.DataFrame, rows: list[str], conditions: list[str], faces: FacesShown
 ) -> tuple[list[dict[str, Any]], dict[str, str], list[str]]:
     """The gallery of the first run of each row and condition, the pictures by "dataset/row" as data URIs, and for
     each data set without pictures a line that says why."""
@@ -69,7 +69,7 @@ def galleries(
     return found, pictures, list(dict.fromkeys(reasons))
 
 
-def withheld(dataset: str, faces: Faces) -> str:
+def withheld(dataset: str, faces: FacesShown) -> str:
     """Why the faces of this data set are not shown; "" if they may be. A known set that is not drawn is licensed."""
     entry = DATASETS.get(dataset)
     if faces == "none":
@@ -88,7 +88,7 @@ def _pixels(dataset: str, fingerprint: str, size: int, rows: list[int]) -> np.nd
     entry = DATASETS.get(dataset)
     if entry is None or not entry.drawn:
         return None
-    current, manifest = open_faces(dataset, None)
+    current, manifest = open_dataset(dataset, None)
     if current.fingerprint != fingerprint:
         return None
     manifest = manifest or read_manifest(dataset, None, False)

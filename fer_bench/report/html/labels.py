@@ -24,7 +24,7 @@ def describe(frame: pd.DataFrame, conditions: list[str]) -> list[dict[str, Any]]
                 "confusion": noise.get("confusion"),
                 "purity": [percent(share) for share in noise.get("purity", [])],
                 "rate": percent(run["realised_rate"]),
-                "imbalance": rounded(run["observed_imbalance"], 2),
+                "imbalance": rounded(run["noisy_imbalance"], 2),
                 "images": int(run["train_images"]),
             }
         )

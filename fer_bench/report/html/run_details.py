@@ -62,7 +62,7 @@ def _curves(epochs: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]
         **{name: [percent(record["test"][name]) for record in epochs] for name in ("overall", "mean")},
         **{
             name: [percent(record["train_fit"][name]) for record in epochs]
-            for name in ("memorised", "fit_given", "fit_true")
+            for name in ("memorised", "fit_noisy", "fit_clean")
         },
     }
 

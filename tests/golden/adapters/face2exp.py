@@ -12,7 +12,7 @@ from adapters._tools import numbers, pick
 from torch import Tensor, nn
 
 from fer_bench.core.spec import Noise, Recipe, RunSpec
-from fer_bench.engine.context import Harness
+from fer_bench.engine.context import TrainingContext
 from fer_bench.engine.optim import make_optimizer
 from fer_bench.method import Batch, Images, Task
 
@@ -100,9 +100,9 @@ def _network(state: dict[str, Any]) -> nn.Sequential:
     return net
 
 
-def _harness(clip: float, classes: int) -> Harness:
+def _harness(clip: float, classes: int) -> TrainingContext:
     spec = RunSpec(
         "golden", "0" * 64, "face2exp", "0" * 64, {}, noise=Noise("none"), recipe=Recipe(epochs=1, clip_norm=clip)
     )
     nothing = torch.zeros(1, dtype=torch.int64)
-    return Harness(spec, torch.device("cpu"), nothing.bool(), nothing, classes, lambda walk: iter(()))
+    return TrainingContext(spec, torch.device("cpu"), nothing.bool(), nothing, classes, lambda walk: iter(()))

@@ -55,7 +55,7 @@ def _joint(case: dict[str, Any]) -> dict[str, Any]:
     return {
         "expected_noisy_counts": found["observed_counts"],
         "purity": found["purity"],
-        "noisy_IF": found["observed_imbalance"],
+        "noisy_IF": found["noisy_imbalance"],
     }
 
 
@@ -72,7 +72,7 @@ def _published(case: dict[str, Any]) -> dict[str, Any]:
         "count_matrix_rows_clean_cols_noisy": found["confusion"],
         "n": found["n"],
         "flip_rate": found["realised_rate"],
-        "per_class_flip_rate": [f / n for f, n in zip(found["flips"], found["true_counts"], strict=True)],
+        "per_class_flip_rate": [f / n for f, n in zip(found["flips"], found["clean_counts"], strict=True)],
         "noisy_counts": found["observed_counts"],
     }
 

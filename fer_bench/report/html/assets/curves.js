@@ -76,8 +76,8 @@ const learning = section("curves", "Learning curves", "Lines are means over seed
   body.append(h("div", { class: "row" }, field));
   const grid = h("div", { class: "panels" });
   body.append(grid);
-  const curves = [["overall", "Overall test accuracy, %"], ["memorised", "Wrong labels memorised, %"], ["fit_given", "Training images fitted to their given label, %"],
-    ["fit_true", "Training images fitted to their true label, %"]];
+  const curves = [["overall", "Overall test accuracy, %"], ["memorised", "Wrong labels memorised, %"], ["fit_noisy", "Training images fitted to their given label, %"],
+    ["fit_clean", "Training images fitted to their true label, %"]];
   for (const [name, title] of curves) {
     const traces = [];
     for (const row of shownRows()) {
