@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from golden_record import pytest_addoption, pytest_configure  # noqa: F401
 from PIL import Image
 
 from fer_bench.plugins.registry import Plugin, discover
 from fer_bench.testing.bench import Bench
-
-COMMAND = (sys.executable, "-m", "fer_bench.cli")
+from tests.helpers.golden_record import pytest_addoption, pytest_configure  # noqa: F401
+from tests.helpers.plugins import plugin_source
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -75,44 +71,3 @@ def toy(tmp_path: Path) -> Callable[[str, str], Plugin]:
         return discover([folder])[key]
 
     return make
-
-
-def plugin_source(body: str, before: str = "") -> str:
-    """A plugin file: the usual imports, ``before``, and a class ``Toy`` with an Info and ``body``."""
-    lines = "\n".join(f"    {line}" for line in body.strip("\n").splitlines())
-    return f"""from __future__ import annotations
-import os, random
-from dataclasses import dataclass
-import numpy as np
-import torch
-import torch.nn.functional as F
-from fer_bench.method import Batch, Info, Method, Needs, Run, Stage, hparam
-{before}
-
-class Toy(Method):
-    info = Info(title="Toy", authors="A", venue="none", year=2020, idea="none", kind="baseline")
-{lines}
-"""
-
-
-LOSS = """
-def loss(self, batch, run):
-    return F.cross_entropy(self.net(batch.view()), batch.label)
-"""
-
-
-def call(*arguments: str | Path, timeout: float = 240, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own."""
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        capture_output=True, text=True, timeout=timeout, env={**os.environ, "COLUMNS": "160", **environment},
-    )  # fmt: skip
-
-
-def numbers(out: Path) -> dict[str, list[dict[str, object]]]:
-    """The epochs of every run under ``out`` by method and key, without the seconds that they took."""
-    found = {}
-    for path in sorted(out.glob("runs/*/*/*/epochs.jsonl")):
-        epochs = [json.loads(line) for line in path.read_text().splitlines()]
-        found["/".join(path.parts[-3:-1])] = [{k: v for k, v in epoch.items() if k != "seconds"} for epoch in epochs]
-    return found

@@ -230,11 +230,11 @@ def _head(net: nn.Module) -> set[str]:
     return {name for name, parameter in net.named_parameters() if id(parameter) in classifier}
 
 
-def _fill(net: nn.Module, state: Mapping[str, Tensor], prefix: str) -> Loaded:
-    """Loads the trunk's tensors from ``state`` or raises SpecError that starts with ``prefix`` and changes nothing."""
+def _fill(net: nn.Module, state: Mapping[str, Tensor], complaint: str) -> Loaded:
+    """Loads the trunk from ``state``, or raises SpecError that begins with ``complaint`` and changes nothing."""
     own, head = net.state_dict(), _head(net)
     wanted = [name for name in own if name not in head]
-    prefix = _prefix(state, wanted, prefix)
+    prefix = _prefix(state, wanted, complaint)
     inside = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     outside = [name for name in state if not name.startswith(prefix)]
     present = [name for name in wanted if name in inside]
@@ -249,12 +249,12 @@ def _fill(net: nn.Module, state: Mapping[str, Tensor], prefix: str) -> Loaded:
         ],
     }
     found = [f"{len(names)} {what} ({_some(names)})" for what, names in problems.items() if names]
-    require(not found, f"{prefix}: {', '.join(found)}")
+    require(not found, f"{complaint}: {', '.join(found)}")
     net.load_state_dict({**own, **{name: inside[name] for name in present}})
     return Loaded(len(present), tuple(name for name in state if name.removeprefix(prefix) not in present))
 
 
-def _prefix(names: Iterable[str], wanted: list[str], prefix: str) -> str:
+def _prefix(names: Iterable[str], wanted: list[str], complaint: str) -> str:
     """What stands before the trunk's names in a checkpoint: the prefix under which most of them are found."""
     names, first = set(names), wanted[0]
     counts = {
@@ -263,7 +263,7 @@ def _prefix(names: Iterable[str], wanted: list[str], prefix: str) -> str:
     }
     most = max(counts.values(), default=0)
     best = [prefix for prefix, count in counts.items() if count == most]
-    require(len(best) < 2, f"{prefix}: it holds the network {len(best)} times, under {_some(best)}")
+    require(len(best) < 2, f"{complaint}: it holds the network {len(best)} times, under {_some(best)}")
     return best[0] if best else ""
 
 

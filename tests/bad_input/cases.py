@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bad_input import cases_command, cases_data, cases_results
-from bad_input.seen import Case
+from tests.bad_input import cases_command, cases_data, cases_results
+from tests.bad_input.seen import Case
 
 SECTIONS: dict[str, tuple[Case, ...]] = {
     "A folder of images": cases_data.FOLDERS,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bad_input.seen import Case
-from bad_input.world import SOUND, arrays, both, data, folder, malicious, noted, plugin, tensors, text
+from tests.bad_input.seen import Case
+from tests.bad_input.world import SOUND, arrays, both, data, folder, malicious, noted, plugin, tensors, text
 
 OPTIONS = (
     Case("no command of that name", "rum", ("No such command 'rum'",), foreign=" Did.*"),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bad_input.seen import Case
-from bad_input.world import (
+from tests.bad_input.seen import Case
+from tests.bad_input.world import (
     TRAIN,
     arrays,
     bomb,

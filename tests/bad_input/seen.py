@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
-from bad_input.world import CANARY, Step, home
 from click.testing import CliRunner
 
 from fer_bench.cli.main import main
+from tests.bad_input.world import CANARY, Step, home
 
 RUN = "run --methods ce --dataset faces --epochs 1 --image-size 32 --device cpu --jobs 1"
 """What the dots of a command stand for."""

@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from bad_input.cases import SECTIONS
-from bad_input.seen import Case, Seen, execute_plan, shown
+from tests.bad_input.cases import SECTIONS
+from tests.bad_input.seen import Case, Seen, execute_plan, shown
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "bad-input.md"
 BEGIN, END = "<!-- begin of the cases -->\n", "<!-- end of the cases -->\n"

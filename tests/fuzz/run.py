@@ -1,16 +1,12 @@
-"""Tries many inputs of each target: ``python tests/fuzz/run.py --inputs 20000 [--only WORD]``."""
+"""Tries many inputs of each target: ``python -m tests.fuzz.run --inputs 20000 [--only WORD]``."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 import time
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from fuzz.targets import TARGETS
-from fuzz.test_fuzz import fuzz
+from tests.fuzz.targets import TARGETS
+from tests.fuzz.test_fuzz import fuzz
 
 
 def main() -> None:

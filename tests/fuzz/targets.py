@@ -19,8 +19,6 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from bad_input.seen import QUIET, begun, place
-from bad_input.world import SOUND, home, images, run_folder
 from click.testing import CliRunner
 from hypothesis import strategies as st
 from PIL import Image
@@ -50,6 +48,8 @@ from fer_bench.store.lease import Busy
 from fer_bench.sweep.archive import ArchiveError, pack, unpack
 from fer_bench.sweep.clean import find
 from fer_bench.sweep.record import find_sweep
+from tests.bad_input.seen import QUIET, begun, place
+from tests.bad_input.world import SOUND, home, images, run_folder
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from fuzz.targets import TARGETS, ready
 from hypothesis import HealthCheck, given, settings
+
+from tests.fuzz.targets import TARGETS, ready
 
 pytestmark = pytest.mark.xdist_group("bad input")  # one worker: the targets share trained runs
 

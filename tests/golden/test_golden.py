@@ -12,7 +12,6 @@ import importlib
 import json
 import math
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ import torch
 
 HERE = Path(__file__).parent
 VECTORS = Path(os.environ.get("FER_BENCH_GOLDEN") or HERE / "vectors")
-sys.path.insert(0, str(HERE))
 
 RTOL = {"float64": 1e-7, "float32": 3e-5}
 ATOL = {"float64": 1e-11, "float32": 2e-6}
@@ -131,7 +129,7 @@ def drop_rows(value: list[Any], rows: list[int]) -> list[Any]:
 @pytest.mark.parametrize(("stem", "case"), load_cases())
 def test_golden(stem: str, case: dict[str, Any]) -> None:
     assert case["name"] != "no adapter", f"{VECTORS}/{stem}.json has no adapter in {HERE / 'adapters'}"
-    ours = importlib.import_module(f"adapters.{stem}").compute(without_values(stem, case))
+    ours = importlib.import_module(f"tests.golden.adapters.{stem}").compute(without_values(stem, case))
     missing = sorted(set(case["outputs"]) - set(ours))
     assert not missing, f"the adapter returned no {missing}"
     for key, expected in case["outputs"].items():

@@ -1,7 +1,7 @@
 """A Ray cluster of three nodes on this machine, one of which is killed while it trains. Not part of the test suite.
 
     pip install 'fer-bench[ray]'
-    python tests/stress/cluster.py
+    python -m tests.stress.cluster
 
 Checks that every run finished, that a run of the lost node began again where it had stopped, and that every number is
 that of the local pool.
@@ -19,8 +19,7 @@ from pathlib import Path
 
 from ray.cluster_utils import Cluster
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from conftest import numbers
+from tests.helpers.commands import numbers
 
 REQUEST = ("run", "--methods", "ce,crt", "--noise", "0.2", "--seeds", "0,1", "--epochs", "5", "--train-size", "350",
            "--image-size", "32")  # fmt: skip

@@ -1,6 +1,6 @@
 """Kills the command with SIGKILL at random moments until every method has finished, and compares with a run in peace.
 
-    python tests/stress/kills.py --kills 40 --seed 0 [--fork] [--methods ce,crt] [--folder FOLDER] [--to kills.json]
+    python -m tests.stress.kills --kills 40 --seed 0 [--fork] [--methods ce,crt] [--folder FOLDER] [--to kills.json]
 
 Half of the kills come at a moment drawn from the life of a call; the others when a file that is written at a delicate
 moment is seen: a part of the decoded images, of a checkpoint, of the results, of tables or plots, or a claim. With
@@ -22,9 +22,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import common
-
 from fer_bench.store import lease as claims
+from tests.stress import common
 
 RUN = "runs/*/*/*/"
 MOMENTS = {

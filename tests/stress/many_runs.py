@@ -1,6 +1,6 @@
 """Times what a person waits for when a store holds ten thousand finished runs. Not part of the test suite.
 
-    python tests/stress/many_runs.py [RUN] [--count 10000] [--keep FOLDER]
+    python -m tests.stress.many_runs [RUN] [--count 10000] [--keep FOLDER]
 
 RUN is a finished run's folder that serves as the template; without it a small one is trained. Its copies differ in
 method, noise, imbalance and seed, and in their accuracies, so that tables and tests have something to compute. Arrays

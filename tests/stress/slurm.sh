@@ -84,9 +84,9 @@ wait "$sweep"
 grep -h -E "Bypassing|Caught|Exiting gracefully|Requeued|CANCELLED" "$WORK"/jobs/*.err "$WORK"/jobs/*.out | sort | uniq -c || true
 "$PYTHON" - "$WORK" <<'CHECK'
 import sys
-sys.path.insert(0, "tests")
+sys.path.insert(0, ".")
 from pathlib import Path
-from conftest import numbers
+from tests.helpers.commands import numbers
 local, slurm = (numbers(Path(sys.argv[1]) / name) for name in ("local", "slurm"))
 assert len(slurm) == 4 and slurm == local, "Slurm and the local pool gave different numbers"
 print("4 runs, every number as with the local pool")

@@ -1,6 +1,6 @@
 """Several processes train one sweep in one folder while they are killed, stopped and continued; each run is done once.
 
-    python tests/stress/workers.py --workers 3 --faults 12 --seed 0 [--to workers.json]
+    python -m tests.stress.workers --workers 3 --faults 12 --seed 0 [--to workers.json]
 
 Every worker is the whole command. Faults are drawn for workers that train a run: SIGKILL of a worker's group, which is
 started again, or SIGSTOP of it, which lasts longer than the lease, so that its runs are taken over, before SIGCONT lets
@@ -22,9 +22,8 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-import common
-
 from fer_bench.store import lease as claims
+from tests.stress import common
 
 LEASE = 10.0
 claims.LEASE = LEASE  # in the worker's processes too, which import this file

@@ -7,10 +7,10 @@ from typing import Any
 import fer_bench_methods.balanced_softmax as bs
 import torch
 import torch.nn.functional as F
-from adapters._tools import floats, integers, pick
 from torch import Tensor
 
 from fer_bench.ops import class_draw_probability, initial_rates, straight_through_loss
+from tests.golden.adapters._tools import floats, integers, pick
 
 
 def compute(case: dict[str, Any]) -> dict[str, Any]:

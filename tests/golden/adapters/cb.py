@@ -7,10 +7,10 @@ from typing import Any
 import fer_bench_methods.cb as cb
 import torch
 import torch.nn.functional as F
-from adapters._tools import dtype_of, floats, integers, pick
 from torch import Tensor
 
 from fer_bench.ops import effective_number, effective_number_weights
+from tests.golden.adapters._tools import dtype_of, floats, integers, pick
 
 
 def compute(case: dict[str, Any]) -> dict[str, Any]:

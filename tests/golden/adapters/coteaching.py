@@ -7,9 +7,9 @@ from typing import Any
 import fer_bench_methods.coteaching as coteaching
 import torch
 import torch.nn.functional as F
-from adapters._tools import floats, integers, pick
 
 from fer_bench.ops import forget_rate_at, keep_count, official_beta1, official_learning_rate, small_loss
+from tests.golden.adapters._tools import floats, integers, pick
 
 TABLE_SIZES = (1, 2, 5, 7, 16, 32, 48, 64, 100, 128, 256)
 TABLE_RATES = (0.0, 0.1, 0.2, 0.3, 0.45, 0.5, 0.8, 0.9)

@@ -6,11 +6,11 @@ from typing import Any
 
 import fer_bench_methods.coteaching_plus as plus
 import torch
-from adapters._tools import dtype_of, floats, integers, pick
 from torch import Tensor
 
 from fer_bench.ops import keep_count, official_beta1, official_learning_rate, positions, small_loss_exchange
 from fer_bench.ops import small_loss as disagreement
+from tests.golden.adapters._tools import dtype_of, floats, integers, pick
 
 
 def compute(case: dict[str, Any]) -> dict[str, Any]:

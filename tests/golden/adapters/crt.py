@@ -8,11 +8,11 @@ from typing import Any
 import fer_bench_methods.crt as crt
 import torch
 import torch.nn.functional as F
-from adapters._tools import floats, integers, pick
 from torch import Tensor
 
 from fer_bench import metrics
 from fer_bench.ops import class_aware_rows, class_probability, progressive_probability
+from tests.golden.adapters._tools import floats, integers, pick
 
 
 def compute(case: dict[str, Any]) -> dict[str, Any]:

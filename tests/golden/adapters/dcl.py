@@ -7,7 +7,8 @@ from typing import Any
 import fer_bench_methods.dcl as dcl
 import torch
 import torch.nn.functional as F
-from adapters._tools import floats, integers, pick
+
+from tests.golden.adapters._tools import floats, integers, pick
 
 
 def compute(case: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import fer_bench_methods.decoupling as decoupling
 import numpy as np
 import torch
 import torch.nn.functional as F
-from adapters._tools import floats, integers, pick
+
+from tests.golden.adapters._tools import floats, integers, pick
 
 # The queue case records who disagreed among its outputs only: these are the numbers that decided it.
 QUEUE_STEPS, QUEUE_SEED, QUEUE_DISAGREEMENT = 12, 0, 0.45

@@ -7,10 +7,10 @@ from typing import Any
 import fer_bench_methods.eac as eac
 import torch
 import torch.nn.functional as F
-from adapters._tools import floats, integers, pick
 from torch import Tensor
 
 from fer_bench.ops import class_activation_maps, flip_consistency, mirror
+from tests.golden.adapters._tools import floats, integers, pick
 
 
 def compute(case: dict[str, Any]) -> dict[str, Any]:

@@ -8,13 +8,13 @@ from typing import Any
 
 import fer_bench_methods.face2exp as face2exp
 import torch
-from adapters._tools import numbers, pick
 from torch import Tensor, nn
 
 from fer_bench.core.spec import Noise, Recipe, RunSpec
 from fer_bench.engine.context import TrainingContext
 from fer_bench.engine.optim import make_optimizer
 from fer_bench.method import Batch, Images, Task
+from tests.golden.adapters._tools import numbers, pick
 
 SCHEDULES = ((0, 0, 10), (3, 0, 10), (2, 4, 12))
 """Warm-up, wait and total of the schedules, which the case names only beside their factors."""

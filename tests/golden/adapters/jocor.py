@@ -7,12 +7,12 @@ from typing import Any
 import fer_bench_methods.jocor as jocor
 import torch
 import torch.nn.functional as F
-from adapters._tools import floats, integers, pick
-from adapters.coteaching import schedules
 from torch import Tensor, nn
 
 from fer_bench.method import Task
 from fer_bench.ops import keep_count, kl_divergence, small_loss
+from tests.golden.adapters._tools import floats, integers, pick
+from tests.golden.adapters.coteaching import schedules
 
 
 def compute(case: dict[str, Any]) -> dict[str, Any]:

@@ -7,12 +7,12 @@ from typing import Any
 import fer_bench_methods.lanet as lanet
 import torch
 import torch.nn.functional as F
-from adapters._tools import floats, integers, numbers, pick
 from torch import Tensor
 
 from fer_bench.method import Task
 from fer_bench.models.networks import FerRes8
 from fer_bench.ops import adaptive_wing, gaussian_heatmaps, heatmap_weights, landmark_cells
+from tests.golden.adapters._tools import floats, integers, numbers, pick
 
 
 def compute(case: dict[str, Any]) -> dict[str, Any]:

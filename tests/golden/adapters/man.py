@@ -7,10 +7,10 @@ from typing import Any
 import fer_bench_methods.man as man
 import torch
 import torch.nn.functional as F
-from adapters._tools import floats, integers, pick
 from torch import Tensor, nn
 
 from fer_bench.ops import kl_divergence
+from tests.golden.adapters._tools import floats, integers, pick
 
 SUBSETS = {"clean": man.CLEAN, "ambiguous": man.AMBIGUOUS, "noise": man.NOISY}
 

@@ -7,10 +7,10 @@ from typing import Any
 import fer_bench_methods.mek as mek
 import torch
 import torch.nn.functional as F
-from adapters._tools import dtype_of, floats, integers, pick
 from torch import Tensor
 
 from fer_bench.ops import class_activation_maps, mirror
+from tests.golden.adapters._tools import dtype_of, floats, integers, pick
 
 RAFDB = (0.95124031, 4.36690391, 1.71143654, 0.25714585, 0.6191221, 1.74056738, 0.48617274)
 """The constants of the official code, for cases that name no weights."""

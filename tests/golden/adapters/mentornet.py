@@ -8,11 +8,11 @@ import fer_bench_methods.mentornet as mentornet
 import numpy as np
 import torch
 import torch.nn.functional as F
-from adapters._tools import integers, pick
 from torch import Tensor
 
 from fer_bench.method import Task
 from fer_bench.ops import MentorNetwork, curriculum_table, data_driven_table, split_table
+from tests.golden.adapters._tools import integers, pick
 
 VARIANTS = {
     "baseline": "baseline",

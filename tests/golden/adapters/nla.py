@@ -7,11 +7,11 @@ from typing import Any
 import fer_bench_methods.nla as nla
 import torch
 import torch.nn.functional as F
-from adapters._tools import floats, integers, numbers, pick
 from torch import Tensor
 
 from fer_bench.method import Task
 from fer_bench.ops import bhattacharyya, jensen_shannon
+from tests.golden.adapters._tools import floats, integers, numbers, pick
 
 CONFIG_KEYS = (
     "mu_x_t", "mu_y_t", "mu_x_f", "mu_y_f", "t_std_major", "t_std_ratio", "f_std_major", "f_std_ratio", "t_lambda",

@@ -7,7 +7,8 @@ from typing import Any
 import fer_bench_methods.rul as rul
 import torch
 import torch.nn.functional as F
-from adapters._tools import floats, integers, pick
+
+from tests.golden.adapters._tools import floats, integers, pick
 
 
 def compute(case: dict[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from typing import Any
 import fer_bench_methods.scn as scn
 import torch
 import torch.nn.functional as F
-from adapters._tools import floats, integers, pick
 
 from fer_bench.method import Task
+from tests.golden.adapters._tools import floats, integers, pick
 
 # The case "tiny_batches_official_behaviour" records outputs for batches of 1, 2 and 3 and not the alphas, so these are
 # read back: group means of one sample are that sample, and any two values with this mean give the same numbers.

@@ -1,0 +1,603 @@
+"""Readers, decoding and the catalogue, on tiny copies of each official layout."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from fer_bench.core.errors import DataError
+from fer_bench.data import catalog
+from fer_bench.data.dataset import Manifest
+from fer_bench.data.readers import affectnet, expw, fer2013, ferplus, folder, rafdb, sfew, table
+from fer_bench.data.readers._common import EMOTIONS, canonical
+from fer_bench.data.sources import ArraySource, FileSource, decode
+
+BASIC = set(EMOTIONS[:7])
+
+
+def save(path: Path, colour: tuple[int, int, int] = (10, 20, 30), size: tuple[int, int] = (8, 8)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, colour).save(path)
+    return path
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+# --- layouts -------------------------------------------------------------------------------------------------------
+
+
+def lay_rafdb(root: Path, base: str = "rafdb", list_folder: str = "EmoLabel") -> None:
+    names = [f"train_{i:05d}.jpg" for i in range(1, 8)] + ["test_0001.jpg"]
+    write(
+        root / base / list_folder / "list_patition_label.txt",
+        "".join(f"{name} {i % 7 + 1}\n" for i, name in enumerate(names)),
+    )
+    for name in names:
+        save(root / base / "Image" / "aligned" / name.replace(".jpg", "_aligned.jpg"))
+
+
+VOTES: list[tuple[list[int], str | None]] = [  # in the order of VOTE_COLUMNS, and what the official rule makes of them
+    ([9, 1, 0, 0, 0, 0, 0, 0, 0, 0], "neutral"),
+    ([0, 5, 5, 0, 0, 0, 0, 0, 0, 0], None),  # a tie is no majority
+    ([1, 1, 1, 1, 1, 0, 0, 5, 0, 0], "contempt"),  # half of all ten, but all of what is left
+    ([0, 0, 0, 0, 0, 0, 0, 0, 10, 0], None),  # unknown
+    ([0, 0, 0, 0, 0, 0, 0, 0, 0, 10], None),  # no face
+    ([2, 0, 0, 0, 0, 0, 6, 2, 0, 0], "fear"),
+]
+USAGES = ["Training", "Training", "Training", "PublicTest", "PublicTest", "PrivateTest"]
+ORIGINAL = [0, 1, 2, 3, 4, 6]
+
+
+def lay_fer2013(root: Path, header: str = "emotion,pixels,Usage") -> Path:
+    rows = [
+        f"{label},{' '.join([str(40 * row)] * 48 * 48)},{usage}"
+        for row, (label, usage) in enumerate(zip(ORIGINAL, USAGES, strict=True))
+    ]
+    return write(root / "fer2013" / "fer2013.csv", "\n".join([header, *rows]) + "\n")
+
+
+def lay_ferplus(root: Path, place: str = "ferplus/fer2013new.csv", usages: list[str] = USAGES) -> Path:
+    lay_fer2013(root)
+    rows = [
+        f"{usage},fer{row:07d}.png,{','.join(map(str, votes))}"
+        for row, (usage, (votes, _)) in enumerate(zip(usages, VOTES, strict=True))
+    ]
+    return write(root / place, "\n".join(["Usage,Image name," + ",".join(ferplus.VOTE_COLUMNS), *rows]) + "\n")
+
+
+def lay_affectnet(root: Path, boxes: bool = False) -> None:
+    for name, labels in (("training.csv", [0, 6, 7, 8, 10]), ("validation.csv", [1, 7])):
+        lines = ["subDirectory_filePath,expression" + (",face_x,face_y,face_width,face_height" if boxes else "")]
+        for row, label in enumerate(labels):
+            image = f"{row}/{name[:5]}{row}.jpg"
+            save(root / "affectnet" / "Manually_Annotated_Images" / image)
+            lines.append(f"{image},{label}" + (",2,1,4,5" if boxes else ""))
+        write(root / "affectnet" / name, "\n".join(lines))
+
+
+def lay_affectnet_folders(root: Path) -> None:
+    for part, labels in (("train_set", [0, 7]), ("val_set", [3])):
+        for row, label in enumerate(labels):
+            save(root / "affectnet" / part / "images" / f"{row}.jpg")
+            at = root / "affectnet" / part / "annotations" / f"{row}_exp.npy"
+            at.parent.mkdir(exist_ok=True)
+            np.save(at, np.array(str(label)))
+
+
+def lay_expw(root: Path, images: int = 40, place: str = "label.lst") -> Path:
+    lines = []
+    for number in range(images):
+        save(root / "expw" / "image" / "origin" / f"face_{number}.jpg", size=(20, 10))
+        lines += [f"face_{number}.jpg {face} 2 {4 + 8 * face} {8 + 8 * face} 6 52.3 {number % 7}" for face in (0, 1)]
+    return write(root / "expw" / place, "\n".join(lines))
+
+
+def lay_sfew(root: Path) -> None:
+    for part in ("Train", "Val"):
+        for name in sfew.FOLDERS:
+            save(root / "sfew" / part / name / "a.png")
+    save(root / "sfew" / "Test" / "unlabelled.png")
+
+
+def labels_by_id(manifest: Manifest) -> dict[str, str]:
+    return {str(name): manifest.classes[label] for name, label in zip(manifest.ids, manifest.label, strict=True)}
+
+
+# --- readers -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("base", "list_folder"), [("rafdb", "EmoLabel"), ("rafdb", "."), ("rafdb/basic", "EmoLabel")])
+def test_rafdb(tmp_path: Path, base: str, list_folder: str) -> None:
+    lay_rafdb(tmp_path, base, list_folder)
+    manifest = rafdb.read(tmp_path)
+    assert manifest.classes == ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
+    assert labels_by_id(manifest)["train_00004.jpg"] == "happiness"
+    assert manifest.split.tolist() == ["train"] * 7 + ["test"]
+    assert manifest.source.pixels([0, 7], 4).shape == (2, 3, 4, 4)
+    assert manifest.expected == {"train": 12_271, "test": 3_068}
+
+
+def test_rafdb_says_what_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"rafdb does not exist(?s:.*)EmoLabel/list_patition_label\.txt"):
+        rafdb.read(tmp_path)
+    lay_rafdb(tmp_path)
+    (tmp_path / "rafdb/Image/aligned/train_00003_aligned.jpg").unlink()
+    with pytest.raises(DataError, match=r"train_00003_aligned\.jpg does not exist \(1 of 8 listed"):
+        rafdb.read(tmp_path)
+    listed = tmp_path / "rafdb/EmoLabel/list_patition_label.txt"
+    for bad in ("train_00001.jpg 8", "train_00001.jpg 12", "train_00001.jpg", "other_1.jpg 3"):
+        write(listed, f"train_00002.jpg 1\n{bad}\n")
+        with pytest.raises(DataError, match="line 2: expected"):
+            rafdb.read(tmp_path)
+    write(listed, "train_00001.jpg 1\ntrain_00001.jpg 2\n")
+    with pytest.raises(DataError, match=r"1 ids appear more than once, first 'train_00001\.jpg'"):
+        rafdb.read(tmp_path)
+
+
+@pytest.mark.parametrize("header", ["emotion,pixels,Usage", "\ufeffemotion, pixels, Usage"])
+def test_fer2013(tmp_path: Path, header: str) -> None:
+    lay_fer2013(tmp_path, header)
+    manifest = fer2013.read(tmp_path)
+    assert [manifest.classes[label] for label in manifest.label] == [
+        "anger", "disgust", "fear", "happiness", "sadness", "neutral",
+    ]  # fmt: skip
+    assert manifest.split.tolist() == ["train"] * 3 + ["val"] * 2 + ["test"]
+    assert manifest.source.pixels([1, 3], 48)[:, :, 0, 0].tolist() == [[40] * 3, [120] * 3]
+    assert manifest.expected == {"train": 28_709, "val": 3_589, "test": 3_589}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("Usage\n", "Use\n", "no column 'Usage'; found emotion, pixels, Use"),
+        ("PrivateTest", "Private", r"data row 5: unknown Usage 'Private'"),
+        ("\n4,", "\nsad,", "data row 4: emotion is 'sad', not a whole number"),
+        ("\n6,", "\n7,", "must hold 0 to 6, found 0 to 7"),
+        ("40 40,Tr", "40,Tr", "data row 1: not 2304 pixels of 0 to 255 but 2303 values"),
+        ("40 40,Tr", "40 400,Tr", "data row 1: not 2304 pixels of 0 to 255"),
+        ("40 40,Tr", "40 x,Tr", "data row 1: pixels hold something that is no number"),
+    ],
+)
+def test_fer2013_says_what_is_wrong(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = lay_fer2013(tmp_path)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(DataError, match=message):
+        fer2013.read(tmp_path)
+
+
+@pytest.mark.parametrize("place", ["ferplus/fer2013new.csv", "fer2013new.csv"])
+@pytest.mark.parametrize("classes", [7, 8])
+def test_ferplus_majority(tmp_path: Path, place: str, classes: int) -> None:
+    lay_ferplus(tmp_path, place)
+    manifest = ferplus.read(tmp_path, classes)
+    wanted = {fer2013.row_id(row): name for row, (_, name) in enumerate(VOTES) if name in EMOTIONS[:classes]}
+    assert labels_by_id(manifest) == wanted
+    assert manifest.votes is not None and manifest.distribution is not None and manifest.human is not None
+    assert manifest.votes.tolist() == [votes[:classes] for votes, name in VOTES if name in EMOTIONS[:classes]]
+    assert manifest.distribution.sum(axis=1) == pytest.approx(1)
+    fear = len(manifest) - 1
+    assert manifest.distribution[fear, 6] == pytest.approx(6 / (8 if classes == 7 else 10))
+    originals = [manifest.classes[label] for label in manifest.human]
+    assert originals == (["anger", "neutral"] if classes == 7 else ["anger", "fear", "neutral"])
+    assert manifest.source.pixels([fear], 48)[0, 0, 0, 0] == 200  # the pixels of the row that was kept
+
+
+def test_ferplus_says_what_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"fer2013\.csv does not exist(?s:.*)fer2013new\.csv"):
+        ferplus.read(tmp_path)
+    lay_fer2013(tmp_path)
+    with pytest.raises(DataError, match=r"ferplus/fer2013new\.csv does not exist"):
+        ferplus.read(tmp_path)
+    lay_ferplus(tmp_path, usages=USAGES[::-1])
+    with pytest.raises(DataError, match="must list the same faces"):
+        ferplus.read(tmp_path)
+
+
+@pytest.mark.parametrize("classes", [7, 8])
+def test_affectnet_lists(tmp_path: Path, classes: int) -> None:
+    lay_affectnet(tmp_path, boxes=True)
+    manifest = affectnet.read(tmp_path, classes)
+    names = ["neutral", "anger", "contempt", "happiness", "contempt"]
+    assert list(labels_by_id(manifest).values()) == [n for n in names if classes == 8 or n != "contempt"]
+    assert manifest.split.tolist() == (["train"] * 2 + ["test"] if classes == 7 else ["train"] * 3 + ["test"] * 2)
+    assert isinstance(manifest.source, FileSource) and manifest.source.boxes is not None
+    assert manifest.source.boxes[0].tolist() == [2, 1, 6, 6]
+    assert manifest.expected == {}
+
+
+def test_affectnet_folders(tmp_path: Path) -> None:
+    lay_affectnet_folders(tmp_path)
+    assert labels_by_id(affectnet.read(tmp_path, 8)) == {
+        "train_set/0.jpg": "neutral", "train_set/1.jpg": "contempt", "val_set/0.jpg": "surprise",
+    }  # fmt: skip
+    assert len(affectnet.read(tmp_path, 7)) == 2
+    write(tmp_path / "affectnet/val_set/annotations/0_exp.npy", "?")
+    with pytest.raises(DataError, match=r"0_exp\.npy: does not hold one expression number"):
+        affectnet.read(tmp_path)
+    (tmp_path / "affectnet/val_set/annotations/0_exp.npy").unlink()
+    with pytest.raises(DataError, match=r"0_exp\.npy does not exist"):
+        affectnet.read(tmp_path)
+
+
+@pytest.mark.parametrize("place", ["label.lst", "label/label.lst"])
+def test_expw(tmp_path: Path, place: str) -> None:
+    path = lay_expw(tmp_path, place=place)
+    manifest = expw.read(tmp_path)
+    sides = {str(name): str(split) for name, split in zip(manifest.ids, manifest.split, strict=True)}
+    assert set(sides.values()) == {"train", "test"}
+    assert all(sides[f"face_{n}.jpg#0"] == sides[f"face_{n}.jpg#1"] for n in range(40))
+    assert isinstance(manifest.source, FileSource) and manifest.source.boxes is not None
+    assert manifest.source.boxes[:2].tolist() == [[4, 2, 8, 6], [12, 2, 16, 6]]  # left, top, right, bottom
+    write(path, "\n".join(reversed(path.read_text().splitlines())))
+    again = expw.read(tmp_path)
+    assert {str(n): str(s) for n, s in zip(again.ids, again.split, strict=True)} == sides
+    assert again.fingerprint() == manifest.fingerprint()
+
+
+def test_expw_says_what_is_wrong(tmp_path: Path) -> None:
+    path = lay_expw(tmp_path, 1)
+    for bad in ("face_0.jpg 0 2 4 8 6 52.3", "face_0.jpg 0 2 4 8 6 52.3 7", "face_0.jpg 0 2 4 8 x 52.3 1"):
+        write(path, bad)
+        with pytest.raises(DataError, match=r"label\.lst, line 1: .*expected <root>/expw/label\.lst"):
+            expw.read(tmp_path)
+
+
+def test_sfew(tmp_path: Path) -> None:
+    lay_sfew(tmp_path)
+    manifest = sfew.read(tmp_path)
+    assert len(manifest) == 14 and set(manifest.split) == {"train", "test"}
+    assert labels_by_id(manifest)["Val/Happy/a.png"] == "happiness"
+    (tmp_path / "sfew/Val/Sad/a.png").unlink()
+    (tmp_path / "sfew/Val/Sad").rmdir()
+    with pytest.raises(DataError, match=r"sfew/Val/Sad does not exist(?s:.*)labels are not public"):
+        sfew.read(tmp_path)
+
+
+def test_names_agree_between_data_sets() -> None:
+    for entry in catalog.DATASETS.values():
+        assert set(entry.classes) - {"contempt"} == BASIC, entry.name
+    assert [canonical(name) for name in (" Happy", "ANGRY", "Fear", "Joy")] == ["happiness", "anger", "fear", "Joy"]
+
+
+# --- any folder ----------------------------------------------------------------------------------------------------
+
+
+def test_folder_with_splits(tmp_path: Path) -> None:
+    for part in ("train", "Validation", "test"):
+        save(tmp_path / part / "Happy" / "a.JPG")
+        save(tmp_path / part / "fear" / "deeper" / "b.png")
+    save(tmp_path / "train" / "Happy" / "._a.jpg")
+    write(tmp_path / "train" / "Happy" / "notes.txt", "not an image")
+    save(tmp_path / "thumbnails" / "fear" / "b.png")
+    manifest = folder.read(tmp_path)
+    assert manifest.classes == ("fear", "happiness")
+    assert sorted(zip(manifest.ids, manifest.split, strict=True)) == [
+        ("Validation/Happy/a.JPG", "val"), ("Validation/fear/deeper/b.png", "val"), ("test/Happy/a.JPG", "test"),
+        ("test/fear/deeper/b.png", "test"), ("train/Happy/a.JPG", "train"), ("train/fear/deeper/b.png", "train"),
+    ]  # fmt: skip
+
+
+def test_folder_without_splits(tmp_path: Path) -> None:
+    for name, count in (("b", 20), ("a", 10), ("rare", 2), ("single", 1)):
+        for number in range(count):
+            save(tmp_path / name / f"{number}.bmp")
+    manifest = folder.read(tmp_path)
+    held_out = np.bincount(manifest.label[manifest.split == "test"], minlength=4)
+    assert manifest.classes == ("a", "b", "rare", "single")
+    assert held_out.tolist() == [2, 4, 1, 0]
+    assert not len(manifest.rows("val"))
+    assert folder.read(tmp_path).fingerprint() == manifest.fingerprint()
+
+
+def test_folder_says_what_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere does not exist"):
+        folder.read(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="no image in it"):
+        folder.read(tmp_path)
+    save(tmp_path / "train" / "a" / "1.png")
+    with pytest.raises(DataError, match=r"test does not exist beside train/"):
+        folder.read(tmp_path)
+    save(tmp_path / "test" / "a" / "1.png")
+    save(tmp_path / "testing" / "a" / "1.png")
+    with pytest.raises(DataError, match="two folders for one split among test, testing, train"):
+        folder.read(tmp_path)
+
+
+# --- any table -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> Path:
+    for number in range(3):
+        save(tmp_path / "faces" / f"{number}.png", (number, 0, 0))
+    return tmp_path
+
+
+def test_table_csv(faces: Path) -> None:
+    text = (
+        "\ufeffpath,label, split,landmarks\r\n"
+        'faces/0.png,sad,train,"[[0.1, 0.2], [0.3, 0.4]]"\r\n'
+        "faces\\1.png,Happy,TEST,\r\n"
+        'faces/2.png,NA,val,"[[0, 1], [1, 0]]"\r\n'
+    )
+    (faces / "mine.csv").write_bytes(text.encode())
+    manifest = table.read(faces / "mine.csv")
+    assert manifest.name == "mine"
+    assert manifest.classes == ("NA", "happiness", "sadness")
+    assert labels_by_id(manifest) == {"faces/0.png": "sadness", "faces/1.png": "happiness", "faces/2.png": "NA"}
+    assert manifest.split.tolist() == ["train", "test", "val"]
+    assert manifest.landmarks is not None and manifest.landmarks_ok is not None
+    assert manifest.landmarks[0] == pytest.approx(np.array([[0.1, 0.2], [0.3, 0.4]]))
+    assert manifest.landmarks_ok.tolist() == [True, False, True]
+    assert manifest.source.pixels([1], 2)[0, 0, 0, 0] == 1
+
+
+def test_table_parquet(faces: Path) -> None:
+    pd.DataFrame(
+        {
+            "path": ["faces/0.png", "faces/1.png", "faces/2.png"],
+            "label": [10, 9, 10],
+            "split": ["train", "train", "test"],
+            "id": [7, 8, 9],
+            "landmarks": [[[0.5, 0.5]], None, [[0.25, 0.75]]],
+        }
+    ).to_parquet(faces / "mine.parquet")
+    manifest = table.read(faces / "mine.parquet")
+    assert manifest.classes == ("9", "10")  # by value, not by spelling
+    assert manifest.ids.tolist() == ["7", "8", "9"]
+    assert manifest.landmarks_ok is not None and manifest.landmarks_ok.tolist() == [True, False, True]
+
+
+HEAD = "path,label,split"
+A, B = "\nfaces/0.png,a,train", "\nfaces/1.png,b,test"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"path,labels,split{A}", r"no column 'label'; found path, labels, split \(did you mean 'labels'\?"),
+        (f"path;label;split{A}", "no column 'path'; found path;label;split"),
+        (HEAD, "holds no rows"),
+        (f"{HEAD}{A}\nfaces/1.png,b,dev", "row 2: unknown split 'dev', not one of train, val, test"),
+        (f"{HEAD}{A}\nfaces/1.png,b,val", "no row has split 'test'"),
+        (f"{HEAD}{A}\nfaces/1.png,,test", "row 2: the label is empty"),
+        (f"{HEAD}{A}\nfaces/9.png,b,test", r"faces/9\.png does not exist \(1 of 2"),
+        (f"{HEAD}{A}\nfaces/0.png,b,test", r"1 ids appear more than once, first 'faces/0\.png'"),
+        (f"{HEAD},landmarks{A},[[1{B},", "row 1: landmarks are no JSON list"),
+        (f'{HEAD},landmarks{A},"[1, 2]"{B},', r"row 1: landmarks must be a list of \[x, y\] pairs"),
+        (f"{HEAD},landmarks{A},5{B},", r"row 1: landmarks must be a list of \[x, y\] pairs"),
+        (f'{HEAD},landmarks{A},"[[1, 2, 3]]"{B},', r"row 1: landmarks must be a list of finite \[x, y\] pairs"),
+        (f'{HEAD},landmarks{A},"[[12, 30]]"{B},', "row 1: landmarks must be fractions"),
+        (f'{HEAD},landmarks{A},"[[0, 0]]"{B},"[[0, 0], [1, 1]]"', "number of landmarks, found 1 in row 1, 2 in row 2"),
+    ],
+)
+def test_table_says_what_is_wrong(faces: Path, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        table.read(write(faces / "mine.csv", text))
+
+
+def test_table_that_is_none(faces: Path) -> None:
+    with pytest.raises(DataError, match=r"mine\.parquet: cannot be read as a table"):
+        table.read(write(faces / "mine.parquet", "no parquet"))
+    with pytest.raises(DataError, match=r"other\.csv does not exist"):
+        table.read(faces / "other.csv")
+
+
+# --- catalogue -----------------------------------------------------------------------------------------------------
+
+
+def test_open_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lay_rafdb(tmp_path)
+    lay_ferplus(tmp_path)
+    lay_affectnet(tmp_path)
+    lay_expw(tmp_path, 3)
+    lay_sfew(tmp_path)
+    for name, entry in catalog.DATASETS.items():
+        if not entry.drawn:
+            manifest = catalog.open_manifest(name, tmp_path)
+            assert (manifest.name, manifest.classes) == (name, entry.classes)
+            assert manifest.expected == entry.expected
+            assert entry.layout and entry.where and entry.title
+    monkeypatch.setenv("FER_BENCH_DATA", str(tmp_path))
+    assert len(catalog.open_manifest("sfew")) == 14
+    monkeypatch.delenv("FER_BENCH_DATA")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"^data/sfew/Train/Angry does not exist"):
+        catalog.open_manifest("sfew")
+
+
+def test_open_by_path(faces: Path) -> None:
+    write(faces / "manifest.csv", "path,label,split\nfaces/0.png,a,train\nfaces/1.png,a,test")
+    assert catalog.open_manifest(faces).ids.tolist() == ["faces/0.png", "faces/1.png"]
+    assert len(catalog.open_manifest(str(faces / "manifest.csv"))) == 2
+    write(faces / "manifest.parquet", "")
+    with pytest.raises(DataError, match=r"holds both manifest\.csv and manifest\.parquet"):
+        catalog.open_manifest(faces)
+    with pytest.raises(DataError, match=r"a data set is a folder or a \.csv or \.parquet file"):
+        catalog.open_manifest(faces / "faces" / "0.png")
+    (faces / "manifest.csv").unlink()
+    (faces / "manifest.parquet").unlink()
+    assert catalog.open_manifest(faces).classes == ("faces",)
+
+
+def test_unknown_name() -> None:
+    with pytest.raises(DataError, match=r"no data set or path 'RAF-DB': did you mean rafdb\? Known names: synthetic"):
+        catalog.open_manifest("RAF-DB")
+    with pytest.raises(DataError, match="did you mean ferplus"):
+        catalog.find("fer-plus")
+    assert catalog.find("expw").title.startswith("ExpW")
+
+
+def test_synthetic_needs_no_root() -> None:
+    assert catalog.open_manifest("synthetic").name == "synthetic"
+
+
+def test_the_catalogue_imports_no_reader_before_it_is_asked() -> None:
+    code = "import sys, fer_bench.data.catalog; print([m for m in sys.modules if 'readers' in m or 'synthetic' in m])"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.strip() == "[]"
+
+
+# --- decoding ------------------------------------------------------------------------------------------------------
+
+
+ODD: dict[str, tuple[str, Callable[[], Image.Image], tuple[int, int, int]]] = {
+    "grey": (".png", lambda: Image.new("L", (5, 9), 100), (100, 100, 100)),
+    "bilevel": (".png", lambda: Image.new("1", (5, 9), 1), (255, 255, 255)),
+    "grey and alpha": (".png", lambda: Image.new("LA", (5, 9), (200, 0)), (0, 0, 0)),
+    "opaque": (".png", lambda: Image.new("RGBA", (5, 9), (1, 2, 3, 255)), (1, 2, 3)),
+    "half transparent": (".webp", lambda: Image.new("RGBA", (5, 9), (200, 100, 50, 51)), (40, 20, 10)),
+    "palette": (".png", lambda: Image.new("RGB", (5, 9), (9, 8, 7)).quantize(4), (9, 8, 7)),
+    "16 bit": (".png", lambda: Image.fromarray(np.full((9, 5), 257 * 100, dtype=np.uint16)), (100, 100, 100)),
+    "16 bit tiff": (".tiff", lambda: Image.fromarray(np.full((9, 5), 65535, dtype=np.uint16)), (255, 255, 255)),
+    "cmyk": (".jpg", lambda: Image.new("CMYK", (5, 9), (0, 255, 255, 0)), (255, 0, 0)),
+    "one pixel": (".bmp", lambda: Image.new("RGB", (1, 1), (5, 6, 7)), (5, 6, 7)),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_decodes_any_image(tmp_path: Path, kind: str) -> None:
+    suffix, make, colour = ODD[kind]
+    path = tmp_path / f"image{suffix}"
+    make().save(path, **({"lossless": True, "exact": True} if suffix == ".webp" else {}))
+    pixels = decode(path, 7)
+    assert pixels.shape == (3, 7, 7) and pixels.dtype == np.uint8
+    assert np.abs(pixels.astype(int) - np.array(colour)[:, None, None]).max() <= 1
+
+
+def test_palette_transparency_is_black(tmp_path: Path) -> None:
+    image = Image.new("P", (4, 4), 1)
+    image.putpalette([0, 0, 0, 250, 250, 250])
+    image.save(tmp_path / "p.png", transparency=1)
+    assert not decode(tmp_path / "p.png", 4).any()
+
+
+def test_exif_orientation_is_honoured(tmp_path: Path) -> None:
+    frame = np.zeros((8, 8, 3), dtype=np.uint8)
+    frame[:4] = 255  # bright on top as stored
+    exif = Image.Exif()
+    exif[0x0112] = 3  # turned by 180 degrees
+    Image.fromarray(frame).save(tmp_path / "turned.jpg", exif=exif, quality=100)
+    upright = decode(tmp_path / "turned.jpg", 8)
+    assert upright[:, :3].max() < 30 and upright[:, 5:].min() > 225
+
+
+def test_shrinking_antialiases(tmp_path: Path) -> None:
+    board = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    Image.fromarray(board).save(tmp_path / "board.png")
+    assert np.abs(decode(tmp_path / "board.png", 8).astype(int) - 127).max() <= 2
+
+
+def test_boxes_crop_and_are_part_of_the_content(tmp_path: Path) -> None:
+    frame = np.zeros((10, 10, 3), dtype=np.uint8)
+    frame[2:6, 4:8] = 200
+    Image.fromarray(frame).save(tmp_path / "a.png")
+    path = tmp_path / "a.png"
+    source = FileSource([path] * 3, np.array([[4, 2, 8, 6], [-5, -5, 4, 2], [20, 20, 30, 30]]))
+    assert (source.pixels([0], 4) == 200).all()
+    assert not source.pixels([1], 4).any()
+    with pytest.raises(DataError, match=r"a\.png: the face box \(20, 20, 30, 30\) has no pixel of the 10x10 image"):
+        source.pixels([2], 4)
+    assert len({*source.digest([0, 1]), *FileSource([path]).digest([0])}) == 3
+    assert FileSource([path]).digest([0]) == [hashlib.sha256(path.read_bytes()).digest()]
+
+
+def test_damaged_files_are_named(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    for suffix in (".jpg", ".png", ".webp"):
+        whole = tmp_path / f"whole{suffix}"
+        Image.fromarray(noise).save(whole)
+        (tmp_path / f"half{suffix}").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+        with pytest.raises(DataError, match=rf"half\{suffix}: cannot be decoded \("):
+            decode(tmp_path / f"half{suffix}", 8)
+    (tmp_path / "empty.jpg").touch()
+    with pytest.raises(DataError, match=r"empty\.jpg: the file is empty \(0 bytes\)"):
+        decode(tmp_path / "empty.jpg", 8)
+    write(tmp_path / "text.jpg", "<html>not found</html>")
+    with pytest.raises(DataError, match=r"text\.jpg: cannot be decoded \(UnidentifiedImageError"):
+        decode(tmp_path / "text.jpg", 8)
+    with pytest.raises(DataError, match=r"gone\.jpg: no such image file"):
+        decode(tmp_path / "gone.jpg", 8)
+    with pytest.raises(DataError, match=r"gone\.jpg: cannot be read"):
+        FileSource([tmp_path / "gone.jpg"]).digest([0])
+    Image.fromarray(np.ones((4, 4), dtype=np.float32)).save(tmp_path / "float.tiff")
+    with pytest.raises(DataError, match=r"float\.tiff: 32-bit pixels"):
+        decode(tmp_path / "float.tiff", 8)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("limit", [3000, 1000])  # Pillow itself only warns of the first and refuses the second
+def test_huge_images_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    Image.new("L", (64, 64)).save(tmp_path / "huge.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    message = r"huge\.png: (64x64 pixels is|its pixels are) over the limit"
+    with pytest.raises(DataError, match=message):
+        decode(tmp_path / "huge.png", 8)
+
+
+def test_frames_in_memory() -> None:
+    grey = np.arange(2 * 4 * 6, dtype=np.uint8).reshape(2, 4, 6)
+    square = ArraySource(grey[:, :, :4])
+    assert (square.pixels([1], 4)[0] == grey[1, :, :4]).all()
+    assert ArraySource(grey).pixels([0, 1], 3).shape == (2, 3, 3, 3)
+    colour = np.stack([grey[:, :, :4]] * 3, axis=-1)
+    colour[..., 0] = 0
+    assert not ArraySource(colour).pixels([0, 1], 4)[:, 0].any()
+    assert ArraySource(grey).digest([0]) != ArraySource(grey).digest([1])
+    for bad in (grey.astype(np.float32), grey[0], colour[..., :2]):
+        with pytest.raises(DataError, match="frames must be uint8"):
+            ArraySource(bad)
+
+
+# --- the real files ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def real_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The official files of FER2013 and FERPlus where this checkout has access to them."""
+    given = os.environ.get("FER_BENCH_DATA")
+    if given and (Path(given) / "fer2013" / "fer2013.csv").is_file():
+        return Path(given)
+    script = Path(__file__).parents[4] / "shared" / "data" / "lay_out.py"
+    if not script.is_file():
+        pytest.skip("FER2013 is not here: set FER_BENCH_DATA to a folder with fer2013/ and ferplus/")
+    root = tmp_path_factory.mktemp("real")
+    subprocess.run([sys.executable, str(script), str(root)], check=True)
+    return root
+
+
+def test_real_counts(real_faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    once = fer2013.load(real_faces / "fer2013" / "fer2013.csv")
+    monkeypatch.setattr(fer2013, "load", lambda _: once)  # a hundred megabytes of text
+    for manifest in (fer2013.read(real_faces), ferplus.read(real_faces, 8), ferplus.read(real_faces, 7)):
+        assert {split: len(manifest.rows(split)) for split in manifest.expected} == manifest.expected
+    # the last one has 7 classes: real label noise of the training images under the official majority rule
+    train = manifest.rows("train")
+    assert manifest.human is not None
+    assert (manifest.human[train] != manifest.label[train]).mean() == pytest.approx(0.3196, abs=5e-4)
+    assert manifest.human.min() >= 0
+
+
+def test_landmarks_survive_json_and_lists_alike(faces: Path) -> None:
+    points = [[0.5, 0.25], [0.75, 1.0]]
+    base = {"path": ["faces/0.png", "faces/1.png"], "label": ["a", "b"], "split": ["train", "test"]}
+    pd.DataFrame({**base, "landmarks": [points, points]}).to_parquet(faces / "lists.parquet")
+    pd.DataFrame({**base, "landmarks": [json.dumps(points)] * 2}).to_csv(faces / "text.csv", index=False)
+    both = [table.read(faces / name).landmarks for name in ("lists.parquet", "text.csv")]
+    assert both[0] is not None and both[1] is not None and (both[0] == both[1]).all()

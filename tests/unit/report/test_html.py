@@ -1,0 +1,536 @@
+"""The page of a sweep: what is in it, that nothing in it can do harm, and that a browser shows it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from fer_bench.cli.main import main
+from fer_bench.core.spec import Imbalance, Noise, RunSpec
+from fer_bench.data.cache import build_pixels
+from fer_bench.data.open import open_dataset, read_manifest
+from fer_bench.plugins.registry import discover
+from fer_bench.report import html as page
+from fer_bench.report.html import gallery
+from fer_bench.report.html.collect import collect
+from fer_bench.report.html.render import embedded, render
+from fer_bench.report.html.run_details import FALSE_ALARMS, roc
+from fer_bench.report.measures import MEASURES, METRICS, View, report
+from fer_bench.report.statistics import nemenyi
+from fer_bench.report.tables import comparison
+from fer_bench.store.folder import RunFolder
+from fer_bench.sweep.record import Sweep, find_sweep
+from tests.helpers.plugins import LOSS, plugin_source
+from tests.unit.report.test_tables import CLASSES, CLEAN, NOISY, finish
+
+HARM = "<script>alert(1)</script>"
+CLOSED = "</script><img src=x onerror=alert(1)>"
+VENDOR = Path(page.__file__).with_name("vendor")
+
+
+def sweep_of(out: Path, name: str = "made", classes: tuple[str, ...] = CLASSES, dataset: str = "faces") -> Sweep:
+    """A sweep that holds every run under ``out``."""
+    runs = sorted(path.relative_to(out).as_posix() for path in out.glob("runs/*/*/*"))
+    content = {
+        "name": name, "command": f"fer-bench run {HARM}", "runs": runs, "skipped": [], "created": "",
+        "names": {Path(run).name: Path(run).name for run in runs}, "classes": {dataset: list(classes)},
+    }  # fmt: skip
+    folder = out / "sweeps" / name
+    folder.mkdir(parents=True)
+    (folder / "sweep.json").write_text(json.dumps(content))
+    return find_sweep(out, name)
+
+
+def replace_arrays(folder: RunFolder, name: str, **arrays: Any) -> None:
+    """Other arrays than those that the run was finished with, and no sums of them."""
+    np.savez(folder.path / name, **arrays)
+    (folder.path / "sums.json").unlink(missing_ok=True)
+
+
+def score(folder: RunFolder, wrong: int = 20, size: int = 100, **more: np.ndarray) -> None:
+    """Scores for an invented run: the wrong labels come first, and most of them have low scores."""
+    rng = np.random.default_rng(0)
+    true = np.arange(size) % len(CLASSES)
+    given = np.where(np.arange(size) < wrong, (true + 1) % len(CLASSES), true)
+    clean = np.where(given == true, 1.0, -1.0) + rng.normal(0, 1, size)
+    arrays = {"given": given, "true": true, "clean_score": clean.astype(np.float32), "train_row": np.arange(size)}
+    replace_arrays(folder, "scores.npz", **arrays, **more)
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    """Three methods, clean and noisy, with and without imbalance, two seeds; names that would like to be markup."""
+    out = tmp_path_factory.mktemp("page")
+    for method in ("alpha", "beta", HARM.replace("/", "")):
+        for noise in (CLEAN, NOISY):
+            for factor in (1.0, 10.0):
+                for seed in range(2):
+                    skill = {"alpha": 0.9, "beta": 0.8}.get(method, 0.7)
+                    folder = finish(out, method, noise, Imbalance("exp", factor), seed=seed, skill=skill)
+                    score(folder, wrong=20 if noise is NOISY else 0)
+    return sweep_of(out, classes=(HARM, CLOSED, *CLASSES[2:]))
+
+
+# --- what is collected ---------------------------------------------------------------------------------------------
+
+
+def record(epoch: int, overall: float, val: float | None = None) -> dict[str, Any]:
+    test = {**dict.fromkeys(MEASURES, overall), "recall": [overall, None], "confusion": [[epoch, 0], [0, 1]]}
+    return {"epoch": epoch, "test": test, "val": None if val is None else {"overall": val}}
+
+
+def test_protocols_are_queries_over_epochs() -> None:
+    accuracies = [0.1, 0.9, 0.5, 0.6, 0.7, 0.6]
+    epochs = [record(k + 1, value, val=1 - value) for k, value in enumerate(accuracies)]
+    found = {name: report(epochs, name) for name in ("last", "mean_last_5", "best_val", "best_test")}
+    assert {name: each["overall"] for name, each in found.items() if each} == pytest.approx(
+        {"last": 0.6, "mean_last_5": 0.66, "best_val": 0.1, "best_test": 0.9}
+    )
+    assert {name: each["epoch"] for name, each in found.items() if each} == {
+        "last": [6], "mean_last_5": [2, 3, 4, 5, 6], "best_val": [1], "best_test": [2],
+    }  # fmt: skip
+    assert found["mean_last_5"] and found["mean_last_5"]["confusion"] == [[20, 0], [0, 5]]
+    assert found["mean_last_5"]["recall"] == [pytest.approx(0.66), None]
+    assert report([record(1, 0.5)], "best_val") is None
+
+
+def test_rows_have_the_marks_of_the_tables(tmp_path: Path) -> None:
+    finish(tmp_path, "alpha", NOISY, told=True, given={"remarks": ["variant x"]})
+    finish(tmp_path, "beta", NOISY, given={"ensemble": "mean of two networks"})
+    found = collect(sweep_of(tmp_path), {})
+    assert {row["name"]: row["signs"] for row in found["rows"]} == {"alpha": "†ᵃ", "beta": "¶"}
+    assert [meaning[0] for meaning in found["legend"]] == ["†", "¶", "ᵃ"]
+
+
+def test_cells_are_means_over_seeds(sweep: Sweep) -> None:
+    content = collect(sweep, {})
+    frame = sweep.finished()
+    clean = frame[(frame.method == "alpha") & (frame.noise_kind == "none") & (frame.imbalance_factor == 1)]
+    (cell,) = [each for each in content["table"]["last"] if each["row"] == 1 and each["condition"] == 0]
+    assert [row["name"] for row in content["rows"]] == ["<script>alert(1)<script>", "alpha", "beta"]
+    assert cell["values"]["overall"][:3] == [
+        2, *(pytest.approx(100 * value, abs=1e-7) for value in (clean.test_overall.mean(), clean.test_overall.std()))
+    ]  # fmt: skip
+    assert "memorised" not in cell["values"], "clean labels leave nothing to memorise"
+    gap = 100 * (clean.best_test_overall - clean.test_overall).mean()
+    assert cell["values"]["gap"][1] == pytest.approx(gap, abs=1e-7)
+    assert content["table"]["best_val"][0]["values"].keys().isdisjoint(MEASURES), "there is no validation split"
+
+
+def test_the_page_says_what_the_table_says(tmp_path: Path) -> None:
+    """The same digits and the same bold cells, head and tail and memory with them, and the same ranks."""
+    for method, skill in (("alpha", 0.9), ("beta", 0.895), ("gamma", 0.5)):
+        for seed in range(7):
+            finish(tmp_path, method, NOISY, Imbalance("exp", 10), seed=seed, skill=skill)
+    sweep = sweep_of(tmp_path)
+    content = collect(sweep, {})
+    blocks = comparison(sweep.finished(), view=View(metrics=("all",))).blocks
+    titles = {block.title: block for block in blocks}
+    values = [cell["values"] for cell in content["table"]["last"]]
+    compared = [metric for metric in METRICS if metric.heading("last") in titles and metric.name in values[0]]
+    for metric in compared:
+        for (_, (shown,)), cell in zip(titles[metric.heading("last")].rows, values, strict=True):
+            _, mean, sd, bold = cell[metric.name]
+            assert (f"{mean:.2f} ± {sd:.2f}", bold) == (shown.text, shown.bold), metric.name
+    assert len(compared) == 12 and "tail" in values[0]
+    assert [cell["overall"][3] for cell in values] == [True, True, False]
+    (ranked,) = [block for title, block in titles.items() if title.startswith("Overall accuracy, last epoch, %: all")]
+    of_page = {content["rows"][row]["name"]: rank for row, rank in content["ranks"]["last"]["overall"]["ranks"]}
+    assert {name: f"{of_page[name]:.2f}" for name in of_page} == {name: cells[1].text for name, cells in ranked.rows}
+
+
+def test_roc_is_read_off_the_scores(tmp_path: Path) -> None:
+    folder = finish(tmp_path, "alpha", NOISY)
+    given, true = np.array([1, 1, 0, 0]), np.array([0, 0, 0, 0])
+    replace_arrays(folder, "scores.npz", clean_score=np.array([-2.0, 1.0, 0.0, 3.0]), given=given, true=true)
+    found = roc(folder)
+    assert found is not None
+    # suspicion finds one wrong label, then one right one, then the other wrong one
+    at = {float(rate): value for rate, value in zip(FALSE_ALARMS, found, strict=True)}
+    assert (at[0.0], found[int(np.searchsorted(FALSE_ALARMS, 0.25))], at[1.0]) == (50, 50, 100)
+    replace_arrays(folder, "scores.npz", clean_score=np.zeros(4), given=true, true=true)
+    assert roc(folder) is None, "without a wrong label there is no curve"
+
+
+def test_groups_are_the_pairs_that_the_test_does_not_tell_apart(tmp_path: Path) -> None:
+    for place, method in enumerate(("a", "b", "c", "d")):
+        for seed in range(8):
+            finish(tmp_path, method, CLEAN, seed=seed, skill=(0.9, 0.895, 0.6, 0.3)[place])
+    content = collect(sweep_of(tmp_path), {})
+    found = content["ranks"]["last"]["overall"]
+    assert found["blocks"] == 8 and found["p"] < 0.05 and content["ranks"]["best_val"] == {}
+    frame = sweep_of(tmp_path, "again").finished()
+    table = frame.assign(row=frame.method, condition="clean")
+    p = nemenyi(table.pivot_table(index=["condition", "data_seed", "seed"], columns="row", values="test_overall"))
+    order = [content["rows"][row]["name"] for row, _ in found["ranks"]]
+    told = {(first, last) for first, last in ((i, j) for i in range(4) for j in range(i + 1, 4))
+            if not any(group[0] <= first and last <= group[1] for group in found["groups"])}  # fmt: skip
+    assert told == {(i, j) for i in range(4) for j in range(i + 1, 4) if p.loc[order[i], order[j]] < 0.05} != set()
+
+
+def test_missing_arrays_are_no_error(tmp_path: Path) -> None:
+    folder = finish(tmp_path, "alpha", NOISY)  # its scores hold test logits alone
+    content = collect(sweep_of(tmp_path), {})
+    assert content["galleries"] == [] and content["runs"][0]["roc"] is None and content["surfaces"] == []
+    (folder.path / "scores.npz").unlink()
+    (folder.path / "env.json").unlink()
+    assert collect(sweep_of(tmp_path, "again"), {})["runs"][0]["env"] == {}
+
+
+# --- weights -------------------------------------------------------------------------------------------------------
+
+WEIGHED = """
+@classmethod
+def sample_weight(cls, config, epoch, epochs):
+    return lambda p_label, p_other: p_label + 10 * p_other + epoch
+"""
+
+
+def weighed(tmp_path: Path) -> tuple[Sweep, dict[str, Any]]:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "mine.py").write_text(plugin_source(LOSS + WEIGHED))
+    plugins = discover([tmp_path / "plugins"])
+    for seed, noise in ((0, NOISY), (1, NOISY), (0, CLEAN)):
+        score(finish(tmp_path, "mine", noise, seed=seed, config={}, code=plugins["mine"].code))
+    return sweep_of(tmp_path), plugins
+
+
+def test_any_method_with_the_hook_has_a_surface(tmp_path: Path) -> None:
+    sweep, plugins = weighed(tmp_path)
+    clean, noisy = collect(sweep, plugins)["surfaces"]
+    assert (clean["condition"], noisy["condition"], noisy["same"], noisy["grids"]) == (0, 1, 0, None)
+    assert clean["same_code"] and clean["epochs"] == [1, 2, 3, 4, 5, 6] and clean["samples"] == [None] * 6
+    grid = np.array(clean["grids"][2], dtype=float)
+    size = len(grid)
+    assert grid[0, 0] == 2 and grid[0, -1] == 3 and grid[-1, 0] == 12, "p_other goes up, p_label across"
+    assert np.isnan(grid[size // 2 + 1, size // 2 + 1]) and np.isfinite(grid[size // 2, size // 2])
+
+
+def test_samples_lie_where_the_network_saw_them(tmp_path: Path) -> None:
+    sweep, plugins = weighed(tmp_path)
+    for folder in sweep.runs:
+        score(folder, train_logits=np.log(np.full((100, 7), 1 / 7)).astype(np.float16))
+        logits = np.zeros((6, 2, 7), dtype=np.float16)
+        logits[5, 1] = np.log([0.5, 0.02, 0.02, 0.02, 0.02, 0.02, 0.4])
+        if folder.spec and folder.spec["noise"]["kind"] != "none":
+            replace_arrays(folder, "probe.npz", rows=np.array([3, 49]), logits=logits)
+    clean, noisy = collect(sweep, plugins)["surfaces"]
+    assert [each is not None for each in clean["samples"]] == [False] * 5 + [True], "the last epoch has all logits"
+    assert noisy["samples"][5]["wrong"] == [1, 0]
+    assert noisy["samples"][5]["label"] == pytest.approx([1 / 7, 0.5], abs=2e-3)
+    assert noisy["samples"][5]["other"] == pytest.approx([1 / 7, 0.4], abs=2e-3)
+
+
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_hooks_agree_with_training(epoch: int) -> None:
+    """What the page draws for NLA is what its training multiplies by."""
+    plugin = discover([])["nla"]
+    method_class = plugin.load()
+    config = method_class.Config()
+    method = method_class.__new__(method_class)
+    torch.nn.Module.__init__(method)
+    method.config = config
+    logits = torch.randn(50, 7, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(50) % 7
+    probabilities = logits.softmax(1)
+    p_label = probabilities.gather(1, labels[:, None]).squeeze(1)
+    p_other = probabilities.scatter(1, labels[:, None], -1).max(1).values
+    s = 1 - float(np.exp(config.slope * epoch / 10))
+    weight = method_class.sample_weight(config, epoch, 10)
+    assert torch.equal(weight(p_label, p_other), method.weight(logits, labels, s))
+
+
+# --- faces ---------------------------------------------------------------------------------------------------------
+
+
+def test_own_faces_are_shown_most_suspected_first(tmp_path: Path, faces_folder: Path) -> None:
+    faces, manifest = open_dataset(str(faces_folder), None)
+    build_pixels(faces, manifest, lambda: read_manifest(str(faces_folder), None, False), 48, lambda *_: None)
+    folder = finish(tmp_path, "alpha", NOISY, fingerprint=faces.fingerprint)
+    score(folder)
+    content = collect(sweep_of(tmp_path), {})
+    (shown,) = content["galleries"]
+    clean = np.load(folder.path / "scores.npz")["clean_score"]
+    assert shown["faces"] == np.argsort(clean)[: gallery.SHOWN].tolist() and shown["score"] == sorted(shown["score"])
+    picture = content["pictures"][f"faces/{shown['faces'][0]}"]
+    assert picture.startswith("data:image/webp;base64,")
+    image = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture.split(",")[1]))).convert("RGB"), dtype=float)
+    pixels = faces.pixels(48)[shown["faces"][0]].transpose(1, 2, 0)
+    assert np.abs(image - pixels).mean() < 15, "it is that face"
+    assert collect(sweep_of(tmp_path, "again"), {}, "none")["pictures"] == {}
+
+
+def test_licensed_faces_stay_out(tmp_path: Path) -> None:
+    score(finish(tmp_path, "alpha", NOISY, dataset="ferplus"))
+    sweep = sweep_of(tmp_path, dataset="ferplus")
+    content = collect(sweep, {})
+    assert content["pictures"] == {} and "licence" in content["withheld"][0] and content["galleries"]
+    assert "not in the cache" in collect(sweep, {}, "all")["withheld"][0]
+    assert gallery.withheld("synthetic", "own") == gallery.withheld("my-faces", "own") == ""
+
+
+# --- the file ------------------------------------------------------------------------------------------------------
+
+
+def test_data_cannot_leave_their_element() -> None:
+    values = [HARM, CLOSED, "<!--", "]]>", "&lt;", "\u2028", "é"]
+    text = embedded({"values": values})
+    assert not re.search("[<>&]", text) and json.loads(text)["values"] == values
+    with pytest.raises(ValueError):
+        embedded({"value": float("nan")})
+
+
+def test_the_page_names_nothing_outside_itself(sweep: Sweep) -> None:
+    text = render(collect(sweep, {}))
+    markup = re.sub(r"<script.*?</script>|<style>.*?</style>", "", text, flags=re.S)
+    assert not re.search(r"""(src|href)=["'](?!#)""", markup)
+    assert HARM not in text and CLOSED not in text and "&lt;script&gt;" in markup
+    scripts = re.findall(r"<script>(.*?)</script>", text, flags=re.S)
+    policy = re.search(r'Content-Security-Policy" content="(.*?)">', text)
+    assert policy and len(scripts) == 3 == policy[1].count("sha256-") and "script-src &#39;unsafe" not in policy[1]
+
+
+def test_vendored_files_are_the_released_ones() -> None:
+    listed = json.loads((VENDOR / "vendor.json").read_text())
+    assert {path.name for path in VENDOR.glob("*.js")} == {each["file"] for each in listed}
+    for each in listed:
+        assert hashlib.sha256((VENDOR / each["file"]).read_bytes()).hexdigest() == each["sha256"]
+        assert each["version"] in (VENDOR / each["file"]).read_text(encoding="utf-8")[:300]
+        assert "MIT" in (VENDOR / each["licence"]).read_text(encoding="utf-8")
+
+
+def test_command_writes_the_page_and_says_what_is_missing(tmp_path: Path, sweep: Sweep) -> None:
+    def call(*arguments: object) -> Result:
+        return CliRunner().invoke(main, ["report", *map(str, arguments)])
+
+    done = call(sweep.name, "--out", sweep.folder.parents[1], "--to", tmp_path / "page.html")
+    assert done.exit_code == 0 and "MB" in done.output, done.output
+    assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
+    spec = RunSpec("faces", "f" * 64, "alpha", "c" * 64, {}, Noise("none"))
+    RunFolder.of(tmp_path, spec).start(spec, {})
+    sweep_of(tmp_path, "empty")
+    none = call("empty", "--out", tmp_path)
+    assert none.exit_code == 1 and "no run of empty is finished" in none.output
+
+
+# --- in a browser --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium without a window and without a network; the test is skipped where there is none."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    binary = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
+    driver = shutil.which("chromedriver")
+    if not binary or not driver:
+        pytest.skip("no chromium with chromedriver (Debian: apt install chromium chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    made = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    made.set_script_timeout(60)
+    yield made
+    made.quit()
+
+
+class Shown:
+    """A page in the browser."""
+
+    def __init__(self, driver: Any) -> None:
+        self.driver = driver
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        return self.driver.execute_script(script, *arguments)
+
+    def open(self, path: Path, width: int = 1280, dark: bool = False) -> None:
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        for name in ("browser", "performance"):
+            self.driver.get_log(name)  # what was before belongs to another page
+        self.driver.get(path.as_uri())
+
+    def draw_all(self) -> None:
+        """Brings every section into view and waits until it is drawn."""
+        for name in self.run("return sections.map((each) => each.id)"):
+            self.run("document.getElementById(arguments[0]).scrollIntoView({behavior: 'instant'})", name)
+            self.wait(
+                lambda name=name: self.run("return sections.find((each) => each.id === arguments[0]).drawn", name)
+            )
+
+    def wait(self, condition: Callable[[], Any], seconds: float = 30) -> Any:
+        end = time.monotonic() + seconds
+        while not (found := condition()):
+            assert time.monotonic() < end, "the page did not get there"
+            time.sleep(0.05)
+        return found
+
+    def column(self, section: str, place: int) -> list[str]:
+        lines = "[...document.querySelectorAll(`#${arguments[0]} tbody tr`)]"
+        return self.run(f"return {lines}.map((line) => line.children[arguments[1]].innerText.trim())", section, place)
+
+    def choose(self, field: str, value: str) -> None:
+        self.run("document.getElementById(arguments[0]).value = arguments[1]", field, value)
+        self.run("document.getElementById(arguments[0]).dispatchEvent(new Event('change'))", field)
+
+    def requests(self) -> list[str]:
+        """What was asked for besides the page itself and the data in it."""
+        events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+        return [url for url in asked if not url.startswith(("data:", "blob:"))]
+
+
+@pytest.fixture(scope="module")
+def written(sweep: Sweep, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return page.write(sweep, tmp_path_factory.mktemp("written") / "page.html")
+
+
+@pytest.fixture
+def shown(browser: Any, written: Path) -> Shown:
+    found = Shown(browser)
+    found.open(written)
+    return found
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (390, False)])
+def test_every_section_draws_without_error_or_network(browser: Any, written: Path, width: int, dark: bool) -> None:
+    shown = Shown(browser)
+    shown.open(written, width, dark)
+    shown.draw_all()
+    assert shown.driver.get_log("browser") == []
+    assert shown.requests() == [written.as_uri()]
+    assert shown.run("return document.documentElement.dataset.theme") == ("dark" if dark else "light")
+    assert shown.run("return document.documentElement.scrollWidth") <= width, "the page scrolls sideways"
+    fits = "(p) => Math.abs(p.querySelector('.main-svg').getBoundingClientRect().width - p.clientWidth) < 2"
+    shown.wait(lambda: shown.run(f"return [...document.querySelectorAll('.plot')].every({fits})"), 15)
+    plots = shown.run(
+        "return [...document.querySelectorAll('section')].map((s) => [s.id, s.querySelectorAll('.main-svg').length])"
+    )
+    bare = {name for name, count in plots if not count}
+    assert bare == {"table", "measures", "weights", "gallery", "runs"}, "tables, and what these runs have no data for"
+    assert shown.run("return document.querySelectorAll('#content script, #content img[src=x]').length") == 0
+    assert shown.run("return document.querySelector('#recall svg').textContent").count("<script>alert(1)</script>") == 0
+    assert "<img src=x" in shown.run("return document.querySelector('#labels .ytick, #labels').textContent")
+
+
+def test_links_lead_to_sections_that_are_drawn_on_the_way(browser: Any, written: Path) -> None:
+    shown = Shown(browser)
+    shown.open(written, 390)
+    shown.run("document.documentElement.style.scrollBehavior = 'auto'")
+    shown.run("document.querySelector('nav a[href=\"#labels\"]').click()")
+    time.sleep(1)
+    assert 0 <= shown.run("return document.getElementById('labels').getBoundingClientRect().top") < 200
+
+
+def test_main_table_sorts_and_searches(shown: Shown) -> None:
+    means = [float(text.split()[0]) for text in shown.column("table", 1)]
+    assert means != sorted(means), "the invented methods are in the order of their keys"
+    header = "return document.querySelectorAll('#table thead th')[1]"
+    shown.run(f"({header.removeprefix('return ')}).click()")
+    shown.wait(lambda: shown.run(f"{header}.getAttribute('aria-sort')") == "descending")
+    assert [float(text.split()[0]) for text in shown.column("table", 1)] == sorted(means, reverse=True)
+    search = shown.driver.find_element("css selector", "#table input[type=search]")
+    search.send_keys("beta")
+    shown.wait(lambda: shown.column("table", 0) == ["beta"])
+
+
+def test_keyboard_alone_sorts_and_switches(shown: Shown) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    body = shown.driver.find_element("tag name", "body")
+    body.send_keys(Keys.TAB)
+    assert shown.run("return document.activeElement.className") == "skip"
+    for _ in range(80):
+        shown.driver.switch_to.active_element.send_keys(Keys.TAB)
+        if shown.run("return document.activeElement.closest('#table thead th')?.cellIndex === 1"):
+            break
+    else:
+        pytest.fail("the headers of the table cannot be reached with the tab key")
+    shown.driver.switch_to.active_element.send_keys(Keys.ENTER)
+    sort = "return document.querySelectorAll('#table thead th')[1].getAttribute('aria-sort')"
+    shown.wait(lambda: shown.run(sort) == "descending")
+
+
+def test_methods_are_switched_off_everywhere(shown: Shown) -> None:
+    shown.draw_all()
+    shown.run("document.querySelector('.chip input[data-row=\"1\"]').click()")
+    shown.draw_all()
+    assert "alpha" not in shown.column("table", 0) and len(shown.column("table", 0)) == 2
+    assert "alpha" not in shown.column("runs", 0)
+    names = shown.run("return document.querySelector('#noise .js-plotly-plot').data.map((trace) => trace.name)")
+    assert "beta" in names and "alpha" not in names
+
+
+def test_protocol_changes_numbers_and_marks_the_oracle(shown: Shown, sweep: Sweep) -> None:
+    frame = sweep.finished()
+    mine = frame[(frame.method == "alpha") & (frame.noise_kind != "none") & (frame.imbalance_factor == 1)]
+    place = 1 + [each["name"] for each in collect(sweep, {})["conditions"]].index("symmetric 0.2")
+
+    def number() -> float:
+        names = shown.column("table", 0)
+        return float(shown.column("table", place)[names.index("alpha")].split()[0])
+
+    assert number() == pytest.approx(100 * mine.test_overall.mean(), abs=0.006)
+    assert shown.run("return document.getElementById('oracle').hidden")
+    shown.choose("protocol", "best_test")
+    assert number() == pytest.approx(100 * mine.best_test_overall.mean(), abs=0.006)
+    assert mine.best_test_overall.mean() > mine.test_overall.mean()
+    assert "ORACLE" in shown.run("return document.getElementById('oracle').innerText")
+    assert "oracle" in shown.run("return document.querySelector('#table .about').innerText")
+    shown.choose("protocol", "best_val")
+    assert "No run has this measure" in shown.run("return document.querySelector('#table').innerText")
+    shown.choose("protocol", "last")
+    shown.choose("measure", "memorised")
+    assert "memorised" in shown.run("return document.querySelector('#table .about').innerText")
+
+
+def test_a_run_shows_its_settings_and_the_theme_can_be_switched(shown: Shown, sweep: Sweep) -> None:
+    shown.draw_all()
+    shown.run("document.querySelector('#runs tbody button').click()")
+    spec = json.loads(shown.run("return document.querySelector('#runs pre').textContent"))
+    assert spec in [folder.spec for folder in sweep.runs]
+    shown.run("document.getElementById('theme').click()")
+    assert shown.run("return document.documentElement.dataset.theme") == "dark"
+    assert shown.run("return document.querySelectorAll('#runs pre').length") == 2, "the choice is kept"
+    assert shown.driver.get_log("browser") == []
+
+
+def test_faces_and_weights_are_drawn(browser: Any, tmp_path: Path, faces_folder: Path) -> None:
+    faces, manifest = open_dataset(str(faces_folder), None)
+    build_pixels(faces, manifest, lambda: read_manifest(str(faces_folder), None, False), 48, lambda *_: None)
+    sweep, _ = weighed(tmp_path)
+    for folder in sweep.runs:
+        spec = {**(folder.spec or {}), "fingerprint": faces.fingerprint}
+        (folder.path / "spec.json").write_text(json.dumps(spec))
+        replace_arrays(folder, "probe.npz", rows=np.arange(30), logits=np.random.default_rng(0).normal(size=(6, 30, 7)))
+    shown = Shown(browser)
+    shown.open(page.write(sweep, tmp_path / "page.html", [str(tmp_path / "plugins")]))
+    shown.draw_all()
+    assert shown.driver.get_log("browser") == []
+    loaded = "return [...document.querySelectorAll('#gallery img')].map((img) => img.complete && img.naturalWidth)"
+    shown.run("document.getElementById('gallery').scrollIntoView({behavior: 'instant'})")
+    shown.wait(lambda: set(shown.run(loaded)) == {48})
+    kinds = "return [...document.querySelectorAll('#weights .js-plotly-plot')].map((p) => p.data.map((t) => t.type))"
+    assert shown.run(kinds) == [["heatmap", "scatter", "scatter"]] * 2
+    before = shown.run("return document.querySelectorAll('#weights figcaption span')[1].innerText")
+    shown.run("const f = document.querySelector('#weights input'); f.value = 2; f.dispatchEvent(new Event('input'))")
+    assert (before, shown.run("return document.querySelectorAll('#weights figcaption span')[1].innerText")) == (
+        "Weight in epoch 6", "Weight in epoch 3",
+    )  # fmt: skip
