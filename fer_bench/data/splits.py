@@ -21,12 +21,15 @@ HOLD_OUT = 0.1
 
 @dataclass(frozen=True)
 class Splits:
-    """Rows (int64) into a :class:`Dataset`. ``given`` and ``val_label`` are what the methods and the selection by
-    validation see; ``true`` and the test labels are for measuring only."""
+    """Rows (int64) of a :class:`Dataset` and their labels (int64).
+
+    Methods are trained on ``noisy_label``, and models are selected by ``val_label``. ``clean_label`` and ``test_label``
+    serve measurements only.
+    """
 
     train: np.ndarray
-    given: np.ndarray
-    true: np.ndarray
+    noisy_label: np.ndarray
+    clean_label: np.ndarray
     val: np.ndarray
     val_label: np.ndarray
     test: np.ndarray
@@ -61,16 +64,16 @@ def make_splits(faces: Dataset, spec: RunSpec, noise_file: Path | None = None) -
         )
         train = train[kept]
     _require_classes(faces, train)
-    given = _corrupt(faces, train, spec, noise_file)
+    noisy_label = _corrupt(faces, train, spec, noise_file)
     return Splits(
         train=train,
-        given=given,
-        true=label[train],
+        noisy_label=noisy_label,
+        clean_label=label[train],
         val=val,
         val_label=_corrupt(faces, val, spec, noise_file) if carved else label[val],
         test=test,
         test_label=label[test],
-        noise=label_noise.summary(label[train], given, len(faces.classes)),
+        noise=label_noise.summary(label[train], noisy_label, len(faces.classes)),
     )
 
 

@@ -108,10 +108,10 @@ class Trainer:
         if resources.unlabelled is not None:
             self.pool = _resident(resources.unlabelled.pixels(recipe.image_size), device)
             self.pool_rows = torch.arange(len(self.pool), device=self.pool.device)
-        self.given = torch.from_numpy(self.problem.given).to(device)
+        self.given = torch.from_numpy(self.problem.noisy_label).to(device)
         self.probe = np.sort(numpy_rng(0, "probe").permutation(len(self.rows))[:PROBE])
         self.needs = method_class.needs(config)
-        clean = self.given.cpu() == torch.from_numpy(self.problem.true)
+        clean = self.given.cpu() == torch.from_numpy(self.problem.clean_label)
         self.harness = TrainingContext(spec, device, clean.to(device), self.given, self.classes, self._training_set)
         trusted = self._trusted(faces)
         task = Task(
@@ -122,7 +122,7 @@ class Trainer:
             batch_size=recipe.batch_size,
             noise_rate=self.problem.noise["realised_rate"] if self.needs.noise_rate else None,
             trusted=trusted,
-            trusted_label=None if trusted is None else _tensor(self.problem.true)[trusted],
+            trusted_label=None if trusted is None else _tensor(self.problem.clean_label)[trusted],
         )
 
         arithmetic = Precision(recipe, device, self.harness.meter.count)
@@ -155,7 +155,7 @@ class Trainer:
         if not self.needs.trusted:
             return None
         ids, size = faces.ids[self.problem.train], round(self.needs.trusted * len(self.rows))
-        chosen = stratified_part(self.problem.given, ids, max(size, self.classes), self.spec.data_seed)
+        chosen = stratified_part(self.problem.noisy_label, ids, max(size, self.classes), self.spec.data_seed)
         return torch.from_numpy(np.flatnonzero(chosen))
 
     def run(self) -> None:
@@ -321,7 +321,7 @@ class Trainer:
         fitted = self._logits(problem.train[probe])
         self.probe_logits.append(fitted)
         measured["train_fit"] = metrics.memorisation(
-            fitted, _tensor(problem.given[probe]), _tensor(problem.true[probe])
+            fitted, _tensor(problem.noisy_label[probe]), _tensor(problem.clean_label[probe])
         )
         return measured
 
@@ -329,7 +329,7 @@ class Trainer:
         self.method.eval()
         problem = self.problem
         test, train = self._logits(problem.test), self._logits(problem.train)
-        given, true = _tensor(problem.given), _tensor(problem.true)
+        given, true = _tensor(problem.noisy_label), _tensor(problem.clean_label)
         score = self.method.clean_score()
         own_score = score is not None
         if score is None:
@@ -363,8 +363,8 @@ class Trainer:
                 "test_logits": test.numpy(),
                 "test_label": problem.test_label,
                 "clean_score": score.numpy(),
-                "given": problem.given,
-                "true": problem.true,
+                "given": problem.noisy_label,
+                "true": problem.clean_label,
                 "train_row": problem.train,
                 "train_logits": train.half().numpy(),
             },

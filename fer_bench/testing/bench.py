@@ -174,8 +174,8 @@ def _posed(seen: list[Seen], relabel: Callable[[np.ndarray], np.ndarray] | None)
     def posed(*arguments: Any) -> Splits:
         problem = make_splits(*arguments)
         if relabel is not None:
-            problem = dataclasses.replace(problem, given=relabel(problem.given))
-        seen.append(Seen(None, problem=problem, given=problem.given.copy()))  # type: ignore[arg-type]
+            problem = dataclasses.replace(problem, noisy_label=relabel(problem.noisy_label))
+        seen.append(Seen(None, problem=problem, given=problem.noisy_label.copy()))  # type: ignore[arg-type]
         return problem
 
     with mock.patch.object(fit, "make_splits", posed):

@@ -118,7 +118,7 @@ def needs_are_honoured(plugin: Plugin, bench: Bench) -> None:
 def true_labels_are_out_of_reach(plugin: Plugin, bench: Bench) -> None:
     _, seen = bench.trained(plugin)
     assert seen.problem is not None
-    true, given = seen.problem.true, seen.problem.given
+    true, given = seen.problem.clean_label, seen.problem.noisy_label
     assert (true != given).any()
     public = {name: getattr(seen.runs[0], name) for name in dir(seen.runs[0]) if name[0] != "_"}
     for batch in seen.batches[:3]:
@@ -247,11 +247,11 @@ def equal_labels(plugin: Plugin, bench: Bench) -> None:
 def labels_are_untouched(plugin: Plugin, bench: Bench) -> None:
     _, seen = bench.trained(plugin)
     assert seen.problem is not None and seen.given is not None
-    assert np.array_equal(seen.problem.given, seen.given), (
+    assert np.array_equal(seen.problem.noisy_label, seen.given), (
         "the method wrote into the training labels; use sample_buffer"
     )
     true = bench.faces.label[seen.problem.train]
-    assert np.array_equal(seen.problem.true, true), "the true labels were changed"
+    assert np.array_equal(seen.problem.clean_label, true), "the true labels were changed"
 
 
 @_check("nothing is written outside the run's folder")

@@ -48,7 +48,7 @@ def train_step(self, batch, run):
     frame = __import__("sys")._getframe()
     while "self" not in frame.f_locals or not hasattr(frame.f_locals["self"], "problem"):
         frame = frame.f_back
-    batch.stolen = frame.f_locals["self"].problem.true[batch.index.numpy()]
+    batch.stolen = frame.f_locals["self"].problem.clean_label[batch.index.numpy()]
     loss = F.cross_entropy(self.net(batch.view()), batch.label)
     run.minimize(loss)
     return {"loss": loss.detach()}

@@ -38,7 +38,7 @@ def dd(**settings: Any) -> Configured:
 
 
 def train(
-    bench: Bench, name: str, plugin: Plugin, true: Callable[[Splits], np.ndarray] = lambda problem: problem.true
+    bench: Bench, name: str, plugin: Plugin, true: Callable[[Splits], np.ndarray] = lambda problem: problem.clean_label
 ) -> tuple[RunFolder, Seen]:
     """Four epochs at 40 % noise, with other true labels where ``true`` gives them."""
     make_splits = fit.make_splits
@@ -76,13 +76,13 @@ def test_mentor_is_fitted_to_what_the_first_student_lost_on_trusted_faces(whole:
     dump = method.dump[:, :2]
     assert bool(method.dump[:, 2:].isnan().all()) and not bool(dump.isnan().any())
     assert 0 <= dump[:, 0, 1].min() <= dump[:, 0, 1].max() < 50 <= dump[:, 1, 1].min() and dump[:, 1, 1].max() < 100
-    assert (dump[..., 2].numpy() == problem.given[trusted, None]).all()
-    assert (dump[..., 3].numpy() == problem.true[trusted, None]).all()
+    assert (dump[..., 2].numpy() == problem.noisy_label[trusted, None]).all()
+    assert (dump[..., 3].numpy() == problem.clean_label[trusted, None]).all()
     fit_rows, test_rows = method.recorded(torch.Generator().manual_seed(0))
     rows = torch.cat([fit_rows, test_rows])
     assert len(fit_rows) == 51 and len(test_rows) == 13
     right = {(float(loss), target) for loss, target in rows[:, [0, 4]].tolist()}
-    agree = problem.given[trusted] == problem.true[trusted]
+    agree = problem.noisy_label[trusted] == problem.clean_label[trusted]
     assert right == {(float(loss), float(agree[place])) for place in range(32) for loss in dump[place, :, 4].tolist()}
     assert 0 < agree.mean() < 1 and 0 <= float(method.mentor_quality) <= 1
     assert folder.epochs()[-1]["train"]["mentor_auc"] == pytest.approx(float(method.mentor_quality))
@@ -93,12 +93,12 @@ def test_true_labels_of_other_faces_change_nothing(whole: tuple[RunFolder, Seen]
     trusted = seen.method.task.trusted.numpy()
 
     def others(problem: Splits) -> np.ndarray:
-        true = (problem.true + 1) % 4
-        true[trusted] = problem.true[trusted]
+        true = (problem.clean_label + 1) % 4
+        true[trusted] = problem.clean_label[trusted]
         return true
 
     def of_trusted(problem: Splits) -> np.ndarray:
-        true = problem.true.copy()
+        true = problem.clean_label.copy()
         true[trusted] = (true[trusted] + 1) % 4
         return true
 

@@ -34,6 +34,7 @@ RENAMED = {
     "true_counts": "clean_counts",
     "told_noise_rate": "uses_noise_rate",
     "observed_imbalance": "noisy_imbalance",
+    "observed_counts": "noisy_counts",
 }
 """Old name of a field in the records: new name."""
 

@@ -174,7 +174,7 @@ def describe(confusion: np.ndarray) -> dict[str, Any]:
     """The same from counts [C, C] (rows true, columns given), which may be expected ones: counts[:, None] * T.
 
     n, realised_rate (share of wrong labels, 0 if there are none), confusion [C][C], clean_counts [C],
-    observed_counts [C], noisy_imbalance (largest over smallest observed count, None if a class is empty),
+    noisy_counts [C], noisy_imbalance (largest over smallest observed count, None if a class is empty),
     purity [C] (share of the samples labelled c that are c, None if there are none), flips [C] (wrong labels among
     samples that are c).
     """
@@ -186,7 +186,7 @@ def describe(confusion: np.ndarray) -> dict[str, Any]:
         "realised_rate": float((total - right.sum()) / total) if total else 0.0,
         "confusion": confusion.tolist(),
         "clean_counts": true.tolist(),
-        "observed_counts": observed.tolist(),
+        "noisy_counts": observed.tolist(),
         "noisy_imbalance": imbalance_factor(observed),
         "purity": [float(r / o) if o else None for r, o in zip(right, observed, strict=True)],
         "flips": (true - right).tolist(),

@@ -42,9 +42,9 @@ def _transition(case: dict[str, Any]) -> dict[str, Any]:
     equal = noise.describe(matrix)
     result = {"T": matrix, "true_flip_rate": equal["realised_rate"]}
     if len(matrix) == len(RAF):
-        result["expected_noisy_counts_raf"] = noise.describe(RAF[:, None] * matrix)["observed_counts"]
+        result["expected_noisy_counts_raf"] = noise.describe(RAF[:, None] * matrix)["noisy_counts"]
     if counts is not None:
-        result["expected_noisy_counts"] = noise.describe(counts[:, None] * matrix)["observed_counts"]
+        result["expected_noisy_counts"] = noise.describe(counts[:, None] * matrix)["noisy_counts"]
     return result
 
 
@@ -53,7 +53,7 @@ def _joint(case: dict[str, Any]) -> dict[str, Any]:
     matrix = transition.transition_matrix("symmetric", case["params"]["rate"], len(counts))
     found = noise.describe(counts[:, None] * matrix)
     return {
-        "expected_noisy_counts": found["observed_counts"],
+        "expected_noisy_counts": found["noisy_counts"],
         "purity": found["purity"],
         "noisy_IF": found["noisy_imbalance"],
     }
@@ -73,7 +73,7 @@ def _published(case: dict[str, Any]) -> dict[str, Any]:
         "n": found["n"],
         "flip_rate": found["realised_rate"],
         "per_class_flip_rate": [f / n for f, n in zip(found["flips"], found["clean_counts"], strict=True)],
-        "noisy_counts": found["observed_counts"],
+        "noisy_counts": found["noisy_counts"],
     }
 
 

@@ -421,7 +421,7 @@ def test_summary_by_hand():
         "realised_rate": 0.5,
         "confusion": [[2, 1, 0], [1, 1, 0], [0, 1, 0]],
         "clean_counts": [3, 2, 1],
-        "observed_counts": [3, 3, 0],
+        "noisy_counts": [3, 3, 0],
         "noisy_imbalance": None,
         "purity": [pytest.approx(2 / 3), pytest.approx(1 / 3), None],
         "flips": [1, 1, 1],

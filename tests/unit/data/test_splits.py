@@ -62,29 +62,29 @@ def test_imbalance_is_made_on_clean_labels_before_noise() -> None:
     cut = make_splits(data, spec(imbalance=Imbalance("exp", 25.0)))
     both = make_splits(data, spec(imbalance=Imbalance("exp", 25.0), noise=NOISY))
     assert np.array_equal(cut.train, both.train)
-    assert np.bincount(both.true).tolist() == [300, 60, 12]
+    assert np.bincount(both.clean_label).tolist() == [300, 60, 12]
     assert both.noise["clean_counts"] == [300, 60, 12]
     assert both.noise["noisy_imbalance"] < 25, "symmetric noise refills the tail with wrong labels"
 
 
 def test_the_realised_noise_is_measured() -> None:
     problem = make_splits(faces(val=5), spec(noise=NOISY))
-    assert problem.noise["realised_rate"] == 0.4 == (problem.given != problem.true).mean()
+    assert problem.noise["realised_rate"] == 0.4 == (problem.noisy_label != problem.clean_label).mean()
     assert np.array(problem.noise["confusion"]).sum() == 600
 
 
 def test_the_training_seed_changes_no_label_and_the_data_seed_does() -> None:
     data = faces(val=5)
     one, same, other = (make_splits(data, spec(noise=NOISY, **s)) for s in ({"seed": 0}, {"seed": 7}, {"data_seed": 1}))
-    assert np.array_equal(one.given, same.given)
-    assert not np.array_equal(one.given, other.given)
+    assert np.array_equal(one.noisy_label, same.noisy_label)
+    assert not np.array_equal(one.noisy_label, other.noisy_label)
 
 
 def test_parts_are_nested_and_keep_their_labels() -> None:
     data = faces(val=5)
     small, large = (make_splits(data, spec(train_size=size, noise=NOISY)) for size in (120, 240))
     assert set(small.train) < set(large.train)
-    assert np.bincount(small.true).tolist() == [60, 40, 20]
+    assert np.bincount(small.clean_label).tolist() == [60, 40, 20]
 
 
 def test_a_class_without_training_images_is_an_error_that_names_it() -> None:

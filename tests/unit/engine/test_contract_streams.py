@@ -59,10 +59,10 @@ def test_trusted_labels_are_true_counted_and_no_more_than_declared(toy: Toy, ben
     assert problem is not None and task.trusted is not None and task.trusted_label is not None
     rows = task.trusted.numpy()
     assert len(rows) == len(set(rows.tolist())) == 16 and task.trusted.dtype == task.trusted_label.dtype == torch.int64
-    assert np.array_equal(task.trusted_label.numpy(), problem.true[rows])
-    wrong = (problem.given != problem.true)[rows]
+    assert np.array_equal(task.trusted_label.numpy(), problem.clean_label[rows])
+    wrong = (problem.noisy_label != problem.clean_label)[rows]
     assert wrong.any() and not wrong.all(), "trusted rows are drawn by observed class, wrong labels and right ones"
-    assert set(problem.given[rows]) == set(problem.given), "every observed class has a trusted image"
+    assert set(problem.noisy_label[rows]) == set(problem.noisy_label), "every observed class has a trusted image"
     assert final_of(folder)["clean_labels_used"] == 16
     again = train(bench, toy("trusting", TRUSTED), "trusted again", noise=0.4)[1].method.task.trusted
     assert again is not None and torch.equal(again, task.trusted)
