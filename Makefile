@@ -1,16 +1,21 @@
-# make demo   sets up .venv and runs the main job on the embedded synthetic faces
-# make test   sets up .venv and passes the checks and tests
-# make golden records which methods, as they are now, reproduce the numbers of the official code (methods/golden.json)
-# make speed  measures runs against the floor of their backbone (docs/speed.md); ARGS=--quick for a part of it
+# make demo     runs the main job on the embedded synthetic faces
+# make check    fast: linter, types, layers, spelling, fast tests (under three minutes)
+# make test     everything that make check runs, all other tests, and the docs
+# make docs     builds the documentation into site/
+# make coverage all tests with a coverage report
+# make golden   records which methods reproduce the numbers of the official code (methods/golden.json)
+# make speed    measures runs against the floor of their backbone (docs/development/speed.md); ARGS=--quick for a part
+# All of them create .venv first.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+FAST   := not slow and not e2e and not browser and not cluster
 
-.PHONY: demo test golden speed setup clean
+.PHONY: demo check test lint types layers docs coverage golden speed setup clean
 
 $(BIN)/fer-bench: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(BIN)/pip install --quiet --editable '.[dev,docs]'
 	@touch $@
 
 setup: $(BIN)/fer-bench
@@ -18,11 +23,25 @@ setup: $(BIN)/fer-bench
 demo: setup
 	$(BIN)/fer-bench run --methods nla,jocor,eac --noise 0.1,0.2,0.3
 
-test: setup
+check: lint types layers
+	$(BIN)/pytest -m '$(FAST)'
+
+test: lint types layers
+	$(BIN)/pytest
+
+lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/codespell
+
+types: setup
 	$(BIN)/mypy
-	$(BIN)/pytest
+
+layers: setup
+	$(BIN)/lint-imports
+
+coverage: setup
+	$(BIN)/pytest --cov --cov-report=term-missing --cov-report=html
 
 golden: setup
 	$(BIN)/pytest tests/golden --record-golden
@@ -31,4 +50,4 @@ speed: setup
 	$(BIN)/python -m benchmarks.speed $(ARGS)
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build site htmlcov *.egg-info
