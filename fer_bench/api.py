@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from fer_bench.core.errors import IncompleteSweep
 from fer_bench.launch import Launcher, choose
 from fer_bench.launch.devices import check_compiled, choose_places
 from fer_bench.launch.progress import Display
@@ -21,10 +22,6 @@ from fer_bench.sweep.request import make_request
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-class IncompleteSweep(RuntimeError):
-    """Some runs failed; the message says which and why. The others are finished and tabled."""
 
 
 @dataclass(frozen=True)

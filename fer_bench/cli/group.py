@@ -29,11 +29,11 @@ class Commands(click.Group):
             raise
         except Exception as error:
             # imported here, because these modules load NumPy and --help must answer at once
-            from fer_bench.core.errors import DataError, PluginError, SpecError
+            from fer_bench.core.errors import DataError, FerBenchError, PluginError, SpecError
 
             if isinstance(error, (SpecError, DataError, PluginError)):
                 _fail(str(error), 2)
-            if isinstance(error, (OSError, RuntimeError)):
+            if isinstance(error, (OSError, FerBenchError)):
                 _fail(str(error), 1)
             raise
 

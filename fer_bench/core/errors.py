@@ -1,4 +1,4 @@
-"""The errors that a user can fix. Each message names the value and the nearest valid one."""
+"""Errors that fer-bench raises on purpose. Each message names the value at fault and says what to do."""
 
 from __future__ import annotations
 
@@ -6,16 +6,36 @@ import difflib
 from collections.abc import Iterable
 
 
-class DataError(Exception):
-    """The data are missing, damaged or not in the expected layout; the message names the file and what to do."""
+class FerBenchError(Exception):
+    """Base of all errors of fer-bench. The command line shows them as one line, without a traceback."""
 
 
-class PluginError(Exception):
-    """A plugin cannot be used: it is broken, or two places claim its key."""
+class SpecError(FerBenchError, ValueError):
+    """A setting is unknown, has the wrong type or is out of range."""
 
 
-class SpecError(ValueError):
-    """A setting is unknown, of the wrong type or out of range; the message names it, its value and the nearest one."""
+class DataError(FerBenchError):
+    """A data set is missing, damaged or not in the expected layout."""
+
+
+class PluginError(FerBenchError):
+    """A method cannot be used: its file is broken, or two places define the same key."""
+
+
+class StoreError(FerBenchError):
+    """The files of a run are damaged or cannot be read."""
+
+
+class UnreadableRun(StoreError):
+    """The results of a run cannot be used: they are damaged, incomplete or of another version of fer-bench."""
+
+
+class IncompleteSweep(FerBenchError):
+    """Some runs of a sweep failed. The others are finished and are in the tables."""
+
+
+class NonFiniteLoss(FerBenchError):
+    """A loss became NaN or infinite while a method was trained."""
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

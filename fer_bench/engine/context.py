@@ -8,13 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fer_bench.core.errors import NonFiniteLoss
 from fer_bench.core.seeds import torch_generator
 from fer_bench.core.spec import RunSpec
 from fer_bench.method import Batch
-
-
-class NonFiniteLoss(RuntimeError):
-    """The loss was NaN or infinite."""
 
 
 class Meter:

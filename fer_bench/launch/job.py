@@ -95,14 +95,14 @@ def alone(request: Request, spec: RunSpec) -> Request:
 
 def forget(todo: list[Planned], out: Path) -> None:
     """For ``--force``: forgets what was trained, once, before any job starts, so that a job that is started again goes
-    on. RuntimeError for a run that is being trained."""
+    on. Busy for a run that is being trained."""
     for run in todo:
         folder = RunFolder.of(out, run.spec)
         try:
             with folder.claim():
                 folder.clear()
         except Busy as error:
-            raise RuntimeError(f"{error}; stop it before it is trained again") from None
+            raise Busy(f"{error}; stop it before it is trained again") from None
 
 
 def fail(folder: RunFolder, message: str) -> None:

@@ -16,7 +16,10 @@ DRAWN = "plots/drawn.txt"
 
 
 def write_outputs(sweep: Sweep, plots: bool = True, view: View | None = None) -> list[Path]:
-    """Tables (as ``view`` says), ``runs.csv`` and plots of what is finished; nothing where no run is."""
+    """Writes tables (as ``view`` says), ``runs.csv``, the compact file of a finished sweep, and plots.
+
+    Writes nothing where no run is finished.
+    """
     from fer_bench.report import tables
 
     runs = sweep.finished()
@@ -25,6 +28,7 @@ def write_outputs(sweep: Sweep, plots: bool = True, view: View | None = None) ->
     written = tables.write(
         runs, sweep.folder, notes=sweep.unfinished(), classes=sweep.classes, view=view or tables.DEFAULT_VIEW
     )
+    sweep.save_records()
     if plots:
         from fer_bench.report.plots import figures
 

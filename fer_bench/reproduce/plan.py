@@ -18,8 +18,9 @@ from fer_bench.data.noise.apply import KINDS
 from fer_bench.data.open import open_dataset
 from fer_bench.reproduce.definition import NO_WEIGHTS, Column, Definition, Row, own_recipe
 from fer_bench.store.folder import RunFolder
-from fer_bench.store.frame import row
+from fer_bench.store.frame import to_row
 from fer_bench.store.model_selection import PROTOCOLS
+from fer_bench.store.records import read_record
 from fer_bench.sweep.plan import Plan, Planned, plan, resolve_recipe
 from fer_bench.sweep.request import Request
 
@@ -104,7 +105,7 @@ class Grid:
     def rows(self, slot: Slot, out: Path) -> list[dict[str, Any]]:
         """The finished runs of a cell, flat."""
         folders = [RunFolder.of(out, run.spec) for run in slot.runs]
-        return [row(folder) for folder in folders if folder.final]
+        return [to_row(read_record(folder)) for folder in folders if folder.final]
 
     def reductions(self) -> list[str]:
         """What is not as in the table's definition, one phrase each; empty for the table as it is defined."""

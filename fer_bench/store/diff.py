@@ -12,7 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.text import Text
 
 from fer_bench.cli.views.difference import _section
-from fer_bench.core.errors import SpecError, nearest, require
+from fer_bench.core.errors import SpecError, StoreError, nearest, require
 from fer_bench.core.schema import schema_error
 from fer_bench.store.folder import RunFolder
 
@@ -85,12 +85,12 @@ def difference(first: RunFolder, second: RunFolder) -> Difference:
 
 
 def _require_objects(folder: RunFolder) -> None:
-    """RuntimeError, as for other damage, where a file of a run holds another kind of JSON."""
+    """StoreError, as for other damage, where a file of a run holds another kind of JSON."""
     objects = {"spec.json": folder.spec, "env.json": folder.environment, "final.json": folder.final}
     wrong = [name for name, value in objects.items() if not isinstance(value, (dict, type(None)))]
     wrong += ["epochs.jsonl"] * any(schema_error(record, {"epoch": float}, "") != "" for record in folder.epochs())
     if wrong:
-        raise RuntimeError(f"{folder.path / wrong[0]} is damaged: it holds something else")
+        raise StoreError(f"{folder.path / wrong[0]} is damaged: it holds something else")
 
 
 def find_run(out: Path, name: str) -> RunFolder:

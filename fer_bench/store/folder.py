@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import orjson
 
+from fer_bench.core.errors import StoreError
 from fer_bench.core.files import Content, checksum, write_atomically
 from fer_bench.core.spec import RunSpec
 from fer_bench.store import lease as claims
@@ -85,7 +86,7 @@ class RunFolder:
         """Why the last attempt failed: "error" (one line) and "traceback"; empty if it did not."""
         try:
             failed = self._read("status.json")
-        except RuntimeError as error:
+        except StoreError as error:
             failed = {"error": str(error), "traceback": ""}
         if not failed and (damage := self.damage):
             failed = {"error": f"{damage}; run the sweep's command again to repeat the run", "traceback": ""}
@@ -94,7 +95,7 @@ class RunFolder:
     @property
     def final(self) -> dict[str, Any] | None:
         """The results; None where the run is not done, which a torn or empty file says as well."""
-        with suppress(RuntimeError):
+        with suppress(StoreError):
             return self._read("final.json")
         return None
 
@@ -110,7 +111,7 @@ class RunFolder:
                 # an archive leaves the networks out
                 if name in sums and (name != "networks.pt" or (self.path / name).exists()):
                     self._bytes(name)
-        except RuntimeError as damage:
+        except StoreError as damage:
             return str(damage)
         except FileNotFoundError as absent:
             return f"{absent.filename} is missing"
@@ -127,7 +128,7 @@ class RunFolder:
     def epochs(self) -> list[dict[str, Any]]:
         """The records of finished epochs, in order; of a run that is not finished those before any damage.
 
-        RuntimeError if those of a finished run are damaged.
+        StoreError if those of a finished run are damaged.
         """
         try:
             lines = self._bytes("epochs.jsonl").splitlines()
@@ -139,7 +140,7 @@ class RunFolder:
                 records.append(orjson.loads(line))
             except ValueError as error:
                 if self.final:
-                    raise RuntimeError(_damaged(self.path / "epochs.jsonl", error)) from None
+                    raise StoreError(_damaged(self.path / "epochs.jsonl", error)) from None
                 break
         return records
 
@@ -220,14 +221,14 @@ class RunFolder:
         self.tidy()
 
     def networks(self) -> dict[str, Any] | None:
-        """The state of the trained method, if the run is done and kept it; RuntimeError if it is damaged."""
+        """The state of the trained method, if the run is done and kept it; StoreError if it is damaged."""
         if self.final is None or not (self.path / "networks.pt").exists():
             return None
         return _load(self._bytes("networks.pt"))
 
     def probe(self) -> dict[str, np.ndarray]:
         """``rows`` int64 [P] of the training set, ``logits`` float16 [epochs, P, C]: the answers after each epoch.
-        Empty where there are none, RuntimeError if they are damaged."""
+        Empty where there are none, StoreError if they are damaged."""
         return self._arrays("probe.npz")
 
     def scores(self) -> dict[str, np.ndarray]:
@@ -262,28 +263,28 @@ class RunFolder:
                 return dict(stored)
         except FileNotFoundError:
             return {}
-        except RuntimeError:
+        except StoreError:
             raise
         except Exception as error:  # numpy, zipfile and zlib have no common error for a damaged file
-            raise RuntimeError(_damaged(self.path / name, error)) from None
+            raise StoreError(_damaged(self.path / name, error)) from None
 
     def _read(self, name: str) -> dict[str, Any] | None:
-        """A JSON object; None where there is no file, RuntimeError where it holds something else."""
+        """A JSON object; None where there is no file, StoreError where it holds something else."""
         try:
             content = orjson.loads(self._bytes(name))
         except FileNotFoundError:
             return None
         except ValueError as error:
-            raise RuntimeError(_damaged(self.path / name, error)) from None
+            raise StoreError(_damaged(self.path / name, error)) from None
         if not isinstance(content, dict):
-            raise RuntimeError(_damaged(self.path / name, "it is no object"))
+            raise StoreError(_damaged(self.path / name, "it is no object"))
         return content
 
     def _bytes(self, name: str) -> bytes:
-        """A file; FileNotFoundError, or RuntimeError where the results know another sha256 of it."""
+        """A file; FileNotFoundError, or StoreError where the results know another sha256 of it."""
         content = (self.path / name).read_bytes()
         if name in SUMMED and name in (sums := self._sums()) and sums[name] != checksum(content):
-            raise RuntimeError(_damaged(self.path / name, "its bytes were changed"))
+            raise StoreError(_damaged(self.path / name, "its bytes were changed"))
         return content
 
     @property
@@ -300,7 +301,7 @@ class RunFolder:
         except FileNotFoundError:
             return {}
         except (ValueError, TypeError) as error:
-            raise RuntimeError(_damaged(self.path / "sums.json", error)) from None
+            raise StoreError(_damaged(self.path / "sums.json", error)) from None
 
     def _write(self, name: str, content: Content) -> None:
         write = self._claim.write if self._claim else write_atomically

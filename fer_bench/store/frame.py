@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fer_bench.core.errors import UnreadableRun
 from fer_bench.core.files import read_each
 from fer_bench.core.spec import LATER
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.model_selection import MEASURES, PROTOCOLS, head_tail, select
-from fer_bench.store.records import UnreadableRun, read_record
+from fer_bench.store.records import Record, read_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,31 +30,36 @@ def load_runs(out: str | Path = "results") -> pd.DataFrame:
     import pandas as pd
 
     paths = sorted(Path(out).glob("runs/*/*/*/final.json"))
-    found, left_out = rows(RunFolder(path.parent) for path in paths)
-    for reason in left_out:
-        warnings.warn(f"left out: {reason}", stacklevel=2)
+    found = []
+    for answer in read_each(_row_or_reason, (RunFolder(path.parent) for path in paths)):
+        if isinstance(answer, str):
+            warnings.warn(f"left out: {answer}", stacklevel=2)
+        else:
+            found.append(answer)
     return pd.DataFrame(found)
 
 
-def rows(folders: Iterable[RunFolder]) -> tuple[list[dict[str, Any]], list[str]]:
-    """The finished runs that can be read, flat, and for each of the others a line that says why it cannot."""
+def to_frame(records: Iterable[Record]) -> pd.DataFrame:
+    """One row for each record, in their order, with the columns of :func:`load_runs`."""
+    import pandas as pd
 
-    def read(folder: RunFolder) -> dict[str, Any] | str:
-        try:
-            return row(folder)
-        except UnreadableRun as error:
-            return str(error)
-
-    answers = read_each(read, folders)
-    return [a for a in answers if isinstance(a, dict)], [a for a in answers if isinstance(a, str)]
+    return pd.DataFrame([to_row(record) for record in records])
 
 
-def row(folder: RunFolder) -> dict[str, Any]:
-    """One finished run, flat. UnreadableRun where it is damaged or of another version."""
-    spec, final, epochs = read_record(folder)
+def _row_or_reason(folder: RunFolder) -> dict[str, Any] | str:
+    """Reads a run for its row alone, so that the epochs of thousands of runs need not be in memory together."""
+    try:
+        return to_row(read_record(folder))
+    except UnreadableRun as error:
+        return str(error)
+
+
+def to_row(record: Record) -> dict[str, Any]:
+    """One finished run, flat."""
+    spec, final = record.spec, record.final
     recipe, noise, imbalance = spec["recipe"], spec["noise"], spec["imbalance"]
     values: dict[str, Any] = {
-        "key": folder.path.name,
+        "key": record.key,
         **{name: spec[name] for name in ("dataset", "method", "seed", "data_seed", "train_size", "protocol")},
         **{f"noise_{name}": noise[name] for name in ("kind", "rate", "mode")},
         **{f"imbalance_{name}": value for name, value in imbalance.items()},
@@ -74,24 +80,15 @@ def row(folder: RunFolder) -> dict[str, Any]:
     }
     counts = final.get("noise", {}).get("clean_counts")
     for protocol in PROTOCOLS:
-        record = select(epochs, protocol)
-        test = record["test"] if record else {}
+        chosen = select(record.epochs, protocol)
+        test = chosen["test"] if chosen else {}
         prefix = "test" if protocol == "last" else protocol
         for name in MEASURES:
             values[f"{prefix}_{name}"] = test.get(name)
         values[f"{prefix}_head"], values[f"{prefix}_tail"] = head_tail(test.get("recall"), counts)
-        values[f"{prefix}_epoch"] = record["epoch"] if record else None
-    environment = _environment(folder)
+        values[f"{prefix}_epoch"] = chosen["epoch"] if chosen else None
+    environment = record.environment
     values["commit"] = environment.get("commit") or ""
     values["version"] = (environment.get("packages") or {}).get("fer-bench", "")
-    values["path"] = str(folder.path)
+    values["path"] = str(record.folder.path)
     return values
-
-
-def _environment(folder: RunFolder) -> dict[str, Any]:
-    """Where a run was trained; empty where that cannot be read, for no number hangs on it."""
-    try:
-        found = folder.environment
-    except (RuntimeError, OSError):
-        return {}
-    return found if isinstance(found, dict) and isinstance(found.get("packages", {}), dict) else {}

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fer_bench.core.errors import FerBenchError
 from fer_bench.core.files import Content, write_atomically
 
 LEASE = 60.0
@@ -44,11 +45,11 @@ _heard: dict[str, tuple[int, float]] = {}
 """By token: the last sign of life of an owner elsewhere, and when this process first saw it (monotonic seconds)."""
 
 
-class Busy(Exception):
+class Busy(FerBenchError):
     """Another process is training this run."""
 
 
-class TakenOver(Exception):
+class TakenOver(FerBenchError):
     """This process was silent for so long that another one trains the run now; nothing that is stored was touched."""
 
 

@@ -1,14 +1,24 @@
-"""What a run folder must hold to be read as results of this fer-bench. A folder may be damaged, of another version, or
-not of fer-bench at all; whoever reads many of them names it and goes on with the rest."""
+"""Finished runs as records: read once, and checked against the fields that this version of fer-bench writes.
+
+A folder may be damaged, of another version, or not of fer-bench at all. Reading it raises
+:class:`fer_bench.core.errors.UnreadableRun`, so that a reader of many runs can name it and go on with the rest.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from fer_bench.core.errors import SpecError
+from fer_bench.core.errors import SpecError, StoreError, UnreadableRun
+from fer_bench.core.files import read_each
 from fer_bench.core.schema import schema_error
 from fer_bench.core.spec import restore
 from fer_bench.store.folder import RunFolder
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _SCORES = {
     **dict.fromkeys(("overall", "mean", "macro_f1", "nll", "ece"), float),
@@ -35,37 +45,111 @@ FINAL = {
     "memorisation": _FIT,
     "noise?": {"clean_counts?": [float], "purity?": [(float, None)], "confusion?": [[float]]},
 }
-"""Shapes, for :func:`schema_error`: a type (float for any number), a list of one shape, an object by
-name ("name?" may be missing), or several shapes of which one fits."""
+"""Shapes of an epoch and of the results, as :func:`fer_bench.core.schema.schema_error` reads them."""
 
 
-class UnreadableRun(RuntimeError):
-    """The results of a run cannot be used; the message names the folder and why."""
+@dataclass(frozen=True)
+class Record:
+    """A finished run.
+
+    Attributes:
+        spec: Settings of the run, as ``spec.json`` holds them.
+        final: Results of the run, as ``final.json`` holds them.
+        epochs: One record for each epoch, in order; at least one.
+        folder: Folder of the run. It may be missing on this machine: then the record comes from the compact file of its
+            sweep (:mod:`fer_bench.store.compact`), and :meth:`scores` and :meth:`probe` are empty.
+        compact_environment: Environment from the compact file; None where the folder holds it.
+    """
+
+    spec: dict[str, Any]
+    final: dict[str, Any]
+    epochs: list[dict[str, Any]]
+    folder: RunFolder
+    compact_environment: dict[str, Any] | None = field(default=None, repr=False)
+
+    @property
+    def key(self) -> str:
+        """Key of the run: 16 hexadecimal digits."""
+        return self.folder.path.name
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Where the run was trained: commit, packages, device. Empty if that cannot be read."""
+        if self.compact_environment is not None:
+            return self.compact_environment
+        try:
+            found = self.folder.environment
+        except (StoreError, OSError):
+            return {}
+        return found if isinstance(found, dict) and isinstance(found.get("packages", {}), dict) else {}
+
+    def scores(self) -> dict[str, np.ndarray]:
+        """Logits, labels and clean scores of the trained method, by name. Empty if they are not on this machine.
+
+        Raises:
+            StoreError: The file is damaged.
+        """
+        return self.folder.scores()
+
+    def probe(self) -> dict[str, np.ndarray]:
+        """``rows`` int64 [P] of the training set and their ``logits`` float16 [epochs, P, C] after each epoch.
+
+        Empty if they are not on this machine.
+
+        Raises:
+            StoreError: The file is damaged.
+        """
+        return self.folder.probe()
 
 
-def read_record(folder: RunFolder) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
-    """Specification, results and epochs of a finished run, checked. UnreadableRun says what does not fit."""
+def read_record(folder: RunFolder) -> Record:
+    """Reads a finished run.
+
+    Raises:
+        UnreadableRun: Files are missing, damaged or of another version; the message names the folder and the reason.
+    """
     try:
         spec, final, epochs = folder.spec, folder.final, folder.epochs()
-    except (RuntimeError, OSError, ValueError) as error:
+    except (StoreError, OSError, ValueError) as error:
         raise UnreadableRun(str(error)) from None
     if spec is None or final is None or not epochs:
         absent = "specification" if spec is None else "results" if final is None else "epochs"
         raise UnreadableRun(f"{folder.path} is done but has no {absent}; run the sweep's command again to repeat it")
+    record = Record(spec, final, epochs, folder)
+    # epochs that match their checksum are what was written
+    if wrong := record_error(record, check_epochs=not folder.summed):
+        raise UnreadableRun(wrong)
+    return record
+
+
+def record_error(record: Record, check_epochs: bool = True) -> str:
+    """What makes a record unusable, with the path of its folder; "" if it is fine."""
+    path = record.folder.path
     try:
-        restore(spec, str(folder.path / "spec.json"))
+        restore(record.spec, str(path / "spec.json"))
     except SpecError as error:
-        raise UnreadableRun(str(error)) from None
-    wrong = schema_error(final, FINAL, "final.json")
-    if not folder.summed:  # else the epochs are what was written, and there are many
-        wrong = wrong or schema_error(epochs, [EPOCH], "epochs.jsonl")
-    if wrong:
-        raise UnreadableRun(f"{folder.path}: {wrong}; remove the folder to train it again")
-    return spec, final, epochs
+        return str(error)
+    wrong = schema_error(record.final, FINAL, "final.json")
+    if check_epochs:
+        wrong = wrong or schema_error(record.epochs, [EPOCH], "epochs.jsonl")
+    return f"{path}: {wrong}; remove the folder to train it again" if wrong else ""
 
 
-def state(folder: RunFolder) -> tuple[str, str]:
-    """The state of a run, and why it failed; "unreadable" and why where its files cannot be used."""
+def read_records(folders: Iterable[RunFolder]) -> tuple[list[Record], list[str]]:
+    """Reads finished runs: the records that can be read, and a line for each of the others that says why not."""
+
+    def read(folder: RunFolder) -> Record | str:
+        try:
+            return read_record(folder)
+        except UnreadableRun as error:
+            return str(error)
+
+    answers = read_each(read, folders)
+    return [a for a in answers if isinstance(a, Record)], [a for a in answers if isinstance(a, str)]
+
+
+def run_state(folder: RunFolder) -> tuple[str, str]:
+    """The state of a run and the reason if it failed; "unreadable" and the reason where its files cannot be used."""
     unreadable = ""
     try:
         if (folder.path / "final.json").exists():
@@ -80,6 +164,6 @@ def state(folder: RunFolder) -> tuple[str, str]:
         if found != "failed":
             return found, ""
         why = folder.failure.get("error")
-    except (RuntimeError, OSError, AttributeError, ValueError) as error:
+    except (StoreError, OSError, AttributeError, ValueError) as error:
         return "unreadable", str(error)
     return found, str(why or "status.json does not say why")

@@ -24,13 +24,14 @@ from typing import Any
 
 import numpy as np
 
-from fer_bench.core.errors import SpecError, require
+from fer_bench.core.errors import SpecError, StoreError, require
 from fer_bench.core.files import file_checksum, named, write_atomically
 from fer_bench.core.schema import schema_error
 from fer_bench.store.diff import difference
 from fer_bench.store.folder import RunFolder
-from fer_bench.store.frame import row
+from fer_bench.store.frame import to_row
 from fer_bench.store.lease import Busy
+from fer_bench.store.records import read_record
 from fer_bench.sweep.record import Sweep, find_sweep, sweep_folder
 
 FORMAT = 1
@@ -60,7 +61,7 @@ COSTS = ("peak_memory_bytes",)
 """Results that depend on the machine: two runs that differ only here, or in seconds, measured the same."""
 
 
-class ArchiveError(RuntimeError):
+class ArchiveError(StoreError):
     """An archive is damaged, was tampered with, or contradicts what is stored; nothing of it was written."""
 
 
@@ -175,7 +176,7 @@ def examine(folder: RunFolder) -> str:
             with zipfile.ZipFile(arrays) as stored:
                 if sum(each.file_size for each in stored.infolist()) > LARGEST_READ:
                     return f"the arrays of {arrays.name} are of impossible size"
-        row(folder)
+        to_row(read_record(folder))
         if final["test"] != epochs[-1]["test"]:
             return "its results are not those of its last epoch"
         with np.load(folder.path / "scores.npz", allow_pickle=False) as stored:

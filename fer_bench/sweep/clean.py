@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from fer_bench.core.errors import StoreError
 from fer_bench.core.schema import schema_error
 from fer_bench.core.spec import PROTOCOL_VERSION
 from fer_bench.plugins.registry import Plugin
@@ -63,8 +64,8 @@ def _why(folder: RunFolder, state: str, current: Mapping[str, str], outdated: bo
         spec = folder.spec or {}
         error = folder.failure.get("error", "") if state == "failed" else ""
         if spec and (wrong := schema_error(spec, {"method": str, "code": str, "protocol": float}, "spec.json")):
-            raise RuntimeError(wrong)
-    except RuntimeError as damage:
+            raise StoreError(wrong)
+    except StoreError as damage:
         return "" if state == "done" else str(damage)
     code = current.get(spec.get("method", ""))
     old = [

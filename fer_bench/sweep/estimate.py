@@ -9,11 +9,12 @@ from pathlib import Path
 
 import torch
 
+from fer_bench.core.errors import UnreadableRun
 from fer_bench.core.spec import LATER, Recipe
 from fer_bench.models.networks import make_network
 from fer_bench.models.precision import Precision
 from fer_bench.store.folder import RunFolder
-from fer_bench.store.records import UnreadableRun, read_record
+from fer_bench.store.records import read_record
 from fer_bench.sweep.plan import Planned
 
 # --- how long -----------------------------------------------------------------------------------------------------
@@ -25,12 +26,12 @@ def images_per_second(recipe: Recipe, out: Path, device: str, measure: Callable[
     images = seconds = 0.0
     for path in sorted((out / "runs").glob("*/*/*/final.json"), key=lambda p: -p.stat().st_mtime)[:20]:
         try:
-            spec, final, _ = read_record(RunFolder(path.parent))
+            record = read_record(RunFolder(path.parent))
         except UnreadableRun:
             continue
-        if all(spec["recipe"].get(name, LATER.get(name)) == getattr(recipe, name) for name in alike):
-            images += final["images_forward"]
-            seconds += final["seconds"]
+        if all(record.spec["recipe"].get(name, LATER.get(name)) == getattr(recipe, name) for name in alike):
+            images += record.final["images_forward"]
+            seconds += record.final["seconds"]
     return images / seconds if seconds else measure(recipe, device)
 
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from fer_bench.core.errors import SpecError, nearest, require
 from fer_bench.core.files import read_each, write_atomically
 from fer_bench.core.schema import schema_error
+from fer_bench.store.compact import COMPACT, read_compact, write_compact
 from fer_bench.store.folder import RunFolder
-from fer_bench.store.frame import rows
-from fer_bench.store.records import state
+from fer_bench.store.frame import to_frame
+from fer_bench.store.records import Record, read_records, run_state
 from fer_bench.sweep.plan import Plan
 
 if TYPE_CHECKING:
@@ -73,26 +74,59 @@ class Sweep:
             parts = PurePath(path).parts
             require(len(parts) == 4 and parts[0] == "runs" and ".." not in parts, f"{path!r} is no folder of a run")
 
+    @property
+    def out(self) -> Path:
+        """Folder of the results, which holds ``runs`` and ``sweeps``."""
+        return self.folder.parent.parent
+
     @cached_property
     def runs(self) -> list[RunFolder]:
-        out = self.folder.parent.parent
-        return [RunFolder(out / path) for path in self.content["runs"]]
+        """Folders of the runs, in the order of the sweep. They need not exist."""
+        return [RunFolder(self.out / path) for path in self.content["runs"]]
 
     @property
     def classes(self) -> dict[str, tuple[str, ...]]:
         """Class names by data set."""
         return {name: tuple(values) for name, values in self.content["classes"].items()}
 
-    def finished(self) -> pd.DataFrame:
-        """One row per finished run that can be read."""
-        import pandas as pd
+    def records(self) -> list[Record]:
+        """The finished runs that can be read, in the order of the sweep. They are read on the first call only.
 
-        return pd.DataFrame(rows(folder for folder in self.runs if (folder.path / "final.json").exists())[0])
+        A run whose folder is not on this machine comes from the sweep's compact file, if that holds it.
+
+        Raises:
+            StoreError: The compact file is needed and damaged.
+        """
+        return self._records
+
+    @cached_property
+    def _records(self) -> list[Record]:
+        done = [folder for folder in self.runs if (folder.path / "final.json").exists()]
+        found = {record.folder: record for record in (*self._compact.values(), *read_records(done)[0])}
+        return [found[folder] for folder in self.runs if folder in found]
+
+    @cached_property
+    def _compact(self) -> dict[str, Record]:
+        """Records of the compact file, by path, of runs without a folder here."""
+        missing = {name for name in self.content["runs"] if not (self.out / name).exists()}
+        return read_compact(self.folder / COMPACT, self.out, missing) if missing else {}
+
+    def save_records(self) -> None:
+        """Writes the compact file if all runs of the sweep are finished and can be read."""
+        if self.runs and len(self.records()) == len(self.runs):
+            write_compact(self.folder / COMPACT, self.records(), self.out)
+
+    def finished(self) -> pd.DataFrame:
+        """One row for each of :meth:`records`, with the columns of ``fer_bench.load_runs``."""
+        return to_frame(self.records())
 
     def states(self) -> list[tuple[str, str]]:
-        """The state of each run and why, in their order. Each is looked up anew, which costs a moment in a large
-        sweep."""
-        return read_each(state, self.runs)
+        """State and reason of each run, in the order of the sweep. Each call looks at all run folders."""
+        states = read_each(run_state, self.runs)
+        return [
+            ("done", "") if state == "new" and name in self._compact else (state, why)
+            for name, (state, why) in zip(self.content["runs"], states, strict=True)
+        ]
 
     def unfinished(self, states: Sequence[tuple[str, str]] | None = None) -> list[str]:
         """A line for each run that is not done or cannot be read, and for each method that was skipped; ``states`` if

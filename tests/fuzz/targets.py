@@ -27,7 +27,7 @@ from safetensors.torch import save as save_tensors
 
 from fer_bench.cli.main import main
 from fer_bench.cli.views.watch import Watcher, show
-from fer_bench.core.errors import DataError, PluginError, SpecError
+from fer_bench.core.errors import DataError, PluginError, SpecError, StoreError
 from fer_bench.core.files import checksum
 from fer_bench.core.presets import load_preset
 from fer_bench.data.catalog import open_manifest
@@ -366,7 +366,7 @@ def run_file(given: tuple[str, bytes | None]) -> None:
         if not runs.empty:
             arrange(runs)
         Console(file=io.StringIO()).print(show(sweep, Watcher(sweep).look()))
-        with suppress(RuntimeError):
+        with suppress(StoreError):
             Console(file=io.StringIO()).print(
                 difference(*sweep.runs[:2], *[RunFolder(folder)] * (2 - len(sweep.runs[:2])))
             )

@@ -18,6 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from fer_bench.core.errors import StoreError
 from fer_bench.core.schema import schema_error
 from fer_bench.launch.progress import duration
 from fer_bench.store.folder import RunFolder
@@ -92,7 +93,7 @@ class Watcher:
     def _try(self, folder: RunFolder) -> Look:
         try:
             return self._read(folder)
-        except (RuntimeError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        except (StoreError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
             # files that are damaged, or of another version of fer-bench
             name = self.sweep.content["names"].get(folder.path.name, folder.path.name)
             return Look(name, folder.path.parent.name, "unreadable", reason=str(error))

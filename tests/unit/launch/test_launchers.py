@@ -20,6 +20,7 @@ from fer_bench.launch import job as remote_job
 from fer_bench.launch.remote import Follower
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.frame import load_runs
+from fer_bench.store.lease import Busy
 from fer_bench.sweep.plan import Plan, plan
 from fer_bench.sweep.request import Request
 from tests.helpers.plugins import LOSS, plugin_source
@@ -144,7 +145,7 @@ def test_force_forgets_once(request_for: Any, tmp_path: Path) -> None:
     folder = RunFolder.of(tmp_path, planned.runs[0].spec)
     folder.start(planned.runs[0].spec, {})
     folder.save_epochs([{"epoch": 1}])
-    with folder.claim(), pytest.raises(RuntimeError, match="stop it before"):
+    with folder.claim(), pytest.raises(Busy, match="stop it before"):
         remote_job.forget(list(planned.runs), tmp_path)
     assert folder.epochs()
     remote_job.forget(list(planned.runs), tmp_path)

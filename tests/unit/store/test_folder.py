@@ -21,18 +21,20 @@ import pytest
 import torch
 
 from fer_bench.core import files
+from fer_bench.core.errors import StoreError
 from fer_bench.core.files import write_atomically
 from fer_bench.core.spec import RunSpec
 from fer_bench.store.folder import RunFolder
-from fer_bench.store.frame import load_runs, row
+from fer_bench.store.frame import load_runs, to_row
 from fer_bench.store.lease import Busy
 from fer_bench.store.model_selection import PROTOCOLS, head_tail, select
+from fer_bench.store.records import read_record
 
 SPEC = RunSpec("synthetic", "f" * 64, "m", "c" * 12, {"a": 1})
 HOLD = """
 import sys, time
 from pathlib import Path
-from fer_bench.store import RunFolder
+from fer_bench.store.folder import RunFolder
 with RunFolder(Path(sys.argv[1])).claim():
     print("held", flush=True)
     time.sleep(60)
@@ -92,12 +94,8 @@ def test_a_write_is_whole_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 REWRITE = """
 import sys
-import threading
-import time
 from pathlib import Path
-from fer_bench import files
-from fer_bench.claims import Busy
-from fer_bench.files import write_atomically
+from fer_bench.core.files import write_atomically
 for i in range(40):
     write_atomically(Path(sys.argv[1]), bytes([66 - i % 2]) * 300_000)
 """
@@ -201,7 +199,7 @@ def test_numbers_that_json_does_not_know_are_refused(tmp_path: Path) -> None:
 def test_a_damaged_specification_is_named(tmp_path: Path) -> None:
     folder = finished(tmp_path)
     (folder.path / "spec.json").write_text('{"half": ')
-    with pytest.raises(RuntimeError, match=r"spec\.json is damaged"):
+    with pytest.raises(StoreError, match=r"spec\.json is damaged"):
         assert folder.spec is None
 
 
@@ -236,7 +234,7 @@ def test_a_changed_byte_in_results_is_found(name: str, tmp_path: Path) -> None:
     readers = {"scores.npz": folder.scores, "epochs.jsonl": folder.epochs, "probe.npz": folder.probe,
                "networks.pt": folder.networks}  # fmt: skip
     if name in readers:
-        with pytest.raises(RuntimeError, match="is damaged"):
+        with pytest.raises(StoreError, match="is damaged"):
             readers[name]()
     (folder.path / name).unlink()
     # without final.json the run is not done; an archive leaves networks out, and earlier versions wrote no sums
@@ -254,7 +252,7 @@ def test_epochs_before_a_torn_line_are_kept(tmp_path: Path) -> None:
 def test_damaged_epochs_are_named(tmp_path: Path) -> None:
     folder = finished(tmp_path)
     (folder.path / "epochs.jsonl").write_text('{"epoch": 1}\n{"epo')
-    with pytest.raises(RuntimeError, match=r"epochs\.jsonl is damaged"):
+    with pytest.raises(StoreError, match=r"epochs\.jsonl is damaged"):
         folder.epochs()
 
 
@@ -341,12 +339,12 @@ def test_head_and_tail_are_classes_above_and_below_the_median_count() -> None:
 
 def test_a_row_tells_what_a_method_was_given(tmp_path: Path) -> None:
     folder = finished(tmp_path)
-    old = row(folder)
+    old = to_row(read_record(folder))
     assert (old["clean_labels_used"], old["remarks"], old["ensemble"], old["extra_images"]) == (0, "[]", "", "")
     assert old["peak_memory_bytes"] is None and old["commit"] == ""
     given = {"clean_labels_used": 70, "remarks": ["a", "b"], "ensemble": "mean of two networks", "extra_images": "x"}
     folder.finish({**FINAL, **given, "peak_memory_bytes": 5}, {})
-    found = row(folder)
+    found = to_row(read_record(folder))
     assert {name: found[name] for name in given} == {**given, "remarks": '["a", "b"]'}
     assert found["peak_memory_bytes"] == 5
 

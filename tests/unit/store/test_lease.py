@@ -20,7 +20,7 @@ from fer_bench.store.lease import Busy, Claim, TakenOver, claim, owner_of
 COUNT = """
 import sys, time
 from pathlib import Path
-from fer_bench.claims import Busy, claim
+from fer_bench.store.lease import Busy, claim
 folder = Path(sys.argv[1])
 done = 0
 while done < 25:
@@ -37,7 +37,7 @@ while done < 25:
 HOLD = """
 import sys, time
 from pathlib import Path
-from fer_bench.claims import TakenOver, claim
+from fer_bench.store.lease import TakenOver, claim
 folder = Path(sys.argv[1])
 held = claim(folder, lease=0.5)
 number = 0

@@ -77,7 +77,7 @@ def packed(tmp_path: Path) -> Path:
     return pack(sweep, tmp_path / "mine.tar.gz").path
 
 
-def read_record(folder: Path) -> dict[str, bytes]:
+def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
@@ -160,14 +160,14 @@ def test_what_was_packed_comes_back(packed: Path, tmp_path: Path) -> None:
     here = tmp_path / "here"
     merged = unpack(packed, here)
     assert (merged.sweep, merged.added, merged.known, merged.missing) == ("mine", 2, 0, 1)
-    there = read_record(tmp_path / "there" / "runs")
+    there = contents(tmp_path / "there" / "runs")
     expected = {name: text for name, text in there.items() if Path(name).name not in ("lock", "networks.pt")}
-    assert read_record(here / "runs") == expected
+    assert contents(here / "runs") == expected
     assert sorted(load_runs(here)["test_overall"]) == [0.5, 0.75]
     assert find_sweep(here, "mine").content == find_sweep(tmp_path / "there", "mine").content
-    before = read_record(here)
+    before = contents(here)
     again = unpack(packed, here)
-    assert (again.added, again.known) == (0, 2) and read_record(here) == before
+    assert (again.added, again.known) == (0, 2) and contents(here) == before
     assert not list(here.glob(".unpack-*"))
 
 
@@ -182,10 +182,10 @@ def test_a_run_measured_here_too_is_kept_as_it_is(packed: Path, tmp_path: Path) 
 def test_a_run_with_other_numbers_is_a_contradiction(packed: Path, tmp_path: Path) -> None:
     here = tmp_path / "here"
     mine = finished(here, accuracy=0.25)
-    before = read_record(here)
+    before = contents(here)
     with pytest.raises(ArchiveError, match=f"nothing was written: .*{mine.path.name}.* has other epochs"):
         unpack(packed, here)
-    assert read_record(here) == before, "the other run, which is new here, is not written either"
+    assert contents(here) == before, "the other run, which is new here, is not written either"
 
 
 def test_an_unfinished_run_is_not_overwritten(packed: Path, tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ def test_a_tampered_archive_is_refused_with_a_manifest_that_fits(case: str, pack
     change, message = TAMPERED[case]
     with pytest.raises(ArchiveError, match=message):
         unpack(rewritten(packed, change), tmp_path / "here")
-    assert read_record(tmp_path / "here") == {} and not list(tmp_path.rglob("escaped*")) + list(
+    assert contents(tmp_path / "here") == {} and not list(tmp_path.rglob("escaped*")) + list(
         Path("/tmp").glob("escaped*")
     )
 
@@ -323,7 +323,7 @@ def test_a_member_that_is_not_what_was_packed_is_refused(packed: Path, tmp_path:
     ):
         with pytest.raises(ArchiveError, match=message):
             unpack(rewritten(packed, change, honest=False), tmp_path / "here")
-    assert read_record(tmp_path / "here") == {}
+    assert contents(tmp_path / "here") == {}
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE])
@@ -340,7 +340,7 @@ def test_links_and_devices_are_refused(kind: bytes, packed: Path, tmp_path: Path
         new.addfile(info)
     with pytest.raises(ArchiveError, match="or is no file"):
         unpack(tmp_path / "odd.tar.gz", tmp_path / "here")
-    assert read_record(tmp_path / "here") == {}
+    assert contents(tmp_path / "here") == {}
 
 
 @pytest.mark.parametrize(
@@ -376,7 +376,7 @@ def test_other_and_damaged_files_are_refused(packed: Path, tmp_path: Path) -> No
         unpack(tmp_path / "absent.tar.gz", here)
     with pytest.raises(ArchiveError, match="is another file"):
         unpack(packed, here, sha256="0" * 64)
-    assert read_record(here) == {} if here.exists() else True
+    assert contents(here) == {} if here.exists() else True
     assert unpack(packed, here, sha256=file_checksum(packed)).added == 2
 
 
@@ -419,7 +419,7 @@ def test_arrays_that_would_fill_all_memory_are_refused(
     monkeypatch.setattr(archive, "LARGEST_READ", 1_000_000)
     with pytest.raises(ArchiveError, match=r"the arrays of probe.npz are of impossible size"):
         unpack(rewritten(packed, unsummed(fill)), tmp_path / "here")
-    assert read_record(tmp_path / "here") == {}
+    assert contents(tmp_path / "here") == {}
 
 
 def test_a_full_disk_is_said_and_not_taken_for_a_damaged_archive(
@@ -434,7 +434,7 @@ def test_a_full_disk_is_said_and_not_taken_for_a_damaged_archive(
     monkeypatch.setattr(archive, "_add", full)
     with pytest.raises(OSError, match=r"No space left on device: '.*again.tar.gz'"):
         pack(find_sweep(tmp_path / "there", "mine"), tmp_path / "again.tar.gz")
-    assert read_record(tmp_path / "here") == {} and not (tmp_path / "again.tar.gz").exists()
+    assert contents(tmp_path / "here") == {} and not (tmp_path / "again.tar.gz").exists()
 
 
 def test_an_archive_that_does_not_fit_is_refused(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from fer_bench.sweep import clean
 from tests.helpers.plugins import LOSS
 from tests.unit.store.test_folder import SPEC, record
 from tests.unit.store.test_lease import pretend
-from tests.unit.sweep.test_archive import finished, read_record
+from tests.unit.sweep.test_archive import contents, finished
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ class Store:
 
 def records(out: Path) -> dict[str, bytes]:
     """All files but the claims of those who train."""
-    return {name: text for name, text in read_record(out).items() if "claim" not in Path(name).parts}
+    return {name: text for name, text in contents(out).items() if "claim" not in Path(name).parts}
 
 
 @pytest.fixture
@@ -113,9 +113,9 @@ def test_left_over_files_may_go_and_young_ones_outside_of_runs_stay(store: Store
     assert {part, checkpoint, old} <= set(found) and young not in found
     wastes = [w for w in clean.find(store.out, store.plugins) if w.path in (part, checkpoint, old)]
     assert [w.size for w in wastes] == [10, 10, 10]
-    before = read_record(store.done.path)
+    before = contents(store.done.path)
     assert clean.remove(wastes, store.out) == (3, 0)
-    assert set(before) - set(read_record(store.done.path)) == {part.name, checkpoint.name} and not old.exists()
+    assert set(before) - set(contents(store.done.path)) == {part.name, checkpoint.name} and not old.exists()
 
 
 def test_what_is_removed_is_gone_and_nothing_else(store: Store) -> None:
