@@ -18,8 +18,8 @@ from fer_bench.cli.options import OUT, PLUGINS, Names
 @OUT
 @click.option("--format", "style", type=click.Choice(["terminal", "markdown", "csv", "latex", "html"]),
               default="terminal", show_default=True)  # fmt: skip
-@click.option("--protocol", "protocols", type=Names(), default="last", show_default=True,
-              help="Which epochs: last, mean_last_5, best_val, best_test (an oracle).")  # fmt: skip
+@click.option("--select", "--protocol", "selections", type=Names(), default="last", show_default=True,
+              help="Which epoch is reported: last, mean_last_5, best_val, best_test (an oracle).")  # fmt: skip
 @click.option("--metrics", type=Names(), default="overall,mean,gap,memorised", show_default=True,
               help="Also macro_f1, worst, head, tail, ece, nll, detection_auroc, detection_ap, …; or all.")  # fmt: skip
 @click.option(

@@ -218,7 +218,8 @@ def watch(sweep: str | None, out: Path, once: bool) -> None:
 @PRECISION
 @COMPILE
 @click.option("--pretrained", multiple=True, metavar="[BACKBONE=]FILE", help="A checkpoint, 'timm', or 'none'.")
-@click.option("--protocol", default=None, help="The epoch that is measured: last, best_val, best_test (an oracle), …")
+@click.option("--select", "--protocol", "select", default=None,
+              help="Which epoch is reported: last, mean_last_5, best_val, … [default: the table's].")  # fmt: skip
 @PLUGINS
 @OUT
 @click.option("--name", default=None, help="Name of the folder in reproduce/ [default: table and data set].")

@@ -10,7 +10,7 @@ from fer_bench.report.measures import METRICS, View
 from fer_bench.report.rendering import Cell
 from fer_bench.report.statistics import summary, t_interval
 from fer_bench.store.folder import RunFolder
-from fer_bench.store.model_selection import PROTOCOLS
+from fer_bench.store.model_selection import SELECTIONS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,15 +22,14 @@ FIELDS = ["metric", "unit", "method", "row", "dataset", "condition", "noise", "i
 
 
 def numbers(frame: pd.DataFrame, rows: list[str], conditions: list[str], view: View) -> pd.DataFrame:
-    """n, mean, sd (ddof 1), 95 % interval, min and max of each metric under each protocol, row and condition, in the
+    """n, mean, sd (ddof 1), 95 % interval, min and max of each metric under each selection, row and condition, in the
     unit of the metric. A condition without values of a metric has no line."""
     import pandas as pd
 
     order: dict[str, int] = {}
     parts = []
     for metric in METRICS:
-        for protocol in PROTOCOLS if metric.by_epoch else PROTOCOLS[:1]:
-            column = metric.column(protocol)
+        for column in dict.fromkeys(metric.column(selection) for selection in SELECTIONS):
             order[column] = len(order)
             if column not in frame:
                 continue

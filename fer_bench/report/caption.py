@@ -10,7 +10,7 @@ from fer_bench.report.aggregate import extent
 from fer_bench.report.footnotes import Marks
 from fer_bench.report.measures import View
 from fer_bench.report.significance import Conclusions
-from fer_bench.store.model_selection import LAST
+from fer_bench.store.model_selection import SELECTIONS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,7 @@ FEW = 3
 def caption(frame: pd.DataFrame, view: View, conclusions: Conclusions, marks: Marks) -> str:
     sentences = [
         f"Data: {', '.join(sorted({Path(name).name for name in frame['dataset']}))}",
-        *_protocols(frame, view),
+        *_selections(view),
         *_runs(frame, view),
         *(conclusions.sentences() if frame["row"].nunique() > 1 else []),
         *_definitions(frame, view),
@@ -34,22 +34,11 @@ def caption(frame: pd.DataFrame, view: View, conclusions: Conclusions, marks: Ma
     return ". ".join(sentences) + "."
 
 
-def _protocols(frame: pd.DataFrame, view: View) -> list[str]:
-    epochs = _values(frame, "epochs")
-    several = "," in epochs
-    last = f"the last epoch ({epochs})" if several else f"the last of {epochs} epochs"
-    what = {
-        "last": f"at {last}; no epoch was chosen by its test accuracy",
-        "mean_last_5": f"as the mean over the last {LAST} epochs, none of which was chosen by its test accuracy",
-        "best_val": "at the epoch with the best overall accuracy on the validation split",
-        "best_test": "at the epoch with the best overall accuracy on the test set: an oracle, which nobody has in use",
-    }
-    return [
-        f"Test accuracy {'' if len(view.protocols) == 1 else 'also '}{what[name]}"
-        if place
-        else f"Test accuracy {what[name]}"
-        for place, name in enumerate(dict.fromkeys(view.protocols))
-    ]
+def _selections(view: View) -> list[str]:
+    chosen = [SELECTIONS[key] for key in dict.fromkeys(view.selections)]
+    if len(chosen) == 1:
+        return [chosen[0].description.removesuffix(".")]
+    return [f"{selection.title.capitalize()}: {selection.description.removesuffix('.')}" for selection in chosen]
 
 
 def _runs(frame: pd.DataFrame, view: View) -> list[str]:

@@ -4,21 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 from fer_bench.core.errors import nearest, require
 from fer_bench.report.statistics import INTERVALS, TESTS, UNITS
-from fer_bench.store.model_selection import LAST, MEASURES, PROTOCOLS, select
-
-EPOCHS = {
-    "last": "last epoch",
-    "mean_last_5": f"mean of the last {LAST} epochs",
-    "best_val": "best epoch by validation",
-    "best_test": "best epoch on the test set (oracle)",
-}
-"""Protocols as they are named wherever their numbers stand."""
+from fer_bench.store.model_selection import SELECTIONS
 
 SPREADS = ("sd", "interval")
 
@@ -28,7 +17,7 @@ class Metric:
     """A measured quantity of the runs; ``scale`` turns it into ``unit``.
 
     title    of its block; metrics without one stand in the block of costs or only in the csv
-    by_epoch whether it depends on the protocol
+    by_epoch whether it depends on which epoch is selected
     better   +1 higher is better, -1 lower is better, 0 neither: not compared and never bold
     """
 
@@ -39,14 +28,12 @@ class Metric:
     by_epoch: bool = False
     better: int = 0
 
-    def column(self, protocol: str) -> str:
+    def column(self, selection: str) -> str:
         """The column of the runs that holds it."""
-        if not self.by_epoch:
-            return self.name
-        return f"{'test' if protocol == 'last' else protocol}_{self.name}"
+        return SELECTIONS[selection].column(self.name) if self.by_epoch else self.name
 
-    def heading(self, protocol: str) -> str:
-        when = f", {EPOCHS[protocol]}" if self.by_epoch else ""
+    def heading(self, selection: str) -> str:
+        when = f", {SELECTIONS[selection].title}" if self.by_epoch else ""
         return f"{self.title}{when}, {self.unit}"
 
 
@@ -79,14 +66,14 @@ DEFAULT = ("overall", "mean", "gap", "memorised")
 class View:
     """What of the runs is shown, and how it is tested. SpecError for an unknown name, with the nearest one.
 
-    protocols  which epochs are reported; tests are on the first
+    selections which epochs are reported, keys of SELECTIONS; tests are on the first
     metrics    names of SHOWN, or "all"
     baseline   method key (or row) that the others are tested against; "" = each against the best
     test, interval, unit   see ``statistics``
     spread     behind a mean: its standard deviation, or the 95 % interval
     """
 
-    protocols: tuple[str, ...] = ("last",)
+    selections: tuple[str, ...] = ("last",)
     metrics: tuple[str, ...] = DEFAULT
     baseline: str = ""
     test: str = "sign-flip"
@@ -96,7 +83,7 @@ class View:
 
     def __post_init__(self) -> None:
         known: tuple[tuple[str, Iterable[str], Iterable[str]], ...] = (
-            ("protocol", self.protocols, PROTOCOLS),
+            ("selection", self.selections, SELECTIONS),
             ("metric", self.metrics, (*SHOWN, "all")),
             ("test", [self.test], TESTS),
             ("interval", [self.interval], INTERVALS),
@@ -106,7 +93,7 @@ class View:
         for what, values, names in known:
             for value in values:
                 require(value in names, f"unknown {what} {value!r}{nearest(value, names)}")
-        require(bool(self.protocols), "no protocol is named; there are: " + ", ".join(PROTOCOLS))
+        require(bool(self.selections), "no selection is named; there are: " + ", ".join(SELECTIONS))
         require(bool(self.metrics), "no metric is named; there are: " + ", ".join(SHOWN))
 
     @property
@@ -115,45 +102,5 @@ class View:
         return [metric for metric in METRICS if metric.title and ("all" in self.metrics or metric.name in self.metrics)]
 
     def variants(self, metric: Metric) -> list[str]:
-        """The protocols under which a metric is shown: one where it does not depend on them."""
-        return list(dict.fromkeys(self.protocols)) if metric.by_epoch else [self.protocols[0]]
-
-
-@dataclass(frozen=True)
-class Protocol:
-    key: str
-    title: str
-    about: str
-
-
-SELECTIONS = (
-    Protocol("last", "last epoch", "Every run reports its last epoch; nothing is chosen."),
-    Protocol("mean_last_5", f"mean of last {LAST}", f"The mean of the last {LAST} epochs; nothing is chosen."),
-    Protocol("best_val", "best on validation", "The epoch with the best accuracy on the validation images."),
-    Protocol(
-        "best_test",
-        "best on test (oracle)",
-        "ORACLE: the epoch with the best accuracy on the test images themselves. Nobody can choose it without the test "
-        "labels; it is here to show what choosing it adds.",
-    ),
-)
-
-
-def report(epochs: list[dict[str, Any]], protocol: str) -> dict[str, Any] | None:
-    """MEASURES, ``recall`` [C] and ``confusion`` [C][C] of the test images, and the ``epoch``s they are from.
-
-    ``epochs`` are the records of one run. None where the protocol cannot be followed (no validation images). A mean
-    over epochs sums their confusion matrices; the recall of a class without test images is None.
-    """
-    found = select(epochs, protocol)
-    if found is None:
-        return None
-    chosen = epochs[-LAST:] if protocol == "mean_last_5" else [found]
-    tests = [record["test"] for record in chosen]
-    recalls = np.array([test["recall"] for test in tests], dtype=float).mean(0)
-    return {
-        **{name: float(np.mean([test[name] for test in tests])) for name in MEASURES},
-        "recall": [None if np.isnan(value) else float(value) for value in recalls],
-        "confusion": np.sum([test["confusion"] for test in tests], axis=0).tolist(),
-        "epoch": [record["epoch"] for record in chosen],
-    }
+        """The selections under which a metric is shown: one where it does not depend on them."""
+        return list(dict.fromkeys(self.selections)) if metric.by_epoch else [self.selections[0]]

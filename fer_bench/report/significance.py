@@ -26,7 +26,7 @@ NAMES = {"sign-flip": "sign-flip permutation test of the mean difference", "wilc
 
 @dataclass(frozen=True)
 class Family:
-    """The comparisons of one metric under one protocol over one set of blocks. ``higher``: more is better."""
+    """The comparisons of one metric of the selected epochs over one set of blocks. ``higher``: more is better."""
 
     table: pd.DataFrame
     view: View
@@ -75,10 +75,10 @@ class Conclusions:
         if self.view.baseline:
             self.baseline = find_row(self.frame, self.view.baseline)
 
-    def column(self, metric: Metric, protocol: str, condition: str) -> tuple[frozenset[str], set[str]]:
+    def column(self, metric: Metric, selection: str, condition: str) -> tuple[frozenset[str], set[str]]:
         """Rows that are bold and rows with a star in one column of a metric's block."""
         part = self.frame[self.frame["condition"] == condition]
-        table = statistics.blocks(part, metric.column(protocol), self.view.unit)
+        table = statistics.blocks(part, metric.column(selection), self.view.unit)
         if not metric.better or table.shape[1] < 2:
             return frozenset(), set()
         family = Family(table, self.view, self.baseline, metric.better > 0)
@@ -88,9 +88,9 @@ class Conclusions:
         self._remember(family)
         return family.leaders.rows, family.starred
 
-    def together(self, metric: Metric, protocol: str, marks: Marks, rows: list[str]) -> list[Block]:
+    def together(self, metric: Metric, selection: str, marks: Marks, rows: list[str]) -> list[Block]:
         """All blocks at once: one block of the table, or none where nothing can be compared."""
-        column = metric.column(protocol)
+        column = metric.column(selection)
         table = statistics.blocks(self.frame, column, self.view.unit)
         complete = table.dropna()
         if not metric.better or table.shape[1] < 2 or complete.empty:
@@ -106,7 +106,7 @@ class Conclusions:
         compared = Family(table, self.view, self.baseline, higher) if self.baseline else family
         self._remember(compared)
         ranks = statistics.friedman(complete, higher)
-        title = f"{metric.heading(protocol)}: all {_blocks(self.view, complete)} together"
+        title = f"{metric.heading(selection)}: all {_blocks(self.view, complete)} together"
         if ranks:
             title += f" (Friedman's test: p {'= ' * (ranks.p >= 0.001)}{p_text(ranks.p)})"
         columns = {"Mean": lambda row: _mean(complete, row, metric, row in family.leaders.rows)}

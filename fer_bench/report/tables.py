@@ -32,14 +32,15 @@ def comparison(
     title: str = "Facial expression recognition under label noise and imbalance",
     view: View = DEFAULT_VIEW,
 ) -> Table:
-    """Methods as rows, conditions as columns, one block for each metric and protocol; all blocks together; cost; data.
+    """Methods as rows, conditions as columns, one block for each metric and selection of epochs;
+    then all blocks together, cost, and data.
 
     runs     from ``load_runs``
     titles   names of methods by key; their keys otherwise
     order    method keys, first row first; the others follow by key
     notes    lines below the table, such as why runs are missing
     classes  class names by data set, for the purity of labels; class numbers otherwise
-    view     which metrics and protocols, the baseline, and how it is tested
+    view     which metrics and selections of epochs, the baseline, and how it is tested
 
     Cells are the mean over runs and, for two runs or more, ± the standard deviation or the 95 % interval. Bold: the
     best mean of a column and, where there are pairs enough for a test, all that the test does not tell from it.
@@ -51,18 +52,18 @@ def comparison(
     signs, conclusions = marks(frame), Conclusions(frame, view)
     values = numbers(frame, rows, conditions, view)
     shares = purity(frame, classes or {})
-    shown = [(metric, protocol) for metric in view.chosen for protocol in view.variants(metric)]
+    shown = [(metric, selection) for metric in view.chosen for selection in view.variants(metric)]
     blocks: list[Block] = []
-    for metric, protocol in shown:
-        blocks += _metric(values, metric, protocol, rows, conditions, signs, conclusions)
+    for metric, selection in shown:
+        blocks += _metric(values, metric, selection, rows, conditions, signs, conclusions)
     for metric in view.chosen:
-        blocks += conclusions.together(metric, view.protocols[0], signs, rows)
+        blocks += conclusions.together(metric, view.selections[0], signs, rows)
     blocks.append(facts.cost(frame, values, rows, signs))
     blocks += facts.data(frame, shares)
     missing = [
-        f"{metric.heading(protocol)}: no finished run has it."
-        for metric, protocol in shown
-        if metric.column(protocol) not in set(values["metric"]) and metric.name != "memorised"
+        f"{metric.heading(selection)}: no finished run has it."
+        for metric, selection in shown
+        if metric.column(selection) not in set(values["metric"]) and metric.name != "memorised"
     ]
     below = (*notes, *_own_notes(frame, rows, conditions), *missing, *conclusions.notes)
     return Table(
@@ -106,7 +107,7 @@ def save(table: Table, runs: pd.DataFrame, folder: Path) -> list[Path]:
 def _metric(
     values: pd.DataFrame,
     metric: Metric,
-    protocol: str,
+    selection: str,
     rows: list[str],
     conditions: list[str],
     signs: Marks,
@@ -114,13 +115,13 @@ def _metric(
 ) -> list[Block]:
     """One block, or none where no run has the metric. A condition without values (memorised, of clean labels) has no
     column."""
-    mine = values[values["metric"] == metric.column(protocol)]
+    mine = values[values["metric"] == metric.column(selection)]
     found = {(value["row"], value["condition"]): value for value in mine.to_dict("records")}
     columns = [c for c in conditions if any(condition == c for _, condition in found)]
     if not columns:
         return []
     usual = int(mine["n"].max())
-    signed = {condition: conclusions.column(metric, protocol, condition) for condition in columns}
+    signed = {condition: conclusions.column(metric, selection, condition) for condition in columns}
 
     def cell(row: str, condition: str) -> Cell:
         if (row, condition) not in found:
@@ -135,7 +136,7 @@ def _metric(
         return Cell(text, row in bold)
 
     lines = tuple((signs.name(row), tuple(cell(row, c) for c in columns)) for row in rows)
-    return [Block(metric.heading(protocol), "Method", tuple(columns), lines)]
+    return [Block(metric.heading(selection), "Method", tuple(columns), lines)]
 
 
 def _own_notes(frame: pd.DataFrame, rows: list[str], conditions: list[str]) -> list[str]:

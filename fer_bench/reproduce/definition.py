@@ -18,7 +18,7 @@ from fer_bench.data.noise.apply import check as check_noise
 from fer_bench.plugins.registry import Plugin
 from fer_bench.reproduce import published
 from fer_bench.reproduce.published import Number
-from fer_bench.store.model_selection import PROTOCOLS
+from fer_bench.store.model_selection import SELECTIONS
 
 NO_WEIGHTS = "none"
 
@@ -79,8 +79,8 @@ class Content:
     title: str
     paper: str
     metrics: tuple[Literal["overall", "mean"], ...] = ("overall",)
-    protocol: str = "last"
-    """The epoch that is measured: last, best_val, best_test (an oracle), ..."""
+    selection: str = "last"
+    """The epoch that is measured: last, mean_last_5, best_val or best_test (an oracle)."""
     seeds: tuple[int, ...] = (0, 1, 2)
     noise_mode: Literal["exact", "bernoulli"] = "exact"
     weights: str = ""
@@ -222,9 +222,8 @@ def _check(table: Definition, plugins: Mapping[str, Plugin]) -> None:
     path, content = table.path, table.content
     names = [row.name for row in table.rows]
     require(len(set(names)) == len(names), f"{path}: two [[rows]] have one name")
-    require(
-        content.protocol in PROTOCOLS, f"{path}: protocol = {content.protocol!r}{nearest(content.protocol, PROTOCOLS)}"
-    )
+    chosen = content.selection
+    require(chosen in SELECTIONS, f"{path}: selection = {chosen!r}{nearest(chosen, SELECTIONS)}")
     require(bool(content.seeds), f"{path}: seeds is empty")
     require(isinstance(table.preset, str), f"{path}: [recipe].preset = {table.preset!r} is not of type str")
     try:

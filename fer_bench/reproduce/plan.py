@@ -19,7 +19,7 @@ from fer_bench.data.open import open_dataset
 from fer_bench.reproduce.definition import NO_WEIGHTS, Column, Definition, Row, own_recipe
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.frame import to_row
-from fer_bench.store.model_selection import PROTOCOLS
+from fer_bench.store.model_selection import SELECTIONS
 from fer_bench.store.records import read_record
 from fer_bench.sweep.plan import Plan, Planned, plan, resolve_recipe
 from fer_bench.sweep.request import Request
@@ -44,7 +44,8 @@ class Budget:
     compile: bool | None = None
     pretrained: Sequence[str] = ()
     """``FILE``, ``timm`` or ``none``; for a table with several networks ``BACKBONE=FILE``."""
-    protocol: str | None = None
+    select: str | None = None
+    """Key of the reported epoch, see ``fer_bench.store.model_selection``."""
     data_root: Path | None = None
     dedup: bool = False
     data_seed: int = 0
@@ -86,8 +87,8 @@ class Grid:
         return tuple(self.table.content.seeds if self.budget.seeds is None else self.budget.seeds)
 
     @property
-    def protocol(self) -> str:
-        return self.budget.protocol or self.table.content.protocol
+    def selection(self) -> str:
+        return self.budget.select or self.table.content.selection
 
     @property
     def name(self) -> str:
@@ -139,8 +140,8 @@ class Grid:
 
 def prepare(table: Definition, budget: Budget, say: Say = lambda what, done, total: None) -> Grid:
     """Plans every cell. SpecError for a budget that makes no sense; missing data and weights become reasons."""
-    chosen = budget.protocol or table.content.protocol
-    require(chosen in PROTOCOLS, f"--protocol {chosen!r}{nearest(chosen, PROTOCOLS)}")
+    chosen = budget.select or table.content.selection
+    require(chosen in SELECTIONS, f"--select {chosen!r}{nearest(chosen, SELECTIONS)}")
     require(budget.seeds is None or bool(budget.seeds), "--seeds is empty")
     weights = _weights(table, budget)
 

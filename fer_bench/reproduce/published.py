@@ -39,7 +39,7 @@ class Number:
     std: float | None = None
     """Standard deviation of the overall accuracy; over how many runs is in ``runs``."""
     source_url: str = ""
-    protocol: str = ""
+    selection: str = ""
     """Which epoch is reported: last, best_val or best_test."""
     runs: int | None = None
     doubt: str = ""

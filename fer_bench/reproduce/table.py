@@ -18,18 +18,12 @@ from fer_bench.reproduce.definition import NO_WEIGHTS, Column, Definition, Row
 from fer_bench.reproduce.plan import Grid, Slot
 from fer_bench.reproduce.published import Number
 from fer_bench.store.folder import RunFolder
+from fer_bench.store.model_selection import SELECTIONS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TITLES = {"overall": "Overall accuracy, %", "mean": "Mean accuracy (over classes), %"}
-
-PROTOCOL_NAMES = {
-    "last": "last epoch",
-    "mean_last_5": "mean of the last five epochs",
-    "best_val": "best epoch on validation data",
-    "best_test": "best epoch on the test set (oracle)",
-}
 
 
 @dataclass(frozen=True)
@@ -124,7 +118,7 @@ def join(grid: Grid, out: Path) -> tuple[PaperTable, pd.DataFrame]:
     return (
         PaperTable(
             title, tuple(_blocks(lines)), _caption(grid, list(every.values()), reduced), notes,
-            pd.DataFrame([_record(table, line, grid.protocol) for line in lines]), footnotes=footnotes,
+            pd.DataFrame([_record(table, line, grid.selection) for line in lines]), footnotes=footnotes,
         ),
         pd.DataFrame(every.values()),
     )  # fmt: skip
@@ -152,16 +146,16 @@ def _line(
     grid: Grid, runs: dict[tuple[str, int], list[dict[str, Any]]], each: Row, place: int, metric: str, marks: _Marks
 ) -> _Line:
     table, column, slot = grid.table, grid.table.columns[place], grid.by_place[each.name, place]
-    measured = _by_seed(runs[each.name, place], metric, grid.protocol)
+    measured = _by_seed(runs[each.name, place], metric, grid.selection)
     number, base = table.number(each, column), table.baseline(each)
     gain, published_gain = Measured(), None
     if base is not None and base is not each:
         if grid.by_place[base.name, place].recipe == slot.recipe:
-            over = _by_seed(runs[base.name, place], metric, grid.protocol)
+            over = _by_seed(runs[base.name, place], metric, grid.selection)
             gain = Measured(tuple(value - over[seed] for seed, value in measured.items() if seed in over))
         published_gain = _published_gain(number, table.number(base, column), metric)
     value = number.value(metric) if number else None
-    remarks = _remarks(slot, number, bool(measured), grid.protocol) if number and value is not None else []
+    remarks = _remarks(slot, number, bool(measured), grid.selection) if number and value is not None else []
     return _Line(
         each,
         column,
@@ -177,9 +171,9 @@ def _line(
     )
 
 
-def _by_seed(rows: Sequence[dict[str, Any]], metric: str, protocol: str) -> dict[tuple[int, int], float]:
+def _by_seed(rows: Sequence[dict[str, Any]], metric: str, selection: str) -> dict[tuple[int, int], float]:
     """Accuracy in % of each (data seed, seed)."""
-    name = f"{'test' if protocol == 'last' else protocol}_{metric}"
+    name = SELECTIONS[selection].column(metric)
     return {(run["data_seed"], run["seed"]): 100 * run[name] for run in rows if run[name] is not None}
 
 
@@ -193,7 +187,7 @@ def _published_gain(number: Number | None, base: Number | None, metric: str) -> 
     return value - over
 
 
-def _remarks(slot: Slot, number: Number, measured: bool, protocol: str) -> list[str]:
+def _remarks(slot: Slot, number: Number, measured: bool, selection: str) -> list[str]:
     """Where the published number and the measured one are, or may be, of different things."""
     parts = []
     if measured:
@@ -207,9 +201,9 @@ def _remarks(slot: Slot, number: Number, measured: bool, protocol: str) -> list[
         if _plain(number.backbone) != _plain(recipe.backbone):
             parts.append(_both(f"network {recipe.backbone}", number.backbone, "network"))
         parts.append(_both(weights_name(recipe.pretrained), number.pretrain, "weights"))
-        if number.protocol != protocol:
-            theirs = PROTOCOL_NAMES.get(number.protocol, number.protocol)
-            parts.append(_both(PROTOCOL_NAMES.get(protocol, protocol), theirs, "choice of epoch"))
+        if number.selection != selection:
+            theirs = SELECTIONS[number.selection].title if number.selection else ""
+            parts.append(_both(SELECTIONS[selection].title, theirs, "choice of epoch"))
     return parts + ([f"of the published number: {number.doubt}"] if number.doubt else [])
 
 
@@ -319,8 +313,8 @@ def _caption(grid: Grid, runs: Sequence[dict[str, Any]], reduced: Sequence[str])
     if runs:
         names = sorted({Path(run["dataset"]).name for run in runs})
         epochs = ", ".join(map(str, sorted({run["epochs"] for run in runs})))
-        rule = PROTOCOL_NAMES.get(grid.protocol, grid.protocol)
-        chosen = "" if grid.protocol != "last" else "; no epoch was chosen by its test accuracy"
+        rule = SELECTIONS[grid.selection].title
+        chosen = "" if grid.selection != "last" else "; no epoch was chosen by its test accuracy"
         sentences.append(f"Measured: {', '.join(names)}, {rule} of {epochs}{chosen}")
         sentences.append("Mean ± standard deviation (divisor n - 1) over n runs that differ in their training seed")
         networks = sorted({(run["backbone"], run["image_size"], run["pretrained"]) for run in runs})
@@ -367,7 +361,7 @@ def _notes(grid: Grid, out: Path) -> list[str]:
     return notes
 
 
-def _record(table: Definition, line: _Line, protocol: str) -> dict[str, Any]:
+def _record(table: Definition, line: _Line, selection: str) -> dict[str, Any]:
     """A line of the CSV, unrounded."""
     column, number = line.column, line.number
     measured, gain = line.measured, line.gain
@@ -382,7 +376,7 @@ def _record(table: Definition, line: _Line, protocol: str) -> dict[str, Any]:
         "backbone": line.slot.recipe.backbone if line.row.method else "",
         "pretrained": line.slot.recipe.pretrained,
         "dataset": line.slot.dataset,
-        "protocol": protocol,
+        "selection": selection,
         "n": len(measured.values),
         "mean": measured.mean if measured.values else None,
         "sd": measured.sd,
@@ -394,7 +388,7 @@ def _record(table: Definition, line: _Line, protocol: str) -> dict[str, Any]:
         "published": line.published,
         "published_sd": number.sd(line.metric) if number else None,
         "published_gain": line.published_gain,
-        "published_protocol": number.protocol if number else "",
+        "published_selection": number.selection if number else "",
         "published_runs": number.runs if number else None,
         "published_classes": number.num_classes if number else None,
         "published_backbone": number.backbone if number else "",

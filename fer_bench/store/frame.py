@@ -12,7 +12,8 @@ from fer_bench.core.errors import UnreadableRun
 from fer_bench.core.files import read_each
 from fer_bench.core.spec import LATER
 from fer_bench.store.folder import RunFolder
-from fer_bench.store.model_selection import MEASURES, PROTOCOLS, head_tail, select
+from fer_bench.store.head_tail import head_tail
+from fer_bench.store.model_selection import MEASURES, SELECTIONS, select
 from fer_bench.store.records import Record, read_record
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ def load_runs(out: str | Path = "results") -> pd.DataFrame:
 
     Accuracies are fractions in [0, 1], all on the test split. ``test_*`` is the last epoch, ``mean_last_5_*`` the mean
     of the last five, ``best_val_*`` the epoch with the best overall accuracy on the validation split, ``best_test_*``
-    the one with the best on the test split (an oracle). ``*_head`` and ``*_tail`` are explained at :func:`head_tail`.
+    the one with the best on the test split (an oracle). ``*_head`` and ``*_tail`` are explained at
+    :func:`fer_bench.store.head_tail.head_and_tail_classes`.
     A run that cannot be read (damaged, or of another version of fer-bench) is left out with a warning that names it.
     """
     import pandas as pd
@@ -79,14 +81,13 @@ def to_row(record: Record) -> dict[str, Any]:
         **{name: final["memorisation"][name] for name in ("fit_noisy", "fit_clean", "memorised")},
     }
     counts = final.get("noise", {}).get("clean_counts")
-    for protocol in PROTOCOLS:
-        chosen = select(record.epochs, protocol)
-        test = chosen["test"] if chosen else {}
-        prefix = "test" if protocol == "last" else protocol
+    for selection in SELECTIONS.values():
+        selected = select(record.epochs, selection.key)
+        test = selected.test if selected else {}
         for name in MEASURES:
-            values[f"{prefix}_{name}"] = test.get(name)
-        values[f"{prefix}_head"], values[f"{prefix}_tail"] = head_tail(test.get("recall"), counts)
-        values[f"{prefix}_epoch"] = chosen["epoch"] if chosen else None
+            values[selection.column(name)] = test.get(name)
+        values[selection.column("head")], values[selection.column("tail")] = head_tail(test.get("recall"), counts)
+        values[selection.column("epoch")] = selected.epochs[-1] if selected else None
     environment = record.environment
     values["commit"] = environment.get("commit") or ""
     values["version"] = (environment.get("packages") or {}).get("fer-bench", "")

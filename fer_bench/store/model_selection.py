@@ -1,58 +1,118 @@
-"""Which epoch of a run a number is taken from."""
+"""Which epoch of a run a reported number comes from: the one list of rules, and how each is applied."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
-PROTOCOLS = ("last", "mean_last_5", "best_val", "best_test")
-"""Which epoch a table reports. All are queries over the stored epochs; ``best_test`` is an oracle."""
-
 LAST = 5
+"""Epochs that ``mean_last_5`` averages."""
 
 MEASURES = ("overall", "mean", "macro_f1", "worst", "nll", "ece")
+"""Test measures that every epoch has; each is one number."""
 
 
-def select(epochs: list[dict[str, Any]], protocol: str) -> dict[str, Any] | None:
-    """The record that a protocol reports; the earliest among equals, None where a run cannot have it.
+@dataclass(frozen=True)
+class Selection:
+    """A rule that selects the reported epoch.
 
-    ``mean_last_5`` gives the last epoch's number with the means of the test measures over the last five epochs; a run
-    of fewer epochs has none.
+    Attributes:
+        key: Name in options, files and column names.
+        label: Short name, for menus and notes.
+        title: Name in headings.
+        description: One sentence for captions.
     """
-    if protocol == "last":
-        return epochs[-1]
-    if protocol == "mean_last_5":
+
+    key: str
+    label: str
+    title: str
+    description: str
+
+    def column(self, measure: str) -> str:
+        """The column of the runs that holds ``measure`` of the selected epoch."""
+        return f"{'test' if self.key == 'last' else self.key}_{measure}"
+
+
+SELECTIONS = {
+    selection.key: selection
+    for selection in (
+        Selection(
+            "last",
+            "last epoch",
+            "last epoch",
+            "Every run reports its last epoch, so no epoch is selected by its accuracy.",
+        ),
+        Selection(
+            "mean_last_5",
+            f"mean of last {LAST}",
+            f"mean of the last {LAST} epochs",
+            f"Every run reports the mean of its last {LAST} epochs, so no epoch is selected by its accuracy.",
+        ),
+        Selection(
+            "best_val",
+            "best on validation",
+            "best epoch on the validation set",
+            "Every run reports the epoch with the best overall accuracy on the validation set.",
+        ),
+        Selection(
+            "best_test",
+            "best on test (oracle)",
+            "best epoch on the test set (oracle)",
+            "Every run reports the epoch with the best overall accuracy on the test set itself. This is an oracle: it "
+            "needs the test labels, so it is an upper bound and not an estimate of performance.",
+        ),
+    )
+}
+"""The rules by key. All are queries over the stored epochs of a run; nothing is trained again to apply another one."""
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What a rule selected from a run.
+
+    Attributes:
+        epochs: Numbers of the epochs, from 1; several for a mean.
+        test: Test measures, ``recall`` [C] and ``confusion`` [C][C] (counts; summed for a mean).
+    """
+
+    epochs: tuple[int, ...]
+    test: dict[str, Any]
+
+
+def select(epochs: list[dict[str, Any]], key: str) -> Selected | None:
+    """Applies a rule to the epochs of one run.
+
+    Args:
+        epochs: Records of the epochs in order, at least one.
+        key: A key of ``SELECTIONS``.
+
+    Returns:
+        What the rule selects, the earliest among equals. None where the run cannot have it: no validation set, or fewer
+        than five epochs to average.
+    """
+    if key == "last":
+        return _one(epochs[-1])
+    if key == "mean_last_5":
         return _mean(epochs[-LAST:]) if len(epochs) >= LAST else None
-    split = protocol.removeprefix("best_")
+    split = key.removeprefix("best_")
     if epochs[-1].get(split) is None:
         return None
-    return max(epochs, key=lambda record: (record[split]["overall"], -record["epoch"]))
+    return _one(max(epochs, key=lambda record: (record[split]["overall"], -record["epoch"])))
 
 
-def head_tail(recall: list[float | None] | None, counts: list[int] | None) -> tuple[float | None, float | None]:
-    """Mean recall over the head and over the tail classes, fractions.
-
-    Classes are sorted by their number of training images, counted by reference label after imbalance was made and
-    before noise, so that all noise rates of one data set have the same head and tail. The head are the classes above
-    the median count, the tail those below it; a class at the median (the middle one of seven) is in neither. Both are
-    None where counts are not known or the largest class is less than twice the smallest: then there is no tail.
-    """
-    from statistics import fmean, median
-
-    if not recall or not counts or max(counts) < 2 * min(counts):
-        return None, None
-    middle, pairs = median(counts), list(zip(recall, counts, strict=True))
-    head = [r for r, count in pairs if count > middle and r is not None]
-    tail = [r for r, count in pairs if count < middle and r is not None]
-    return fmean(head) if head else None, fmean(tail) if tail else None
+def _one(record: dict[str, Any]) -> Selected:
+    return Selected((record["epoch"],), record["test"])
 
 
-def _mean(records: list[dict[str, Any]]) -> dict[str, Any]:
-    """Measures and recalls averaged over records; a class without test images stays without a recall."""
-    from statistics import fmean
-
+def _mean(records: list[dict[str, Any]]) -> Selected:
+    """Means of measures and recalls; the recall of a class without test images stays None."""
     tests = [record["test"] for record in records]
     test: dict[str, Any] = {name: fmean(t[name] for t in tests) for name in MEASURES}
     if all("recall" in t for t in tests):
         columns = zip(*(t["recall"] for t in tests), strict=True)
         test["recall"] = [None if None in column else fmean(column) for column in columns]
-    return {"epoch": records[-1]["epoch"], "test": test}
+    if all("confusion" in t for t in tests):
+        rows = zip(*(t["confusion"] for t in tests), strict=True)
+        test["confusion"] = [[sum(counts) for counts in zip(*row, strict=True)] for row in rows]
+    return Selected(tuple(record["epoch"] for record in records), test)

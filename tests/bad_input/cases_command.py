@@ -371,8 +371,8 @@ TOML = (
     ),
     Case(
         "an unknown protocol",
-        "reproduce lanet-t1 --on faces --protocol lats --dry-run",
-        ("--protocol 'lats'", "did you mean 'last'"),
+        "reproduce lanet-t1 --on faces --select lats --dry-run",
+        ("--select 'lats'", "did you mean 'last'"),
     ),
     Case("a data set that is not there", "reproduce lanet-t1 --on nowhere --dry-run", ("nowhere",), 1),
 )

@@ -91,7 +91,7 @@ SWEEPS = (
         ("no metric is named", "there are: overall"),
         make=results,
     ),
-    Case("an unknown protocol", "table mine --protocol lats", ("lats", "did you mean 'last'"), make=results),
+    Case("an unknown selection of epochs", "table mine --select lats", ("lats", "did you mean 'last'"), make=results),
     Case("an unknown baseline", "table mine --baseline cee", ("cee", "ce"), make=results),
     Case("an unknown test", "table mine --test t", ("'t'", "sign-flip"), make=results),
     Case("an unknown unit", "table mine --unit epoch", ("'epoch'", "seed"), make=results),

@@ -20,8 +20,8 @@ from fer_bench.report.html import summary as cells
 from fer_bench.report.html import weight_surfaces as weights
 from fer_bench.report.html.rounding import percent, rounded
 from fer_bench.report.html.run_details import COST, FALSE_ALARMS, describe
-from fer_bench.report.measures import SELECTIONS
 from fer_bench.report.tables import comparison
+from fer_bench.store.model_selection import SELECTIONS
 from fer_bench.sweep.record import Sweep
 
 
@@ -41,7 +41,7 @@ def collect(sweep: Sweep, plugins: Mapping[str, Plugin], faces: gallery.FacesSho
         "version": _version(),
         "caption": comparison(sweep.finished(), classes=sweep.classes).caption,
         "unfinished": sweep.unfinished(),
-        "protocols": [asdict(protocol) for protocol in SELECTIONS],
+        "selections": [asdict(selection) for selection in SELECTIONS.values()],
         "measures": [asdict(measure) for measure in cells.TABLE],
         "cost": list(COST),
         "false_alarms": [rounded(100 * rate, 3) for rate in FALSE_ALARMS],

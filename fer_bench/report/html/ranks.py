@@ -8,23 +8,23 @@ import pandas as pd
 
 from fer_bench.report.html.rounding import rounded
 from fer_bench.report.html.summary import TABLE
-from fer_bench.report.measures import SELECTIONS
 from fer_bench.report.statistics import ALPHA, MIN_PAIRS, blocks, friedman, nemenyi
+from fer_bench.store.model_selection import SELECTIONS
 
 
 def diagrams(frame: pd.DataFrame, rows: list[str]) -> dict[str, Any]:
-    """By protocol and measure: ``ranks`` as [row, mean rank], best first, Friedman's ``p``, the number of ``blocks``,
-    and ``groups``, index ranges [first, last] of ``ranks`` that Nemenyi's test does not tell apart.
+    """By selection of epochs and measure: ``ranks`` as [row, mean rank], best first, Friedman's ``p``, the number of
+    ``blocks``, and ``groups``, index ranges [first, last] of ``ranks`` that Nemenyi's test does not tell apart.
 
     ``frame`` are the arranged runs. A measure without enough complete blocks is left out; the page says why.
     """
     found: dict[str, Any] = {"alpha": ALPHA, "least": MIN_PAIRS}
-    for protocol in SELECTIONS:
-        found[protocol.key] = {
+    for selection in SELECTIONS:
+        found[selection] = {
             measure.key: diagram
             for measure in TABLE
             if measure.chosen and measure.key != "gap" and measure.higher is not None
-            if (diagram := _diagram(blocks(frame, measure.column(protocol.key)), measure.higher, rows))
+            if (diagram := _diagram(blocks(frame, measure.column(selection)), measure.higher, rows))
         }
     return found
 

@@ -1,4 +1,4 @@
-"""What the page holds of each run: measures by protocol, curves, detection of wrong labels, cost, and where it ran."""
+"""What the page holds of each run: measures, curves, detection of wrong labels, cost, and where it ran."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from fer_bench.report.html.rounding import percent, rounded
-from fer_bench.report.measures import MEASURES, SELECTIONS, report
 from fer_bench.store.folder import RunFolder
+from fer_bench.store.model_selection import MEASURES, SELECTIONS, select
 
 COST = ("seconds", "parameters", "images_forward", "images_backward", "skipped_steps")
 
@@ -29,7 +29,7 @@ def describe(run: Mapping[str, Any], rows: Mapping[str, int], conditions: Mappin
         "condition": conditions[run["condition"]],
         "seed": int(run["seed"]),
         "data_seed": int(run["data_seed"]),
-        "measures": {protocol.key: _measures(epochs, protocol.key) for protocol in SELECTIONS},
+        "measures": {key: _measures(epochs, key) for key in SELECTIONS},
         "memorised": percent(final["memorisation"]["memorised"]),
         "auroc": percent(final["detection"]["auroc"]),
         "ap": percent(final["detection"]["ap"]),
@@ -42,17 +42,16 @@ def describe(run: Mapping[str, Any], rows: Mapping[str, int], conditions: Mappin
     }
 
 
-def _measures(epochs: list[dict[str, Any]], protocol: str) -> dict[str, Any] | None:
-    found = report(epochs, protocol)
+def _measures(epochs: list[dict[str, Any]], selection: str) -> dict[str, Any] | None:
+    found = select(epochs, selection)
     if found is None:
         return None
-    shares = {name: percent(found[name]) for name in MEASURES if name != "nll"}
-    recall = [percent(value) for value in found["recall"]]
     return {
-        **shares,
-        "nll": rounded(found["nll"], 4),
-        **{k: found[k] for k in ("confusion", "epoch")},
-        "recall": recall,
+        **{name: percent(found.test[name]) for name in MEASURES if name != "nll"},
+        "nll": rounded(found.test["nll"], 4),
+        "recall": [percent(value) for value in found.test["recall"]],
+        "confusion": found.test["confusion"],
+        "epoch": list(found.epochs),
     }
 
 

@@ -1,4 +1,4 @@
-"""The main table: n, mean and sd (ddof 1) of every measure, method, condition and protocol, and what is bold.
+"""The main table: n, mean and sd (ddof 1) of every measure, method, condition and selected epoch, and what is bold.
 
 All from the columns of runs that the other tables are made from, so that the page says what they say.
 """
@@ -12,8 +12,9 @@ from typing import Any
 import pandas as pd
 
 from fer_bench.report.html.rounding import rounded
-from fer_bench.report.measures import METRICS, SELECTIONS, View
+from fer_bench.report.measures import METRICS, View
 from fer_bench.report.significance import Conclusions
+from fer_bench.store.model_selection import SELECTIONS
 
 SCALES = {"%": 100, "points": 100, "MB": 1e-6}
 """What turns a column of runs into a unit; 1 for the others."""
@@ -23,7 +24,7 @@ COMPARED = {metric.name: metric for metric in METRICS if metric.better}
 
 @dataclass(frozen=True)
 class Measure:
-    """``higher`` says which end is good, None where neither is; ``chosen`` whether the protocol changes it."""
+    """``higher`` says which end is good, None where neither is; ``chosen`` whether the selected epoch changes it."""
 
     key: str
     title: str
@@ -32,9 +33,9 @@ class Measure:
     chosen: bool
     digits: int = 2
 
-    def column(self, protocol: str) -> str:
+    def column(self, selection: str) -> str:
         """The column of the runs, with :func:`with_gaps`, that holds it."""
-        return f"{_prefix(protocol)}_{self.key}" if self.chosen else self.key
+        return SELECTIONS[selection].column(self.key) if self.chosen else self.key
 
 
 TABLE = (
@@ -60,25 +61,27 @@ TABLE = (
 
 
 def with_gaps(frame: pd.DataFrame) -> pd.DataFrame:
-    """The runs with the gap of each protocol to the oracle."""
-    names = [_prefix(protocol.key) for protocol in SELECTIONS]
-    return frame.assign(**{f"{name}_gap": frame["best_test_overall"] - frame[f"{name}_overall"] for name in names})
+    """The runs with the gap of each selection of epochs to the oracle."""
+    best = frame["best_test_overall"]
+    return frame.assign(**{s.column("gap"): best - frame[s.column("overall")] for s in SELECTIONS.values()})
 
 
 def table(frame: pd.DataFrame, rows: Sequence[str], conditions: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    """By protocol: one entry per row and condition with {measure: [n, mean, sd, bold]}; sd is None for one run.
+    """By selection of epochs, one entry per row and condition with {measure: [n, mean, sd, bold]}.
+
+    sd is None for one run.
 
     ``frame`` are the arranged runs :func:`with_gaps`.
     """
     conclusions = Conclusions(frame, View())
     made: dict[str, dict[tuple[str, str], list[Any]]] = {}
     found: dict[str, list[dict[str, Any]]] = {}
-    for protocol in SELECTIONS:
-        columns = {measure.key: measure.column(protocol.key) for measure in TABLE}
+    for selection in SELECTIONS:
+        columns = {measure.key: measure.column(selection) for measure in TABLE}
         for measure in TABLE:
             if (column := columns[measure.key]) not in made:
-                made[column] = _cells(frame, measure, protocol.key, conclusions)
-        found[protocol.key] = [
+                made[column] = _cells(frame, measure, selection, conclusions)
+        found[selection] = [
             {
                 "row": rows.index(row),
                 "condition": conditions.index(condition),
@@ -92,13 +95,13 @@ def table(frame: pd.DataFrame, rows: Sequence[str], conditions: Sequence[str]) -
 
 
 def _cells(
-    frame: pd.DataFrame, measure: Measure, protocol: str, conclusions: Conclusions
+    frame: pd.DataFrame, measure: Measure, selection: str, conclusions: Conclusions
 ) -> dict[tuple[str, str], list[Any]]:
-    values = pd.to_numeric(frame[measure.column(protocol)]).astype(float) * SCALES.get(measure.unit, 1)
+    values = pd.to_numeric(frame[measure.column(selection)]).astype(float) * SCALES.get(measure.unit, 1)
     groups = values.groupby([frame["condition"], frame["row"]], sort=False).agg(["count", "mean", "std"])
     groups = groups[groups["count"] > 0]
     bold = {
-        str(condition): conclusions.column(COMPARED[measure.key], protocol, str(condition))[0]
+        str(condition): conclusions.column(COMPARED[measure.key], selection, str(condition))[0]
         for condition in groups.index.get_level_values("condition").unique()
         if measure.key in COMPARED
     }
@@ -106,7 +109,3 @@ def _cells(
         (row, condition): [int(n), rounded(mean, 8), rounded(sd, 8), row in bold.get(condition, ())]
         for (condition, row), n, mean, sd in groups.itertuples()
     }
-
-
-def _prefix(protocol: str) -> str:
-    return "test" if protocol == "last" else protocol

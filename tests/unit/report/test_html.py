@@ -29,10 +29,11 @@ from fer_bench.report.html import gallery
 from fer_bench.report.html.collect import collect
 from fer_bench.report.html.render import embedded, render
 from fer_bench.report.html.run_details import FALSE_ALARMS, roc
-from fer_bench.report.measures import MEASURES, METRICS, View, report
+from fer_bench.report.measures import METRICS, View
 from fer_bench.report.statistics import nemenyi
 from fer_bench.report.tables import comparison
 from fer_bench.store.folder import RunFolder
+from fer_bench.store.model_selection import MEASURES
 from fer_bench.sweep.record import Sweep, find_sweep
 from tests.helpers.plugins import LOSS, plugin_source
 from tests.unit.report.test_tables import CLASSES, CLEAN, NOISY, finish
@@ -86,26 +87,6 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
 
 
 # --- what is collected ---------------------------------------------------------------------------------------------
-
-
-def record(epoch: int, overall: float, val: float | None = None) -> dict[str, Any]:
-    test = {**dict.fromkeys(MEASURES, overall), "recall": [overall, None], "confusion": [[epoch, 0], [0, 1]]}
-    return {"epoch": epoch, "test": test, "val": None if val is None else {"overall": val}}
-
-
-def test_protocols_are_queries_over_epochs() -> None:
-    accuracies = [0.1, 0.9, 0.5, 0.6, 0.7, 0.6]
-    epochs = [record(k + 1, value, val=1 - value) for k, value in enumerate(accuracies)]
-    found = {name: report(epochs, name) for name in ("last", "mean_last_5", "best_val", "best_test")}
-    assert {name: each["overall"] for name, each in found.items() if each} == pytest.approx(
-        {"last": 0.6, "mean_last_5": 0.66, "best_val": 0.1, "best_test": 0.9}
-    )
-    assert {name: each["epoch"] for name, each in found.items() if each} == {
-        "last": [6], "mean_last_5": [2, 3, 4, 5, 6], "best_val": [1], "best_test": [2],
-    }  # fmt: skip
-    assert found["mean_last_5"] and found["mean_last_5"]["confusion"] == [[20, 0], [0, 5]]
-    assert found["mean_last_5"]["recall"] == [pytest.approx(0.66), None]
-    assert report([record(1, 0.5)], "best_val") is None
 
 
 def test_rows_have_the_marks_of_the_tables(tmp_path: Path) -> None:
@@ -478,7 +459,7 @@ def test_methods_are_switched_off_everywhere(shown: Shown) -> None:
     assert "beta" in names and "alpha" not in names
 
 
-def test_protocol_changes_numbers_and_marks_the_oracle(shown: Shown, sweep: Sweep) -> None:
+def test_selection_changes_numbers_and_marks_the_oracle(shown: Shown, sweep: Sweep) -> None:
     frame = sweep.finished()
     mine = frame[(frame.method == "alpha") & (frame.noise_kind != "none") & (frame.imbalance_factor == 1)]
     place = 1 + [each["name"] for each in collect(sweep, {})["conditions"]].index("symmetric 0.2")
@@ -489,14 +470,14 @@ def test_protocol_changes_numbers_and_marks_the_oracle(shown: Shown, sweep: Swee
 
     assert number() == pytest.approx(100 * mine.test_overall.mean(), abs=0.006)
     assert shown.run("return document.getElementById('oracle').hidden")
-    shown.choose("protocol", "best_test")
+    shown.choose("selection", "best_test")
     assert number() == pytest.approx(100 * mine.best_test_overall.mean(), abs=0.006)
     assert mine.best_test_overall.mean() > mine.test_overall.mean()
-    assert "ORACLE" in shown.run("return document.getElementById('oracle').innerText")
+    assert "an oracle" in shown.run("return document.getElementById('oracle').innerText")
     assert "oracle" in shown.run("return document.querySelector('#table .about').innerText")
-    shown.choose("protocol", "best_val")
+    shown.choose("selection", "best_val")
     assert "No run has this measure" in shown.run("return document.querySelector('#table').innerText")
-    shown.choose("protocol", "last")
+    shown.choose("selection", "last")
     shown.choose("measure", "memorised")
     assert "memorised" in shown.run("return document.querySelector('#table .about').innerText")
 

@@ -236,9 +236,9 @@ def test_nothing_is_cut_or_interpreted(tmp_path: Path) -> None:
     assert any("symmetric 0.2" in line for line in lines)
 
 
-def test_protocols_are_queries_and_the_oracle_says_so(tmp_path: Path) -> None:
+def test_selections_are_queries_and_the_oracle_says_so(tmp_path: Path) -> None:
     runs = some_runs(tmp_path, seeds=2)
-    table = tables.comparison(runs, view=View(protocols=("last", "best_test", "mean_last_5", "best_val")))
+    table = tables.comparison(runs, view=View(selections=("last", "best_test", "mean_last_5", "best_val")))
     titles = [block.title for block in table.blocks]
     assert titles[:3] == [
         "Overall accuracy, last epoch, %",
@@ -254,8 +254,8 @@ def test_protocols_are_queries_and_the_oracle_says_so(tmp_path: Path) -> None:
         values = [100 * value for value in mine[column]]
         expected = f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
         assert cells(table, title)["beta†", "symmetric 0.2"].text == expected
-    assert "an oracle" in table.caption
-    assert any("best epoch by validation" in note and "no finished run" in note for note in table.notes)
+    assert "This is an oracle" in table.caption
+    assert any("best epoch on the validation set" in note and "no finished run" in note for note in table.notes)
     plain = tables.comparison(runs)
     assert "oracle" not in plain.blocks[0].title and plain.blocks[2].title.endswith("points of overall accuracy")
     assert all("oracle" in b.title for b in table.blocks if "best epoch on the test" in b.title)
@@ -285,10 +285,10 @@ def test_any_metric_can_be_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "answer"),
     [
-        ("protocols", ("best_tst",), "did you mean 'best_test'"),
+        ("selections", ("best_tst",), "did you mean 'best_test'"),
         ("metrics", ("overal",), "did you mean 'overall'"),
         ("metrics", (), "no metric is named"),
-        ("protocols", (), "no protocol is named"),
+        ("selections", (), "no selection is named"),
         ("test", "sign-flp", "did you mean 'sign-flip'"),
         ("interval", "bootstrp", "did you mean 'bootstrap'"),
         ("unit", "draws", "did you mean 'draw'"),

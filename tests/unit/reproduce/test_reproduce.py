@@ -99,7 +99,7 @@ def test_published_numbers_are_seen_numbers() -> None:
     assert len(numbers) == 273
     assert all(n.source_url and n.paper and (n.overall_acc or n.mean_acc) for n in numbers)
     assert not [n for n in numbers if "NLA" in (n.paper, n.method)]
-    assert {n.protocol for n in numbers} == {"", "last", "best_val", "best_test"}
+    assert {n.selection for n in numbers} == {"", "last", "best_val", "best_test"}
 
 
 def test_cells_have_the_numbers_of_their_paper() -> None:
@@ -108,7 +108,7 @@ def test_cells_have_the_numbers_of_their_paper() -> None:
     column = next(c for c in table.columns if (c.label, c.noise.rate) == ("RAF-DB", 0.2))
     assert table.number(rows["EAC"], column).overall_acc == 86.05  # type: ignore[union-attr]
     mine = table.number(rows["LA-Net"], column)
-    assert mine and (mine.overall_acc, mine.std, mine.protocol) == (87.12, 0.16, "best_test")
+    assert mine and (mine.overall_acc, mine.std, mine.selection) == (87.12, 0.16, "best_test")
     table = load("mek-t5")
     column = next(c for c in table.columns if c.backbone == "resnet18")
     number = table.number(table.rows[1], column)
@@ -165,7 +165,7 @@ def faces_table(tmp_path: Path, faces_folder: Path) -> Definition:
     """The table of the documentation, on a folder of three classes with five seeds."""
     text = OWN.replace('dataset = "synthetic"', 'dataset = "Faces"').replace('"synthetic"', f'"{faces_folder}"')
     text = text.replace('paper = "My paper"', 'paper = "My paper"\ndataset = "Faces"').replace("imbalance = [20]", "")
-    known = 'overall_acc = 70.0\nnum_classes = 7\nbackbone = "FerRes8"\nprotocol = "best_test"'
+    known = 'overall_acc = 70.0\nnum_classes = 7\nbackbone = "FerRes8"\nselection = "best_test"'
     text = text.replace("overall_acc = 70.0", known)
     return load(own(tmp_path, text))
 
@@ -214,8 +214,8 @@ def test_measured_published_difference_and_gain(tmp_path: Path, faces_table: Def
     assert numbers.loc[("mean", "Cross-entropy", "symmetric 0.2"), "mean"] == pytest.approx(mean / 2)
 
 
-def test_another_protocol_is_another_epoch_and_says_oracle(tmp_path: Path, faces_table: Definition) -> None:
-    planned = grid.prepare(faces_table, Budget(seeds=[0], protocol="best_test"))
+def test_another_selection_is_another_epoch_and_says_oracle(tmp_path: Path, faces_table: Definition) -> None:
+    planned = grid.prepare(faces_table, Budget(seeds=[0], select="best_test"))
     for run in planned.plans[0].runs:
         finish(tmp_path, run, 0.6, best=0.9)
     table, _ = joined.join(planned, tmp_path)
@@ -224,9 +224,9 @@ def test_another_protocol_is_another_epoch_and_says_oracle(tmp_path: Path, faces
     assert "reduced" in table.title and "n = 1 instead of 3" in table.caption
 
 
-def test_an_unknown_protocol_is_an_error(faces_table: Definition) -> None:
+def test_an_unknown_selection_is_an_error(faces_table: Definition) -> None:
     with pytest.raises(SpecError, match="'best_tset'; did you mean 'best_test'"):
-        grid.prepare(faces_table, Budget(protocol="best_tset"))
+        grid.prepare(faces_table, Budget(select="best_tset"))
 
 
 def test_on_other_data_nothing_is_subtracted_and_all_is_stamped(tmp_path: Path, faces_folder: Path) -> None:

@@ -26,8 +26,9 @@ from fer_bench.core.files import write_atomically
 from fer_bench.core.spec import RunSpec
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.frame import load_runs, to_row
+from fer_bench.store.head_tail import head_and_tail_classes, head_tail
 from fer_bench.store.lease import Busy
-from fer_bench.store.model_selection import PROTOCOLS, head_tail, select
+from fer_bench.store.model_selection import SELECTIONS, select
 from fer_bench.store.records import read_record
 
 SPEC = RunSpec("synthetic", "f" * 64, "m", "c" * 12, {"a": 1})
@@ -309,9 +310,9 @@ def test_load_runs_of_nothing(tmp_path: Path) -> None:
 
 def test_select() -> None:
     epochs = [record(1, 0.5, 0.7), record(2, 0.9, 0.7), record(3, 0.9, 0.1)]
-    found = {protocol: select(epochs, protocol) for protocol in PROTOCOLS}
-    assert {name: r and r["epoch"] for name, r in found.items()} == {
-        "last": 3, "mean_last_5": None, "best_val": 1, "best_test": 2
+    found = {key: select(epochs, key) for key in SELECTIONS}
+    assert {key: chosen and chosen.epochs for key, chosen in found.items()} == {
+        "last": (3,), "mean_last_5": None, "best_val": (1,), "best_test": (2,)
     }  # fmt: skip
     assert select([record(1, 0.5)], "best_val") is None
 
@@ -319,11 +320,29 @@ def test_select() -> None:
 def test_mean_of_the_last_five() -> None:
     epochs = [record(k, value) for k, value in enumerate((0.0, 0.1, 0.2, 0.4, 0.6, 0.7), 1)]
     for k, entry in enumerate(epochs):
-        entry["test"] = {**entry["test"], "recall": [k / 10, None, 1.0]}
+        entry["test"] = {**entry["test"], "recall": [k / 10, None, 1.0], "confusion": [[k + 1, 0], [0, 1]]}
     found = select(epochs, "mean_last_5")
-    assert found is not None and found["epoch"] == 6
-    assert found["test"]["overall"] == pytest.approx((0.1 + 0.2 + 0.4 + 0.6 + 0.7) / 5)
-    assert found["test"]["recall"] == [pytest.approx(0.3), None, 1.0]
+    assert found is not None and found.epochs == (2, 3, 4, 5, 6)
+    assert found.test["overall"] == pytest.approx((0.1 + 0.2 + 0.4 + 0.6 + 0.7) / 5)
+    assert found.test["recall"] == [pytest.approx(0.3), None, 1.0]
+    assert found.test["confusion"] == [[20, 0], [0, 5]], "counts are summed"
+
+
+@pytest.mark.parametrize(
+    ("counts", "head", "tail"),
+    [
+        ([300, 30, 30, 30, 30, 30, 30], (0,), (1, 2, 3, 4, 5, 6)),  # one large class: the median is the small count
+        ([300, 300, 300, 300, 300, 300, 30], (0, 1, 2, 3, 4, 5), (6,)),
+        ([30, 300, 300, 30, 300, 30, 300], (1, 2, 4, 6), (0, 3, 5)),  # step imbalance
+        ([5000, 2000, 500, 500, 500], (0, 1), (2, 3, 4)),  # the largest ratio, not the largest difference
+        ([40, 20, 20, 20, 0], (0,), (4,)),  # both sides of the median have a class
+        ([20, 20, 0], (0, 1), (2,)),
+    ],
+)
+def test_ties_at_the_median_split_head_and_tail_at_the_largest_gap(
+    counts: list[int], head: tuple[int, ...], tail: tuple[int, ...]
+) -> None:
+    assert head_and_tail_classes(counts) == (head, tail)
 
 
 def test_head_and_tail_are_classes_above_and_below_the_median_count() -> None:
@@ -331,9 +350,9 @@ def test_head_and_tail_are_classes_above_and_below_the_median_count() -> None:
     assert head_tail(recall, [7, 60, 50, 40, 30, 20, 10]) == pytest.approx((0.7, (0.9 + 0.4 + 0.3) / 3))
     assert head_tail([0.9, 0.2], [20, 10]) == (0.9, 0.2)
     assert head_tail([0.9, None, 0.2], [30, 20, 10]) == (0.9, 0.2)
-    # one large class: the others are all at the median, so none of them is the tail
-    assert head_tail([0.9, 0.5, 0.2], [30, 10, 10]) == (0.9, None)
+    assert head_and_tail_classes([7, 60, 50, 40, 30, 20, 10]) == ((1, 2, 3), (0, 5, 6))
     assert head_tail(recall, [429, 429, 429, 429, 428, 428, 428]) == (None, None), "balanced classes have no tail"
+    assert head_tail([None, 0.2], [30, 10]) == (None, 0.2)
     assert head_tail(recall, None) == head_tail(None, [1, 2]) == (None, None)
 
 

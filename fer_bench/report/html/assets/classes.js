@@ -3,13 +3,13 @@
 const recalls = section("recall", "Recall by class", "Mean over seeds, in per cent.", (body) => {
   const [field, chosen] = pick(recalls, "condition", "Condition", conditionOptions(), String(DATA.conditions.length - 1));
   body.append(h("div", { class: "row" }, field));
-  const rows = shownRows().filter((row) => runsOf(row, Number(chosen)).some((run) => run.measures[state.protocol]));
-  if (!rows.length) return absent(body, "No method is switched on that has runs under this condition and protocol.");
+  const rows = shownRows().filter((row) => runsOf(row, Number(chosen)).some((run) => run.measures[state.selection]));
+  if (!rows.length) return absent(body, "None of the methods shown has a run for this condition and epoch.");
   const values = rows.map((row) => {
-    const found = runsOf(row, Number(chosen)).map((run) => run.measures[state.protocol]?.recall).filter(Boolean);
+    const found = runsOf(row, Number(chosen)).map((run) => run.measures[state.selection]?.recall).filter(Boolean);
     return found[0].map((_, name) => (found.some((each) => each[name] === null) ? null : mean(found.map((each) => each[name]))));
   });
-  heat(body, `Recall, % (${protocolNow().title}): ${DATA.conditions[chosen].name}`, values, DATA.conditions[chosen].classes, rows.map(rowName));
+  heat(body, `Recall, % (${selectionNow().label}): ${DATA.conditions[chosen].name}`, values, DATA.conditions[chosen].classes, rows.map(rowName));
 });
 
 const confusion = section("confusion", "Confusion matrices", "Test images; each row is a true class and adds to 100 %. Choose any two runs to compare.", (body) => {
@@ -25,11 +25,11 @@ const confusion = section("confusion", "Confusion matrices", "Test images; each 
     const [seed, key] = pick(confusion, `${side}-seed`, "Run", seeds, "all");
     const cellOf = h("div", {}, h("div", { class: "row" }, method, condition, seed));
     grid.append(cellOf);
-    const found = runs.filter((run) => key === "all" || run.key === key).map((run) => run.measures[state.protocol]?.confusion).filter(Boolean);
-    if (!found.length) { absent(cellOf, "No such run under this protocol."); continue; }
+    const found = runs.filter((run) => key === "all" || run.key === key).map((run) => run.measures[state.selection]?.confusion).filter(Boolean);
+    if (!found.length) { absent(cellOf, "There is no such run for this epoch."); continue; }
     const counts = found[0].map((line, y) => line.map((_, x) => found.reduce((sum, each) => sum + each[y][x], 0)));
     const shares = counts.map((line) => { const whole = line.reduce((sum, value) => sum + value, 0); return line.map((value) => (whole ? (100 * value) / whole : null)); });
     const { classes } = DATA.conditions[place];
-    heat(cellOf, `${DATA.rows[row].name}, ${DATA.conditions[place].name} (${protocolNow().title})`, shares, classes, classes, { x: "predicted", y: "true", height: 150 + 34 * classes.length });
+    heat(cellOf, `${DATA.rows[row].name}, ${DATA.conditions[place].name} (${selectionNow().label})`, shares, classes, classes, { x: "predicted", y: "true", height: 150 + 34 * classes.length });
   }
 });

@@ -1,7 +1,7 @@
 // What all sections share: the data, what was chosen, looks of methods, elements, and plots.
 const DATA = JSON.parse(document.getElementById("data").textContent);
 
-const state = { protocol: "last", measure: "overall", hidden: new Set(), theme: "light" };
+const state = { selection: "last", measure: "overall", hidden: new Set(), theme: "light" };
 
 // Ten colours for colour-blind readers, for a light and for a dark ground; markers and dashes go on beyond ten methods.
 const COLOURS = {
@@ -194,7 +194,7 @@ function heat(parent, title, values, columns, lines, options = {}) {
 
 // --- what the data say -------------------------------------------------------------------------------------------------
 
-const protocolNow = () => DATA.protocols.find((each) => each.key === state.protocol);
+const selectionNow = () => DATA.selections.find((each) => each.key === state.selection);
 const measureOf = (key) => DATA.measures.find((each) => each.key === key);
 const shownRows = () => DATA.rows.map((_, row) => row).filter((row) => !state.hidden.has(row));
 const mean = (values) => (values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : null);
@@ -204,15 +204,15 @@ function rowName(row) {
 }
 
 // [n, mean, sd] of a measure, or null
-function cell(row, condition, measure, protocol = state.protocol) {
-  const found = DATA.table[protocol].find((each) => each.row === row && each.condition === condition);
+function cell(row, condition, measure, selection = state.selection) {
+  const found = DATA.table[selection].find((each) => each.row === row && each.condition === condition);
   return found?.values[measure] || null;
 }
 
-// The title of a measure with the protocol that its numbers follow
+// The title of a measure with the selection of epochs that its numbers follow
 function titled(measure) {
   const { title, unit, chosen } = measureOf(measure);
-  return `${title}, ${unit}${chosen ? ` (${protocolNow().title})` : ""}`;
+  return `${title}, ${unit}${chosen ? ` (${selectionNow().label})` : ""}`;
 }
 
 function conditionOptions(keep = () => true) {

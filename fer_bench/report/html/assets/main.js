@@ -26,10 +26,10 @@ function redraw() {
   changed();
 }
 
-function setProtocol(value) {
-  state.protocol = value;
+function setSelection(value) {
+  state.selection = value;
   oracle.hidden = value !== "best_test";
-  oracle.textContent = value === "best_test" ? protocolNow().about : "";
+  oracle.textContent = value === "best_test" ? selectionNow().description : "";
   changed();
 }
 
@@ -38,12 +38,12 @@ const themeButton = h("button", { id: "theme", type: "button", "aria-label": "Sw
   setTheme(state.theme === "dark" ? "light" : "dark");
   redraw();
 } }, "◐");
-const protocolField = choice("Protocol", DATA.protocols.map((each) => [each.key, each.title]), state.protocol, setProtocol);
-protocolField.querySelector("select").id = "protocol";
+const selectionField = choice("Epoch", DATA.selections.map((each) => [each.key, each.label]), state.selection, setSelection);
+selectionField.querySelector("select").id = "selection";
 const measureField = choice("Measure", DATA.measures.filter((each) => DATA.table.last.some((found) => found.values[each.key])).map((each) => [each.key, each.title]), state.measure,
   (value) => { state.measure = value; changed(); });
 measureField.querySelector("select").id = "measure";
-document.getElementById("controls").append(h("div", { class: "row" }, protocolField, measureField, themeButton), legend, oracle);
+document.getElementById("controls").append(h("div", { class: "row" }, selectionField, measureField, themeButton), legend, oracle);
 // Sections grow when they are drawn, so those above a link's target are drawn before the page goes there
 document.querySelector("header.page").append(h("nav", { "aria-label": "Sections" }, h("ul", {}, ...sections.map(({ id, title }, place) =>
   h("li", {}, h("a", { href: `#${id}`, onclick: () => sections.slice(0, place + 1).forEach(refresh) }, title))))));

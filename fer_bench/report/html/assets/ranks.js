@@ -3,7 +3,7 @@
 section("ranks", "Who can be told apart", "Mean rank of each method over blocks (condition, draw of the data, seed), 1 is best. Bars at the right join methods that Nemenyi's test does not tell apart: their mean ranks differ by less than the critical difference. Blocks that share a draw of the data speak of the seeds on those data, and of no other data. The test compares all methods, switched on or not.", (body) => {
   const { alpha, least } = DATA.ranks;
   const measure = DATA.measures.find((each) => each.key === state.measure);
-  const found = DATA.ranks[state.protocol][state.measure];
+  const found = DATA.ranks[state.selection][state.measure];
   if (!measure.chosen || measure.key === "gap") return absent(body, `Ranks are made for accuracies and losses on test images, not for “${measure.title}”: choose such a measure above.`);
   if (!found) return absent(body, `No test is made: it needs three methods and ${least} blocks in which all of them have a run.`);
   body.append(h("p", { class: "note" }, `Friedman's test over ${found.blocks} blocks: p ${found.p < 0.001 ? "< 0.001" : `= ${number(found.p, 3)}`}`

@@ -1,7 +1,7 @@
 // Every run with its specification and where it ran.
 
 const everyRun = section("runs", "Every run", "Choose a run to see its whole specification and the machine it ran on.", (body) => {
-  const protocol = protocolNow().title;
+  const selection = selectionNow().label;
   const runs = DATA.runs.filter((run) => !state.hidden.has(run.row));
   const place = h("div", { "aria-live": "polite" });
   const show = (run) => {
@@ -11,7 +11,7 @@ const everyRun = section("runs", "Every run", "Choose a run to see its whole spe
         h("div", {}, "Environment", h("pre", { tabindex: 0 }, JSON.stringify(run.env, null, 2)))));
   };
   const lines = runs.map((run) => {
-    const measured = run.measures[state.protocol];
+    const measured = run.measures[state.selection];
     const plainNumber = (value, digits = 2) => ({ text: number(value, digits), order: value });
     return [{ text: rowName(run.row), order: rowName(run.row), row: run.row }, { text: DATA.conditions[run.condition].name, order: DATA.conditions[run.condition].name },
       plainNumber(run.seed, 0), plainNumber(measured?.overall), plainNumber(measured?.mean), { text: measured ? measured.epoch.join(", ") : "–", order: measured?.epoch[0] },
@@ -20,8 +20,8 @@ const everyRun = section("runs", "Every run", "Choose a run to see its whole spe
   });
   const box = h("div", { class: "tall" });
   body.append(box);
-  sortable(box, "runs", "Every run", [{ title: "Method", text: true }, { title: "Condition", text: true }, { title: "Seed" }, { title: `Overall, % (${protocol})` },
-    { title: `Mean, % (${protocol})` }, { title: "Epoch" }, { title: "Memorised, %" }, { title: "AUROC, %" }, { title: "Seconds" }, { title: "Run", text: true }], lines);
+  sortable(box, "runs", "Every run", [{ title: "Method", text: true }, { title: "Condition", text: true }, { title: "Seed" }, { title: `Overall, % (${selection})` },
+    { title: `Mean, % (${selection})` }, { title: "Epoch" }, { title: "Memorised, %" }, { title: "AUROC, %" }, { title: "Seconds" }, { title: "Run", text: true }], lines);
   body.append(place);
   const before = runs.find((run) => run.key === kept["runs-key"]);
   if (before) show(before);

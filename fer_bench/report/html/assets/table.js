@@ -58,7 +58,7 @@ section("table", "Main table", null, (body) => {
   body.append(h("p", { class: "about" }, `${titled(measure.key)}. Mean ± standard deviation (n − 1) of ${mostRuns()} run${mostRuns() > 1 ? "s" : ""}`
     + ` unless a cell says otherwise. ${BOLD}`
     + DATA.legend.map((meaning) => ` ${meaning}.`).join("")));
-  if (!conditions.length) return absent(body, `No run has this measure under the protocol “${protocolNow().title}”.`);
+  if (!conditions.length) return absent(body, `No run has this measure for “${selectionNow().label}”.`);
   const rows = shownRows();
   const lines = rows.map((row) => [{ text: rowName(row), order: rowName(row), row }, ...conditions.map((place) => written(cell(row, place, measure.key), measure.digits, mostRuns()))]);
   for (let place = 1; place <= conditions.length; place += 1) shade(lines.map((line) => line[place]), measure.higher);
@@ -68,7 +68,7 @@ section("table", "Main table", null, (body) => {
 const everything = section("measures", "All measures", "Every method under every condition, with cost and the quality of wrong-label detection beside the accuracy. Bold as in the main table, within a condition.", (body) => {
   const [field, chosen] = pick(everything, "condition", "Condition", [["all", "all conditions"], ...conditionOptions()], "all");
   body.append(h("div", { class: "row" }, field));
-  const measures = DATA.measures.filter((measure) => DATA.table[state.protocol].some((each) => each.values[measure.key]));
+  const measures = DATA.measures.filter((measure) => DATA.table[state.selection].some((each) => each.values[measure.key]));
   const places = DATA.conditions.map((_, place) => place).filter((place) => chosen === "all" || place === Number(chosen));
   const lines = places.flatMap((place) => shownRows().filter((row) => runsOf(row, place).length).map((row) => [
     { text: rowName(row), order: rowName(row), row }, { text: DATA.conditions[place].name, order: DATA.conditions[place].name },
