@@ -54,6 +54,7 @@ def data() -> None:
               help="Draw 16 faces with their landmarks, each beside its mirror image.")  # fmt: skip
 def check(dataset: str, data_root: Path | None, dedup: bool, sheet: Path | None) -> None:
     """Counts, decodes every image, and finds exact duplicates across splits. Exit code 1 if something is wrong."""
+    from fer_bench.cli.views.data_report import data_report
     from fer_bench.core.errors import require
     from fer_bench.data import landmarks
     from fer_bench.data.check import check as examine
@@ -66,7 +67,7 @@ def check(dataset: str, data_root: Path | None, dedup: bool, sheet: Path | None)
     with console.status(f"decoding {dataset} …"):
         manifest = landmarks.added(read_manifest(dataset, data_root, dedup), dataset, data_root)
         report = examine(manifest)
-    console.print(report.render())
+    console.print(data_report(report))
     if sheet is not None:
         from fer_bench.data.contact_sheet import draw
 

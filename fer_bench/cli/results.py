@@ -32,6 +32,7 @@ from fer_bench.cli.options import OUT, PLUGINS, Names
 @click.option("--interval", default="t", show_default=True, help="Kind of 95 % interval: t or bootstrap.")
 def table(sweep: str | None, out: Path, style: str, **options: Any) -> None:
     """Prints the comparison table of SWEEP (or the newest one) and writes its files again; trains nothing."""
+    from fer_bench.cli.views.table import TableView
     from fer_bench.report import tables
     from fer_bench.report.measures import View
     from fer_bench.sweep.record import find_sweep
@@ -43,7 +44,7 @@ def table(sweep: str | None, out: Path, style: str, **options: Any) -> None:
         _nothing_finished(found)
     content = tables.comparison(runs, notes=found.unfinished(), classes=found.classes, view=view)
     if style == "terminal":
-        _console().print(content.rich())
+        _console().print(TableView(content))
     else:
         click.echo(getattr(content, style)())
     tables.save(content, runs, found.folder)  # last, so that a folder that is full or read-only still shows its table
@@ -66,10 +67,11 @@ def diff(first: str, second: str, out: Path) -> None:
 
     Exit code 0 if both measured the same, 1 if not.
     """
+    from fer_bench.cli.views.difference import difference_report
     from fer_bench.store.diff import difference, find_run
 
     found = difference(find_run(out, first), find_run(out, second))
-    _console().print(found)
+    _console().print(difference_report(found))
     if not found.identical:
         sys.exit(1)
 

@@ -143,12 +143,13 @@ def _show_plan(
 
 
 def _show_outcome(outcome: Any, out: Path) -> None:
+    from fer_bench.cli.views.table import TableView
     from fer_bench.report import tables
 
     console, sweep = _console(), outcome.sweep
     runs = sweep.finished()
     if not runs.empty:
-        console.print(tables.comparison(runs, notes=sweep.unfinished(), classes=sweep.classes).rich())
+        console.print(TableView(tables.comparison(runs, notes=sweep.unfinished(), classes=sweep.classes)))
     if not outcome.trained:
         console.print("nothing to train: every run was done before", style="dim")
     console.print(f"tables, runs.csv and plots: [bold]{sweep.folder}[/bold]", highlight=False, soft_wrap=True)
@@ -241,19 +242,20 @@ def reproduce(
     say what is missing.
     """
     from fer_bench import api
+    from fer_bench.cli.views.papers import paper_list
+    from fer_bench.cli.views.table import TableView
     from fer_bench.launch import choose
     from fer_bench.plugins.registry import discover, plugin_folders
-    from fer_bench.reproduce import definition, listed
+    from fer_bench.reproduce import definition
     from fer_bench.reproduce import plan as grid
     from fer_bench.reproduce import table as joined
     from fer_bench.sweep.record import folder_name
-    from fer_bench.sweep.request import make_request  # noqa: F401
 
     console, launch = _console(), choose(launcher, launcher_options)
     name = name if name is None else folder_name(name)
     plugins = discover(plugin_folders(budget["plugins"]))
     if listing or table is None:
-        console.print(listed(definition.load(each, plugins) for each in definition.available()))
+        console.print(paper_list(definition.load(each, plugins) for each in definition.available()))
         return
     wanted = definition.load(table, plugins)
     with console.status("looking at the data …") as status:
@@ -269,7 +271,7 @@ def reproduce(
         outcome = api.execute_plan(plan, out, jobs, device, sweep, force, console, _command(), launch, jobs_per_device)
         failed += outcome.failed
     content, runs = joined.join(planned, out)
-    console.print(content.rich())
+    console.print(TableView(content))
     if not dry_run:
         joined.write(content, runs, folder)
         console.print(f"table.md, .csv, .tex and .html: [bold]{folder}[/bold]", highlight=False, soft_wrap=True)

@@ -1,15 +1,40 @@
-"""Text from data for a terminal."""
+"""Text from data for people: what a terminal may show, how wide it is, and counted nouns."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_HIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def visible(text: str) -> str:
-    """The text with control characters written out (``\\x1b``): a file's name cannot move the cursor or set colours."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    r"""The text with everything written out that is neither text nor newline nor tab.
+
+    Control characters become ``\x1b``, so that a file's name cannot move the cursor or set colours. A byte of a name
+    that is not UTF-8 becomes ``\xbd``, so that the name can be written at all.
+    """
+    return _HIDDEN.sub(_written_out, text)
+
+
+def _written_out(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if 0xDC80 <= code <= 0xDCFF:  # how Python keeps a byte that is not UTF-8
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def one_line(text: str) -> str:
+    """The text on one line: a name with a newline in it must not end the row of a table."""
+    return " ".join(text.split())
+
+
+def display_width(text: str) -> int:
+    """Columns that the text takes in a fixed-width font: East Asian characters take two, combining ones none."""
+    return sum(
+        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        for character in text
+    )
 
 
 def counted(count: int, noun: str) -> str:

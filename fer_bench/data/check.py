@@ -8,11 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 
-from fer_bench.cli.views.data_report import _SHOWN, _share, _table
 from fer_bench.core.errors import DataError
 from fer_bench.data.dataset import SPLITS, Manifest
 from fer_bench.data.landmarks import problems
@@ -98,49 +94,6 @@ class Report:
         if self.conflicting:
             found.append(f"groups of identical images with different labels: {len(self.conflicting)}")
         return (*found, *self.misplaced)
-
-    def render(self) -> Group:
-        """The report for a terminal: ``rich.print(report.render())``."""
-        parts: list[Table | Text] = [self._count_table(), self._copy_table()]
-        if self.located is not None:
-            parts.insert(1, self._landmark_table(self.located))
-        if self.undecodable:
-            title = f"undecodable ({len(self.undecodable)}, first {_SHOWN} shown)"
-            parts.append(_table(title, ("id", "cause"), self.undecodable[:_SHOWN]))
-        shown = sorted(set(self.across) | set(self.conflicting))[:_SHOWN]
-        if shown:
-            lines = [("; ".join(f"{copy.id}, {copy.split}, {copy.label}" for copy in group),) for group in shown]
-            parts.append(_table(f"leaks and conflicts (first {len(shown)})", ("id, split, label of each",), lines))
-        parts.append(Text("\n".join(f"! {warning}" for warning in self.warnings) or "nothing to complain about"))
-        return Group(*parts)
-
-    def _count_table(self) -> Table:
-        """Classes are rows, so that the table fits a terminal of 80 columns."""
-        splits = [split for split in SPLITS if any(self.counts[split]) or split in self.expected]
-        rows = [(name, *(f"{self.counts[split][at]:,}" for split in splits)) for at, name in enumerate(self.classes)]
-        rows.append(("images", *(f"{sum(self.counts[split]):,}" for split in splits)))
-        known = (f"{self.expected[split]:,}" if split in self.expected else "not known" for split in splits)
-        rows.append(("expected", *known))
-        return _table(f"{self.name}: images", ("class", *splits), rows)
-
-    def _landmark_table(self, located: Mapping[str, tuple[int, ...]]) -> Table:
-        """Shares by class, because a detector that loses one expression more often than another is a bias."""
-        splits = [split for split in SPLITS if any(self.counts[split])]
-        rows = [
-            (name, *(_share(located[split][at], self.counts[split][at]) for split in splits))
-            for at, name in enumerate(self.classes)
-        ]
-        rows.append(("all", *(_share(sum(located[split]), sum(self.counts[split])) for split in splits)))
-        return _table("images with landmarks", ("class", *splits), rows)
-
-    def _copy_table(self) -> Table:
-        kinds = (
-            ("within one split", self.within),
-            ("across splits", self.across),
-            ("with different labels", self.conflicting),
-        )
-        rows = [(kind, f"{len(groups):,}", f"{sum(map(len, groups)):,}") for kind, groups in kinds]
-        return _table("duplicates", ("identical images", "groups", "images"), rows)
 
 
 def check(manifest: Manifest) -> Report:

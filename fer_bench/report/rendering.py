@@ -1,4 +1,4 @@
-"""A table as text cells, and the same table as Markdown, LaTeX, HTML, CSV and for a terminal. No text is ever cut."""
+"""A table as text cells, and the same table as Markdown, LaTeX, HTML and CSV. No text is ever cut."""
 
 from __future__ import annotations
 
@@ -8,11 +8,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.padding import Padding
-from rich.table import Table as RichTable
-from rich.text import Text
+from fer_bench.core.text import display_width, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,31 +104,12 @@ class Table:
         environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
         return environment.from_string(template).render(table=self)
 
-    def rich(self) -> RenderableType:
-        """For ``rich.print``: blocks that are wider than the terminal continue below themselves."""
-        return self
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        for block in self.blocks:
-            for number, part in enumerate(_fitting(block, options.max_width)):
-                title = block.title + (" (continued)" if number else "")
-                yield Text(title, style="bold")
-                yield Padding(_rich_table(part, options.max_width), (0, 0, 1, 0))
-        yield Text(self.caption, style="dim")
-        for note in self.notes:
-            yield Text(f"- {note}", style="dim")
-
-
-def _line(text: str) -> str:
-    """On one line: a name with a newline in it must not end a table row."""
-    return " ".join(text.split())
-
 
 # --- Markdown ------------------------------------------------------------------------------------------------------
 
 
 def _md(text: str) -> str:
-    escaped = re.sub(r"([\\|`*_\[\]~#])", r"\\\1", _line(text))
+    escaped = re.sub(r"([\\|`*_\[\]~#])", r"\\\1", one_line(text))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
@@ -140,10 +117,10 @@ def _md_table(block: Block) -> str:
     lines = [[_md(name) for name in (block.corner, *block.columns)]]
     for name, cells in block.rows:
         lines.append([_md(name), *(f"**{_md(c.text)}**" if c.bold else _md(c.text) for c in cells)])
-    widths = [max(cell_len(line[k]) for line in lines) for k in range(len(lines[0]))]
+    widths = [max(display_width(line[k]) for line in lines) for k in range(len(lines[0]))]
 
     def row(line: Sequence[str]) -> str:
-        first, *rest = (text + " " * (width - cell_len(text)) for text, width in zip(line, widths, strict=True))
+        first, *rest = (text + " " * (width - display_width(text)) for text, width in zip(line, widths, strict=True))
         return "| " + " | ".join([first, *rest]) + " |"
 
     rule = "|".join(["", "-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:]), ""])
@@ -173,14 +150,14 @@ _TEX = {
 
 
 def _tex(text: str) -> str:
-    return "".join(_TEX.get(character, character) for character in _line(text))
+    return "".join(_TEX.get(character, character) for character in one_line(text))
 
 
 def _pages(block: Block) -> Iterator[Block]:
     """The block in parts that fit on a page; LaTeX breaks neither headers nor cells."""
-    names = max(cell_len(text) for text in (block.corner, *(name for name, _ in block.rows)))
+    names = max(display_width(text) for text in (block.corner, *(name for name, _ in block.rows)))
     widths = [
-        LATEX_GAP + max(cell_len(text) for text in (head, *(cells[number].text for _, cells in block.rows)))
+        LATEX_GAP + max(display_width(text) for text in (head, *(cells[number].text for _, cells in block.rows)))
         for number, head in enumerate(block.columns)
     ]
     return block.parts(widths, LATEX_WIDTH - names)
@@ -201,42 +178,3 @@ def _latex_table(block: Block, caption: str) -> str:
     )
     # the Styler leaves the corner empty
     return text.replace("\\toprule\n &", f"\\toprule\n{_tex(block.corner)} &", 1)
-
-
-# --- terminal ------------------------------------------------------------------------------------------------------
-
-
-def _rich_table(block: Block, width: int) -> RichTable:
-    """Every column with its own width, because rich shrinks names and cells together with long headers."""
-    names = _names(block, width)
-    wide = [_width(block, number) for number in range(len(block.columns))]
-    free = width - names - sum(each + 2 for each in wide)
-    for number, column in enumerate(block.columns):
-        more = min(max(cell_len(_line(column)) - wide[number], 0), max(free, 0))
-        wide[number] += more
-        free -= more
-    table = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column(Text(_line(block.corner)), overflow="fold", width=names)
-    for number, column in enumerate(block.columns):
-        table.add_column(Text(_line(column), justify="right"), justify="right", overflow="fold", width=wide[number])
-    for name, cells in block.rows:
-        table.add_row(Text(_line(name)), *(Text(c.text, style="bold" if c.bold else "") for c in cells))
-    return table
-
-
-def _names(block: Block, width: int) -> int:
-    """Width of the column of names: a name longer than half of the terminal is broken."""
-    longest = max((cell_len(_line(name)) for name, _ in block.rows), default=0)
-    return max(min(longest, width // 2), cell_len(_line(block.corner)))
-
-
-def _width(block: Block, column: int) -> int:
-    """Cells stay on one line; headers may break between words."""
-    words = [cell_len(word) for word in block.columns[column].split()] or [0]
-    return max(*words, *(cell_len(cells[column].text) for _, cells in block.rows), 0)
-
-
-def _fitting(block: Block, width: int) -> Iterator[Block]:
-    """The block in parts with as many columns as fit beside the row names; at least one."""
-    widths = [_width(block, number) + 2 for number in range(len(block.columns))]
-    return block.parts(widths, width - _names(block, width))

@@ -8,10 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.text import Text
-
-from fer_bench.cli.views.difference import _section
 from fer_bench.core.errors import SpecError, StoreError, nearest, require
 from fer_bench.core.schema import schema_error
 from fer_bench.store.folder import RunFolder
@@ -40,26 +36,6 @@ class Difference:
     def identical(self) -> bool:
         """Whether both runs measured the same; the times they took and the machines are not looked at."""
         return not (self.spec or self.epochs or self.final) and self.compared[0] == self.compared[1] > 0
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        for mark, name, state, count in zip("AB", self.names, self.states, self.compared, strict=True):
-            yield Text(f"{mark}  {name}  ({state}, {count} epochs)")
-        yield from _section("specification", self.spec)
-        yield from _section("environment", self.environment)
-        common = min(self.compared)
-        if self.epochs:
-            first = self.epochs[0][0]
-            same = f"epochs 1 to {first - 1} are identical" if first > 1 else "they differ from the first epoch on"
-            yield Text(f"\n{len(self.epochs)} of {common} common epochs differ; {same}", style="bold")
-            for epoch, fields in self.epochs:
-                yield from _section(f"epoch {epoch}", fields)
-        else:
-            yield Text(f"\nepochs: identical ({common} in common; times are not compared)", style="bold")
-        if self.compared[0] != self.compared[1]:
-            yield Text(f"A has {self.compared[0]} epochs, B has {self.compared[1]}", style="bold")
-        yield from _section("results", self.final)
-        verdict = "the runs are identical" if self.identical else "the runs differ"
-        yield Text(f"\n{verdict}", style="bold green" if self.identical else "bold yellow")
 
 
 def difference(first: RunFolder, second: RunFolder) -> Difference:

@@ -22,7 +22,7 @@ def counts(folder: Path, **options: object) -> list[int]:
     """Training images by class of the one run that is planned."""
     planned = plan(make_request(methods=["ce"], dataset=str(folder), image_size=32, **options))
     (run,) = planned.runs
-    return np.bincount(make_splits(planned.faces, run.spec).true).tolist()
+    return np.bincount(make_splits(planned.faces, run.spec).clean_label).tolist()
 
 
 def test_dedup_leaves_copies_of_held_out_images_out_of_train(faces_folder: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from fer_bench.cli.views.data_report import data_report
 from fer_bench.data.check import check
 from fer_bench.data.dataset import Manifest
 from fer_bench.data.duplicates import dedup
@@ -62,13 +63,13 @@ def test_report() -> None:
 def test_render() -> None:
     console = Console(width=80)
     with console.capture() as shown:
-        console.print(check(manifest()).render())
+        console.print(data_report(check(manifest())))
     text = shown.get()
     conflict = "e, train, neutral; i, test, happiness"
     for part in ("tiny: images", "expected", "across splits", conflict, "! val: 2 images"):
         assert part in text
     with console.capture() as shown:
-        console.print(check(dedup(manifest([*ROWS[:2], ROWS[3], *ROWS[7:]])).manifest).render())
+        console.print(data_report(check(dedup(manifest([*ROWS[:2], ROWS[3], *ROWS[7:]])).manifest)))
     assert "! train: 3 images" in shown.get()
 
 
@@ -79,7 +80,7 @@ def test_a_sound_set_has_no_warnings() -> None:
     report = check(sound)
     assert report.warnings == ()
     with (console := Console(width=100)).capture() as shown:
-        console.print(report.render())
+        console.print(data_report(report))
     assert "nothing to complain about" in shown.get()
     assert dedup(sound).manifest is sound
 
@@ -102,8 +103,8 @@ def test_damaged_images_are_listed_and_are_no_duplicates(tmp_path: Path) -> None
     assert report.duplicates == ()
     assert "images that cannot be decoded: 2" in report.warnings
     with (console := Console(width=200)).capture() as shown:
-        console.print(report.render())
-    assert "undecodable (2" in shown.get()
+        console.print(data_report(report))
+    assert "images that cannot be decoded (2" in shown.get()
 
 
 def test_dedup_keeps_test_and_drops_train_then_val() -> None:

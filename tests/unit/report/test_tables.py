@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from fer_bench.cli.views.table import TableView
 from fer_bench.core.errors import SpecError
 from fer_bench.core.spec import Imbalance, Noise, Recipe, RunSpec
 from fer_bench.report import tables
@@ -139,7 +140,7 @@ class _Page(html.parser.HTMLParser):
 
 def terminal(table: tables.Table, width: int = 110) -> str:
     console = Console(file=io.StringIO(), width=width)
-    console.print(table.rich())
+    console.print(TableView(table))
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
