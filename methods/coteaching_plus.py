@@ -23,6 +23,7 @@ from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Needs,
 from fer_bench.ops import (
     PeerSettings,
     clean_score_from_losses,
+    disagreement,
     forget_rate_at,
     keep_count,
     mean_log_probability,
@@ -31,7 +32,6 @@ from fer_bench.ops import (
     require_range,
     small_loss_exchange,
 )
-from fer_bench.ops import small_loss as disagreement
 
 Schedule = Literal["paper", "official", "official_type_2"]
 Counting = Literal["at-least-one", "official"]

@@ -19,8 +19,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Needs, Run, Task, hparam
-from fer_bench.ops import clean_score_from_losses, mean_log_probability, require_positive, require_range
-from fer_bench.ops import small_loss as disagreement
+from fer_bench.ops import (
+    clean_score_from_losses,
+    disagreement,
+    mean_log_probability,
+    require_positive,
+    require_range,
+)
 
 QUEUE = ("queue_image", "queue_label", "queue_row")
 

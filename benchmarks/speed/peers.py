@@ -27,8 +27,9 @@ from benchmarks.speed.floor import CLASSES
 from benchmarks.speed.timing import Samples
 from fer_bench.core.spec import Recipe
 from fer_bench.engine.isolation import contained
+from fer_bench.engine.job import Resources, TrainingJob
 from fer_bench.engine.optim import make_optimizer
-from fer_bench.engine.trainer import Resources, Trainer
+from fer_bench.engine.trainer import Trainer
 from fer_bench.models.networks import make_network
 from fer_bench.store.folder import RunFolder
 
@@ -190,10 +191,9 @@ def measure(
         write_jpegs(folder := Path(name) / "faces", images, images // 3)
         overrides = {"backbone": backbone, "image_size": size, "batch_size": batch, "epochs": repeats + 1}
         run = (planned := plan(Request([method], str(folder), noise=[NOISE], overrides=overrides))).runs[0]
-        trainer = Trainer(
-            *(run.spec, planned.faces, run.plugin.load(), run.plugin.restore_config(run.spec.config)),
-            *(RunFolder(Path(name) / "run"), Resources(torch.device("cpu")), lambda event: None, lambda: False),
-        )
+        folder, resources = RunFolder(Path(name) / "run"), Resources(torch.device("cpu"))
+        config = run.plugin.restore_config(run.spec.config)
+        trainer = Trainer(TrainingJob(run.spec, planned.faces, run.plugin.load(), config, folder, resources))
         stage, first, last = trainer.stages[0]
         trainer._begin_stage(stage.name, first, last - first)
         samples = {name: Samples() for name in ("harness epoch", "plain training", "plain evaluation")}

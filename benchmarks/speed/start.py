@@ -18,7 +18,8 @@ import torch
 from fer_bench.core.spec import Noise, Recipe, RunSpec
 from fer_bench.data.dataset import Dataset, pixel_file
 from fer_bench.engine.isolation import contained
-from fer_bench.engine.trainer import Resources, Trainer
+from fer_bench.engine.job import Resources, TrainingJob
+from fer_bench.engine.trainer import Trainer
 from fer_bench.plugins.registry import describe_config, discover
 from fer_bench.store.folder import RunFolder
 
@@ -84,10 +85,8 @@ def large_set(images: int, size: int) -> dict[str, Any]:
             return False
 
         before, started = _resident_bytes(), time.perf_counter()
-        trainer = Trainer(
-            *(spec, faces, plugin.load(), config, RunFolder(folder / "run"), Resources(torch.device("cpu"))),
-            **{"say": lambda event: None, "stopping": between_steps},
-        )
+        run, resources = RunFolder(folder / "run"), Resources(torch.device("cpu"))
+        trainer = Trainer(TrainingJob(spec, faces, plugin.load(), config, run, resources, stopping=between_steps))
         with suppress(Stepped):
             trainer.run()
         return {

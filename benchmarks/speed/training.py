@@ -21,7 +21,8 @@ from benchmarks.speed.timing import Samples
 from fer_bench.core.spec import Noise, Recipe, RunSpec
 from fer_bench.data.dataset import Dataset, pixel_file
 from fer_bench.engine.isolation import contained
-from fer_bench.engine.trainer import Resources, Trainer
+from fer_bench.engine.job import Resources, TrainingJob
+from fer_bench.engine.trainer import Trainer
 from fer_bench.plugins.registry import describe_config, discover
 from fer_bench.store.folder import RunFolder
 
@@ -67,10 +68,11 @@ class Observed:
         self._floor: Callable[[], None] | None = None
         self._with_floor = with_floor
         self.batch = recipe.batch_size
-        self.trainer = Trainer(
-            *(spec, faces, plugin.load(), config, RunFolder(folder), Resources(torch.device("cpu"))),
-            **{"say": lambda event: None, "stopping": self._between_steps},
+        resources = Resources(torch.device("cpu"))
+        job = TrainingJob(
+            spec, faces, plugin.load(), config, RunFolder(folder), resources, stopping=self._between_steps
         )
+        self.trainer = Trainer(job)
         self.recipe, self.networks = recipe, self.trainer.needs.networks
         self.passes = (1, 1)
         self._watch_views()

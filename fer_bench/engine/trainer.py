@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,6 @@ from torch import Tensor
 
 from fer_bench import metrics
 from fer_bench.core.seeds import derive, numpy_rng, torch_generator
-from fer_bench.core.spec import RunSpec
 from fer_bench.data.dataset import Dataset
 from fer_bench.data.landmarks import MIRRORED_LANDMARKS
 from fer_bench.data.splits import Splits, make_splits
@@ -25,78 +22,42 @@ from fer_bench.engine.batches import WALK_BATCH, _batches, _resident
 from fer_bench.engine.context import TrainingContext
 from fer_bench.engine.evaluate import logits
 from fer_bench.engine.isolation import contained, seed_everything
+from fer_bench.engine.job import Interrupted, ProgressEvent, TrainingJob
 from fer_bench.engine.memory import forget_peak_memory, keep_freed_memory, peak_memory
 from fer_bench.engine.optim import make_optimizer, schedule
 from fer_bench.engine.stages import stage_epochs
-from fer_bench.method import Batch, Images, Method, Stage, Task
+from fer_bench.method import Batch, Images, Stage, Task
 from fer_bench.models.networks import make_network
 from fer_bench.models.precision import Precision
-from fer_bench.store.folder import RunFolder
 
 PROBE = 1000
 """Training images on which the fit to given and to true labels is measured after each epoch; all of them at the end."""
 
-Say = Callable[[dict[str, Any]], None]
-"""Called with progress: epoch, epochs, step, steps, loss, images_per_second, overall (of the last evaluation)."""
+REPORT_EVERY = 0.5
+"""Seconds between two reports of progress within an epoch."""
 
 
-class Interrupted(Exception):
-    """Training was asked to stop; the folder holds everything up to the last finished epoch."""
+def train(job: TrainingJob) -> None:
+    """Trains one run to its end, from its last finished epoch if there is one, and writes its results to its folder.
 
-
-@dataclass(frozen=True)
-class Resources:
-    """Where a run finds things. Nothing here can change a number, so nothing here is part of the key."""
-
-    device: torch.device
-    weights: Path | None = None
-    noise_file: Path | None = None
-    unlabelled: Dataset | None = None
-    """Images for the unlabelled stream; None = the training images."""
-    first_stage_run: RunFolder | None = None
-    """A finished run, with its networks, whose training is this run's first stage."""
-    keep_networks: bool = False
-    """Stores the trained networks beside the results."""
-
-
-def train(
-    spec: RunSpec,
-    faces: Dataset,
-    method_class: type[Method],
-    config: Any,
-    folder: RunFolder,
-    resources: Resources,
-    say: Say = lambda event: None,
-    stopping: Callable[[], bool] = lambda: False,
-) -> None:
-    """Trains one run to its end, from its last finished epoch if there is one, and writes its results to ``folder``.
-
-    The caller holds the folder's claim. Raises Interrupted when ``stopping()`` turns true, NonFiniteLoss, DataError,
-    SpecError, or whatever the method raises.
+    Raises Interrupted when ``job.stopping()`` turns true, NonFiniteLoss, DataError, SpecError, or whatever the method
+    raises.
     """
     keep_freed_memory()
-    with contained(spec.recipe.threads):
-        Trainer(spec, faces, method_class, config, folder, resources, say, stopping).run()
+    with contained(job.spec.recipe.threads):
+        Trainer(job).run()
 
 
 class Trainer:
-    """One run from its data to its results; arguments as for :func:`train`."""
+    """One run from its data to its results."""
 
-    def __init__(
-        self,
-        spec: RunSpec,
-        faces: Dataset,
-        method_class: type[Method],
-        config: Any,
-        folder: RunFolder,
-        resources: Resources,
-        say: Say,
-        stopping: Callable[[], bool],
-    ) -> None:
+    def __init__(self, job: TrainingJob) -> None:
+        spec, faces, resources, folder = job.spec, job.dataset, job.resources, job.folder
+        method_class, config = job.method_class, job.config
         recipe, device = spec.recipe, resources.device
         forget_peak_memory(device)
         self.spec, self.recipe, self.folder, self.device = spec, recipe, folder, device
-        self.say, self.stopping = say, stopping
+        self.on_progress, self.stopping = job.on_progress, job.stopping
         self.problem: Splits = make_splits(faces, spec, resources.noise_file)
         self.classes = len(faces.classes)
         self.pixels = _resident(faces.pixels(recipe.image_size), device)
@@ -199,7 +160,7 @@ class Trainer:
         self.method.train()
         self.method.on_epoch_start(self.harness)
         sums: dict[str, Tensor | float] = {}
-        said = started
+        reported = started
         for step, rows in enumerate(batches):
             if self.stopping():
                 raise Interrupted(f"stopped in epoch {epoch + 1}")
@@ -209,9 +170,10 @@ class Trainer:
             self.harness.end_step()
             for name, value in logged.items():
                 sums[name] = sums.get(name, 0.0) + value
-            if time.perf_counter() - said > 0.5:
-                said = time.perf_counter()
-                self._tell(epoch, step + 1, len(batches), sums, (step + 1) * self.recipe.batch_size / (said - started))
+            if time.perf_counter() - reported > REPORT_EVERY:
+                reported = time.perf_counter()
+                rate = (step + 1) * self.recipe.batch_size / (reported - started)
+                self._report(epoch, step + 1, len(batches), sums, rate)
         self.method.on_epoch_end(self.harness)
         if epoch + 1 == self.epochs:
             self.method.on_fit_end(self.harness)
@@ -231,7 +193,7 @@ class Trainer:
         }
         record["seconds"] = {"train": trained - started, "evaluate": time.perf_counter() - trained}
         self.records.append(record)
-        self._tell(epoch + 1, 0, len(batches), sums, len(order) / (trained - started))
+        self._report(epoch + 1, 0, len(batches), sums, len(order) / (trained - started))
         self.folder.save_epochs(self.records)
         self.folder.save_checkpoint(self._state())
 
@@ -294,13 +256,10 @@ class Trainer:
             found = torch.from_numpy(self.landmarks_ok[of_batch]).to(self.device)
         return Batch(index, self.given[index], make, self.needs.views, points, found, unlabelled)
 
-    def _tell(self, epoch: int, step: int, steps: int, sums: dict[str, Any], rate: float) -> None:
-        event = {"epoch": epoch, "epochs": self.epochs, "step": step, "steps": steps, "images_per_second": rate}
-        if "loss" in sums:
-            event["loss"] = float(sums["loss"]) / (step or steps)
-        if self.records:
-            event["overall"] = self.records[-1]["test"]["overall"]
-        self.say(event)
+    def _report(self, epoch: int, step: int, steps: int, sums: dict[str, Any], rate: float) -> None:
+        loss = float(sums["loss"]) / (step or steps) if "loss" in sums else None
+        overall = self.records[-1]["test"]["overall"] if self.records else None
+        self.on_progress(ProgressEvent(epoch, self.epochs, step, steps, rate, loss, overall))
 
     def _logits(self, rows: np.ndarray, predict: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         return logits(predict or self.method.predict, self.pixels, rows, self.views, self.classes)

@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,8 @@ def _train(
     import torch
 
     from fer_bench.engine.environment import describe
-    from fer_bench.engine.trainer import Interrupted, Resources, train
+    from fer_bench.engine.job import Interrupted, ProgressEvent, Resources, TrainingJob
+    from fer_bench.engine.trainer import train
 
     folder.start(run.spec, describe(device))
     resources = Resources(
@@ -138,10 +140,15 @@ def _train(
         first_stage_run=RunFolder.of(out, run.first_stage_of) if run.first_stage_of else None,
         keep_networks=run.keep_networks,
     )
+
+    def on_progress(event: ProgressEvent) -> None:
+        say({name: value for name, value in asdict(event).items() if value is not None})
+
     try:
         with _logged(folder.path / "log.txt"):
             config = run.plugin.restore_config(run.spec.config)
-            train(run.spec, plan.faces, run.plugin.load(), config, folder, resources, say, stopping)
+            method = run.plugin.load()
+            train(TrainingJob(run.spec, plan.faces, method, config, folder, resources, on_progress, stopping))
     except Interrupted:
         return {"state": "stopped"}
     except TakenOver:

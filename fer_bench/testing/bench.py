@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,14 @@ from torch import Tensor
 from fer_bench.core.spec import Imbalance, Noise, Recipe, RunSpec
 from fer_bench.data.dataset import Dataset, pixel_file
 from fer_bench.data.splits import Splits
-from fer_bench.engine import trainer as fit
+from fer_bench.engine import trainer
 from fer_bench.engine.augment import Views
+from fer_bench.engine.job import Resources, TrainingJob
 from fer_bench.method import Batch, Method
 from fer_bench.plugins.registry import Plugin, describe_config
 from fer_bench.store.folder import RunFolder
+
+CPU = torch.device("cpu")
 
 CLASSES = ("anger", "happiness", "neutral", "surprise")
 
@@ -92,19 +94,10 @@ class Bench:
         folder = RunFolder(self.folder / f"{plugin.key}-{spec.key}-{name}")
         seen: list[Seen] = []
         with _posed(seen, relabel):
-            resources = fit.Resources(torch.device("cpu"))
-            config = plugin.restore_config(spec.config)
+            job = replace(self.job(plugin, spec, folder), stopping=lambda: stopping(folder))
             with folder.claim():
                 folder.start(spec, {})
-                fit.train(
-                    spec,
-                    self.faces,
-                    spied(plugin.load(), seen),
-                    config,
-                    folder,
-                    resources,
-                    stopping=lambda: stopping(folder),
-                )
+                trainer.train(replace(job, method_class=spied(job.method_class, seen)))
         return folder, seen[-1]
 
     def trained(
@@ -117,21 +110,14 @@ class Bench:
             self._trained[place] = self.train(plugin, spec, "shared")
         return self._trained[place]
 
+    def job(self, plugin: Plugin, spec: RunSpec, folder: RunFolder, **resources: Any) -> TrainingJob:
+        """The training of ``spec`` on this problem, on the CPU."""
+        config = plugin.restore_config(spec.config)
+        return TrainingJob(spec, self.faces, plugin.load(), config, folder, Resources(CPU, **resources))
+
     def build(self, plugin: Plugin, spec: RunSpec) -> Method:
         """The method of a run that has not begun."""
-        folder = RunFolder(self.folder / f"{plugin.key}-built")
-        config = plugin.restore_config(spec.config)
-        trainer = fit.Trainer(
-            spec,
-            self.faces,
-            plugin.load(),
-            config,
-            folder,
-            fit.Resources(torch.device("cpu")),
-            lambda event: None,
-            lambda: False,
-        )
-        return trainer.method
+        return trainer.Trainer(self.job(plugin, spec, RunFolder(self.folder / f"{plugin.key}-built"))).method
 
     def images(self, count: int) -> Tensor:
         """Test images, normalised: [count, 3, H, W]."""
@@ -169,16 +155,16 @@ def spied(method_class: type[Method], seen: list[Seen]) -> type[Method]:
 @contextmanager
 def _posed(seen: list[Seen], relabel: Callable[[np.ndarray], np.ndarray] | None) -> Iterator[None]:
     """Keeps the problem that the engine poses, with other observed labels where ``relabel`` is given."""
-    make_splits = fit.make_splits
+    make_splits = trainer.make_splits
 
     def posed(*arguments: Any) -> Splits:
         problem = make_splits(*arguments)
         if relabel is not None:
-            problem = dataclasses.replace(problem, noisy_label=relabel(problem.noisy_label))
+            problem = replace(problem, noisy_label=relabel(problem.noisy_label))
         seen.append(Seen(None, problem=problem, given=problem.noisy_label.copy()))  # type: ignore[arg-type]
         return problem
 
-    with mock.patch.object(fit, "make_splits", posed):
+    with mock.patch.object(trainer, "make_splits", posed):
         yield
 
 

@@ -1,6 +1,6 @@
 """The conformance suite: what every method must do, checked by training it for moments on a small drawn problem.
 
-from fer_bench.registry import discover
+from fer_bench.plugins.registry import discover
 from fer_bench.testing import check_plugin
 for name, proves, error in check_plugin(discover(["my_methods"])["mine"]): ...
 """
@@ -21,8 +21,8 @@ import numpy as np
 import torch
 
 from fer_bench.core.errors import SpecError
-from fer_bench.engine import isolation
-from fer_bench.engine import trainer as fit
+from fer_bench.engine import isolation, trainer
+from fer_bench.engine.job import Interrupted
 from fer_bench.method import VIEWS
 from fer_bench.plugins.registry import Plugin, describe_config
 from fer_bench.store.folder import RunFolder
@@ -207,7 +207,7 @@ def resumes_exactly(plugin: Plugin, bench: Bench) -> None:
     for border in range(1, BORDER_EPOCHS):
         try:
             bench.train(plugin, spec, "stopped", partial(_has_epochs, border))
-        except fit.Interrupted:
+        except Interrupted:
             continue
         raise AssertionError(f"the run was not stopped after epoch {border}")
     stopped, _ = bench.train(plugin, spec, "stopped")
@@ -276,7 +276,7 @@ def leaves_the_process_as_it_was(plugin: Plugin, bench: Bench) -> None:
             yield
             found.append(_process())
 
-    with mock.patch.object(fit, "contained", watched):
+    with mock.patch.object(trainer, "contained", watched):
         bench.train(plugin, bench.spec(plugin, 0.3), "process")
     before, after = found
     changed = [name for name in before if before[name] != after[name]]

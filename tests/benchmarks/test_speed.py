@@ -156,7 +156,8 @@ def test_a_fresh_process_imports_little_and_keeps_freed_memory() -> None:
 
 CHECKED = """
 import sys
-from fer_bench.sweep import Request, plan
+from fer_bench.sweep.plan import plan
+from fer_bench.sweep.request import Request
 
 class Checked(Exception):
     pass

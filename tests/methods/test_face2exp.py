@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import fer_bench
 from fer_bench.core.errors import DataError, SpecError
 from fer_bench.data.open import open_unlabelled
-from fer_bench.engine import trainer as fit
+from fer_bench.engine.trainer import Trainer
 from fer_bench.method import Batch, Images, Task
 from fer_bench.plugins.registry import discover
 from fer_bench.store.folder import RunFolder
@@ -440,11 +440,7 @@ def test_the_run_learns_from_the_unlabelled_folder(pool: Path, faces_folder: Pat
 def test_the_stream_shows_every_image_before_any_comes_again(bench: Bench, pool: Path) -> None:
     plugin = discover()["face2exp"]
     spec, faces = bench.spec(plugin, batch_size=16), open_unlabelled(pool, 32, quiet)
-    resources = fit.Resources(torch.device("cpu"), unlabelled=faces)
-    trainer = fit.Trainer(
-        spec, bench.faces, plugin.load(), plugin.restore_config(spec.config),
-        RunFolder(bench.folder / "never"), resources, lambda event: None, lambda: False,
-    )  # fmt: skip
+    trainer = Trainer(bench.job(plugin, spec, RunFolder(bench.folder / "never"), unlabelled=faces))
     shown = [trainer._stream(epoch, 70) for epoch in (0, 1)]
     for rows in shown:
         assert [len(part.unique()) for part in rows.split(30)] == [30, 30, 10]

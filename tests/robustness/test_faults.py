@@ -111,7 +111,8 @@ ON_A_SMALL_DISK = """
 import json, subprocess, sys
 from pathlib import Path
 from fer_bench.launch.local import train_one
-from fer_bench.sweep import Request, plan
+from fer_bench.sweep.plan import plan
+from fer_bench.sweep.request import Request
 disk, faces = Path(sys.argv[1]), sys.argv[2]
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "none", disk], check=True)
 def train(seed):
@@ -442,7 +443,8 @@ TRAIN = """
 import json, os, sys
 from pathlib import Path
 from fer_bench.launch.local import train_one
-from fer_bench.sweep import Request, plan
+from fer_bench.sweep.plan import plan
+from fer_bench.sweep.request import Request
 out, faces, plugins = sys.argv[1:]
 planned = plan(Request(["slow"], faces, overrides={"epochs": 2, "image_size": 32}, plugins=[plugins]))
 print(json.dumps(train_one(planned, planned.runs[0], Path(out), "cpu", False, lambda: False, lambda event: None, 1.0)))

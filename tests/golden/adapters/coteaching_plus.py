@@ -8,8 +8,14 @@ import fer_bench_methods.coteaching_plus as plus
 import torch
 from torch import Tensor
 
-from fer_bench.ops import keep_count, official_beta1, official_learning_rate, positions, small_loss_exchange
-from fer_bench.ops import small_loss as disagreement
+from fer_bench.ops import (
+    disagreement,
+    keep_count,
+    official_beta1,
+    official_learning_rate,
+    positions,
+    small_loss_exchange,
+)
 from tests.golden.adapters._tools import dtype_of, floats, integers, pick
 
 

@@ -176,7 +176,8 @@ def test_landmarks_are_mirrored_with_the_view(tmp_path: Path) -> None:
     """A white pixel and a landmark at its centre stay together in the batches of the engine."""
     from fer_bench.core.spec import Imbalance, Noise, RunSpec
     from fer_bench.data.dataset import Dataset
-    from fer_bench.engine import trainer as fit
+    from fer_bench.engine.job import Resources, TrainingJob
+    from fer_bench.engine.trainer import train
     from fer_bench.method import Info, Method, Needs
     from fer_bench.store.folder import RunFolder
 
@@ -212,7 +213,7 @@ def test_landmarks_are_mirrored_with_the_view(tmp_path: Path) -> None:
     recipe = Recipe(image_size=size, batch_size=30, augmentation=Augmentation(erase=0.0))
     spec = RunSpec("dots", "0", "look", "0", {}, noise=Noise("none"), imbalance=Imbalance(), recipe=recipe)
     with pytest.raises(Stop):
-        fit.train(spec, faces, Look, Look.Config(), RunFolder(tmp_path), fit.Resources(CPU))
+        train(TrainingJob(spec, faces, Look, Look.Config(), RunFolder(tmp_path), Resources(CPU)))
     view, landmarks, landmarks_ok, index = found[0]
     spots = view.sum(1).flatten(1).argmax(1)
     seen = torch.stack([spots % size, spots // size], 1)

@@ -14,7 +14,7 @@ import torch
 
 import fer_bench
 from fer_bench.data.landmarks import MIRRORED_LANDMARKS
-from fer_bench.engine import trainer as fit
+from fer_bench.engine.job import Interrupted
 from fer_bench.plugins.registry import Plugin, discover
 from fer_bench.testing.bench import Bench
 from fer_bench.testing.checks import CHECKS
@@ -248,7 +248,7 @@ def train_step(self, batch, run):
 def test_stopping_keeps_the_finished_epochs(toy: Toy, bench: Bench) -> None:
     plugin = toy("plain", LOSS)
     spec = bench.spec(plugin, epochs=3)
-    with pytest.raises(fit.Interrupted):
+    with pytest.raises(Interrupted):
         bench.train(plugin, spec, "stops", lambda folder: len(folder.epochs()) == 2)
     stopped = next(bench.folder.glob(f"plain-{spec.key}-stops"))
     assert len((stopped / "epochs.jsonl").read_text().splitlines()) == 2 and (stopped / "checkpoint.pt").exists()

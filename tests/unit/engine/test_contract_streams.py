@@ -16,8 +16,9 @@ from click.testing import CliRunner
 
 from fer_bench.cli.main import main
 from fer_bench.data.dataset import Dataset, pixel_file
-from fer_bench.engine import trainer as fit
 from fer_bench.engine.batches import WALK_BATCH
+from fer_bench.engine.stages import stage_epochs
+from fer_bench.engine.trainer import train as train_job
 from fer_bench.method import Stage
 from fer_bench.plugins.code_hash import _code_hash
 from fer_bench.plugins.registry import Plugin, discover
@@ -256,7 +257,7 @@ def test_an_extra_stage_resumes_exactly(toy: Toy, bench: Bench) -> None:
 )
 def test_stages_that_do_not_fit(stages: tuple[Stage, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        stages.stage_epochs(stages, 2)
+        stage_epochs(stages, 2)
 
 
 # --- the unlabelled stream ----------------------------------------------------------------------------------------
@@ -282,11 +283,9 @@ def fit_with(bench: Bench, plugin: Plugin, epochs: int, name: str, **resources: 
     """A run with resources of its own, trained through the engine."""
     spec = bench.spec(plugin, epochs=epochs)
     folder = RunFolder(bench.folder / f"{plugin.key}-{spec.key}-{name}")
-    config = plugin.restore_config(spec.config)
     with folder.claim():
         folder.start(spec, {})
-        given = fit.Resources(torch.device("cpu"), **resources)
-        fit.train(spec, bench.faces, plugin.load(), config, folder, given)
+        train_job(bench.job(plugin, spec, folder, **resources))
     return folder
 
 
