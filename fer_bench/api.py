@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from fer_bench.core.errors import IncompleteSweep
 from fer_bench.launch import Launcher, choose
 from fer_bench.launch.devices import check_compiled, choose_places
-from fer_bench.launch.progress import Display
+from fer_bench.launch.progress import OnEvent, Progress, ProgressEvent, log_event
 from fer_bench.report.outputs import plots_are_current, write_outputs
 from fer_bench.store.folder import RunFolder
 from fer_bench.sweep.estimate import estimate
@@ -46,6 +44,7 @@ def run(
     time_limit: float | None = None,
     launcher: str = "local",
     launcher_options: Sequence[str] = (),
+    on_event: OnEvent = log_event,
     **options: Any,
 ) -> pd.DataFrame:
     """Trains a sweep and returns one row per finished run, as ``fer_bench.load_runs`` does.
@@ -56,14 +55,15 @@ def run(
     minutes for each run. Raises SpecError or DataError for bad input before anything is trained, IncompleteSweep if a
     run failed.
 
+    ``on_event`` gets each :class:`fer_bench.launch.progress.ProgressEvent`; by default, the end of each run is logged.
+
     ``launcher`` is local, ray or slurm, ``launcher_options`` are its ``KEY=VALUE`` options: docs/cluster.md.
     """
     launch = choose(launcher, launcher_options, time_limit)
     request = make_request(methods=[methods] if isinstance(methods, str) else list(methods), noise=noise, **options)
-    console = Console(stderr=True)
     planned = plan(request, looks_right=launch.warm_up)
     command = f"fer_bench.run({request})"
-    outcome = execute_plan(planned, Path(out), jobs, device, name, force, console, command, launch, jobs_per_device)
+    outcome = execute_plan(planned, Path(out), jobs, device, name, force, command, launch, jobs_per_device, on_event)
     if outcome.failed:
         raise IncompleteSweep("\n".join(outcome.sweep.unfinished()))
     return outcome.sweep.finished()
@@ -76,10 +76,10 @@ def execute_plan(
     device: str,
     name: str | None,
     force: bool,
-    console: Console,
     command: str,
     launcher: Launcher | None = None,
     jobs_per_device: int | None = None,
+    on_event: OnEvent = log_event,
 ) -> Outcome:
     """Trains the runs of a plan that are not done, then writes the sweep's tables and plots."""
     launcher = launcher or choose()
@@ -88,15 +88,19 @@ def execute_plan(
     check_compiled(todo, devices)
     sweep_name = name or planned.name
     save_sweep(planned, out, sweep_name, command)
-    failed = 0
+    progress = Progress(todo, estimate(todo, out, devices) if todo and launcher.local else None)
+
+    def tell(worker: int, run: Planned, event: Mapping[str, Any]) -> None:
+        progress.update(worker, run, event)
+        on_event(ProgressEvent(event["state"], progress, run, worker, event))
+
     if todo:
-        with Display(console, todo, estimate(todo, out, devices) if launcher.local else None) as display:
-            launcher.train(planned, todo, out, devices, force, display.tell)
-        failed = display.failed
+        on_event(ProgressEvent("training", progress))
+        launcher.train(planned, todo, out, devices, force, tell)
     sweep = find_sweep(out, sweep_name)
-    with console.status("writing tables and plots …"):
-        write_outputs(sweep, plots=bool(todo) or not plots_are_current(sweep))
-    return Outcome(sweep, failed, len(todo))
+    on_event(ProgressEvent("writing", progress))
+    write_outputs(sweep, plots=bool(todo) or not plots_are_current(sweep))
+    return Outcome(sweep, progress.failed, len(todo))
 
 
 def missing(planned: Plan, out: Path, force: bool) -> list[Planned]:

@@ -81,6 +81,7 @@ def run(
 ) -> None:  # fmt: skip
     """Trains methods under label noise and imbalance, and writes tables and plots. What is done is not done again."""
     from fer_bench import api
+    from fer_bench.cli.views.progress import Display
     from fer_bench.launch import choose
     from fer_bench.sweep.plan import plan
     from fer_bench.sweep.record import folder_name
@@ -102,7 +103,10 @@ def run(
     if dry_run:
         _show_plan(planned, out, jobs, jobs_per_device, device, force, launch)
         return
-    outcome = api.execute_plan(planned, out, jobs, device, name, force, console, _command(), launch, jobs_per_device)
+    with Display(console) as display:
+        outcome = api.execute_plan(
+            planned, out, jobs, device, name, force, _command(), launch, jobs_per_device, display
+        )
     _show_outcome(outcome, out)
     if outcome.failed:
         sys.exit(1)
@@ -243,6 +247,7 @@ def reproduce(
     """
     from fer_bench import api
     from fer_bench.cli.views.papers import paper_list
+    from fer_bench.cli.views.progress import Display
     from fer_bench.cli.views.table import TableView
     from fer_bench.launch import choose
     from fer_bench.plugins.registry import discover, plugin_folders
@@ -268,7 +273,10 @@ def reproduce(
         if dry_run:
             _show_plan(plan, out, jobs, jobs_per_device, device, force, launch)
             continue
-        outcome = api.execute_plan(plan, out, jobs, device, sweep, force, console, _command(), launch, jobs_per_device)
+        with Display(console) as display:
+            outcome = api.execute_plan(
+                plan, out, jobs, device, sweep, force, _command(), launch, jobs_per_device, display
+            )
         failed += outcome.failed
     content, runs = joined.join(planned, out)
     console.print(TableView(content))

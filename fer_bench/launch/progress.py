@@ -1,132 +1,111 @@
-"""What a person sees while a sweep works: a line for each run in progress, how many are done, and the time left."""
+"""Progress of a sweep: its events, how much is done, and the time left. Nothing is shown here."""
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
-from rich.text import Text
 
 from fer_bench.sweep.plan import Planned
 
+logger = logging.getLogger(__name__)
 
-class Display:
-    """Shows a sweep of ``runs`` on ``console``. On something that is not a terminal it prints one line per run.
 
-    ``expected`` is the estimate in seconds of the whole; it is corrected by what was measured as the work goes on. None
-    where nothing is known of the machines that work.
+class Progress:
+    """How much of a sweep is done.
+
+    Args:
+        runs: The runs that are to be trained.
+        expected: Estimated seconds for all of them; None if the speed of the machines is not known. The estimate is
+            replaced by the measured pace once a twentieth is done.
+        clock: Seconds of a clock that only goes forward.
     """
 
-    def __init__(self, console: Console, runs: list[Planned], expected: float | None) -> None:
-        self.console, self.expected = console, expected
-        self.total = sum(run.cost for run in runs)
-        self.done_cost = 0.0
-        self.partial: dict[int, float] = {}
-        self.started = time.monotonic()
-        self.failed = 0
-        self.progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
-            TextColumn("{task.fields[detail]}", markup=False),
-            console=console,
-            transient=True,
-            refresh_per_second=4,
-            disable=not console.is_terminal,
-        )
-        self.overall = self.progress.add_task("all runs", total=len(runs), detail=f"0 of {len(runs)} runs")
-        self.lines: dict[int, Any] = {}
-        self.count, self.finished = len(runs), 0
-        self.said: set[str] = set()
+    def __init__(
+        self, runs: Sequence[Planned], expected: float | None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.count, self.finished, self.failed = len(runs), 0, 0
+        self._expected, self._clock, self._started = expected, clock, clock()
+        self._total = sum(run.cost for run in runs)
+        self._done = 0.0
+        self._partial: dict[int, float] = {}
 
-    def __enter__(self) -> Display:
-        self.progress.start()
-        self._update_overall()
-        return self
+    def update(self, worker: int, run: Planned, event: Mapping[str, Any]) -> None:
+        """Takes one event of a worker (:data:`fer_bench.launch.worker.Tell`)."""
+        state = event["state"]
+        if state == "progress":
+            steps = max(1, event["steps"])
+            self._partial[worker] = run.cost * (event["epoch"] + event["step"] / steps) / event["epochs"]
+        elif state != "stopping":
+            self._partial.pop(worker, None)
+        if state in ENDS:
+            self._done += run.cost
+            self.finished += 1
+            self.failed += state == "failed"
 
-    def __exit__(self, *error: object) -> None:
-        self.progress.stop()
+    @property
+    def share(self) -> float:
+        """The finished part of the work, 0 to 1."""
+        return (self._done + sum(self._partial.values())) / self._total if self._total else 1.0
 
-    def tell(self, worker: int, run: Planned, event: dict[str, Any]) -> None:
-        """Takes one event of ``fer_bench.launch.local.train_all``."""
-        if event["state"] == "progress":
-            self._show(worker, run, event)
-        elif event["state"] == "stopping":
-            self._say_once("stopping at the next step; a second time: at once")
-        elif event["state"] == "busy":
-            self._wait(worker, run, event)
-        else:
-            self._close(worker, run, event)
-        self._update_overall()
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimated seconds until the last run ends; None if nothing is known yet, or nothing is left."""
+        share, elapsed = self.share, self._clock() - self._started
+        if share >= 1 or (share <= 0.05 and self._expected is None):
+            return None
+        whole = elapsed / share if share > 0.05 else max(self._expected or 0.0, elapsed)
+        return max(0.0, whole - elapsed)
 
-    def _wait(self, worker: int, run: Planned, event: dict[str, Any]) -> None:
-        """A run in the hands of another process, said once for each that holds it."""
-        self._drop(worker)
-        if event.get("taken_over"):
-            self._say_once(f"{run.spec.name}: this worker was silent, and the run was {event['by']}")
-        else:
-            self._say_once(f"{run.spec.name}: waiting, {event['by']}")
 
-    def _say_once(self, text: str) -> None:
-        if text not in self.said:
-            self.said.add(text)
-            self.progress.console.print(Text(text, style="yellow"), soft_wrap=True)
+ENDS = ("done", "failed", "stopped")
+"""States of a run that will not be heard of again."""
 
-    def _drop(self, worker: int) -> None:
-        if worker in self.lines:
-            self.progress.remove_task(self.lines.pop(worker))
-        self.partial.pop(worker, None)
 
-    def _show(self, worker: int, run: Planned, event: dict[str, Any]) -> None:
-        steps = max(1, event["steps"])
-        self.partial[worker] = run.cost * (event["epoch"] + event["step"] / steps) / event["epochs"]
-        if worker not in self.lines:
-            self.lines[worker] = self.progress.add_task(run.spec.name, total=event["epochs"] * steps, detail="")
-        parts = [f"epoch {min(event['epoch'] + 1, event['epochs'])}/{event['epochs']}"]
-        if "loss" in event:
-            parts.append(f"loss {event['loss']:.3f}")
-        if "overall" in event:
-            parts.append(f"test {100 * event['overall']:.1f} %")
-        parts.append(f"{event['images_per_second']:,.0f} images/s")
-        completed = event["epoch"] * steps + event["step"]
-        self.progress.update(self.lines[worker], completed=completed, detail="  ".join(parts))
+@dataclass(frozen=True)
+class ProgressEvent:
+    """One event of a sweep, given to ``on_event``.
 
-    def _close(self, worker: int, run: Planned, event: dict[str, Any]) -> None:
-        self._drop(worker)
-        self.done_cost += run.cost
-        self.finished += 1
-        line = Text(f"[{self.finished}/{self.count}] ", style="dim")
-        line.append(run.spec.name, style="bold")
-        if event["state"] == "done":
-            final = event["final"]
-            line.append(f"  overall {100 * final['test']['overall']:.1f} %  mean {100 * final['test']['mean']:.1f} %")
-            line.append(f"  {final['seconds']:.0f} s", style="dim")
-        elif event["state"] == "failed":
-            self.failed += 1
-            line.append(f"  FAILED  {event['error']}", style="red")
-        else:
-            line.append("  stopped; its finished epochs are kept", style="yellow")
-        if not self.console.is_terminal and (left := self._left()):
-            line.append(f"  ({left})", style="dim")
-        self.progress.console.print(line, soft_wrap=True)
-        for note in event.get("notes", ()):
-            self.progress.console.print(Text(f"  {note}", style="yellow"), soft_wrap=True)
+    Attributes:
+        state: Of the sweep: "training" (before the first run) or "writing" (tables and plots). Of a run: "progress",
+            "done", "failed", "stopped", "stopping", or "busy" (another process trains it).
+        progress: How much of the sweep is done, this event included.
+        run: The run; None for an event of the sweep.
+        worker: Number of the worker that trains the run.
+        details: What the worker sent. Of "progress": epoch, epochs, step, steps, images_per_second and, where known,
+            loss and overall. Of "done": final. Of "failed": error. Of "busy": by and taken_over. Notes for any end.
+    """
 
-    def _update_overall(self) -> None:
-        detail = f"{self.finished} of {self.count} runs  {self._left()}"
-        share = (self.done_cost + sum(self.partial.values())) / self.total if self.total else 1
-        self.progress.update(self.overall, completed=share * self.count, detail=detail)
+    state: str
+    progress: Progress
+    run: Planned | None = None
+    worker: int = 0
+    details: Mapping[str, Any] = field(default_factory=dict)
 
-    def _left(self) -> str:
-        """The time left: from the estimate at first, from the measured pace once a twentieth is done."""
-        share = (self.done_cost + sum(self.partial.values())) / self.total if self.total else 1
-        elapsed = time.monotonic() - self.started
-        if share <= 0.05 and self.expected is None:
+    @property
+    def summary(self) -> str:
+        """How the run ended, in a line; empty for events that are no end."""
+        if self.run is None or self.state not in ENDS:
             return ""
-        whole = elapsed / share if share > 0.05 else max(self.expected or 0.0, elapsed)
-        return "" if share >= 1 else f"{duration(max(0.0, whole - elapsed))} left"
+        if self.state == "done":
+            test = self.details["final"]["test"]
+            return f"overall {100 * test['overall']:.1f} %  mean {100 * test['mean']:.1f} %"
+        return f"failed: {self.details['error']}" if self.state == "failed" else "stopped; finished epochs are kept"
+
+
+OnEvent = Callable[[ProgressEvent], None]
+
+
+def log_event(event: ProgressEvent) -> None:
+    """Logs the end of each run: as an error if it failed, else as information."""
+    if event.run is None or not event.summary:
+        return
+    done = f"[{event.progress.finished}/{event.progress.count}] {event.run.spec.name}: {event.summary}"
+    logger.log(logging.ERROR if event.state == "failed" else logging.INFO, done)
+    for note in event.details.get("notes", ()):
+        logger.warning("%s: %s", event.run.spec.name, note)
 
 
 def duration(seconds: float) -> str:
