@@ -14,7 +14,7 @@ from fer_bench.launch.progress import OnEvent, Progress, ProgressEvent, log_even
 from fer_bench.report.outputs import plots_are_current, write_outputs
 from fer_bench.store.folder import RunFolder
 from fer_bench.sweep.estimate import estimate
-from fer_bench.sweep.plan import Plan, Planned, plan
+from fer_bench.sweep.plan import Plan, PlannedRun, make_plan
 from fer_bench.sweep.record import Sweep, find_sweep, save_sweep
 from fer_bench.sweep.request import make_request
 
@@ -61,7 +61,7 @@ def run(
     """
     launch = choose(launcher, launcher_options, time_limit)
     request = make_request(methods=[methods] if isinstance(methods, str) else list(methods), noise=noise, **options)
-    planned = plan(request, looks_right=launch.warm_up)
+    planned = make_plan(request, looks_right=launch.warm_up)
     command = f"fer_bench.run({request})"
     outcome = execute_plan(planned, Path(out), jobs, device, name, force, command, launch, jobs_per_device, on_event)
     if outcome.failed:
@@ -90,7 +90,7 @@ def execute_plan(
     save_sweep(planned, out, sweep_name, command)
     progress = Progress(todo, estimate(todo, out, devices) if todo and launcher.local else None)
 
-    def tell(worker: int, run: Planned, event: Mapping[str, Any]) -> None:
+    def tell(worker: int, run: PlannedRun, event: Mapping[str, Any]) -> None:
         progress.update(worker, run, event)
         on_event(ProgressEvent(event["state"], progress, run, worker, event))
 
@@ -103,7 +103,7 @@ def execute_plan(
     return Outcome(sweep, progress.failed, len(todo))
 
 
-def missing(planned: Plan, out: Path, force: bool) -> list[Planned]:
+def missing(planned: Plan, out: Path, force: bool) -> list[PlannedRun]:
     """The runs of a plan that have no results yet, or damaged ones, or whose process was killed while it tidied up.
     One that may not be read is among them, so that it fails with the reason, and alone."""
 

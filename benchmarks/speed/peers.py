@@ -184,16 +184,16 @@ def measure(
     and probe images besides. Both processes take turns, so neither slows the other. With loader ``workers`` only the
     wall clock means something, because theirs are other processes.
     """
-    from fer_bench.sweep.plan import plan
+    from fer_bench.sweep.plan import make_plan
     from fer_bench.sweep.request import Request
 
     with tempfile.TemporaryDirectory() as name, contained(1):
         write_jpegs(folder := Path(name) / "faces", images, images // 3)
         overrides = {"backbone": backbone, "image_size": size, "batch_size": batch, "epochs": repeats + 1}
-        run = (planned := plan(Request([method], str(folder), noise=[NOISE], overrides=overrides))).runs[0]
+        run = (planned := make_plan(Request([method], str(folder), noise=[NOISE], overrides=overrides))).runs[0]
         folder, resources = RunFolder(Path(name) / "run"), Resources(torch.device("cpu"))
         config = run.plugin.restore_config(run.spec.config)
-        trainer = Trainer(TrainingJob(run.spec, planned.faces, run.plugin.load(), config, folder, resources))
+        trainer = Trainer(TrainingJob(run.spec, planned.dataset, run.plugin.load(), config, folder, resources))
         stage, first, last = trainer.stages[0]
         trainer._begin_stage(stage.name, first, last - first)
         samples = {name: Samples() for name in ("harness epoch", "plain training", "plain evaluation")}

@@ -83,7 +83,7 @@ def run(
     from fer_bench import api
     from fer_bench.cli.views.progress import Display
     from fer_bench.launch import choose
-    from fer_bench.sweep.plan import plan
+    from fer_bench.sweep.plan import make_plan
     from fer_bench.sweep.record import folder_name
     from fer_bench.sweep.request import make_request
 
@@ -91,7 +91,7 @@ def run(
     name = name if name is None else folder_name(name)
     request = make_request(**options)
     with console.status("looking at the data …") as status:
-        planned = plan(
+        planned = make_plan(
             request,
             lambda what, done, total: status.update(f"{what}: {done:,} of {total:,}"),
             looks_right=(lambda: None) if dry_run else launch.warm_up,

@@ -20,7 +20,7 @@ from fer_bench.core.schema import build
 
 if TYPE_CHECKING:
     from fer_bench.launch.worker import Tell
-    from fer_bench.sweep.plan import Plan, Planned
+    from fer_bench.sweep.plan import Plan, PlannedRun
 
 LAUNCHERS = {"local": "", "ray": "ray", "slurm": "submitit"}
 """The package that each launcher needs besides; it comes with the extra of the launcher's name."""
@@ -65,7 +65,7 @@ def choose(name: str = "local", options: Iterable[str] = (), time_limit: float |
     module = importlib.import_module(f"fer_bench.launch.{name}")
     settings = build(module.Options, values, f"--launcher {name}")
 
-    def train(plan: Plan, todo: list[Planned], out: Path, _devices: list[str], force: bool, tell: Tell) -> None:
+    def train(plan: Plan, todo: list[PlannedRun], out: Path, _devices: list[str], force: bool, tell: Tell) -> None:
         module.train_all(plan, todo, out, force, tell, settings)
 
     return Launcher(name, train)

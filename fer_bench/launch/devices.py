@@ -6,10 +6,10 @@ import os
 
 from fer_bench.core.errors import require
 from fer_bench.launch import Launcher
-from fer_bench.sweep.plan import Planned
+from fer_bench.sweep.plan import PlannedRun
 
 
-def check_compiled(todo: list[Planned], devices: list[str]) -> None:
+def check_compiled(todo: list[PlannedRun], devices: list[str]) -> None:
     """SpecError where networks are to be compiled on one of the devices and nothing can be compiled there."""
     if any(run.spec.recipe.compile for run in todo):
         from fer_bench.models.precision import check_compiler

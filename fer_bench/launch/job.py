@@ -13,7 +13,7 @@ from fer_bench.core.spec import RunSpec
 from fer_bench.launch.worker import Event, train_one
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.lease import Busy
-from fer_bench.sweep.plan import Plan, Planned, plan
+from fer_bench.sweep.plan import Plan, PlannedRun, make_plan
 from fer_bench.sweep.request import Request
 
 AGAIN = 5.0
@@ -44,7 +44,7 @@ class Job:
         try:
             os.chdir(self.home)
             os.environ.update(self.environment)
-            planned = plan(self.request)
+            planned = make_plan(self.request)
             run = replace(self._mine(planned), keep_networks=self.keep_networks)
         except Exception as error:
             message = f"the worker cannot start the run: {type(error).__name__}: {error}"
@@ -57,7 +57,7 @@ class Job:
             time.sleep(AGAIN)
         return {"state": "stopped"}
 
-    def _mine(self, planned: Plan) -> Planned:
+    def _mine(self, planned: Plan) -> PlannedRun:
         for run in planned.runs:
             if run.spec.key == self.spec.key:
                 return run
@@ -68,7 +68,7 @@ class Job:
         raise SpecError(f"here it would be another run: {', '.join(names)} differ from where the sweep was started")
 
 
-def jobs(plan: Plan, todo: list[Planned], out: Path, device: str) -> list[Job]:
+def jobs(plan: Plan, todo: list[PlannedRun], out: Path, device: str) -> list[Job]:
     """A job for each run, in the order of ``todo``."""
     environment = {name: value for name, value in os.environ.items() if name.startswith("FER_BENCH_")}
     return [
@@ -93,7 +93,7 @@ def alone(request: Request, spec: RunSpec) -> Request:
     )
 
 
-def forget(todo: list[Planned], out: Path) -> None:
+def forget(todo: list[PlannedRun], out: Path) -> None:
     """For ``--force``: forgets what was trained, once, before any job starts, so that a job that is started again goes
     on. Busy for a run that is being trained."""
     for run in todo:

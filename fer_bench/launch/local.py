@@ -20,7 +20,7 @@ from typing import Any
 from fer_bench.launch.worker import LOOK, SIGNALS, Tell, _work
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.lease import Busy, TakenOver
-from fer_bench.sweep.plan import Plan, Planned
+from fer_bench.sweep.plan import Plan, PlannedRun
 
 _FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 
@@ -33,7 +33,7 @@ _CONTEXT.set_forkserver_preload(["fer_bench.launch.preload"])
 class _Worker:
     process: Any
     pipe: Connection
-    run: Planned | None = None
+    run: PlannedRun | None = None
     since: float = math.inf
     """When it began with its run, its imports behind it; monotonic seconds."""
     verdict: str = ""
@@ -42,7 +42,7 @@ class _Worker:
 
 def train_all(
     plan: Plan,
-    todo: list[Planned],
+    todo: list[PlannedRun],
     out: Path,
     devices: list[str],
     force: bool,
@@ -57,7 +57,7 @@ def train_all(
     is asked for again and again, until that process has finished it or is gone; ``lease`` as for ``claims.claim``. A
     worker that has failed, or worked on a run for more than ``limit`` seconds, is replaced by a fresh process.
     """
-    queue, elsewhere = sorted(todo, key=lambda run: -run.cost), list[Planned]()
+    queue, elsewhere = sorted(todo, key=lambda run: -run.cost), list[PlannedRun]()
     seen_elsewhere: set[str] = set()
     again, stopping = 0.0, False
 
@@ -125,7 +125,7 @@ def _collected_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _next(queue: list[Planned], workers: list[_Worker], elsewhere: list[Planned]) -> Planned | None:
+def _next(queue: list[PlannedRun], workers: list[_Worker], elsewhere: list[PlannedRun]) -> PlannedRun | None:
     """Takes the first run of the queue that does not wait for one that it begins with."""
     coming = {run.spec.key for run in (*queue, *elsewhere, *(w.run for w in workers if w.run))}
     for run in queue:
@@ -178,7 +178,7 @@ def _end(worker: _Worker, verdict: str) -> None:
             os.kill(worker.process.pid, signal.SIGUSR1)
 
 
-def _listen(number: int, worker: _Worker, tell: Tell, out: Path) -> list[Planned]:
+def _listen(number: int, worker: _Worker, tell: Tell, out: Path) -> list[PlannedRun]:
     """Passes on what a worker says; returns runs that are being trained elsewhere. A worker that died with a run in
     hand has failed it."""
     elsewhere = []

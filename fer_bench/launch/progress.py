@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fer_bench.sweep.plan import Planned
+from fer_bench.sweep.plan import PlannedRun
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class Progress:
     """
 
     def __init__(
-        self, runs: Sequence[Planned], expected: float | None, clock: Callable[[], float] = time.monotonic
+        self, runs: Sequence[PlannedRun], expected: float | None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.count, self.finished, self.failed = len(runs), 0, 0
         self._expected, self._clock, self._started = expected, clock, clock()
@@ -32,7 +32,7 @@ class Progress:
         self._done = 0.0
         self._partial: dict[int, float] = {}
 
-    def update(self, worker: int, run: Planned, event: Mapping[str, Any]) -> None:
+    def update(self, worker: int, run: PlannedRun, event: Mapping[str, Any]) -> None:
         """Takes one event of a worker (:data:`fer_bench.launch.worker.Tell`)."""
         state = event["state"]
         if state == "progress":
@@ -80,7 +80,7 @@ class ProgressEvent:
 
     state: str
     progress: Progress
-    run: Planned | None = None
+    run: PlannedRun | None = None
     worker: int = 0
     details: Mapping[str, Any] = field(default_factory=dict)
 

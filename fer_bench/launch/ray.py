@@ -14,7 +14,7 @@ from fer_bench.launch.job import Job, fail, forget, jobs
 from fer_bench.launch.remote import LOOK, Follower
 from fer_bench.launch.worker import Event, Tell
 from fer_bench.store.folder import RunFolder
-from fer_bench.sweep.plan import Plan, Planned
+from fer_bench.sweep.plan import Plan, PlannedRun
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Options:
         require(self.retries >= -1, "retries is the number of new starts; -1 = no limit")
 
 
-def train_all(plan: Plan, todo: list[Planned], out: Path, force: bool, tell: Tell, options: Options) -> None:
+def train_all(plan: Plan, todo: list[PlannedRun], out: Path, force: bool, tell: Tell, options: Options) -> None:
     """Trains ``todo`` on a Ray cluster, as ``fer_bench.launch.local.train_all`` does here. KeyboardInterrupt cancels
     the tasks; finished epochs are kept."""
     ours = not ray.is_initialized()
@@ -52,7 +52,7 @@ def train_all(plan: Plan, todo: list[Planned], out: Path, force: bool, tell: Tel
             ray.shutdown()
 
 
-def _train(plan: Plan, todo: list[Planned], out: Path, tell: Tell, options: Options) -> None:
+def _train(plan: Plan, todo: list[PlannedRun], out: Path, tell: Tell, options: Options) -> None:
     follower = Follower({run.spec.key: run for run in sorted(todo, key=lambda run: -run.cost)}, out, tell)
     runs = list(follower.todo.values())
     first = {job.spec.key: job for job in jobs(plan, runs, out, "cuda" if options.gpus else "cpu")}
@@ -113,7 +113,7 @@ def _connect(options: Options) -> None:
         raise SpecError(f"--launcher-option address={address}: no Ray cluster there ({error})") from None
 
 
-def _check_room(todo: list[Planned], options: Options) -> None:
+def _check_room(todo: list[PlannedRun], options: Options) -> None:
     """SpecError where no node could ever take a run, for which Ray would wait in silence."""
     cpus = options.cpus or max((run.spec.recipe.threads for run in todo), default=1)
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fer_bench.launch.worker import Event, Tell
 from fer_bench.store.folder import RunFolder
-from fer_bench.sweep.plan import Planned
+from fer_bench.sweep.plan import PlannedRun
 
 LOOK = 2.0
 """Seconds between two looks at the store."""
@@ -17,7 +17,7 @@ LOOK = 2.0
 class Follower:
     """Tells of runs what the store says of them; ``todo`` are the runs that are not over yet."""
 
-    todo: dict[str, Planned]
+    todo: dict[str, PlannedRun]
     out: Path
     tell: Tell
     _seen: dict[str, int] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Follower:
                 self._seen[key] = written
                 self._progress(key, run)
 
-    def stored(self, run: Planned) -> Event:
+    def stored(self, run: PlannedRun) -> Event:
         """How a run whose worker is gone has ended: done, failed, or stopped before either."""
         folder = RunFolder.of(self.out, run.spec)
         if final := folder.final:
@@ -48,7 +48,7 @@ class Follower:
             return {"state": "failed", "error": failure["error"]}
         return {"state": "stopped"}
 
-    def _progress(self, key: str, run: Planned) -> None:
+    def _progress(self, key: str, run: PlannedRun) -> None:
         records = RunFolder.of(self.out, run.spec).epochs()
         if not records:
             return
@@ -57,7 +57,7 @@ class Follower:
         event = {"state": "progress", "epoch": last["epoch"], "epochs": run.spec.recipe.epochs, "step": 0, "steps": 1}
         self.tell(self._numbers[key], run, {**event, "images_per_second": rate, "overall": last["test"]["overall"]})
 
-    def _written(self, run: Planned) -> int:
+    def _written(self, run: PlannedRun) -> int:
         try:
             return (RunFolder.of(self.out, run.spec).path / "epochs.jsonl").stat().st_mtime_ns
         except OSError:

@@ -24,7 +24,7 @@ from fer_bench.launch.job import Job, fail, forget, jobs
 from fer_bench.launch.remote import LOOK, Follower
 from fer_bench.launch.worker import Event, Tell
 from fer_bench.store.folder import RunFolder
-from fer_bench.sweep.plan import Plan, Planned
+from fer_bench.sweep.plan import Plan, PlannedRun
 
 ASK = 15.0
 """Seconds between two questions to Slurm about its queue."""
@@ -63,7 +63,7 @@ class Options:
             require(getattr(self, name) >= 0, f"{name} = {getattr(self, name)} is negative")
 
 
-def train_all(plan: Plan, todo: list[Planned], out: Path, force: bool, tell: Tell, options: Options) -> None:
+def train_all(plan: Plan, todo: list[PlannedRun], out: Path, force: bool, tell: Tell, options: Options) -> None:
     """Trains ``todo`` as jobs of Slurm, and returns when all have ended. KeyboardInterrupt cancels the jobs; finished
     epochs are kept. A process that is killed leaves the jobs to Slurm, and the same command finds what they did."""
     folder = job_folder(options, out)
@@ -92,7 +92,7 @@ class Submitted:
     _failed_before: dict[str, int] = field(default_factory=dict)
     _asked: float = 0.0
 
-    def submit(self, folder: Path, options: Options, runs: Sequence[Planned], work: dict[str, Job]) -> None:
+    def submit(self, folder: Path, options: Options, runs: Sequence[PlannedRun], work: dict[str, Job]) -> None:
         for first in range(0, len(runs), LARGEST_ARRAY):
             part = runs[first : first + LARGEST_ARRAY]
             before = [
@@ -138,7 +138,7 @@ class Submitted:
             return set()
         return {key for key in self.follower.todo if self.jobs[key].job_id not in waiting}
 
-    def _lost(self, key: str, run: Planned) -> Event:
+    def _lost(self, key: str, run: PlannedRun) -> Event:
         """A job that ended without a word, cancelled or killed: nothing is stored but the finished epochs."""
         job, folder = self.jobs[key], RunFolder.of(self.follower.out, run.spec)
         message = f"job {job.job_id} ended before its run was done; its log is {job.paths.stderr}"

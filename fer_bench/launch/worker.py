@@ -17,11 +17,11 @@ from typing import Any
 
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.lease import Busy, TakenOver
-from fer_bench.sweep.plan import Plan, Planned
+from fer_bench.sweep.plan import Plan, PlannedRun
 
 Event = dict[str, Any]
 
-Tell = Callable[[int, Planned, Event], None]
+Tell = Callable[[int, PlannedRun, Event], None]
 """Called with (worker, run, event); event["state"] is "progress", "done", "failed", "stopped", "stopping", or "busy"
 with "by" (another process trains the run; it is asked for again); "notes" says what else a person should know."""
 
@@ -82,7 +82,7 @@ def _end_with_parent() -> None:
 
 def train_one(
     plan: Plan,
-    run: Planned,
+    run: PlannedRun,
     out: Path,
     device: str,
     force: bool,
@@ -115,7 +115,7 @@ def train_one(
 
 def _train(
     plan: Plan,
-    run: Planned,
+    run: PlannedRun,
     out: Path,
     folder: RunFolder,
     device: str,
@@ -148,7 +148,7 @@ def _train(
         with _logged(folder.path / "log.txt"):
             config = run.plugin.restore_config(run.spec.config)
             method = run.plugin.load()
-            train(TrainingJob(run.spec, plan.faces, method, config, folder, resources, on_progress, stopping))
+            train(TrainingJob(run.spec, plan.dataset, method, config, folder, resources, on_progress, stopping))
     except Interrupted:
         return {"state": "stopped"}
     except TakenOver:

@@ -21,7 +21,7 @@ from fer_bench.store.folder import RunFolder
 from fer_bench.store.frame import to_row
 from fer_bench.store.model_selection import SELECTIONS
 from fer_bench.store.records import read_record
-from fer_bench.sweep.plan import Plan, Planned, plan, resolve_recipe
+from fer_bench.sweep.plan import Plan, PlannedRun, make_plan, resolve_recipe
 from fer_bench.sweep.request import Request
 
 Say = Callable[[str, int, int], None]
@@ -63,7 +63,7 @@ class Slot:
     own: Recipe
     """The recipe as the table has it, without weights."""
     classes: int = 0
-    runs: tuple[Planned, ...] = ()
+    runs: tuple[PlannedRun, ...] = ()
     reason: str = ""
 
 
@@ -99,7 +99,7 @@ class Grid:
         """The sweep of each plan: ``name``, with the data set and a number where there are several."""
         names: list[str] = []
         for each in self.plans:
-            base = f"{name}-{Path(each.faces.name).stem}" if len(self.plans) > 1 else name
+            base = f"{name}-{Path(each.dataset.name).stem}" if len(self.plans) > 1 else name
             names.append(f"{base}-{names.count(base) + 1}" if base in names else base)
         return list(zip(names, self.plans, strict=True))
 
@@ -166,7 +166,7 @@ def prepare(table: Definition, budget: Budget, say: Say = lambda what, done, tot
         keys = sorted({slots[number].row.method for number in members})
         request = _request(table, budget, weights, first, keys)
         try:
-            planned = plan(request, say)
+            planned = make_plan(request, say)
         except DataError as error:
             reason = _missing(first.dataset, str(error))
         except SpecError as error:
@@ -180,7 +180,7 @@ def prepare(table: Definition, budget: Budget, say: Say = lambda what, done, tot
                 slot = slots[number]
                 runs = tuple(run for run in planned.runs if run.spec.method == slot.row.method)
                 slots[number] = replace(slot, runs=runs, reason=skipped.get(slot.row.method, ""),
-                                        classes=len(planned.faces.classes))  # fmt: skip
+                                        classes=len(planned.dataset.classes))  # fmt: skip
             continue
         for number in members:
             slots[number] = replace(slots[number], reason=reason)
@@ -191,7 +191,7 @@ def compose(plans: Sequence[Plan]) -> list[Plan]:
     """As few plans as train the same runs: plans of one data set, weights and noise file become one."""
     together: dict[tuple[Any, ...], list[Plan]] = {}
     for each in plans:
-        together.setdefault((each.faces.fingerprint, each.weights, each.request.noise_file), []).append(each)
+        together.setdefault((each.dataset.fingerprint, each.weights, each.request.noise_file), []).append(each)
     return [
         replace(
             group[0],

@@ -15,7 +15,7 @@ from fer_bench.models.networks import make_network
 from fer_bench.models.precision import Precision
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.records import read_record
-from fer_bench.sweep.plan import Planned
+from fer_bench.sweep.plan import PlannedRun
 
 # --- how long -----------------------------------------------------------------------------------------------------
 
@@ -35,7 +35,7 @@ def images_per_second(recipe: Recipe, out: Path, device: str, measure: Callable[
     return images / seconds if seconds else measure(recipe, device)
 
 
-def estimate(todo: list[Planned], out: Path, devices: list[str]) -> float:
+def estimate(todo: list[PlannedRun], out: Path, devices: list[str]) -> float:
     """Seconds that ``todo`` will take, from earlier runs of the same recipe or a short measurement."""
     from fer_bench.sweep.estimate import measure_speed
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedRun:
     """One run of a sweep, with all that a worker needs besides the data."""
 
     spec: RunSpec
@@ -38,9 +38,9 @@ class Planned:
 class Plan:
     """A sweep that can start: every spec is resolved, every method that cannot run has its reason."""
 
-    runs: tuple[Planned, ...]
+    runs: tuple[PlannedRun, ...]
     skipped: tuple[str, ...]
-    faces: Dataset
+    dataset: Dataset
     request: Request
     weights: Path | None
     unlabelled: Dataset | None = None
@@ -49,10 +49,10 @@ class Plan:
     def name(self) -> str:
         """The data set and a hash of the set of runs: independent of the order on the command line."""
         keys = hashlib.sha256("".join(sorted(run.spec.key for run in self.runs)).encode()).hexdigest()
-        return f"{Path(self.faces.name).stem}-{keys[:8]}"
+        return f"{Path(self.dataset.name).stem}-{keys[:8]}"
 
 
-def plan(
+def make_plan(
     request: Request, say: Progress = lambda what, done, total: None, looks_right: Callable[[], None] = lambda: None
 ) -> Plan:
     """Resolves a request. SpecError, DataError or PluginError names what is wrong, before anything is trained.
@@ -124,7 +124,7 @@ def plan(
             for imbalance in imbalances:
                 for seed in _distinct(request.seeds, "--seeds"):
                     spec = replace(base, noise=noise, imbalance=imbalance, seed=seed, config=describe_config(config))
-                    runs.append(Planned(spec, plugins[key], images, _first_stage(spec, first)))
+                    runs.append(PlannedRun(spec, plugins[key], images, _first_stage(spec, first)))
     if runs:
         sizes = {recipe.image_size} | {PTD_SIZE for n in noises if KINDS[n.kind].needs == "pixels"}
         for size in sorted(sizes):

@@ -46,7 +46,7 @@ def save_sweep(plan: Plan, out: Path, name: str, command: str) -> None:
         "runs": runs,
         "names": {Path(path).name: run.spec.name for path, run in zip(runs, plan.runs, strict=True)},
         "skipped": list(plan.skipped),
-        "classes": {plan.faces.name: list(plan.faces.classes)},
+        "classes": {plan.dataset.name: list(plan.dataset.classes)},
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
     write_atomically(file, json.dumps(content, indent=1).encode())

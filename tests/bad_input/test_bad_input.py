@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from fer_bench.cli.main import main
 from fer_bench.launch.worker import train_one
 from fer_bench.store.folder import RunFolder
-from fer_bench.sweep.plan import Plan, plan
+from fer_bench.sweep.plan import Plan, make_plan
 from fer_bench.sweep.request import Request
 from tests.bad_input.cases import SECTIONS
 from tests.bad_input.seen import QUIET, Case, execute_plan, place, plain
@@ -165,13 +165,13 @@ def test_no_space_left_is_said_and_loses_nothing(faces_folder: Path, tmp_path: P
     assert full.returncode == 1, said
     assert "File too large" in said and "Traceback" not in said
     assert not list(tmp_path.rglob("final.json")) and not list(tmp_path.rglob("*.part"))
-    planned = plan(Request(["ce"], str(faces_folder), overrides={"epochs": 2, "image_size": 32}))
+    planned = make_plan(Request(["ce"], str(faces_folder), overrides={"epochs": 2, "image_size": 32}))
     assert train_here(planned, tmp_path)["state"] == "done"
     assert [len(epochs) for epochs in numbers(tmp_path).values()] == [2]
 
 
 def test_a_damaged_checkpoint_is_trained_again_with_a_note(faces_folder: Path, tmp_path: Path) -> None:
-    planned = plan(Request(["ce"], str(faces_folder), overrides={"epochs": 1, "image_size": 32}))
+    planned = make_plan(Request(["ce"], str(faces_folder), overrides={"epochs": 1, "image_size": 32}))
     folder = RunFolder.of(tmp_path, planned.runs[0].spec)
     folder.path.mkdir(parents=True)
     (folder.path / "checkpoint.pt").write_bytes(b"torn")

@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 
 from fer_bench.launch.worker import train_one
 from fer_bench.models.pretrained import NOTE
-from fer_bench.sweep.plan import plan
+from fer_bench.sweep.plan import make_plan
 from fer_bench.sweep.record import save_sweep
 from fer_bench.sweep.request import Request
 
@@ -222,7 +222,7 @@ def home() -> Path:
     (place / "odd.csv").write_text(HEADER + odd)
     options = {"overrides": {"epochs": 1, "image_size": 32}, "noise": [0.2]}
     for name, data_set, seeds in (("named", "odd.csv", (0,)), ("mine", "faces", (0, 1))):
-        planned = plan(Request(["ce"], str(place / data_set), seeds=seeds, **options))  # type: ignore[arg-type]
+        planned = make_plan(Request(["ce"], str(place / data_set), seeds=seeds, **options))  # type: ignore[arg-type]
         for run in planned.runs:
             event = train_one(planned, run, place / "results", "cpu", False, lambda: False, lambda event: None)
             assert event["state"] == "done", event

@@ -156,7 +156,7 @@ def test_a_fresh_process_imports_little_and_keeps_freed_memory() -> None:
 
 CHECKED = """
 import sys
-from fer_bench.sweep.plan import plan
+from fer_bench.sweep.plan import make_plan
 from fer_bench.sweep.request import Request
 
 class Checked(Exception):
@@ -166,7 +166,7 @@ def looks_right():
     raise Checked
 
 try:
-    plan(Request(["ce"], noise=[0.2], train_size=70), looks_right=looks_right)
+    make_plan(Request(["ce"], noise=[0.2], train_size=70), looks_right=looks_right)
 except Checked:
     print("torch" in sys.modules)
 """

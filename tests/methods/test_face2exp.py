@@ -458,12 +458,12 @@ def test_a_folder_without_images_is_named(kind: str, tmp_path: Path, faces_folde
     with pytest.raises(
         DataError, match=f"--unlabelled .*{kind}: no {'image in it' if kind == 'empty' else 'such folder'}"
     ):
-        sweep.plan(request.Request(["face2exp"], dataset=str(faces_folder), unlabelled=folder))
+        sweep.make_plan(request.Request(["face2exp"], dataset=str(faces_folder), unlabelled=folder))
 
 
 def test_a_folder_that_no_method_learns_from_is_an_error(pool: Path, faces_folder: Path) -> None:
     with pytest.raises(SpecError, match="none of ce learns from unlabelled images"):
-        sweep.plan(request.Request(["ce"], dataset=str(faces_folder), unlabelled=pool))
+        sweep.make_plan(request.Request(["ce"], dataset=str(faces_folder), unlabelled=pool))
 
 
 def test_fine_tuning_comes_on_top_of_the_epochs(bench: Bench) -> None:

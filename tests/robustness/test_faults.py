@@ -33,7 +33,7 @@ from fer_bench.launch.local import train_all
 from fer_bench.launch.worker import train_one
 from fer_bench.store import lease as claims
 from fer_bench.store.folder import RunFolder
-from fer_bench.sweep.plan import Plan, plan
+from fer_bench.sweep.plan import Plan, make_plan
 from fer_bench.sweep.request import Request
 from fer_bench.testing.probes import records
 from tests.helpers.plugins import LOSS, plugin_source
@@ -46,7 +46,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def planned(faces_folder: Path) -> Plan:
-    return plan(Request(["ce"], str(faces_folder), overrides=SETTINGS))
+    return make_plan(Request(["ce"], str(faces_folder), overrides=SETTINGS))
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def same(one: RunFolder, other: RunFolder) -> bool:
 
 def plugin_plan(folder: Path, body: str, faces: Path, key: str = "toy", **options: Any) -> Plan:
     (folder / f"{key}.py").write_text(plugin_source(body))
-    return plan(Request([key], str(faces), overrides=SETTINGS, plugins=[str(folder)], **options))
+    return make_plan(Request([key], str(faces), overrides=SETTINGS, plugins=[str(folder)], **options))
 
 
 # --- disks --------------------------------------------------------------------------------------------------------
@@ -111,12 +111,12 @@ ON_A_SMALL_DISK = """
 import json, subprocess, sys
 from pathlib import Path
 from fer_bench.launch.local import train_one
-from fer_bench.sweep.plan import plan
+from fer_bench.sweep.plan import make_plan
 from fer_bench.sweep.request import Request
 disk, faces = Path(sys.argv[1]), sys.argv[2]
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "none", disk], check=True)
 def train(seed):
-    planned = plan(Request(["ce"], faces, seeds=[seed], overrides={"epochs": 1, "image_size": 32}))
+    planned = make_plan(Request(["ce"], faces, seeds=[seed], overrides={"epochs": 1, "image_size": 32}))
     return train_one(planned, planned.runs[0], disk, "cpu", False, lambda: False, lambda event: None)
 print(json.dumps(train(0)))
 subprocess.run(["mount", "-o", "remount,size=50m", disk], check=True)
@@ -237,7 +237,7 @@ def test_what_a_kill_after_the_last_result_left_is_removed(planned: Plan, peace:
 
 
 def test_a_damaged_first_stage_is_trained_anew(faces_folder: Path, tmp_path: Path) -> None:
-    both = plan(Request(["ce", "crt"], str(faces_folder), overrides=SETTINGS))
+    both = make_plan(Request(["ce", "crt"], str(faces_folder), overrides=SETTINGS))
     first, second = sorted(both.runs, key=lambda run: run.spec.method)
     assert here(replace(both, runs=(first,)), tmp_path)["state"] == "done"
     networks = RunFolder.of(tmp_path, first.spec).path / "networks.pt"
@@ -418,7 +418,7 @@ def test_a_run_over_its_time_limit_ends_alone_and_says_where_it_was(
 ) -> None:
     (tmp_path / "hangs.py").write_text(plugin_source(LOSS + HANGS))
     settings = {**SETTINGS, "epochs": 1}
-    planned = plan(Request(["hangs", "ce"], str(faces_folder), overrides=settings, plugins=[str(tmp_path)]))
+    planned = make_plan(Request(["hangs", "ce"], str(faces_folder), overrides=settings, plugins=[str(tmp_path)]))
     queue = sorted(planned.runs, key=lambda run: run.spec.method, reverse=True)
     log = RunFolder.of(tmp_path, queue[0].spec).path / "log.txt"
 
@@ -443,10 +443,10 @@ TRAIN = """
 import json, os, sys
 from pathlib import Path
 from fer_bench.launch.local import train_one
-from fer_bench.sweep.plan import plan
+from fer_bench.sweep.plan import make_plan
 from fer_bench.sweep.request import Request
 out, faces, plugins = sys.argv[1:]
-planned = plan(Request(["slow"], faces, overrides={"epochs": 2, "image_size": 32}, plugins=[plugins]))
+planned = make_plan(Request(["slow"], faces, overrides={"epochs": 2, "image_size": 32}, plugins=[plugins]))
 print(json.dumps(train_one(planned, planned.runs[0], Path(out), "cpu", False, lambda: False, lambda event: None, 1.0)))
 """
 

@@ -14,15 +14,15 @@ from fer_bench.cli.main import main
 from fer_bench.core.errors import SpecError
 from fer_bench.data.splits import make_splits
 from fer_bench.launch.devices import choose_devices
-from fer_bench.sweep.plan import plan
+from fer_bench.sweep.plan import make_plan
 from fer_bench.sweep.request import make_request
 
 
 def counts(folder: Path, **options: object) -> list[int]:
     """Training images by class of the one run that is planned."""
-    planned = plan(make_request(methods=["ce"], dataset=str(folder), image_size=32, **options))
+    planned = make_plan(make_request(methods=["ce"], dataset=str(folder), image_size=32, **options))
     (run,) = planned.runs
-    return np.bincount(make_splits(planned.faces, run.spec).clean_label).tolist()
+    return np.bincount(make_splits(planned.dataset, run.spec).clean_label).tolist()
 
 
 def test_dedup_leaves_copies_of_held_out_images_out_of_train(faces_folder: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from fer_bench.data.dataset import Manifest
 from fer_bench.data.landmarks import MIRRORED_LANDMARKS
 from fer_bench.data.open import open_dataset
 from fer_bench.data.sources import ArraySource
-from fer_bench.sweep.plan import plan
+from fer_bench.sweep.plan import make_plan
 from fer_bench.sweep.request import Request
 from tests.helpers.commands import numbers
 from tests.unit.data.test_readers import VOTES, lay_ferplus
@@ -159,16 +159,16 @@ def test_only_runs_that_learn_landmarks_change(faces_folder: Path, tmp_path: Pat
     plugins.mkdir()
     (plugins / "learns.py").write_text(PLUGIN)
     request = Request(["ce", "learns"], dataset=str(data), plugins=[str(plugins)], overrides={"image_size": 32})
-    before = plan(request)
+    before = make_plan(request)
     assert [run.spec.method for run in before.runs] == ["ce"]
     assert "learns: needs 19 landmarks a face" in before.skipped[0] and "data landmarks" in before.skipped[0]
     ids = open_dataset(str(data), None)[0].ids
     save(data / "landmarks.npz", ids=ids[::2], points=points(len(ids[::2])))
-    after = plan(request)
+    after = make_plan(request)
     assert after.runs[0].spec.key == before.runs[0].spec.key, "cross-entropy sees no landmarks"
-    assert after.runs[1].spec.landmarks == after.faces.landmarks_file != ""
+    assert after.runs[1].spec.landmarks == after.dataset.landmarks_file != ""
     save(data / "landmarks.npz", ids=ids[::2], points=points(len(ids[::2]))[::-1])
-    assert plan(request).runs[1].spec.key != after.runs[1].spec.key, "other points are another run"
+    assert make_plan(request).runs[1].spec.key != after.runs[1].spec.key, "other points are another run"
     out = tmp_path / "results"
     common = ["--dataset", str(data), "--plugins", str(plugins), "--out", str(out), "--jobs", "1", "--device", "cpu"]
     done = CliRunner().invoke(

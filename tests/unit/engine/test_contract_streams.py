@@ -23,7 +23,7 @@ from fer_bench.method import Stage
 from fer_bench.plugins.code_hash import _code_hash
 from fer_bench.plugins.registry import Plugin, discover
 from fer_bench.store.folder import RunFolder
-from fer_bench.sweep.plan import plan
+from fer_bench.sweep.plan import make_plan
 from fer_bench.sweep.request import Request
 from fer_bench.testing.bench import SIZE, Bench, Seen
 from fer_bench.testing.checks import CHECKS
@@ -417,9 +417,9 @@ def test_the_plan_finds_the_run_that_a_method_begins_with(faces_folder: Path, tm
     (tmp_path / "begins.py").write_text(plugin_source(body))
     common: dict[str, Any] = {"dataset": str(faces_folder), "overrides": {"image_size": 32}}
     pool = faces_folder / "val"
-    planned = plan(Request(["ce", "begins"], plugins=[str(tmp_path)], unlabelled=pool, **common))
+    planned = make_plan(Request(["ce", "begins"], plugins=[str(tmp_path)], unlabelled=pool, **common))
     runs = SimpleNamespace(**{run.spec.method: run for run in planned.runs})
-    assert runs.begins.first_stage_of.key == runs.ce.spec.key == plan(Request(["ce"], **common)).runs[0].spec.key
+    assert runs.begins.first_stage_of.key == runs.ce.spec.key == make_plan(Request(["ce"], **common)).runs[0].spec.key
     assert runs.ce.keep_networks and not runs.begins.keep_networks and runs.ce.first_stage_of is None
     assert runs.begins.spec.unlabelled and not runs.ce.spec.unlabelled
     refused = CliRunner().invoke(

@@ -21,7 +21,7 @@ from fer_bench.launch.remote import Follower
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.frame import load_runs
 from fer_bench.store.lease import Busy
-from fer_bench.sweep.plan import Plan, plan
+from fer_bench.sweep.plan import Plan, make_plan
 from fer_bench.sweep.request import Request
 from tests.helpers.plugins import LOSS, plugin_source
 
@@ -93,7 +93,7 @@ def test_the_folder_of_pickles_is_private_and_not_in_the_results(tmp_path: Path)
 
 
 def test_a_request_for_one_run_plans_that_run(request_for: Any) -> None:
-    whole = plan(
+    whole = make_plan(
         request_for(
             methods=["ce", "crt", "scn"], noise=[0, 0.1, 0.3], noise_types=["symmetric", "pair"],
             imbalance=[1, 10], seeds=[0, 3],
@@ -101,7 +101,7 @@ def test_a_request_for_one_run_plans_that_run(request_for: Any) -> None:
     )  # fmt: skip
     assert len(whole.runs) == 3 * 5 * 2 * 2
     for run in whole.runs[::7]:
-        found = plan(remote_job.alone(whole.request, run.spec))
+        found = make_plan(remote_job.alone(whole.request, run.spec))
         assert [each.spec.key for each in found.runs] == [run.spec.key]
         assert found.runs[0].first_stage_of == run.first_stage_of
 
@@ -111,7 +111,7 @@ def job_of(planned: Plan, out: Path) -> remote_job.Job:
 
 
 def test_a_worker_with_other_data_trains_nothing(request_for: Any, tmp_path: Path) -> None:
-    planned = plan(request_for())
+    planned = make_plan(request_for())
     job = job_of(planned, tmp_path)
     other = replace(job, request=replace(job.request, data_seed=5))
     event = other.train(lambda: False)
@@ -122,7 +122,7 @@ def test_a_worker_with_other_data_trains_nothing(request_for: Any, tmp_path: Pat
 
 def test_a_worker_without_the_plugin_says_so(request_for: Any, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(plugin_source(LOSS))
-    job = job_of(plan(request_for(methods=["mine"], plugins=[str(tmp_path / "mine.py")])), tmp_path / "out")
+    job = job_of(make_plan(request_for(methods=["mine"], plugins=[str(tmp_path / "mine.py")])), tmp_path / "out")
     (tmp_path / "mine.py").unlink()
     event = job.train(lambda: False)
     assert event["state"] == "failed" and "the worker cannot start the run: SpecError: --plugins" in event["error"]
@@ -135,13 +135,13 @@ def test_a_worker_waits_for_a_run_that_another_holds(
     waits: list[float] = []
     monkeypatch.setattr(remote_job, "train_one", lambda *_: answers.pop(0))
     monkeypatch.setattr(remote_job.time, "sleep", waits.append)
-    job = job_of(plan(request_for()), tmp_path)
+    job = job_of(make_plan(request_for()), tmp_path)
     assert job.train(lambda: False)["state"] == "done" and waits == [remote_job.AGAIN] * 2
     assert job.train(lambda: True) == {"state": "stopped"}
 
 
 def test_force_forgets_once(request_for: Any, tmp_path: Path) -> None:
-    planned = plan(request_for())
+    planned = make_plan(request_for())
     folder = RunFolder.of(tmp_path, planned.runs[0].spec)
     folder.start(planned.runs[0].spec, {})
     folder.save_epochs([{"epoch": 1}])
@@ -156,7 +156,7 @@ def test_force_forgets_once(request_for: Any, tmp_path: Path) -> None:
 
 
 def test_the_store_tells_of_finished_epochs(request_for: Any, tmp_path: Path) -> None:
-    run = plan(request_for()).runs[0]
+    run = make_plan(request_for()).runs[0]
     folder, told = RunFolder.of(tmp_path, run.spec), []
     folder.start(run.spec, {})
     record = {"test": {"overall": 0.5}, "seconds": {"train": 2.0}}
@@ -279,7 +279,7 @@ def test_the_queue_is_asked_and_silence_is_no_answer(monkeypatch: pytest.MonkeyP
 def test_a_job_that_vanished_has_failed_its_run(
     request_for: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = plan(request_for()).runs[0]
+    run = make_plan(request_for()).runs[0]
     folder, told, key = RunFolder.of(tmp_path, run.spec), [], run.spec.key
     folder.start(run.spec, {})
     folder.fail("an earlier failure", "…")

@@ -27,7 +27,7 @@ from fer_bench.ops.consistency import pooled_linear_classifier
 from fer_bench.plugins.registry import Plugin, discover
 from fer_bench.report.caption import arithmetic as words
 from fer_bench.store.folder import RunFolder
-from fer_bench.sweep.plan import plan
+from fer_bench.sweep.plan import make_plan
 from fer_bench.sweep.request import make_request
 from fer_bench.testing.bench import Bench
 
@@ -87,7 +87,9 @@ def test_the_default_is_in_no_key() -> None:
 
 def test_the_command_line_sets_it(faces_folder: Path, tmp_path: Path) -> None:
     request = {"methods": ["ce"], "dataset": str(faces_folder), "image_size": 32}
-    plain, same, narrow = (plan(make_request(**request, precision=p)).runs[0].spec for p in (None, "float32", "bf16"))
+    plain, same, narrow = (
+        make_plan(make_request(**request, precision=p)).runs[0].spec for p in (None, "float32", "bf16")
+    )
     assert plain.key == same.key != narrow.key
     words = ["run", "--methods", "ce", "--dataset", str(faces_folder), "--image-size", "32", "--out", str(tmp_path)]
     result = CliRunner().invoke(main, [*words, "--precision", "bf16", "--dry-run"])

@@ -25,7 +25,7 @@ from fer_bench.reproduce.definition import Definition
 from fer_bench.reproduce.plan import Budget, Grid
 from fer_bench.reproduce.table import PaperTable
 from fer_bench.store.folder import RunFolder
-from fer_bench.sweep.plan import Planned
+from fer_bench.sweep.plan import PlannedRun
 from tests.helpers.commands import call
 
 DOCS = Path(__file__).parents[3] / "docs" / "tables.md"
@@ -47,7 +47,7 @@ def own(folder: Path, text: str) -> Path:
     return path
 
 
-def finish(out: Path, run: Planned, overall: float, best: float | None = None) -> None:
+def finish(out: Path, run: PlannedRun, overall: float, best: float | None = None) -> None:
     """Invented results of a planned run: overall accuracy at the first and best, and at the last epoch."""
     folder, spec = RunFolder.of(out, run.spec), run.spec
     levels = (overall if best is None else best, overall)

@@ -11,14 +11,14 @@ from click.testing import CliRunner
 from fer_bench.cli.main import main
 from fer_bench.core.errors import SpecError
 from fer_bench.report import outputs
-from fer_bench.sweep.plan import plan
+from fer_bench.sweep.plan import make_plan
 from fer_bench.sweep.record import Sweep, find_sweep, save_sweep
 from fer_bench.sweep.request import Request
 from tests.unit.store.test_folder import finished
 
 
 def test_a_damaged_sweep_is_written_anew(tmp_path: Path, faces_folder: Path) -> None:
-    one, other = (plan(Request(["ce"], dataset=str(faces_folder), noise=[rate])) for rate in (0.2, 0.4))
+    one, other = (make_plan(Request(["ce"], dataset=str(faces_folder), noise=[rate])) for rate in (0.2, 0.4))
     save_sweep(one, tmp_path, "mine", "first")
     (tmp_path / "sweeps" / "mine" / "sweep.json").write_text("{torn")
     save_sweep(other, tmp_path, "mine", "others")
@@ -42,7 +42,7 @@ def test_a_sweep_is_found_by_name_and_by_path(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_sweep_without_its_runs_says_where_its_tables_are(tmp_path: Path, faces_folder: Path) -> None:
-    save_sweep(plan(Request(["ce"], dataset=str(faces_folder))), tmp_path, "mine", "fer-bench run")
+    save_sweep(make_plan(Request(["ce"], dataset=str(faces_folder))), tmp_path, "mine", "fer-bench run")
     assert "no run of mine is finished yet" in CliRunner().invoke(main, ["table", "--out", str(tmp_path)]).output
     (tmp_path / "sweeps" / "mine" / "runs.csv").write_text("key\n")
     said = CliRunner().invoke(main, ["table", "--out", str(tmp_path)])
