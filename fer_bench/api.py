@@ -61,7 +61,7 @@ def run(
     """
     launch = choose(launcher, launcher_options, time_limit)
     request = make_request(methods=[methods] if isinstance(methods, str) else list(methods), noise=noise, **options)
-    planned = make_plan(request, looks_right=launch.warm_up)
+    planned = make_plan(request, on_checked=launch.warm_up)
     command = f"fer_bench.run({request})"
     outcome = execute_plan(planned, Path(out), jobs, device, name, force, command, launch, jobs_per_device, on_event)
     if outcome.failed:

@@ -94,7 +94,7 @@ def run(
         planned = make_plan(
             request,
             lambda what, done, total: status.update(f"{what}: {done:,} of {total:,}"),
-            looks_right=(lambda: None) if dry_run else launch.warm_up,
+            on_checked=(lambda: None) if dry_run else launch.warm_up,
         )
     for reason in planned.skipped:
         console.print(f"skipped  {reason}", style="yellow", markup=False, highlight=False)

@@ -21,7 +21,8 @@ from fer_bench.store.folder import RunFolder
 from fer_bench.store.frame import to_row
 from fer_bench.store.model_selection import SELECTIONS
 from fer_bench.store.records import read_record
-from fer_bench.sweep.plan import Plan, PlannedRun, make_plan, resolve_recipe
+from fer_bench.sweep.plan import Plan, PlannedRun, make_plan
+from fer_bench.sweep.recipe import resolve_recipe
 from fer_bench.sweep.request import Request
 
 Say = Callable[[str, int, int], None]

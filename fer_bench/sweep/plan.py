@@ -1,42 +1,57 @@
-"""A sweep: methods x noise x imbalance x seeds; expanded, checked before the first step, trained and tabled."""
+"""From a request to a plan: every run is specified and checked before the first one is trained."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fer_bench.core.errors import PluginError, nearest, require
+from fer_bench.core.errors import DataError, PluginError, nearest, require
 from fer_bench.core.presets import load_preset
-from fer_bench.core.spec import Imbalance, Recipe, RunSpec
+from fer_bench.core.spec import Imbalance, Noise, Recipe, RunSpec
 from fer_bench.plugins.registry import Plugin, choose, describe_config, discover, plugin_folders, settings_by_method
-from fer_bench.sweep.request import Request, _distinct, expand_noise
+from fer_bench.sweep.recipe import resolve_recipe
+from fer_bench.sweep.request import Request, distinct, expand_noise
 
 if TYPE_CHECKING:
     from fer_bench.data.cache import Progress
-    from fer_bench.data.dataset import Dataset
+    from fer_bench.data.dataset import Dataset, Manifest
+    from fer_bench.method import Needs
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run of a sweep, with all that a worker needs besides the data."""
+    """One run of a sweep.
+
+    Attributes:
+        spec: What the run is.
+        plugin: The method.
+        cost: Images forwarded in training.
+        first_stage_of: The run whose whole training is the first stage of this one; None if there is no such run.
+        keep_networks: Whether another run of the sweep starts from the networks of this one.
+    """
 
     spec: RunSpec
     plugin: Plugin
     cost: float
-    """Images forwarded in training."""
     first_stage_of: RunSpec | None = None
-    """The run whose whole training is the first stage of this one."""
     keep_networks: bool = False
-    """Another run of the sweep begins with this one's networks."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep that can start: every spec is resolved, every method that cannot run has its reason."""
+    """A sweep that can start.
+
+    Attributes:
+        runs: Its runs; empty if no method can run.
+        skipped: For each method that cannot run, a line that says why.
+        dataset: The data set of all runs.
+        request: The request that the plan was made from.
+        weights: File of pre-trained weights; None without any.
+        unlabelled: Images for methods that learn from unlabelled ones; None for the training images.
+    """
 
     runs: tuple[PlannedRun, ...]
     skipped: tuple[str, ...]
@@ -47,106 +62,193 @@ class Plan:
 
     @property
     def name(self) -> str:
-        """The data set and a hash of the set of runs: independent of the order on the command line."""
+        """The data set and a hash of the set of runs. It does not depend on their order in the request."""
         keys = hashlib.sha256("".join(sorted(run.spec.key for run in self.runs)).encode()).hexdigest()
         return f"{Path(self.dataset.name).stem}-{keys[:8]}"
 
 
-def make_plan(
-    request: Request, say: Progress = lambda what, done, total: None, looks_right: Callable[[], None] = lambda: None
-) -> Plan:
-    """Resolves a request. SpecError, DataError or PluginError names what is wrong, before anything is trained.
+@dataclass(frozen=True)
+class Grid:
+    """A checked request: the values that a sweep combines, and the methods that are asked for.
 
-    Decodes the data into the cache if that was not done before; ``say`` is told how far it is. ``looks_right`` is
-    called after the quick checks, before networks and methods are imported.
+    ``settings`` are hyper-parameters by method; ``plugins`` are all known methods, by key.
     """
-    from fer_bench.core.errors import DataError
-    from fer_bench.data.cache import build_pixels
-    from fer_bench.data.landmarks import MIRRORED_LANDMARKS
-    from fer_bench.data.noise.apply import KINDS
-    from fer_bench.data.noise.instance import PTD_SIZE
-    from fer_bench.data.open import open_dataset, open_unlabelled, read_manifest
-    from fer_bench.data.splits import make_splits
 
+    request: Request
+    noises: Sequence[Noise]
+    imbalances: Sequence[Imbalance]
+    seeds: Sequence[int]
+    plugins: Mapping[str, Plugin]
+    methods: Sequence[str]
+    settings: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class OpenData:
+    """The data set of a request, and its manifest where it was not in the cache."""
+
+    dataset: Dataset
+    manifest: Manifest | None
+
+
+@dataclass(frozen=True)
+class ChosenMethod:
+    """A method that can run on the data set. ``configs`` are its settings by noise (:attr:`Noise.label`)."""
+
+    plugin: Plugin
+    configs: Mapping[str, Any]
+    needs: Needs
+
+
+def make_plan(
+    request: Request,
+    on_progress: Progress = lambda what, done, total: None,
+    on_checked: Callable[[], None] = lambda: None,
+) -> Plan:
+    """Resolves a request into runs, and decodes the images that they need into the cache.
+
+    Args:
+        request: What is asked for.
+        on_progress: Called with (what, done, total) while images are decoded.
+        on_checked: Called after the quick checks, before networks and methods are imported.
+
+    Raises:
+        SpecError: A setting is unknown or out of range.
+        DataError: The data set cannot be read, or does not give what is asked for.
+        PluginError: A method that is named cannot be found.
+    """
+    grid = check_request(request)
+    data = open_data(grid)
+    on_checked()
+    recipe, weights = resolve_recipe(request)
+    methods, skipped = choose_methods(grid, data.dataset)
+    unlabelled = open_pool(request, methods, recipe, on_progress)
+    runs = expand(grid, data.dataset, recipe, methods, unlabelled)
+    if runs:
+        prepare_cache(grid, data, recipe, on_progress)
+        check_splits(runs, data.dataset, request.noise_file)
+    return Plan(tuple(runs), tuple(skipped), data.dataset, request, weights, unlabelled)
+
+
+def check_request(request: Request) -> Grid:
+    """Checks all that needs no data. SpecError names the option and its value."""
     load_preset(request.preset, **request.overrides)
     noises = expand_noise(request)
-    imbalances = [Imbalance(request.imbalance_type, factor) for factor in _distinct(request.imbalance, "--imbalance")]  # type: ignore[arg-type]
+    factors = distinct(request.imbalance, "--imbalance")
     require(all(seed >= 0 for seed in request.seeds), f"--seeds {list(request.seeds)}: a seed is 0 or more")
     require(request.data_seed >= 0, f"--data-seed {request.data_seed}: a seed is 0 or more")
     plugins = discover(plugin_folders(request.plugins))
-    keys = choose(request.methods, plugins)
+    methods = choose(request.methods, plugins)
     settings = settings_by_method(request.settings)
     for key in settings:
         require(key in plugins, f"--set {key}.…: unknown method {key!r}{nearest(key, plugins)}")
-        require(key in keys, f"--set {key}.…: {key} is not among --methods {','.join(keys)}")
-    reopen = partial(read_manifest, request.dataset, request.data_root, request.dedup)
-    faces, manifest = open_dataset(request.dataset, request.data_root, request.dedup)
-    for noise in noises:
-        need = KINDS[noise.kind].needs
-        given = {
-            "votes": faces.votes is not None,
-            "human": faces.human is not None,
-            "file": request.noise_file is not None,
-        }
-        require(given.get(need, True), f"noise {noise.kind!r} needs {need}, which {faces.name} does not have"
-                + ("; name it with --noise-file" if need == "file" else ""))  # fmt: skip
-    part = request.train_size
-    require(part is None or part >= len(faces.classes), f"--train-size {part} is less than one image a class")
-    looks_right()
+        require(key in methods, f"--set {key}.…: {key} is not among --methods {','.join(methods)}")
+    return Grid(
+        request=request,
+        noises=noises,
+        imbalances=[Imbalance(request.imbalance_type, factor) for factor in factors],  # type: ignore[arg-type]
+        seeds=distinct(request.seeds, "--seeds"),
+        plugins=plugins,
+        methods=methods,
+        settings=settings,
+    )
 
-    recipe, weights = resolve_recipe(request)
-    runs, skipped, unlabelled = [], [], None
-    for key in keys:
+
+def open_data(grid: Grid) -> OpenData:
+    """Opens the data set. SpecError where it does not have what the noise or the training size needs."""
+    from fer_bench.data.noise.apply import KINDS
+    from fer_bench.data.open import open_dataset
+
+    request = grid.request
+    dataset, manifest = open_dataset(request.dataset, request.data_root, request.dedup)
+    available = {"votes": dataset.votes is not None, "human": dataset.human is not None,
+                 "file": request.noise_file is not None}  # fmt: skip
+    for noise in grid.noises:
+        need = KINDS[noise.kind].needs
+        hint = "; name it with --noise-file" if need == "file" else ""
+        require(
+            available.get(need, True), f"noise {noise.kind!r} needs {need}, which {dataset.name} does not have{hint}"
+        )
+    size = request.train_size
+    require(size is None or size >= len(dataset.classes), f"--train-size {size} is less than one image a class")
+    return OpenData(dataset, manifest)
+
+
+def choose_methods(grid: Grid, dataset: Dataset) -> tuple[list[ChosenMethod], list[str]]:
+    """The methods that can run on the data set, and a line for each of the others that says why it cannot."""
+    from fer_bench.data.landmarks import MIRRORED_LANDMARKS
+
+    chosen, skipped = [], []
+    for key in grid.methods:
+        plugin, settings = grid.plugins[key], grid.settings.get(key, {})
         try:
-            method = plugins[key].load()
-            configs = {n.label: plugins[key].configure(faces.name, n.label, settings.get(key, {})) for n in noises}
+            method = plugin.load()
+            configs = {noise.label: plugin.configure(dataset.name, noise.label, settings) for noise in grid.noises}
             needs = method.needs(next(iter(configs.values())))
         except PluginError as error:
             skipped.append(f"{key}: {str(error).splitlines()[0]}")
             continue
-        if needs.landmarks and (faces.landmarks is None or faces.landmarks.shape[1] != len(MIRRORED_LANDMARKS)):
+        points = len(MIRRORED_LANDMARKS)
+        if needs.landmarks and (dataset.landmarks is None or dataset.landmarks.shape[1] != points):
             skipped.append(
-                f"{key}: needs {len(MIRRORED_LANDMARKS)} landmarks a face, which {faces.name} does not have; "
+                f"{key}: needs {points} landmarks a face, which {dataset.name} does not have; "
                 "see `fer-bench data landmarks --help`"
             )
             continue
-        if needs.unlabelled and request.unlabelled and unlabelled is None:
-            unlabelled = open_unlabelled(request.unlabelled, recipe.image_size, say)
-        base = RunSpec(faces.name, faces.fingerprint, key, plugins[key].code, {}, recipe=recipe,
-                       train_size=part, data_seed=request.data_seed,
-                       unlabelled=unlabelled.fingerprint if needs.unlabelled and unlabelled else "",
-                       landmarks=faces.landmarks_file if needs.landmarks else "")  # fmt: skip
-        first = plugins.get(needs.first_stage_of)
-        first = None if first is None or first.error else first
-        images = recipe.epochs * (part or int((faces.split == "train").sum())) * needs.forwards
-        for noise in noises:
-            config = configs[noise.label]
-            for imbalance in imbalances:
-                for seed in _distinct(request.seeds, "--seeds"):
-                    spec = replace(base, noise=noise, imbalance=imbalance, seed=seed, config=describe_config(config))
-                    runs.append(PlannedRun(spec, plugins[key], images, _first_stage(spec, first)))
-    if runs:
-        sizes = {recipe.image_size} | {PTD_SIZE for n in noises if KINDS[n.kind].needs == "pixels"}
-        for size in sorted(sizes):
-            build_pixels(faces, manifest, reopen, size, say)
-        for spec in {(run.spec.noise, run.spec.imbalance): run.spec for run in runs}.values():
-            try:
-                make_splits(faces, spec, request.noise_file)  # what the data cannot give is said now, not in every run
-            except ValueError as error:
-                raise DataError(f"{faces.name}: {error}") from None
-    require(
-        not request.unlabelled or unlabelled is not None,
-        f"--unlabelled {request.unlabelled}: none of {', '.join(keys)} learns from unlabelled images",
-    )
-    begun = {run.first_stage_of.key for run in runs if run.first_stage_of}
-    runs = [replace(run, keep_networks=run.spec.key in begun) for run in runs]
-    return Plan(tuple(runs), tuple(skipped), faces, request, weights, unlabelled)
+        chosen.append(ChosenMethod(plugin, configs, needs))
+    return chosen, skipped
 
 
-def _first_stage(spec: RunSpec, method: Plugin | None) -> RunSpec | None:
-    """The run of another method, with its defaults, whose whole training is the first stage of this one."""
-    if method is None:
+def open_pool(
+    request: Request, methods: Sequence[ChosenMethod], recipe: Recipe, on_progress: Progress
+) -> Dataset | None:
+    """The folder of unlabelled images, decoded; None where none is asked for. SpecError where no method uses it."""
+    from fer_bench.data.open import open_unlabelled
+
+    if not request.unlabelled or not methods:
         return None
+    require(
+        any(method.needs.unlabelled for method in methods),
+        f"--unlabelled {request.unlabelled}: none of {', '.join(method.plugin.key for method in methods)} learns from "
+        "unlabelled images",
+    )
+    return open_unlabelled(request.unlabelled, recipe.image_size, on_progress)
+
+
+def expand(
+    grid: Grid, dataset: Dataset, recipe: Recipe, methods: Sequence[ChosenMethod], unlabelled: Dataset | None
+) -> list[PlannedRun]:
+    """Every combination of method, noise, imbalance and seed."""
+    runs = []
+    images = grid.request.train_size or int((dataset.split == "train").sum())
+    for method in methods:
+        plugin, needs = method.plugin, method.needs
+        base = RunSpec(
+            dataset=dataset.name,
+            fingerprint=dataset.fingerprint,
+            method=plugin.key,
+            code=plugin.code,
+            config={},
+            recipe=recipe,
+            train_size=grid.request.train_size,
+            data_seed=grid.request.data_seed,
+            unlabelled=unlabelled.fingerprint if needs.unlabelled and unlabelled else "",
+            landmarks=dataset.landmarks_file if needs.landmarks else "",
+        )
+        first = grid.plugins.get(needs.first_stage_of)
+        for noise in grid.noises:
+            config = describe_config(method.configs[noise.label])
+            for imbalance in grid.imbalances:
+                for seed in grid.seeds:
+                    spec = replace(base, noise=noise, imbalance=imbalance, seed=seed, config=config)
+                    begun = None if first is None or first.error else first_stage(spec, first)
+                    runs.append(PlannedRun(spec, plugin, recipe.epochs * images * needs.forwards, begun))
+    wanted = {run.first_stage_of.key for run in runs if run.first_stage_of}
+    return [replace(run, keep_networks=run.spec.key in wanted) for run in runs]
+
+
+def first_stage(spec: RunSpec, method: Plugin) -> RunSpec:
+    """The run of another method, with its defaults, whose whole training is the first stage of ``spec``."""
     config = method.configure(spec.dataset, spec.noise.label, {})
     needs = method.load().needs(config)
     return replace(
@@ -159,21 +261,27 @@ def _first_stage(spec: RunSpec, method: Plugin | None) -> RunSpec | None:
     )
 
 
-def resolve_recipe(request: Request) -> tuple[Recipe, Path | None]:
-    """The preset with its overrides, and the file of weights if there is one.
+def prepare_cache(grid: Grid, data: OpenData, recipe: Recipe, on_progress: Progress) -> None:
+    """Decodes the images at every size that the runs need."""
+    from fer_bench.data.cache import build_pixels
+    from fer_bench.data.noise.apply import KINDS
+    from fer_bench.data.noise.instance import PTD_SIZE
+    from fer_bench.data.open import read_manifest
 
-    Weights that come with a normalisation replace the preset's mean and std, so they are in the key; an override given
-    with the request is kept. SpecError before anything is trained where weights are missing or do not fit.
-    """
-    from fer_bench.models.networks import check_backbone, make_network
-    from fer_bench.models.pretrained import find_weights
+    def reopen() -> Manifest:
+        return read_manifest(grid.request.dataset, grid.request.data_root, grid.request.dedup)
 
-    recipe = load_preset(request.preset, **request.overrides)
-    check_backbone(recipe.backbone)
-    wanted = request.pretrained or recipe.pretrained
-    if not wanted:
-        return recipe, None
-    found = find_weights(wanted, recipe.backbone)
-    recipe = load_preset(request.preset, **{**found.normalisation, **request.overrides, "pretrained": found.id})
-    make_network(recipe.backbone, 2, seed=0, role="check", pretrained=found.id, weights=found.path)
-    return recipe, found.path
+    sizes = {recipe.image_size} | {PTD_SIZE for noise in grid.noises if KINDS[noise.kind].needs == "pixels"}
+    for size in sorted(sizes):
+        build_pixels(data.dataset, data.manifest, reopen, size, on_progress)
+
+
+def check_splits(runs: Sequence[PlannedRun], dataset: Dataset, noise_file: Path | None) -> None:
+    """Makes the splits of every noise and imbalance once, so that a DataError comes now and not in every run."""
+    from fer_bench.data.splits import make_splits
+
+    for spec in {(run.spec.noise, run.spec.imbalance): run.spec for run in runs}.values():
+        try:
+            make_splits(dataset, spec, noise_file)
+        except ValueError as error:
+            raise DataError(f"{dataset.name}: {error}") from None

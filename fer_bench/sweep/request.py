@@ -50,7 +50,7 @@ def expand_noise(request: Request) -> list[Noise]:
         require(request.noise_file.is_file(), f"--noise-file {request.noise_file}: no such file")
         file = f"sha256:{file_checksum(request.noise_file)}"
     kinds = label_noise.KINDS
-    for kind in _distinct(request.noise_types, "--noise-type"):
+    for kind in distinct(request.noise_types, "--noise-type"):
         require(kind in kinds, f"unknown --noise-type {kind!r}{nearest(kind, kinds)}")
     reads = any(kinds[kind].needs == "file" for kind in request.noise_types)
     require(reads or not file, f"--noise-file {request.noise_file}: none of {', '.join(request.noise_types)} reads it")
@@ -64,7 +64,7 @@ def expand_noise(request: Request) -> list[Noise]:
         if kind not in rated:
             settings.append(Noise(kind, file=mine))
             continue
-        for rate in _distinct(request.noise if request.noise is not None else (0.0,), "--noise"):
+        for rate in distinct(request.noise if request.noise is not None else (0.0,), "--noise"):
             try:
                 label_noise.check(kind, rate, request.noise_mode)
             except ValueError as error:
@@ -73,7 +73,7 @@ def expand_noise(request: Request) -> list[Noise]:
     return list(dict.fromkeys(settings))
 
 
-def _distinct(values: Iterable[Any], option: str) -> list[Any]:
+def distinct(values: Iterable[Any], option: str) -> list[Any]:
     values = list(values)
     require(bool(values), f"{option} is empty")
     return list(dict.fromkeys(values))

@@ -162,11 +162,11 @@ from fer_bench.sweep.request import Request
 class Checked(Exception):
     pass
 
-def looks_right():
+def on_checked():
     raise Checked
 
 try:
-    make_plan(Request(["ce"], noise=[0.2], train_size=70), looks_right=looks_right)
+    make_plan(Request(["ce"], noise=[0.2], train_size=70), on_checked=on_checked)
 except Checked:
     print("torch" in sys.modules)
 """

@@ -28,7 +28,7 @@ from fer_bench.models import pretrained as module
 from fer_bench.models.networks import FerRes8, make_network
 from fer_bench.models.pretrained import PACKAGED, convert, file_hash, find_weights, load_weights
 from fer_bench.models.safe_pickle import read_arrays
-from fer_bench.sweep.plan import resolve_recipe
+from fer_bench.sweep.recipe import resolve_recipe
 from fer_bench.sweep.request import Request
 
 LITE0 = PACKAGED["efficientnet-lite0"]

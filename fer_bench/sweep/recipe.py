@@ -1,0 +1,32 @@
+"""The recipe of a request: its preset, its overrides, and what comes with pre-trained weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fer_bench.core.presets import load_preset
+from fer_bench.core.spec import Recipe
+from fer_bench.sweep.request import Request
+
+
+def resolve_recipe(request: Request) -> tuple[Recipe, Path | None]:
+    """The preset with its overrides, and the file of pre-trained weights if there is one.
+
+    Weights that come with a normalisation replace the mean and std of the preset, so these are part of the key. A mean
+    or std among the overrides of the request is kept.
+
+    Raises:
+        SpecError: The backbone is unknown, or the weights are missing or do not fit it.
+    """
+    from fer_bench.models.networks import check_backbone, make_network
+    from fer_bench.models.pretrained import find_weights
+
+    recipe = load_preset(request.preset, **request.overrides)
+    check_backbone(recipe.backbone)
+    wanted = request.pretrained or recipe.pretrained
+    if not wanted:
+        return recipe, None
+    found = find_weights(wanted, recipe.backbone)
+    recipe = load_preset(request.preset, **{**found.normalisation, **request.overrides, "pretrained": found.id})
+    make_network(recipe.backbone, 2, seed=0, role="check", pretrained=found.id, weights=found.path)
+    return recipe, found.path
