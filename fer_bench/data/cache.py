@@ -1,16 +1,16 @@
-"""Decode once: a memory-mapped uint8 array per data set and image size, keyed by the fingerprint of the data."""
+"""Decode once: the images of a data set at one size in a memory-mapped uint8 file."""
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +18,25 @@ import platformdirs
 
 from fer_bench.core.errors import DataError
 from fer_bench.core.files import checksum, write_atomically
-from fer_bench.data.dataset import Dataset, Manifest, pixel_file
-
-ANNOTATIONS = ("landmarks", "landmarks_ok", "distribution", "votes", "human")
 
 CHUNK = 256
+"""Images that are decoded, summed and written together."""
 
 SETTLED = 2.0
-"""Seconds since the last write to a file after which another one would change its time."""
+"""Seconds since the last write to a file after which another write changes its time of modification."""
 
-Progress = Callable[[str, int, int], None]
-"""Called with (what, done, total) while a cache is built."""
+SPARE = 64 << 20
+"""Bytes that stay free on the disk."""
+
+Decode = Callable[[range], np.ndarray]
+"""The images of some rows: uint8 [n, 3, size, size]."""
+
+OnProgress = Callable[[str, int, int], None]
+"""Called with (what, done, total) while images are decoded."""
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """The callback of a caller that shows no progress."""
 
 
 def cache_folder() -> Path:
@@ -36,82 +44,122 @@ def cache_folder() -> Path:
     return Path(os.environ.get("FER_BENCH_CACHE") or platformdirs.user_cache_dir("fer-bench"))
 
 
-def open_cached(what: str, files: Sequence[Path], read: Callable[[], Manifest]) -> tuple[Dataset, Manifest | None]:
-    """What ``read`` gives, from the cache where ``files`` are unchanged (then the manifest is None)."""
-    signature = _signature(what, files)
-    pointer = cache_folder() / "index" / f"{signature}.json"
-    with suppress(OSError, ValueError, KeyError):  # absent or damaged: read again
-        return _load(cache_folder() / json.loads(pointer.read_bytes())["fingerprint"][:16]), None
-    manifest = read()
-    faces = _save(manifest)
-    write_atomically(pointer, json.dumps({"fingerprint": faces.fingerprint, "dataset": manifest.name}).encode())
-    return faces, manifest
+@dataclass(frozen=True)
+class PixelFile:
+    """The decoded images of one data set at one size: ``<folder>/images-<size>.npy``, uint8 [count, size, size, 3].
 
-
-def build_pixels(
-    faces: Dataset, manifest: Manifest | None, reopen: Callable[[], Manifest], size: int, say: Progress
-) -> None:
-    """Sees to it that every image at ``size`` is decoded in the cache, and that none of its bytes has changed.
-
-    A file that was found right is not read again while its size, time and place on the disk stay as they were.
-    Otherwise the sha256 of each chunk of CHUNK images is compared with that in ``images-<size>.sha256``, in a line that
-    is written after the chunk: what a killed process left, or a disk garbled, is decoded again and nothing else. Until
-    all are there the file is called ``.part``. Several processes may build at once: they write the same bytes to the
-    same places.
+    The sha256 of each chunk of CHUNK images is a line of ``images-<size>.sha256``, written after the chunk. While
+    chunks are missing the images are in ``images-<size>.part``. Several processes may fill one file at once: they write
+    the same bytes to the same positions.
     """
-    path = pixel_file(faces.folder, size)
-    sums, part = path.with_suffix(".sha256"), path if path.exists() else path.with_suffix(".part")
-    verified, found = path.with_suffix(".verified"), _identity(part)
-    if found and _read_text(verified) == found:
-        return
-    header, image = _npy_header((len(faces.ids), size, size, 3)), 3 * size * size
-    starts = range(0, len(faces.ids), CHUNK)
-    places = {start: len(header) + start * image for start in starts}
-    lengths = {start: min(CHUNK, len(faces.ids) - start) * image for start in starts}
-    known = _read_sums(sums)
-    readable_only = path.exists() and not os.access(path, os.W_OK)  # a cache of somebody else
-    file = os.open(part, os.O_RDONLY if readable_only else os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        with ThreadPoolExecutor(_cores()) as pool:
 
-            def whole(start: int) -> bool:
-                return start in known and checksum(os.pread(file, lengths[start], places[start])) == known[start]
+    folder: Path
+    count: int
+    size: int
 
-            right = os.pread(file, len(header), 0) == header
-            todo = [start for start, good in zip(starts, pool.map(whole, starts), strict=True) if not good]
-            if not todo and right and part == path:
-                if found and time.time() - path.stat().st_mtime > SETTLED:
-                    with suppress(OSError):  # a cache of somebody else is read every time
-                        write_atomically(verified, found.encode())
-                return
-            if readable_only:
-                raise DataError(f"{path} is damaged and cannot be mended: there is no permission to write it")
-            need = sum(lengths[start] for start in todo)
-            if shutil.disk_usage(faces.folder).free < need + (64 << 20):
-                raise DataError(
-                    f"no space for the decoded images of {faces.name}: {need >> 20} MiB are needed in {faces.folder}"
-                )
-            manifest = manifest or reopen()
-            rows, source = np.argsort(manifest.ids, kind="stable"), manifest.source
-            _write_at(file, header, 0)
+    @property
+    def path(self) -> Path:
+        return self.folder / f"images-{self.size}.npy"
 
-            def decode(start: int) -> None:
-                images = source.pixels(rows[start : start + CHUNK].tolist(), size)
-                content = images.transpose(0, 2, 3, 1).tobytes()
-                _write_at(file, content, places[start])
-                with sums.open("a") as lines:
-                    lines.write(f"{start} {checksum(content)}\n")
+    @property
+    def exists(self) -> bool:
+        """Whether all images were decoded once."""
+        return self.path.exists()
 
-            for count, _ in enumerate(pool.map(decode, todo), len(starts) - len(todo) + 1):
-                say(f"decoding {faces.name} at {size} px", min(count * CHUNK, len(rows)), len(rows))
-    finally:
-        os.close(file)
-    with suppress(FileNotFoundError):  # another process has finished it
-        part.replace(path)
+    def open(self) -> np.ndarray:
+        """The images, uint8 [count, 3, size, size] in channels-last memory, mapped copy-on-write from the disk."""
+        # copy-on-write, because torch takes no read-only arrays
+        return np.load(self.path, mmap_mode="c").transpose(0, 3, 1, 2)
+
+    def fill(self, decoder: Callable[[], Decode], name: str, on_progress: OnProgress = silent) -> None:
+        """Decodes the chunks that are missing or whose sum is wrong: what a killed process or a bad disk left.
+
+        ``decoder`` is called where there is something to decode. ``name`` is that of the data set, for messages. A file whose sums were right is not summed again while its size, time of modification and inode stay.
+        DataError where the disk is full, or where a damaged cache may not be written.
+        """
+        current = self.path if self.path.exists() else self._part
+        state = _file_state(current)
+        if state and _read_text(self._verified) == state:
+            return
+        read_only = current == self.path and not os.access(current, os.W_OK)  # the cache of somebody else
+        file = os.open(current, os.O_RDONLY if read_only else os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            with ThreadPoolExecutor(_cores()) as pool:
+                wrong = self._wrong_chunks(file, pool)
+                if not wrong and current == self.path and os.pread(file, len(self._header), 0) == self._header:
+                    self._remember_verified(state)
+                    return
+                if read_only:
+                    raise DataError(f"{current} is damaged and cannot be repaired: there is no permission to write it")
+                self._require_space(wrong, name)
+                _write_at(file, self._header, 0)
+                done = self.count - sum(map(len, wrong))
+                for written in pool.map(partial(self._write, file, decoder()), wrong):
+                    done += written
+                    on_progress(f"decoding {name} at {self.size} px", done, self.count)
+        finally:
+            os.close(file)
+        with suppress(FileNotFoundError):  # another process has finished it
+            current.replace(self.path)
+
+    @property
+    def _part(self) -> Path:
+        return self.path.with_suffix(".part")
+
+    @property
+    def _sums(self) -> Path:
+        return self.path.with_suffix(".sha256")
+
+    @property
+    def _verified(self) -> Path:
+        return self.path.with_suffix(".verified")
+
+    @property
+    def _header(self) -> bytes:
+        buffer = io.BytesIO()
+        shape = (self.count, self.size, self.size, 3)
+        np.lib.format.write_array_header_1_0(buffer, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        return buffer.getvalue()
+
+    def _chunks(self) -> list[range]:
+        return [range(start, min(start + CHUNK, self.count)) for start in range(0, self.count, CHUNK)]
+
+    def _span(self, chunk: range) -> tuple[int, int]:
+        """Length and offset of a chunk in the file, in bytes."""
+        image = 3 * self.size**2
+        return len(chunk) * image, len(self._header) + chunk.start * image
+
+    def _wrong_chunks(self, file: int, pool: ThreadPoolExecutor) -> list[range]:
+        """Chunks that are not in the file as their sum says."""
+        known = _read_sums(self._sums)
+
+        def is_right(chunk: range) -> bool:
+            return chunk.start in known and checksum(os.pread(file, *self._span(chunk))) == known[chunk.start]
+
+        chunks = self._chunks()
+        return [chunk for chunk, right in zip(chunks, pool.map(is_right, chunks), strict=True) if not right]
+
+    def _remember_verified(self, state: str) -> None:
+        if state and time.time() - self.path.stat().st_mtime > SETTLED:
+            with suppress(OSError):  # the cache of somebody else is summed every time
+                write_atomically(self._verified, state.encode())
+
+    def _require_space(self, chunks: list[range], name: str) -> None:
+        need = sum(self._span(chunk)[0] for chunk in chunks)
+        if shutil.disk_usage(self.folder).free < need + SPARE:
+            raise DataError(f"no space for the decoded images of {name}: {need >> 20} MiB are needed in {self.folder}")
+
+    def _write(self, file: int, decode: Decode, chunk: range) -> int:
+        """Decodes and writes one chunk, then its sum; how many images it has."""
+        content = decode(chunk).transpose(0, 2, 3, 1).tobytes()
+        _write_at(file, content, self._span(chunk)[1])
+        with self._sums.open("a") as lines:
+            lines.write(f"{chunk.start} {checksum(content)}\n")
+        return len(chunk)
 
 
-def _identity(path: Path) -> str:
-    """Changes with every write to a file, and when another one takes its place; "" where there is none."""
+def _file_state(path: Path) -> str:
+    """Changes with every write to a file, and when another file takes its place; "" where there is none."""
     with suppress(FileNotFoundError):
         stat = path.stat()
         return f"{stat.st_ino} {stat.st_size} {stat.st_mtime_ns}"
@@ -124,14 +172,8 @@ def _read_text(path: Path) -> str:
     return ""
 
 
-def _npy_header(shape: tuple[int, ...]) -> bytes:
-    buffer = io.BytesIO()
-    np.lib.format.write_array_header_1_0(buffer, {"descr": "|u1", "fortran_order": False, "shape": shape})
-    return buffer.getvalue()
-
-
 def _read_sums(path: Path) -> dict[int, str]:
-    """sha256 by first image of a chunk; the last line about a chunk counts, and a torn one says nothing."""
+    """sha256 by the first image of a chunk. The last line about a chunk counts; a torn line matches no content."""
     known = {}
     for line in _read_text(path).splitlines():
         start, _, digest = line.partition(" ")
@@ -140,53 +182,13 @@ def _read_sums(path: Path) -> dict[int, str]:
     return known
 
 
-def _write_at(file: int, content: bytes, place: int) -> None:
+def _write_at(file: int, content: bytes, offset: int) -> None:
     """Writes all of ``content``; a full disk is an OSError here, where a memory map would end the process."""
     view = memoryview(content)
     while view:
-        count = os.pwrite(file, view, place)
-        view, place = view[count:], place + count
+        count = os.pwrite(file, view, offset)
+        view, offset = view[count:], offset + count
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _signature(what: str, files: Sequence[Path]) -> str:
-    """A hash of what the stored files look like from outside, and of the code that reads or draws them."""
-    total = hashlib.sha256(what.encode())
-    for file in files:
-        stat = file.stat()
-        total.update(f"{file.resolve()}\x1f{stat.st_size}\x1f{stat.st_mtime_ns}".encode())
-    for source in sorted(Path(__file__).parent.rglob("*.py")):
-        total.update(source.read_bytes())
-    return total.hexdigest()[:32]
-
-
-def _save(manifest: Manifest) -> Dataset:
-    order = np.argsort(manifest.ids, kind="stable")
-    fingerprint = manifest.fingerprint()
-    folder = cache_folder() / fingerprint[:16]
-    arrays = {name: getattr(manifest, name) for name in ("ids", "split", "label", *ANNOTATIONS)}
-    buffer = io.BytesIO()
-    np.savez(buffer, **{name: value[order] for name, value in arrays.items() if value is not None})
-    meta = {
-        "name": manifest.name,
-        "classes": manifest.classes,
-        "fingerprint": fingerprint,
-        "sha256": checksum(buffer.getvalue()),
-    }
-    write_atomically(folder / "faces.npz", buffer.getvalue())
-    write_atomically(folder / "faces.json", json.dumps(meta).encode())
-    return _load(folder)
-
-
-def _load(folder: Path) -> Dataset:
-    """What :func:`_save` wrote. OSError or ValueError where it is missing or not as it was written."""
-    meta = json.loads((folder / "faces.json").read_bytes())
-    content = (folder / "faces.npz").read_bytes()
-    if meta.get("sha256") != checksum(content):
-        raise ValueError(f"{folder / 'faces.npz'} was changed")
-    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-        arrays = {name: stored[name] for name in stored.files}
-    return Dataset(meta["name"], tuple(meta["classes"]), meta["fingerprint"], folder=folder, **arrays)

@@ -149,18 +149,11 @@ def images_folder(name_or_path: str | Path, root: Path | None = None) -> Path | 
     return path.parent if path.suffix.lower() in (".csv", ".parquet") else path
 
 
-def data_files(name_or_path: str | Path, root: Path | None = None) -> list[Path]:
-    """Every file that the content of a data set may rest on, sorted; none for one that is drawn. DataError as above."""
-    from fer_bench.data.sources import FileSource
-
-    entry, path = DATASETS.get(str(name_or_path)), Path(name_or_path)
-    if entry and entry.drawn:
-        return []
-    place = (root or default_root()) if entry else path
-    if not entry and path.is_file():  # a table: the images that it lists may lie anywhere
-        source = open_manifest(path, root).source
-        return [path, *sorted(source.paths)] if isinstance(source, FileSource) else [path]
-    return sorted(file for file in place.rglob("*") if file.is_file())
+def location(name_or_path: str | Path, root: Path | None = None) -> str:
+    """A data set's name and the absolute places that it is looked for in: two working folders have two locations."""
+    root = root or default_root()
+    known = str(name_or_path) in DATASETS
+    return f"{name_or_path if known else os.path.abspath(name_or_path)} {os.path.abspath(root)}"  # noqa: PTH100
 
 
 def _unknown(name: str) -> DataError:

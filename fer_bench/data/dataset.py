@@ -1,16 +1,19 @@
-"""What a data set is to the harness: ids, labels, splits and a source of pixels."""
+"""What a data set is: ids, labels, splits, annotations, and a source of pixels."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, Self
 
 import numpy as np
 
 from fer_bench.core.errors import DataError
+from fer_bench.data.cache import Decode, OnProgress, PixelFile, silent
 
 SPLITS = ("train", "val", "test")
 
@@ -27,22 +30,20 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """One data set, undecoded. Arrays have one entry per image, in any order; nothing here depends on that order.
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Everything that is known of the images of a data set, apart from their pixels. Arrays have one entry per image.
 
     ids           [N] str, unique; independent of where the data are stored (noise and sub-sampling hang on them)
     split         [N] str, one of "train", "val", "test"; no "val" means that the harness carves one from train
-    label         [N] int64 in [0, C): the reference ("true") labels
-    source        pixels by row
+    label         [N] int64 in [0, C): the reference labels
     landmarks     [N, L, 2] float32, (x, y) as a fraction of width and height, or None; methods that need landmarks take
                   19 of them in AFLW order
     landmarks_ok  [N] bool, False where no landmarks were found; None when there are none at all
     distribution  [N, C] float32, rows sum to 1: how annotators (or the generator) share the label, or None
     votes         [N, C] int64, annotator counts per class, or None
     human         [N] int64 in [-1, C): a second, noisier human label of the same image, -1 = not one of the classes
-    expected      images per split that the official release holds, where it is known
-    landmarks_file  digest of landmarks that come from a file of their own: the fingerprint does not hold these
+    landmarks_file  sha256 of landmarks that come from a file of their own: the fingerprint does not hold these
     """
 
     name: str
@@ -50,31 +51,56 @@ class Manifest:
     ids: np.ndarray
     split: np.ndarray
     label: np.ndarray
-    source: Source
     landmarks: np.ndarray | None = None
     landmarks_ok: np.ndarray | None = None
     distribution: np.ndarray | None = None
     votes: np.ndarray | None = None
     human: np.ndarray | None = None
-    expected: Mapping[str, int] = field(default_factory=dict)
     landmarks_file: str = ""
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays that are there, by the names of their fields."""
+        found = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        return {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
 
     def rows(self, split: str) -> np.ndarray:
         """Row numbers of one split, int64, sorted by id, so that file order changes nothing downstream."""
         rows = np.flatnonzero(self.split == split)
         return rows[np.argsort(self.ids[rows], kind="stable")]
 
+    def take(self, rows: np.ndarray) -> Self:
+        """The same with these rows (int64 [n]) only, in their order."""
+        return replace(self, **{name: value[rows] for name, value in self.arrays().items()})
+
+
+ANNOTATIONS = tuple(each.name for each in dataclasses.fields(Labels) if each.default is None)
+"""The optional arrays of :class:`Labels`."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Manifest(Labels):
+    """One data set as its reader found it, undecoded. Rows come in any order; nothing here depends on it.
+
+    source    pixels by row
+    expected  images per split that the official release holds, where it is known
+    files     every file that was read or looked for, images included: they decide whether the data set has changed
+    folders   every folder whose content decides which files are read
+    notes     what the reader left out or assumed, one sentence each
+    """
+
+    source: Source
+    expected: Mapping[str, int] = field(default_factory=dict)
+    files: Sequence[Path] = ()
+    folders: Sequence[Path] = ()
+    notes: tuple[str, ...] = ()
+
     def subset(self, keep: np.ndarray) -> Manifest:
         """The manifest without the rows where ``keep`` [N] (bool) is False."""
         rows = np.flatnonzero(keep)
-        parts: dict[str, Any] = {
-            name: None if getattr(self, name) is None else getattr(self, name)[rows]
-            for name in ("ids", "split", "label", "landmarks", "landmarks_ok", "distribution", "votes", "human")
-        }
-        return replace(self, source=_Rows(self.source, rows), **parts)
+        return replace(self.take(rows), source=_Rows(self.source, rows))
 
     def fingerprint(self) -> str:
         """sha256 over classes, ids, splits, labels, annotations and image contents; the same in any file order."""
@@ -82,9 +108,10 @@ class Manifest:
         order = np.argsort(self.ids, kind="stable")
         for row, content in zip(order, self.source.digest(list(order)), strict=True):
             total.update(f"{self.ids[row]}\x1f{self.split[row]}\x1f{self.label[row]}".encode() + content)
-        located = (None, None) if self.landmarks_file else (self.landmarks, self.landmarks_ok)
-        for extra in (*located, self.distribution, self.votes, self.human):
-            total.update(b"-" if extra is None else np.ascontiguousarray(extra[order]).tobytes())
+        apart = ("landmarks", "landmarks_ok") if self.landmarks_file else ()
+        for name in ANNOTATIONS:
+            values = None if name in apart else getattr(self, name)
+            total.update(b"-" if values is None else np.ascontiguousarray(values[order]).tobytes())
         return total.hexdigest()
 
 
@@ -102,38 +129,44 @@ class _Rows:
         return self.source.digest(self.kept[np.asarray(rows, dtype=np.int64)].tolist())
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """A data set as the harness uses it: rows are sorted by id, so that no number depends on the order of files.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Dataset(Labels):
+    """A data set as the harness uses it: its rows are sorted by id, and it decodes its images into the cache.
 
-    Fields as in ``fer_bench.data.dataset.Manifest``; ``pixels`` opens the decoded images.
+    fingerprint  sha256 of the content: :meth:`Manifest.fingerprint`
+    folder       where the decoded images are
+    read         reads the files again where images must be decoded; None for a data set whose images are all decoded
+    notes        as in :class:`Manifest`
     """
 
-    name: str
-    classes: tuple[str, ...]
     fingerprint: str
-    ids: np.ndarray
-    split: np.ndarray
-    label: np.ndarray
     folder: Path
-    landmarks: np.ndarray | None = None
-    landmarks_ok: np.ndarray | None = None
-    distribution: np.ndarray | None = None
-    votes: np.ndarray | None = None
-    human: np.ndarray | None = None
-    landmarks_file: str = ""
-    """Digest of the landmarks where they come from a file beside the images: they are not in ``fingerprint``."""
+    read: Callable[[], Manifest] | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
 
     def pixels(self, size: int) -> np.ndarray:
-        """Decoded images, uint8 [N, 3, size, size] in channels-last memory, mapped from the disk. DataError if
-        :func:`build_pixels` has not run."""
-        path = pixel_file(self.folder, size)
-        if not path.exists():
-            raise DataError(f"the decoded images of {self.name} at {size} px are not in the cache ({path})")
-        images = np.load(path, mmap_mode="c")  # copy-on-write: torch takes no read-only arrays
-        return images.transpose(0, 3, 1, 2)
+        """All images at ``size``: uint8 [N, 3, size, size], RGB, in channels-last memory, mapped from the disk.
 
+        They are decoded first where that has not happened yet. DataError names what cannot be decoded.
+        """
+        file = self.pixel_file(size)
+        if not file.exists:
+            self.decode(size)
+        return file.open()
 
-def pixel_file(folder: Path, size: int) -> Path:
-    """Where the decoded images of a data set are: uint8 [N, size, size, 3]."""
-    return folder / f"images-{size}.npy"
+    def decode(self, size: int, on_progress: OnProgress = silent) -> None:
+        """Makes sure that all images are in the cache at ``size``, and that their bytes are as they were written."""
+        self.pixel_file(size).fill(partial(self._decoder, size), self.name, on_progress)
+
+    def _decoder(self, size: int) -> Decode:
+        if self.read is None:
+            raise DataError(f"the decoded images of {self.name} at {size} px are not in the cache ({self.folder})")
+        manifest = self.read()
+        order = np.argsort(manifest.ids, kind="stable")
+        if not np.array_equal(manifest.ids[order], self.ids):
+            raise DataError(f"the files of {self.name} were changed after it was opened; open it again")
+        return lambda rows: manifest.source.pixels(order[rows.start : rows.stop].tolist(), size)
+
+    def pixel_file(self, size: int) -> PixelFile:
+        """The file of the decoded images at ``size``."""
+        return PixelFile(self.folder, len(self), size)

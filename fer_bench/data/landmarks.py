@@ -11,18 +11,15 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from fer_bench.core.errors import DataError
 from fer_bench.core.files import write_atomically
 from fer_bench.data import catalog
-from fer_bench.data.dataset import Manifest
-from fer_bench.data.readers._common import require_fractions, unique_ids
-
-if TYPE_CHECKING:
-    from fer_bench.data.dataset import Dataset
+from fer_bench.data.dataset import Labels
+from fer_bench.data.readers.common import require_fractions, unique_ids
 
 FILE = "landmarks.npz"
 
@@ -70,27 +67,29 @@ def find(dataset: str, root: Path | None, ids: np.ndarray) -> Landmarks | None:
 
     DataError names the file and what is wrong with it, also where none of its ids is among ``ids``.
     """
-    path = place(dataset, root)
+    path = landmarks_path(dataset, root)
     return _match(path, ids) if path is not None and path.is_file() else None
 
 
-T = TypeVar("T", "Manifest", "Dataset")
+D = TypeVar("D", bound=Labels)
 
 
-def added(faces: T, dataset: str, root: Path | None) -> T:
+def added(data: D, name_or_path: str, root: Path | None) -> D:
     """The data set with the landmarks of its file, or as it is where there is none.
 
     DataError as for :func:`find`, and where the data set has landmarks of its own as well.
     """
-    given = find(dataset, root, faces.ids)
+    given = find(name_or_path, root, data.ids)
     if given is None:
-        return faces
-    if faces.landmarks is not None:
-        raise DataError(f"{place(dataset, root)}: {faces.name} has landmarks of its own; remove one of both")
-    return replace(faces, landmarks=given.points, landmarks_ok=given.found, landmarks_file=given.digest)
+        return data
+    if data.landmarks is not None:
+        raise DataError(
+            f"{landmarks_path(name_or_path, root)}: {data.name} has landmarks of its own; remove one of the two"
+        )
+    return replace(data, landmarks=given.points, landmarks_ok=given.found, landmarks_file=given.digest)
 
 
-def place(dataset: str, root: Path | None) -> Path | None:
+def landmarks_path(dataset: str, root: Path | None) -> Path | None:
     """Where the file of a data set belongs, whether it is there or not; None for faces that are drawn."""
     folder = catalog.images_folder(dataset, root)
     return None if folder is None else folder / FILE

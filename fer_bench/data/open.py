@@ -1,59 +1,101 @@
-"""Opens a data set by name or path, from the cache where its files are unchanged."""
+"""Opens a data set by name or path: from the cache where its files are unchanged, else by reading them."""
 
 from __future__ import annotations
 
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 
 from fer_bench.core.errors import DataError
-from fer_bench.data import landmarks
-from fer_bench.data.cache import Progress, build_pixels, open_cached
-from fer_bench.data.catalog import data_files, open_manifest
+from fer_bench.data import index, landmarks
+from fer_bench.data.catalog import location, open_manifest
 from fer_bench.data.dataset import Dataset, Manifest
 from fer_bench.data.duplicates import dedup as without_duplicates
-from fer_bench.data.readers._common import images_under
+from fer_bench.data.readers.common import images_under
 from fer_bench.data.sources import SUFFIXES, FileSource
 
 
-def open_dataset(dataset: str, root: Path | None, dedup: bool = False) -> tuple[Dataset, Manifest | None]:
-    """A data set by name or path, from the cache where its files are unchanged (then the manifest is None).
+def open_dataset(name_or_path: str, root: Path | None = None, dedup: bool = False) -> Dataset:
+    """A data set by its known name or by the path of a folder or table.
 
-    "Unchanged" is judged by names, sizes and times of the files; the fingerprint itself depends on contents only.
+    Known sets are looked for under ``root`` (default: the environment variable FER_BENCH_DATA, else ./data). With
+    ``dedup``, training images that are copies of held-out ones are left out. DataError names what is missing or wrong.
     """
-    faces, manifest = open_cached(
-        f"{dataset}\x1f{dedup}", data_files(dataset, root), lambda: read_manifest(dataset, root, dedup)
-    )
-    return landmarks.added(faces, dataset, root), manifest
+    key = _key(location(name_or_path, root), f"dedup {dedup}")
+    dataset = _opened(key, partial(read_manifest, name_or_path, root, dedup))
+    return landmarks.added(dataset, name_or_path, root)
 
 
-def read_manifest(dataset: str, root: Path | None, dedup: bool) -> Manifest:
-    """The undecoded data set; with ``dedup``, without training images that are copies of held-out ones."""
-    manifest = open_manifest(dataset, root)
+def read_manifest(name_or_path: str, root: Path | None, dedup: bool) -> Manifest:
+    """The undecoded data set, read from its files; arguments as for :func:`open_dataset`."""
+    manifest = open_manifest(name_or_path, root)
     return without_duplicates(manifest).manifest if dedup else manifest
 
 
-def open_unlabelled(folder: Path, size: int, say: Progress) -> Dataset:
-    """All images under ``folder``, decoded at ``size`` into the cache; the names of sub-folders mean nothing.
+def open_unlabelled(folder: Path) -> Dataset:
+    """All images under ``folder``; the names of sub-folders mean nothing.
 
     Each counts as a training image of one class, "face". DataError where there is no folder or no image in it.
     """
+    return _opened(_key(f"unlabelled {os.path.abspath(folder)}"), partial(_read_unlabelled, folder))
+
+
+def _read_unlabelled(folder: Path) -> Manifest:
     if not folder.is_dir():
         raise DataError(f"--unlabelled {folder}: no such folder")
     paths = images_under(folder, SUFFIXES)
     if not paths:
         raise DataError(f"--unlabelled {folder}: no image in it ({', '.join(SUFFIXES)})")
+    return Manifest(
+        name=folder.resolve().name,
+        classes=("face",),
+        ids=np.array([path.relative_to(folder).as_posix() for path in paths]),
+        split=np.full(len(paths), "train"),
+        label=np.zeros(len(paths), dtype=np.int64),
+        source=FileSource(paths),
+        files=paths,
+        folders=[folder],
+    )
 
-    def read() -> Manifest:
-        return Manifest(
-            name=folder.resolve().name,
-            classes=("face",),
-            ids=np.array([path.relative_to(folder).as_posix() for path in paths]),
-            split=np.full(len(paths), "train"),
-            label=np.zeros(len(paths), dtype=np.int64),
-            source=FileSource(paths),
-        )
 
-    faces, manifest = open_cached("unlabelled", paths, read)
-    build_pixels(faces, manifest, read, size, say)
-    return faces
+@dataclass
+class _Reading:
+    """Reads a data set once in a process; a process that gets a copy of it reads for itself."""
+
+    function: Callable[[], Manifest]
+    manifest: Manifest | None = None
+
+    def __call__(self) -> Manifest:
+        if self.manifest is None:
+            self.manifest = self.function()
+        return self.manifest
+
+    def __reduce__(self) -> tuple[type[_Reading], tuple[Callable[[], Manifest]]]:
+        return _Reading, (self.function,)
+
+
+def _opened(key: str, function: Callable[[], Manifest]) -> Dataset:
+    read = _Reading(function)
+    dataset = index.find(key)
+    if dataset is None:
+        started = index.settle()
+        dataset = index.store(key, read(), started)
+    return replace(dataset, read=read)
+
+
+def _key(*words: str) -> str:
+    """A hash of what is asked for, and of the code that reads or draws it."""
+    return hashlib.sha256("\x1f".join((*words, _code())).encode(errors="surrogateescape")).hexdigest()[:32]
+
+
+@cache
+def _code() -> str:
+    total = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.rglob("*.py")):
+        total.update(source.read_bytes())
+    return total.hexdigest()

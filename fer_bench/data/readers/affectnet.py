@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 
 from fer_bench.core.errors import DataError
 from fer_bench.data.dataset import Manifest
-from fer_bench.data.readers._common import first_existing, images_under, inside, missing, require_files, unique_ids
+from fer_bench.data.readers.common import first_existing, images_under, inside, missing, require_files, unique_ids
 from fer_bench.data.readers.fer2013 import numbers, read_csv
 from fer_bench.data.sources import FileSource
 
@@ -29,6 +30,18 @@ or, as later released,
 _BOX = ("face_x", "face_y", "face_width", "face_height")
 
 
+@dataclass
+class _Part:
+    """One split: ids, image files and labels of equal length, boxes [n, 4] int64 or None, and what it was read from."""
+
+    ids: list[str]
+    paths: list[Path]
+    label: np.ndarray
+    boxes: np.ndarray | None = None
+    files: list[Path] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
+
+
 def read(root: Path, classes: int = 8) -> Manifest:
     """The official validation set is the test split (the real test set was never released): no official validation.
 
@@ -39,26 +52,27 @@ def read(root: Path, classes: int = 8) -> Manifest:
         raise missing(base, LAYOUT)
     read_split = _folder_split if (base / "train_set").is_dir() else _csv_split
     parts = [read_split(base, split, classes) for split in ("train", "test")]
-    ids = [name for part in parts for name in part[0]]
-    drawn = [part[3] for part in parts if part[3] is not None]
-    boxes = np.concatenate(drawn) if len(drawn) == len(parts) else None
+    boxes = [part.boxes for part in parts if part.boxes is not None]
     return Manifest(
         name=f"affectnet{classes}",
         classes=CLASSES[:classes],
-        ids=unique_ids(ids, base),
-        split=np.repeat(["train", "test"], [len(part[0]) for part in parts]),
-        label=np.concatenate([part[2] for part in parts]),
-        source=FileSource([path for part in parts for path in part[1]], boxes),
+        ids=unique_ids([name for part in parts for name in part.ids], base),
+        split=np.repeat(["train", "test"], [len(part.ids) for part in parts]),
+        label=np.concatenate([part.label for part in parts]),
+        source=FileSource(
+            [path for part in parts for path in part.paths],
+            np.concatenate(boxes) if len(boxes) == len(parts) else None,
+        ),
         expected=EXPECTED[classes],
+        files=[base / "train_set", *(file for part in parts for file in part.files)],
+        folders=[folder for part in parts for folder in part.folders],
     )
-
-
-_Part = tuple[list[str], list[Path], np.ndarray, np.ndarray | None]  # ids, paths, labels [n], boxes [n, 4] or None
 
 
 def _csv_split(base: Path, split: str, classes: int) -> _Part:
     name = {"train": "training.csv", "test": "validation.csv"}[split]
-    listed = first_existing([base / name, base / "Manually_Annotated_file_lists" / name], LAYOUT)
+    lists = [base / name, base / "Manually_Annotated_file_lists" / name]
+    listed = first_existing(lists, LAYOUT)
     images = first_existing([base / "Manually_Annotated_Images"], LAYOUT)
     table = read_csv(listed, ("subDirectory_filePath", "expression"))
     label = numbers(table, "expression", listed)
@@ -67,7 +81,7 @@ def _csv_split(base: Path, split: str, classes: int) -> _Part:
     ids = table["subDirectory_filePath"].str.strip().tolist()
     paths = [inside(images, name, str(listed)) for name in ids]
     require_files(paths, LAYOUT)
-    return ids, paths, label, _boxes(table, listed)
+    return _Part(ids, paths, label, _boxes(table, listed), files=[*lists, *paths])
 
 
 def _boxes(table: pd.DataFrame, listed: Path) -> np.ndarray | None:
@@ -80,14 +94,13 @@ def _boxes(table: pd.DataFrame, listed: Path) -> np.ndarray | None:
 def _folder_split(base: Path, split: str, classes: int) -> _Part:
     folder = base / {"train": "train_set", "test": "val_set"}[split]
     images, annotations = (first_existing([folder / name], LAYOUT) for name in ("images", "annotations"))
-    ids, paths, labels = [], [], []
-    for path in images_under(images, (".jpg",)):
-        label = _expression(annotations / f"{path.stem}_exp.npy")
-        if 0 <= label < classes:
-            ids.append(f"{folder.name}/{path.name}")
-            paths.append(path)
-            labels.append(label)
-    return ids, paths, np.array(labels, dtype=np.int64), None
+    found = images_under(images, (".jpg",))
+    marks = [annotations / f"{path.stem}_exp.npy" for path in found]
+    labels = np.array([_expression(mark) for mark in marks], dtype=np.int64)
+    kept = np.flatnonzero((labels >= 0) & (labels < classes))
+    paths = [found[row] for row in kept]
+    ids = [f"{folder.name}/{path.name}" for path in paths]
+    return _Part(ids, paths, labels[kept], files=[*found, *marks], folders=[images])
 
 
 def _expression(path: Path) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from fer_bench.core.errors import DataError
 from fer_bench.core.seeds import uniform_by_id
 from fer_bench.data.dataset import Manifest
-from fer_bench.data.readers._common import inside, missing, read_lines, require_files, unique_ids
+from fer_bench.data.readers.common import inside, missing, read_lines, require_files, unique_ids
 from fer_bench.data.sources import FileSource
 
 CLASSES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
@@ -66,4 +66,5 @@ def read(root: Path) -> Manifest:
         label=np.array(labels, dtype=np.int64),
         source=FileSource(paths, np.array(boxes, dtype=np.int64).reshape(-1, 4)),
         expected=EXPECTED,
+        files=[nested, listed, *paths],
     )

@@ -10,7 +10,7 @@ import pandas as pd
 
 from fer_bench.core.errors import DataError
 from fer_bench.data.dataset import Manifest
-from fer_bench.data.readers._common import missing
+from fer_bench.data.readers.common import missing
 from fer_bench.data.sources import ArraySource
 
 CLASSES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
@@ -43,6 +43,7 @@ def read(root: Path) -> Manifest:
         label=label,
         source=ArraySource(frames),
         expected=EXPECTED,
+        files=[path],
     )
 
 

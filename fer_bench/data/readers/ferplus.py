@@ -9,7 +9,7 @@ import numpy as np
 from fer_bench.core.errors import DataError
 from fer_bench.data.dataset import Manifest
 from fer_bench.data.readers import fer2013
-from fer_bench.data.readers._common import EMOTIONS, first_existing, missing
+from fer_bench.data.readers.common import EMOTIONS, first_existing, missing
 from fer_bench.data.sources import ArraySource
 
 CLASSES = EMOTIONS  # the column order of fer2013new.csv
@@ -38,7 +38,8 @@ def read(root: Path, classes: int = 8) -> Manifest:
     faces = root / "fer2013" / "fer2013.csv"
     if not faces.is_file():
         raise missing(faces, LAYOUT)
-    listed = first_existing([root / "ferplus" / "fer2013new.csv", root / "fer2013new.csv"], LAYOUT)
+    lists = [root / "ferplus" / "fer2013new.csv", root / "fer2013new.csv"]
+    listed = first_existing(lists, LAYOUT)
     table = fer2013.read_csv(listed, ("Usage", *VOTE_COLUMNS))
     original, split, frames = fer2013.load(faces)
     if len(table) != len(original) or not np.array_equal(fer2013.usage(table, listed), split):
@@ -60,6 +61,7 @@ def read(root: Path, classes: int = 8) -> Manifest:
         distribution=(counts / counts.sum(axis=1, keepdims=True)).astype(np.float32),
         human=to_plus[original[kept]],
         expected=EXPECTED[classes],
+        files=[faces, *lists],
     )
 
 

@@ -9,8 +9,9 @@ import numpy as np
 from fer_bench.core.errors import DataError
 from fer_bench.core.seeds import uniform_by_id
 from fer_bench.data.dataset import SPLITS, Manifest
-from fer_bench.data.readers._common import SPLIT_NAMES, canonical, images_under, missing, unique_ids
+from fer_bench.data.readers.common import SPLIT_NAMES, canonical, images_under, missing, unique_ids
 from fer_bench.data.sources import SUFFIXES, FileSource
+from fer_bench.data.walk import folders_in
 
 TEST_SHARE = 0.2
 
@@ -58,11 +59,13 @@ def read(root: Path) -> Manifest:
         split=np.array(splits, dtype=str) if parts else _derived_split(names, label),
         label=label,
         source=FileSource(paths),
+        files=paths,
+        folders=[root],
     )
 
 
 def _folders(path: Path) -> list[Path]:
-    return sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
+    return folders_in(path)
 
 
 def _expected() -> str:

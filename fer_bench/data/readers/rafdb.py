@@ -8,7 +8,7 @@ import numpy as np
 
 from fer_bench.core.errors import DataError
 from fer_bench.data.dataset import Manifest
-from fer_bench.data.readers._common import first_existing, missing, read_lines, require_files, unique_ids
+from fer_bench.data.readers.common import first_existing, missing, read_lines, require_files, unique_ids
 from fer_bench.data.sources import FileSource
 
 CLASSES = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")  # official label minus 1
@@ -28,8 +28,9 @@ def read(root: Path) -> Manifest:
     if not bases[0].is_dir():
         raise missing(bases[0], LAYOUT)
     list_name = "list_patition_label.txt"
-    listed = first_existing([base / "EmoLabel" / list_name for base in bases] + [b / list_name for b in bases], LAYOUT)
-    images = first_existing([base / "Image" / "aligned" for base in bases], LAYOUT)
+    lists = [base / "EmoLabel" / list_name for base in bases] + [base / list_name for base in bases]
+    folders = [base / "Image" / "aligned" for base in bases]
+    listed, images = first_existing(lists, LAYOUT), first_existing(folders, LAYOUT)
 
     names, labels, splits = [], [], []
     for number, fields in read_lines(listed):
@@ -49,4 +50,5 @@ def read(root: Path) -> Manifest:
         label=np.array(labels, dtype=np.int64),
         source=FileSource(paths),
         expected=EXPECTED,
+        files=[*lists, *folders, *paths],
     )

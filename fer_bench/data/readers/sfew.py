@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from fer_bench.data.dataset import Manifest
-from fer_bench.data.readers._common import canonical, images_under, missing, unique_ids
+from fer_bench.data.readers.common import canonical, images_under, missing, unique_ids
 from fer_bench.data.sources import SUFFIXES, FileSource
 
 FOLDERS = ("Angry", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise")
@@ -25,12 +25,13 @@ LAYOUT = """
 def read(root: Path) -> Manifest:
     """The official validation set is the test split, because the labels of the official test set are not public."""
     base = root / "sfew"
-    ids, paths, splits, labels = [], [], [], []
+    ids, paths, splits, labels, folders = [], [], [], [], []
     for part, split in (("Train", "train"), ("Val", "test")):
         for label, name in enumerate(FOLDERS):
             folder = base / part / name
             if not folder.is_dir():
                 raise missing(folder, LAYOUT)
+            folders.append(folder)
             for path in images_under(folder, SUFFIXES):
                 ids.append(path.relative_to(base).as_posix())
                 paths.append(path)
@@ -44,4 +45,6 @@ def read(root: Path) -> Manifest:
         label=np.array(labels, dtype=np.int64),
         source=FileSource(paths),
         expected=EXPECTED,
+        files=paths,
+        folders=folders,
     )

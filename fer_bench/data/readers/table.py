@@ -12,7 +12,7 @@ import pandas as pd
 
 from fer_bench.core.errors import DataError
 from fer_bench.data.dataset import Manifest
-from fer_bench.data.readers._common import (
+from fer_bench.data.readers.common import (
     SPLIT_NAMES,
     canonical,
     inside,
@@ -58,6 +58,7 @@ def read(root: Path, *also: Path) -> Manifest:
         split=_splits(table["split"], root),
         label=label,
         source=FileSource(paths),
+        files=[root, *paths],
         landmarks=landmarks,
         landmarks_ok=found,
     )

@@ -15,12 +15,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from fer_bench.core.errors import DataError
 from fer_bench.core.seeds import numpy_rng
 from fer_bench.data.dataset import SPLITS, Manifest
+from fer_bench.data.synthetic import render
 from fer_bench.data.synthetic.render import AUS, draw, geometry, landmarks
 
 GENERATOR_VERSION = 1
@@ -277,4 +279,5 @@ def read(name: str = "synthetic", *, seed: int = 0) -> Manifest:
         landmarks_ok=np.ones(len(ids), dtype=bool),
         distribution=faces.distribution,
         expected={part: sum(numbers) for part, numbers in counts.items()},
+        files=[Path(__file__), Path(render.__file__)],
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from fer_bench.core.errors import DataError
+from fer_bench.data.walk import files_under
 
 EMOTIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 """Canonical names, so that one class is called the same in every data set (the order is that of FERPlus)."""
@@ -83,15 +84,15 @@ def inside(folder: Path, name: str, where: str, roots: Sequence[Path] = ()) -> P
 
 
 def images_under(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """Image files at any depth under ``folder``, sorted; hidden files (such as macOS "._" copies) are passed over.
+    """Image files at any depth under ``folder``, sorted: :func:`fer_bench.data.walk.files_under`.
 
     DataError for a link that leads nowhere: the image is missing.
     """
-    named = sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes and p.name[0] != ".")
+    named = [path for path in files_under(folder) if path.suffix.lower() in suffixes]
     for path in named:
-        if path.is_symlink() and not path.exists():
+        if not path.exists():
             raise DataError(f"{path} is a link that leads nowhere ({path.readlink()})")
-    return [path for path in named if path.is_file()]
+    return named
 
 
 def unique_ids(ids: Iterable[str], where: Path) -> np.ndarray:
