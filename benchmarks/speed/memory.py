@@ -13,7 +13,7 @@ from benchmarks.speed.floor import CLASSES, Floor
 from benchmarks.speed.training import Observed, first_epoch, random_faces
 from fer_bench import metrics
 from fer_bench.core.spec import Recipe
-from fer_bench.data.dataset import Dataset, pixel_file
+from fer_bench.data.dataset import Dataset
 from fer_bench.engine.isolation import contained
 from fer_bench.engine.memory import forget_peak_memory, keep_freed_memory, peak_memory
 
@@ -29,7 +29,7 @@ def measure(method: str, backbone: str, size: int, batch: int, images: int) -> d
         with context.Pool(1, maxtasksperchild=1) as pool:
             run, passes, networks = pool.apply(_run, (method, recipe, faces, Path(name) / "run"))
             floor = pool.apply(_floor, (recipe, networks, passes))
-        cached = pixel_file(Path(name), size).stat().st_size
+        cached = faces.pixel_file(size).path.stat().st_size
     return {"run": run, "floor": floor, "cached": cached, "above_floor_per_cached": (run - floor) / cached}
 
 

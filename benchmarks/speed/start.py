@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from fer_bench.core.spec import Noise, Recipe, RunSpec
-from fer_bench.data.dataset import Dataset, pixel_file
+from fer_bench.data.cache import PixelFile
+from fer_bench.data.dataset import Dataset
 from fer_bench.engine.isolation import contained
 from fer_bench.engine.job import Resources, TrainingJob
 from fer_bench.engine.trainer import Trainer
@@ -65,10 +66,12 @@ def large_set(images: int, size: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name, contained(1):
         folder = Path(name)
         shape = (images, size, size, 3)
-        np.lib.format.open_memmap(pixel_file(folder, size), mode="w+", dtype=np.uint8, shape=shape)
+        np.lib.format.open_memmap(PixelFile(folder, images, size).path, mode="w+", dtype=np.uint8, shape=shape)
         split = np.where(np.arange(images) % 10 == 0, "test", "train")
         ids = np.array([f"{i:08d}" for i in range(images)])
-        faces = Dataset("large", tuple("abcdefg"), "0" * 64, ids, split, np.arange(images) % 7, folder)
+        faces = Dataset(
+            *("large", tuple("abcdefg"), ids, split, np.arange(images) % 7), fingerprint="0" * 64, folder=folder
+        )
         recipe = Recipe(image_size=size, epochs=1)
         plugin = discover()["ce"]
         config = plugin.configure("large", "symmetric 0.4", {})

@@ -19,7 +19,8 @@ from torch import Tensor
 from benchmarks.speed.floor import CLASSES, Floor
 from benchmarks.speed.timing import Samples
 from fer_bench.core.spec import Noise, Recipe, RunSpec
-from fer_bench.data.dataset import Dataset, pixel_file
+from fer_bench.data.cache import PixelFile
+from fer_bench.data.dataset import Dataset
 from fer_bench.engine.isolation import contained
 from fer_bench.engine.job import Resources, TrainingJob
 from fer_bench.engine.trainer import Trainer
@@ -37,7 +38,7 @@ def random_faces(folder: Path, size: int, train: int, held_out: int) -> Dataset:
     validation images."""
     count = train + 2 * held_out
     rng = np.random.default_rng(0)
-    np.save(pixel_file(folder, size), rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8))
+    np.save(PixelFile(folder, count, size).path, rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8))
     split = np.array(["train"] * train + ["val"] * held_out + ["test"] * held_out)
     return Dataset(
         name="random",

@@ -102,7 +102,7 @@ def write_landmarks(points: Path, dataset: str, data_root: Path | None, frame: l
 
     sound = len(frame) in (1, 2) and all(0 < side < float("inf") for side in frame)
     require(sound, f"--frame {frame}: one side or width,height, above 0")
-    target = landmarks.place(dataset, data_root)
+    target = landmarks.landmarks_path(dataset, data_root)
     if target is None:
         raise SpecError(f"--dataset {dataset}: drawn faces have landmarks of their own")
     with _console().status(f"reading {dataset} …"):

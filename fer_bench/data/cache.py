@@ -74,8 +74,9 @@ class PixelFile:
     def fill(self, decoder: Callable[[], Decode], name: str, on_progress: OnProgress = silent) -> None:
         """Decodes the chunks that are missing or whose sum is wrong: what a killed process or a bad disk left.
 
-        ``decoder`` is called where there is something to decode. ``name`` is that of the data set, for messages. A file whose sums were right is not summed again while its size, time of modification and inode stay.
-        DataError where the disk is full, or where a damaged cache may not be written.
+        ``decoder`` is called where there is something to decode. ``name`` is that of the data set, for messages. A
+        file whose sums were right is not summed again while its size, time of modification and inode stay. DataError
+        where the disk is full, or where a damaged cache may not be written.
         """
         current = self.path if self.path.exists() else self._part
         state = _file_state(current)

@@ -153,7 +153,7 @@ def location(name_or_path: str | Path, root: Path | None = None) -> str:
     """A data set's name and the absolute places that it is looked for in: two working folders have two locations."""
     root = root or default_root()
     known = str(name_or_path) in DATASETS
-    return f"{name_or_path if known else os.path.abspath(name_or_path)} {os.path.abspath(root)}"  # noqa: PTH100
+    return f"{name_or_path if known else Path(name_or_path).absolute()} {root.absolute()}"
 
 
 def _unknown(name: str) -> DataError:

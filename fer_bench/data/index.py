@@ -46,9 +46,9 @@ class Watched:
     @classmethod
     def of(cls, manifest: Manifest) -> Watched:
         """What a manifest names."""
-        paths = sorted({os.path.split(os.path.abspath(path)) for path in manifest.files})  # noqa: PTH100
+        paths = sorted({os.path.split(path.absolute()) for path in manifest.files})
         files = {folder: [name for _, name in group] for folder, group in groupby(paths, lambda path: path[0])}
-        return cls(files, sorted({os.path.abspath(folder) for folder in manifest.folders}))  # noqa: PTH100
+        return cls(files, sorted({str(folder.absolute()) for folder in manifest.folders}))
 
     def state(self) -> tuple[str, float]:
         """A hash of the state of all files, and the time of the latest change in seconds since 1970."""

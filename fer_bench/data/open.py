@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -42,7 +41,7 @@ def open_unlabelled(folder: Path) -> Dataset:
 
     Each counts as a training image of one class, "face". DataError where there is no folder or no image in it.
     """
-    return _opened(_key(f"unlabelled {os.path.abspath(folder)}"), partial(_read_unlabelled, folder))
+    return _opened(_key(f"unlabelled {Path(folder).absolute()}"), partial(_read_unlabelled, folder))
 
 
 def _read_unlabelled(folder: Path) -> Manifest:

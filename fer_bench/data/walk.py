@@ -33,7 +33,7 @@ def files_under(folder: Path) -> list[Path]:
 def folders_in(folder: Path) -> list[Path]:
     """The folders directly in ``folder``, sorted. DataError where it cannot be read."""
     visited = _parents(folder)
-    return [Path(entry.path) for entry in _entries(folder) if entry.is_dir() and _identity(entry) not in visited]
+    return sorted(inner for inner in _split(folder)[1] if _identity(inner) not in visited)
 
 
 def is_results_folder(folder: Path) -> bool:
@@ -45,52 +45,53 @@ def is_results_folder(folder: Path) -> bool:
 
 
 def _walk(folder: Path, visited: _Visited) -> Iterator[Path]:
-    entries = _entries(folder)
-    yield from (Path(entry.path) for entry in entries if entry.is_file() or _is_broken(entry))
-    # a folder comes before the links to it, so that its images keep its name
-    for entry in sorted((entry for entry in entries if entry.is_dir()), key=os.DirEntry.is_symlink):
-        identity = _identity(entry)
+    files, folders = _split(folder)
+    yield from files
+    for inner in folders:
+        identity = _identity(inner)
         if identity not in visited:
             visited.add(identity)
-            yield from _walk(Path(entry.path), visited)
+            yield from _walk(inner, visited)
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What is in a folder and may belong to a data set, sorted by name."""
+def _split(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Files and folders that may belong to a data set; a folder comes before the links, so that its name is used."""
+    files: list[Path] = []
+    folders: list[Path] = []
+    links: list[Path] = []
     try:
-        with os.scandir(folder) as found:
-            entries = [entry for entry in found if not entry.name.startswith(".") and entry.name not in SYSTEM_FOLDERS]
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                path = Path(entry.path)
+                if entry.name.startswith(".") or entry.name in SYSTEM_FOLDERS:
+                    continue
+                if entry.is_symlink():
+                    (links if path.is_dir() else files).append(path)
+                elif entry.is_dir():
+                    folders.append(path)
+                elif entry.is_file():
+                    files.append(path)
     except OSError as error:
         raise DataError(f"{folder}: the folder cannot be read ({error.strerror})") from error
-    return sorted((entry for entry in entries if not _is_ours(entry)), key=lambda entry: entry.name)
+    return files, [inner for inner in (*folders, *links) if not _is_ours(inner)]
 
 
-def _is_ours(entry: os.DirEntry[str]) -> bool:
+def _is_ours(folder: Path) -> bool:
     """Whether a folder is a folder of results or holds nothing else."""
-    if not entry.is_dir():
-        return False
-    folder = Path(entry.path)
     if folder.name in RESULTS_FOLDERS:
         return is_results_folder(folder)
     inner = [folder / name for name in RESULTS_FOLDERS if (folder / name).is_dir()]
-    return bool(inner) and is_results_folder(inner[0]) and {each.name for each in inner} >= set(_visible_names(folder))
+    if not inner or not is_results_folder(inner[0]):
+        return False
+    return {each.name for each in folder.iterdir() if not each.name.startswith(".")} <= {each.name for each in inner}
 
 
-def _visible_names(folder: Path) -> list[str]:
-    return [each.name for each in folder.iterdir() if not each.name.startswith(".")]
-
-
-def _is_broken(entry: os.DirEntry[str]) -> bool:
-    return entry.is_symlink() and not Path(entry.path).exists()
-
-
-def _identity(entry: os.DirEntry[str]) -> tuple[int, int]:
-    stat = Path(entry.path).stat()
+def _identity(folder: Path) -> tuple[int, int]:
+    stat = folder.stat()
     return stat.st_dev, stat.st_ino
 
 
 def _parents(folder: Path) -> _Visited:
-    """The folder and all that hold it."""
+    """The folder and all that hold it; nothing where there is no such folder."""
     real = folder.resolve()
-    stats = (each.stat() for each in (real, *real.parents))
-    return {(stat.st_dev, stat.st_ino) for stat in stats}
+    return {_identity(each) for each in (real, *real.parents)} if real.exists() else set()

@@ -16,8 +16,8 @@ from fer_bench.sweep.recipe import resolve_recipe
 from fer_bench.sweep.request import Request, distinct, expand_noise
 
 if TYPE_CHECKING:
-    from fer_bench.data.cache import Progress
-    from fer_bench.data.dataset import Dataset, Manifest
+    from fer_bench.data.cache import OnProgress
+    from fer_bench.data.dataset import Dataset
     from fer_bench.method import Needs
 
 
@@ -84,14 +84,6 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class OpenData:
-    """The data set of a request, and its manifest where it was not in the cache."""
-
-    dataset: Dataset
-    manifest: Manifest | None
-
-
-@dataclass(frozen=True)
 class ChosenMethod:
     """A method that can run on the data set. ``configs`` are its settings by noise (:attr:`Noise.label`)."""
 
@@ -102,7 +94,7 @@ class ChosenMethod:
 
 def make_plan(
     request: Request,
-    on_progress: Progress = lambda what, done, total: None,
+    on_progress: OnProgress = lambda what, done, total: None,
     on_checked: Callable[[], None] = lambda: None,
 ) -> Plan:
     """Resolves a request into runs, and decodes the images that they need into the cache.
@@ -118,16 +110,16 @@ def make_plan(
         PluginError: A method that is named cannot be found.
     """
     grid = check_request(request)
-    data = open_data(grid)
+    dataset = open_data(grid)
     on_checked()
     recipe, weights = resolve_recipe(request)
-    methods, skipped = choose_methods(grid, data.dataset)
+    methods, skipped = choose_methods(grid, dataset)
     unlabelled = open_pool(request, methods, recipe, on_progress)
-    runs = expand(grid, data.dataset, recipe, methods, unlabelled)
+    runs = expand(grid, dataset, recipe, methods, unlabelled)
     if runs:
-        prepare_cache(grid, data, recipe, on_progress)
-        check_splits(runs, data.dataset, request.noise_file)
-    return Plan(tuple(runs), tuple(skipped), data.dataset, request, weights, unlabelled)
+        prepare_cache(grid, dataset, recipe, on_progress)
+        check_splits(runs, dataset, request.noise_file)
+    return Plan(tuple(runs), tuple(skipped), dataset, request, weights, unlabelled)
 
 
 def check_request(request: Request) -> Grid:
@@ -154,13 +146,13 @@ def check_request(request: Request) -> Grid:
     )
 
 
-def open_data(grid: Grid) -> OpenData:
+def open_data(grid: Grid) -> Dataset:
     """Opens the data set. SpecError where it does not have what the noise or the training size needs."""
     from fer_bench.data.noise.apply import KINDS
     from fer_bench.data.open import open_dataset
 
     request = grid.request
-    dataset, manifest = open_dataset(request.dataset, request.data_root, request.dedup)
+    dataset = open_dataset(request.dataset, request.data_root, request.dedup)
     available = {"votes": dataset.votes is not None, "human": dataset.human is not None,
                  "file": request.noise_file is not None}  # fmt: skip
     for noise in grid.noises:
@@ -171,7 +163,7 @@ def open_data(grid: Grid) -> OpenData:
         )
     size = request.train_size
     require(size is None or size >= len(dataset.classes), f"--train-size {size} is less than one image a class")
-    return OpenData(dataset, manifest)
+    return dataset
 
 
 def choose_methods(grid: Grid, dataset: Dataset) -> tuple[list[ChosenMethod], list[str]]:
@@ -200,7 +192,7 @@ def choose_methods(grid: Grid, dataset: Dataset) -> tuple[list[ChosenMethod], li
 
 
 def open_pool(
-    request: Request, methods: Sequence[ChosenMethod], recipe: Recipe, on_progress: Progress
+    request: Request, methods: Sequence[ChosenMethod], recipe: Recipe, on_progress: OnProgress
 ) -> Dataset | None:
     """The folder of unlabelled images, decoded; None where none is asked for. SpecError where no method uses it."""
     from fer_bench.data.open import open_unlabelled
@@ -212,7 +204,9 @@ def open_pool(
         f"--unlabelled {request.unlabelled}: none of {', '.join(method.plugin.key for method in methods)} learns from "
         "unlabelled images",
     )
-    return open_unlabelled(request.unlabelled, recipe.image_size, on_progress)
+    pool = open_unlabelled(request.unlabelled)
+    pool.decode(recipe.image_size, on_progress)
+    return pool
 
 
 def expand(
@@ -261,19 +255,14 @@ def first_stage(spec: RunSpec, method: Plugin) -> RunSpec:
     )
 
 
-def prepare_cache(grid: Grid, data: OpenData, recipe: Recipe, on_progress: Progress) -> None:
+def prepare_cache(grid: Grid, dataset: Dataset, recipe: Recipe, on_progress: OnProgress) -> None:
     """Decodes the images at every size that the runs need."""
-    from fer_bench.data.cache import build_pixels
     from fer_bench.data.noise.apply import KINDS
     from fer_bench.data.noise.instance import PTD_SIZE
-    from fer_bench.data.open import read_manifest
-
-    def reopen() -> Manifest:
-        return read_manifest(grid.request.dataset, grid.request.data_root, grid.request.dedup)
 
     sizes = {recipe.image_size} | {PTD_SIZE for noise in grid.noises if KINDS[noise.kind].needs == "pixels"}
     for size in sorted(sizes):
-        build_pixels(data.dataset, data.manifest, reopen, size, on_progress)
+        dataset.decode(size, on_progress)
 
 
 def check_splits(runs: Sequence[PlannedRun], dataset: Dataset, noise_file: Path | None) -> None:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from fer_bench.core.spec import Imbalance, Noise, Recipe, RunSpec
-from fer_bench.data.dataset import Dataset, pixel_file
+from fer_bench.data.cache import PixelFile
+from fer_bench.data.dataset import Dataset
 from fer_bench.data.splits import Splits
 from fer_bench.engine import trainer
 from fer_bench.engine.augment import Views
@@ -66,11 +67,13 @@ class Bench:
             pixels[row, number % 3, number * band : (number + 1) * band] += 100
         folder = self.folder / "toy"
         folder.mkdir(parents=True, exist_ok=True)
-        np.save(pixel_file(folder, SIZE), pixels.transpose(0, 2, 3, 1))
+        np.save(PixelFile(folder, len(label), SIZE).path, pixels.transpose(0, 2, 3, 1))
         ids = np.array([f"{part}/{row:04d}" for row, part in enumerate(split)])
         points = rng.random((len(label), 19, 2)).astype(np.float32)
         return Dataset(
-            "toy", CLASSES, "0" * 64, ids, split, label.astype(np.int64), folder, points, np.arange(len(label)) % 7 > 0
+            *("toy", CLASSES, ids, split, label.astype(np.int64), points, np.arange(len(label)) % 7 > 0),
+            fingerprint="0" * 64,
+            folder=folder,
         )
 
     def spec(self, plugin: Plugin, noise: float = 0.0, factor: float = 1.0, epochs: int = 2, **recipe: Any) -> RunSpec:

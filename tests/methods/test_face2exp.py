@@ -411,12 +411,8 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def quiet(what: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
-
-
 def test_an_unlabelled_folder_is_read_without_labels(pool: Path) -> None:
-    faces = open_unlabelled(pool, 32, quiet)
+    faces = open_unlabelled(pool)
     assert faces.name == "crowd" and faces.ids.tolist() == sorted(faces.ids.tolist()) and len(faces.ids) == 30
     assert faces.ids[0] == "part0/00.png" and set(faces.label.tolist()) == {0}
     first = np.asarray(Image.open(pool / "part0" / "00.png")).transpose(2, 0, 1)
@@ -439,7 +435,7 @@ def test_the_run_learns_from_the_unlabelled_folder(pool: Path, faces_folder: Pat
 
 def test_the_stream_shows_every_image_before_any_comes_again(bench: Bench, pool: Path) -> None:
     plugin = discover()["face2exp"]
-    spec, faces = bench.spec(plugin, batch_size=16), open_unlabelled(pool, 32, quiet)
+    spec, faces = bench.spec(plugin, batch_size=16), open_unlabelled(pool)
     trainer = Trainer(bench.job(plugin, spec, RunFolder(bench.folder / "never"), unlabelled=faces))
     shown = [trainer._stream(epoch, 70) for epoch in (0, 1)]
     for rows in shown:

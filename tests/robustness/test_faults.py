@@ -27,8 +27,7 @@ from fer_bench import api
 from fer_bench.cli.main import main
 from fer_bench.core import files
 from fer_bench.data import cache
-from fer_bench.data.cache import build_pixels
-from fer_bench.data.open import open_dataset, read_manifest
+from fer_bench.data.open import open_dataset
 from fer_bench.launch.local import train_all
 from fer_bench.launch.worker import train_one
 from fer_bench.store import lease as claims
@@ -263,12 +262,12 @@ def decoded(
     monkeypatch.setattr(cache, "CHUNK", 16)
 
     def build() -> tuple[Path, list[int]]:
-        faces, manifest = open_dataset(str(faces_folder), None)
-        manifest = manifest or read_manifest(str(faces_folder), None, False)
+        faces = open_dataset(str(faces_folder))
+        manifest = faces.read()
         counts: list[int] = []
         pixels = manifest.source.pixels
         object.__setattr__(manifest.source, "pixels", lambda rows, size: counts.append(len(rows)) or pixels(rows, size))
-        build_pixels(faces, manifest, lambda: manifest, 32, lambda *_: None)
+        faces.decode(32)
         assert faces.pixels(32).shape == (len(faces.ids), 3, 32, 32)
         return faces.folder / "images-32.npy", counts
 
@@ -340,7 +339,7 @@ def test_a_killed_build_goes_on(
     assert decoded()[0].read_bytes() == torn and not list(tmp_path.rglob("*.part"))
 
 
-@pytest.mark.parametrize("name", ["faces.npz", "faces.json"])
+@pytest.mark.parametrize("name", ["dataset.npz", "dataset.json"])
 def test_a_damaged_table_of_faces_is_read_again(name: str, decoded: Callable[[], tuple[Path, list[int]]]) -> None:
     path, _ = decoded()
     file = path.with_name(name)

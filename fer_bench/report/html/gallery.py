@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,10 +12,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from fer_bench.data.cache import cache_folder
 from fer_bench.data.catalog import DATASETS
-from fer_bench.data.dataset import pixel_file
-from fer_bench.data.open import open_dataset, read_manifest
+from fer_bench.data.index import load
+from fer_bench.data.open import read_manifest
 from fer_bench.report.html.rounding import rounded
 from fer_bench.store.folder import RunFolder
 
@@ -81,17 +80,16 @@ def withheld(dataset: str, faces: FacesShown) -> str:
 
 def _pixels(dataset: str, fingerprint: str, size: int, rows: list[int]) -> np.ndarray | None:
     """uint8 [n, 3, s, s] of these rows: from the cache of decoded images, or drawn again; None where neither can be."""
-    folder = cache_folder() / fingerprint[:16]
-    cached = pixel_file(folder, size)
-    if cached.exists() and json.loads((folder / "faces.json").read_text())["fingerprint"] == fingerprint:
-        return np.load(cached, mmap_mode="r")[rows].transpose(0, 3, 1, 2)
+    with suppress(OSError, ValueError):  # it is not in this cache
+        cached = load(fingerprint).pixel_file(size)
+        if cached.exists:
+            return cached.open()[rows]
     entry = DATASETS.get(dataset)
     if entry is None or not entry.drawn:
         return None
-    current, manifest = open_dataset(dataset, None)
-    if current.fingerprint != fingerprint:
+    manifest = read_manifest(dataset, None, False)
+    if manifest.fingerprint() != fingerprint:
         return None
-    manifest = manifest or read_manifest(dataset, None, False)
     order = np.argsort(manifest.ids, kind="stable")
     return manifest.source.pixels(order[rows].tolist(), min(size, SIDE))
 

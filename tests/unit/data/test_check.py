@@ -35,7 +35,7 @@ def manifest(rows: list[Row] = ROWS) -> Manifest:
     frames = np.array(value, dtype=np.uint8)[:, None, None] * np.ones((1, 4, 4), dtype=np.uint8)
     expected = {"train": 5, "val": 3, "test": 3}
     return Manifest(
-        "tiny", CLASSES, np.array(ids), np.array(split), np.array(label, dtype=np.int64), ArraySource(frames),
+        "tiny", CLASSES, np.array(ids), np.array(split), np.array(label, dtype=np.int64), source=ArraySource(frames),
         expected=expected,
     )  # fmt: skip
 
@@ -95,7 +95,7 @@ def test_damaged_images_are_listed_and_are_no_duplicates(tmp_path: Path) -> None
     paths[2].touch()
     files = Manifest(
         "files", ("x",), np.array(list("abcd")), np.array(["train", "train", "test", "test"]),
-        np.zeros(4, dtype=np.int64), FileSource(paths),
+        np.zeros(4, dtype=np.int64), source=FileSource(paths),
     )  # fmt: skip
     report = check(files)
     assert [name for name, _ in report.undecodable] == ["b", "c"]

@@ -58,12 +58,12 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_ids_decide_and_not_the_order_of_the_file(root: Path) -> None:
-    bare, _ = open_dataset("ferplus", root)
+    bare = open_dataset("ferplus", root)
     given = points(6)
     names = np.array([*ROWS[::-1], "stranger"])
     rows = np.concatenate([given[::-1], given[:1]])
     save(root / "fer2013" / "landmarks.npz", ids=names, points=rows, found=names != ROWS[5])
-    faces, _ = open_dataset("ferplus", root)
+    faces = open_dataset("ferplus", root)
     assert bare.landmarks is None and faces.landmarks is not None and faces.landmarks_ok is not None
     assert faces.ids.tolist() == ["row00000", "row00005"], "the others have no majority among the seven"
     assert faces.landmarks_ok.tolist() == [True, False]
@@ -72,11 +72,11 @@ def test_ids_decide_and_not_the_order_of_the_file(root: Path) -> None:
     assert faces.fingerprint == bare.fingerprint and faces.folder == bare.folder and len(faces.landmarks_file) == 64
 
     save(root / "fer2013" / "landmarks.npz", ids=np.array(ROWS[:1]), points=given[:1])
-    again, _ = open_dataset("ferplus", root)
+    again = open_dataset("ferplus", root)
     assert again.landmarks_file == faces.landmarks_file, "the same points of the same images"
     save(root / "fer2013" / "landmarks.npz", ids=np.array(ROWS[:1]), points=given[:1] + np.float32(0.01))
-    assert open_dataset("ferplus", root)[0].landmarks_file != faces.landmarks_file
-    plus8, _ = open_dataset("ferplus8", root)
+    assert open_dataset("ferplus", root).landmarks_file != faces.landmarks_file
+    plus8 = open_dataset("ferplus8", root)
     assert plus8.landmarks is not None, "one file serves every label set of the same images"
 
 
@@ -84,7 +84,7 @@ def test_without_found_a_face_with_nan_is_not_found(root: Path) -> None:
     given = points(6)
     given[0, 7] = np.nan
     save(root / "fer2013" / "landmarks.npz", ids=np.array(ROWS), points=given)
-    faces, _ = open_dataset("ferplus", root)
+    faces = open_dataset("ferplus", root)
     assert faces.landmarks_ok is not None and faces.landmarks_ok.tolist() == [False, True]
 
 
@@ -134,7 +134,7 @@ def test_two_sources_of_landmarks_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"landmarks\.npz: faces has landmarks of its own"):
         open_dataset(str(table), None)
     table.write_text("path,label,split\na.png,x,train\nb.png,y,test\n")
-    faces, _ = open_dataset(str(table), None)
+    faces = open_dataset(str(table), None)
     assert faces.landmarks_ok is not None and faces.landmarks_ok.tolist() == [True, False]
 
 
@@ -162,7 +162,7 @@ def test_only_runs_that_learn_landmarks_change(faces_folder: Path, tmp_path: Pat
     before = make_plan(request)
     assert [run.spec.method for run in before.runs] == ["ce"]
     assert "learns: needs 19 landmarks a face" in before.skipped[0] and "data landmarks" in before.skipped[0]
-    ids = open_dataset(str(data), None)[0].ids
+    ids = open_dataset(str(data), None).ids
     save(data / "landmarks.npz", ids=ids[::2], points=points(len(ids[::2])))
     after = make_plan(request)
     assert after.runs[0].spec.key == before.runs[0].spec.key, "cross-entropy sees no landmarks"
@@ -186,7 +186,7 @@ def test_the_command_takes_pixels_and_the_layout_of_68(root: Path) -> None:
     common = ["data", "landmarks", str(source), "--dataset", "fer2013", "--data-root", str(root)]
     done = CliRunner().invoke(main, [*common, "--frame", "96,48"], catch_exceptions=False)
     assert done.exit_code == 0 and "landmarks of 6 of 6 images of fer2013" in done.output, done.output
-    faces, _ = open_dataset("ferplus", root)
+    faces = open_dataset("ferplus", root)
     assert faces.landmarks is not None and faces.landmarks.shape == (2, 19, 2)
     x = faces.landmarks[0, :, 0] * 96
     assert x == pytest.approx(
@@ -238,7 +238,7 @@ def manifest(given: np.ndarray | None, found: np.ndarray | None = None) -> Manif
     split = np.array(["train", "train", "val", "test"][:count])
     ok = None if given is None else np.ones(count, dtype=bool) if found is None else found
     return Manifest(
-        "tiny", ("a", "b"), np.array(list("pqrs")[:count]), split, np.array([0, 1, 0, 0]), ArraySource(frames),
+        "tiny", ("a", "b"), np.array(list("pqrs")[:count]), split, np.array([0, 1, 0, 0]), source=ArraySource(frames),
         landmarks=given, landmarks_ok=ok,
     )  # fmt: skip
 

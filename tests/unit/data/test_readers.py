@@ -19,7 +19,7 @@ from fer_bench.core.errors import DataError
 from fer_bench.data import catalog
 from fer_bench.data.dataset import Manifest
 from fer_bench.data.readers import affectnet, expw, fer2013, ferplus, folder, rafdb, sfew, table
-from fer_bench.data.readers._common import EMOTIONS, canonical
+from fer_bench.data.readers.common import EMOTIONS, canonical
 from fer_bench.data.sources import ArraySource, FileSource, decode
 
 BASIC = set(EMOTIONS[:7])

@@ -21,7 +21,7 @@ def faces(val: int = 0, counts: tuple[int, ...] = (300, 200, 100)) -> Dataset:
     split = np.repeat(["test", "train", "val"], [30 * 3, sum(counts), val * 3])
     label = np.concatenate([np.repeat([0, 1, 2], 30), np.repeat([0, 1, 2], counts), np.repeat([0, 1, 2], val)])
     ids = np.array([f"{part}/{row:05d}" for row, part in enumerate(split)])
-    return Dataset("toy", CLASSES, "f" * 64, ids, split, label.astype(np.int64), Path())
+    return Dataset("toy", CLASSES, ids, split, label.astype(np.int64), fingerprint="f" * 64, folder=Path())
 
 
 def spec(**settings: object) -> RunSpec:

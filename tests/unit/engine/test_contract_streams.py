@@ -15,7 +15,8 @@ import torch
 from click.testing import CliRunner
 
 from fer_bench.cli.main import main
-from fer_bench.data.dataset import Dataset, pixel_file
+from fer_bench.data.cache import PixelFile
+from fer_bench.data.dataset import Dataset
 from fer_bench.engine.batches import WALK_BATCH
 from fer_bench.engine.stages import stage_epochs
 from fer_bench.engine.trainer import train as train_job
@@ -340,9 +341,13 @@ def test_the_stream_keeps_the_promises(name: str, toy: Toy, bench: Bench) -> Non
 
 def test_a_pool_of_its_own_is_named(toy: Toy, bench: Bench, tmp_path: Path) -> None:
     pixels = np.full((5, SIZE, SIZE, 3), 200, dtype=np.uint8)
-    np.save(pixel_file(tmp_path, SIZE), pixels)
+    np.save(PixelFile(tmp_path, 5, SIZE).path, pixels)
     names = np.array(list("abcde"))
-    pool = Dataset("strangers", ("face",), "1" * 64, names, np.full(5, "train"), np.zeros(5, dtype=np.int64), tmp_path)
+    pool = Dataset(
+        *("strangers", ("face",), names, np.full(5, "train"), np.zeros(5, dtype=np.int64)),
+        fingerprint="1" * 64,
+        folder=tmp_path,
+    )
     folder = fit_with(bench, toy("stream", STREAM), 1, "pool", unlabelled=pool)
     assert final_of(folder)["extra_images"] == "5 unlabelled images of strangers"
     assert final_of(folder)["remarks"] == []

@@ -21,8 +21,7 @@ from PIL import Image
 
 from fer_bench.cli.main import main
 from fer_bench.core.spec import Imbalance, Noise, RunSpec
-from fer_bench.data.cache import build_pixels
-from fer_bench.data.open import open_dataset, read_manifest
+from fer_bench.data.open import open_dataset
 from fer_bench.plugins.registry import discover
 from fer_bench.report import html as page
 from fer_bench.report.html import gallery
@@ -239,8 +238,8 @@ def test_hooks_agree_with_training(epoch: int) -> None:
 
 
 def test_own_faces_are_shown_most_suspected_first(tmp_path: Path, faces_folder: Path) -> None:
-    faces, manifest = open_dataset(str(faces_folder), None)
-    build_pixels(faces, manifest, lambda: read_manifest(str(faces_folder), None, False), 48, lambda *_: None)
+    faces = open_dataset(str(faces_folder))
+    faces.decode(48)
     folder = finish(tmp_path, "alpha", NOISY, fingerprint=faces.fingerprint)
     score(folder)
     content = collect(sweep_of(tmp_path), {})
@@ -494,8 +493,8 @@ def test_a_run_shows_its_settings_and_the_theme_can_be_switched(shown: Shown, sw
 
 
 def test_faces_and_weights_are_drawn(browser: Any, tmp_path: Path, faces_folder: Path) -> None:
-    faces, manifest = open_dataset(str(faces_folder), None)
-    build_pixels(faces, manifest, lambda: read_manifest(str(faces_folder), None, False), 48, lambda *_: None)
+    faces = open_dataset(str(faces_folder))
+    faces.decode(48)
     sweep, _ = weighed(tmp_path)
     for folder in sweep.runs:
         spec = {**(folder.spec or {}), "fingerprint": faces.fingerprint}
