@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import numbers
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from fer_bench.core.errors import SpecError, nearest, require
@@ -21,24 +22,34 @@ def _hints(cls: type) -> dict[str, Any]:
 
 
 @functools.cache
-def _optional(cls: type) -> dict[str, bool]:
+def _has_default(cls: type) -> dict[str, bool]:
     """Whether a field has a default, by name."""
     nothing = dataclasses.MISSING
     return {f.name: f.default is not nothing or f.default_factory is not nothing for f in dataclasses.fields(cls)}
 
 
 @functools.cache
-def _taken_apart(hint: Any) -> tuple[Any, tuple[Any, ...], bool]:
+def _parts(hint: Any) -> tuple[Any, tuple[Any, ...], bool]:
+    """Origin and arguments of a type, and whether it is a dataclass."""
     return typing.get_origin(hint), typing.get_args(hint), dataclasses.is_dataclass(hint)
 
 
 def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
-    """A dataclass from a mapping, strictly: unknown keys and wrong types raise SpecError that names ``where.key``."""
+    """Builds a dataclass from a mapping.
+
+    Args:
+        cls: The dataclass.
+        values: Its fields by name.
+        where: What messages call the mapping.
+
+    Raises:
+        SpecError: A key is unknown or missing, or a value has the wrong type; the message names ``where.key``.
+    """
     hints = _hints(cls)  # type: ignore[arg-type]  # mypy doubts that a class is hashable
-    names: Mapping[str, bool] = _optional(cls)  # type: ignore[arg-type]
+    names: Mapping[str, bool] = _has_default(cls)  # type: ignore[arg-type]
     arguments = {}
     for key, value in values.items():
-        if key not in names:  # the nearest name is dear to find
+        if key not in names:  # checked first, because the nearest name is slow to find
             raise SpecError(f"{where} has no setting {key!r}{nearest(key, names)}")
         arguments[key] = convert(hints[key], value, f"{where}.{key}")
     for name, optional in names.items():
@@ -49,10 +60,22 @@ def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         raise SpecError(f"{where}: {error}") from None
 
 
+def require_complete(cls: type, values: Mapping[str, Any], where: str) -> None:
+    """Raises SpecError for a field of a dataclass, at any depth, that a mapping does not name."""
+    for name, hint in sorted(_hints(cls).items()):
+        require(name in values, f"{where}: {name!r} is missing")
+        if _parts(hint)[2]:
+            require_complete(hint, values[name], f"{where}.{name}")
+
+
 def convert(hint: Any, value: Any, where: str) -> Any:
-    """``value`` as the annotated type, where nothing is lost by it; SpecError otherwise."""
-    origin, options, nested = _taken_apart(hint)
-    if nested and isinstance(value, Mapping):
+    """Converts a value to the annotated type where nothing is lost: an int to a float, a list to a tuple.
+
+    Raises:
+        SpecError: The value does not fit the type; the message begins with ``where``.
+    """
+    origin, options, is_dataclass = _parts(hint)
+    if is_dataclass and isinstance(value, Mapping):
         return build(hint, value, where)
     if origin is Mapping and isinstance(value, Mapping):
         return dict(value)
@@ -65,56 +88,77 @@ def convert(hint: Any, value: Any, where: str) -> Any:
             return None
         return convert(next(o for o in options if o is not type(None)), value, where)
     if origin is tuple and isinstance(value, (list, tuple)):
-        inner = options[:-1] * len(value) if options[-1:] == (Ellipsis,) else options
-        require(len(inner) == len(value), f"{where} = {value!r} needs {len(inner)} values")
-        return tuple(convert(h, v, where) for h, v in zip(inner, value, strict=True))
-    if hint is float and type(value) in (int, float):
+        return _convert_tuple(options, value, where)
+    return _convert_scalar(hint, value, where)
+
+
+def _convert_tuple(options: tuple[Any, ...], values: Sequence[Any], where: str) -> tuple[Any, ...]:
+    inner = options[:-1] * len(values) if options[-1:] == (Ellipsis,) else options
+    require(len(inner) == len(values), f"{where} = {values!r} needs {len(inner)} values")
+    return tuple(convert(hint, value, where) for hint, value in zip(inner, values, strict=True))
+
+
+def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
+    """Takes numbers of numpy as well; a bool is no number."""
+    if hint is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
         require(math.isfinite(value), f"{where} = {value} is not finite")
-        return float(value)
-    if hint in (int, str, bool) and type(value) is hint:
+        return float(value) + 0.0  # -0.0 is 0.0
+    if hint is int and isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return int(value)
+    if hint in (str, bool) and type(value) is hint:
         return value
-    expected = getattr(hint, "__name__", str(hint))
-    raise SpecError(f"{where} = {value!r} is not of type {expected}")
+    raise SpecError(f"{where} = {value!r} is not of type {getattr(hint, '__name__', str(hint))}")
 
 
 LIMIT = 1e300
-"""Numbers are below it; so are they finite."""
+"""Numbers from JSON are below it, and so are finite."""
 
 
 def _are_numbers(values: list[Any]) -> bool:
-    """The usual answer for a long list of numbers, without a look at each in Python."""
+    """Answers for a long list of numbers without a loop in Python."""
     return set(map(type, values)) <= {int, float} and (not values or -LIMIT < min(values) <= max(values) < LIMIT)
 
 
 def schema_error(value: Any, shape: Any, where: str) -> str:
-    """How a value from JSON departs from a shape, as "where: what"; "" if it fits."""
+    """Says how a value from JSON departs from a shape, as "where: what"; "" if it fits.
+
+    Args:
+        value: What JSON gave.
+        shape: A type (float for any number), None for null, a list of one shape for a list, a dict for an object (a
+            name that ends in "?" is optional), or a tuple of alternatives; the message is about the first.
+        where: What the message calls the value.
+    """
     if isinstance(shape, tuple):
-        found = ""
-        for each in reversed(shape):  # what is said is of the first shape
-            if not (found := schema_error(value, each, where)):
-                return ""
-        return found
+        errors = [schema_error(value, each, where) for each in shape]
+        return "" if "" in errors else errors[0]
     if isinstance(shape, list):
-        if not isinstance(value, list):
-            return f"{where} is no list"
-        numbers = [each for each in value if each is not None] if shape[0] == (float, None) else value
-        if shape[0] in (float, (float, None)) and _are_numbers(numbers):
-            return ""
-        return next(filter(None, (schema_error(each, shape[0], f"{where}[{i}]") for i, each in enumerate(value))), "")
+        return _list_error(value, shape[0], where)
     if isinstance(shape, dict):
-        if not isinstance(value, dict):
-            return f"{where} is no object"
-        for name, inner in shape.items():
-            plain = name.removesuffix("?")
-            if plain in value:
-                if wrong := schema_error(value[plain], inner, f"{where}: {plain}"):
-                    return wrong
-            elif plain == name:
-                return f"{where}: {name!r} is missing"
-        return ""
+        return _object_error(value, shape, where)
     if shape is None:
         return "" if value is None else f"{where} is not null"
     if shape is float:
-        number = isinstance(value, (int, float)) and not isinstance(value, bool) and -LIMIT < value < LIMIT
-        return "" if number else f"{where} = {str(value)[:40]!r} is no number"
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and -LIMIT < value < LIMIT
+        return "" if is_number else f"{where} = {str(value)[:40]!r} is no number"
     return "" if isinstance(value, shape) else f"{where} = {str(value)[:40]!r} is not of type {shape.__name__}"
+
+
+def _list_error(value: Any, shape: Any, where: str) -> str:
+    if not isinstance(value, list):
+        return f"{where} is no list"
+    present = [each for each in value if each is not None] if shape == (float, None) else value
+    if shape in (float, (float, None)) and _are_numbers(present):
+        return ""
+    return next(filter(None, (schema_error(each, shape, f"{where}[{i}]") for i, each in enumerate(value))), "")
+
+
+def _object_error(value: Any, shape: Mapping[str, Any], where: str) -> str:
+    if not isinstance(value, dict):
+        return f"{where} is no object"
+    for name, inner in shape.items():
+        plain = name.removesuffix("?")
+        if plain not in value and plain == name:
+            return f"{where}: {name!r} is missing"
+        if plain in value and (wrong := schema_error(value[plain], inner, f"{where}: {plain}")):
+            return wrong
+    return ""

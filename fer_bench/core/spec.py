@@ -1,4 +1,4 @@
-"""What a run is: everything that can change one of its numbers, and nothing else. Its key is a hash of it."""
+"""The specification of a run: everything that can change one of its numbers, and nothing else. Its key is its hash."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ from functools import cached_property
 from typing import Any, Literal
 
 from fer_bench.core.errors import require
-from fer_bench.core.schema import _hints, _taken_apart, build
+from fer_bench.core.schema import build, require_complete
 
 PROTOCOL_VERSION = 1
-"""Version of what the harness does with a spec (data order, augmentation, evaluation). Runs of two versions never share
-a key, so a table cannot mix them."""
+"""Version of what the harness does with a specification: order of the data, augmentation, evaluation. Runs of two
+versions never share a key, so a table cannot mix them."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of a training image, applied in this order: flip, pixel noise, normalisation, erasing."""
+    """Random changes of a training image, applied in this order: flip, pixel noise, normalisation, erasing.
+
+    Raises:
+        SpecError: A value is out of range.
+    """
 
     flip: float = 0.5
     """Probability of a horizontal mirror."""
@@ -33,7 +37,7 @@ class Augmentation:
     """Probability of erasing a rectangle (filled with the mean colour)."""
     erase_min: float = 0.02
     erase_max: float = 0.25
-    """Share of the image area that an erased rectangle covers; its aspect ratio lies in [0.3, 3.3]."""
+    """Range of the share of the image that an erased rectangle covers. Its aspect ratio lies in [0.3, 3.3]."""
 
     def __post_init__(self) -> None:
         for name in ("flip", "noise", "erase"):
@@ -48,12 +52,16 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How every method is trained: a preset names a whole one."""
+    """How every method is trained. A preset is a recipe with a name.
+
+    Raises:
+        SpecError: A value is out of range.
+    """
 
     backbone: str = "ferres8"
     """A network of fer-bench or any timm model name."""
     pretrained: str = ""
-    """"" = random weights, "timm:TAG" = timm's own, "sha256:…" or "sha256:…, PROVENANCE" = the file with this hash."""
+    """Initial weights: "" for random ones, "timm:TAG" for timm's, "sha256:…" or "sha256:…, PROVENANCE" for a file."""
     image_size: int = 48
     epochs: int = 16
     batch_size: int = 64
@@ -70,12 +78,12 @@ class Recipe:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     threads: int = 1
-    """CPU threads of a run. They change the order of sums, so they belong to the key; ``--jobs`` does not."""
+    """CPU threads of a run. They change the order of sums, so they are in the key; ``--jobs`` is not."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     precision: Literal["float32", "bf16"] = "float32"
-    """Of the networks' forward passes: bf16 is autocast, with parameters, losses and metrics in float32."""
+    """Precision of the networks' forward passes. bf16 is autocast; parameters, losses and metrics stay in float32."""
     compile: bool = False
-    """Whether torch.compile makes the networks' forward passes; it rounds differently."""
+    """Whether the networks are compiled with torch.compile, which rounds differently."""
 
     def __post_init__(self) -> None:
         for name, low, high in (("image_size", 16, 1024), ("epochs", 1, 100_000), ("batch_size", 2, 1_000_000)):
@@ -90,16 +98,8 @@ class Recipe:
         require(len(self.mean) == len(self.std) == 3 and min(self.std) > 0, "mean and std need three values, std > 0")
 
 
-LATER: dict[str, Any] = {"precision": "float32", "compile": False}
-"""Settings of the recipe that runs did not always have, with what was so before. At this value they are in no key, so
-that runs keep theirs, and not in what a run stores."""
-
-EMPTY = ("unlabelled", "landmarks")
-"""Likewise for a spec, while they are empty."""
-
-
 def weights_name(pretrained: str) -> str:
-    """``Recipe.pretrained`` for a caption: what the weights are, and as much of their hash as tells files apart."""
+    """Describes ``Recipe.pretrained`` for a caption: the provenance of the weights and the beginning of their hash."""
     if not pretrained:
         return "random initial weights"
     if pretrained.startswith("timm"):
@@ -110,13 +110,20 @@ def weights_name(pretrained: str) -> str:
 
 @dataclass(frozen=True)
 class Noise:
-    """Label noise on the training set; ``fer_bench.data.noise.apply`` has the formulas."""
+    """Label noise on the training set; ``fer_bench.data.noise.apply`` has the formulas.
+
+    The mode makes no difference at rate 0, so it is "exact" there.
+    """
 
     kind: str = "symmetric"
     rate: float = 0.0
     mode: Literal["exact", "bernoulli"] = "exact"
     file: str = ""
     """sha256 of the file that the kind reads (a label list, a confusion matrix), or ""."""
+
+    def __post_init__(self) -> None:
+        if not self.rate:
+            object.__setattr__(self, "mode", "exact")
 
     @property
     def label(self) -> str:
@@ -128,13 +135,21 @@ class Noise:
 
 @dataclass(frozen=True)
 class Imbalance:
-    """Class imbalance, made on clean labels before any noise; factor 1 leaves the data set as it is."""
+    """Class imbalance, made on clean labels before any noise.
+
+    Factor 1 leaves the data set as it is. The kind makes no difference then, so it is "exp".
+
+    Raises:
+        SpecError: The factor is out of range.
+    """
 
     kind: Literal["exp", "step"] = "exp"
     factor: float = 1.0
 
     def __post_init__(self) -> None:
         require(1 <= self.factor < math.inf, f"imbalance factor = {self.factor} is out of range: 1 (as it is) or more")
+        if self.factor == 1:
+            object.__setattr__(self, "kind", "exp")
 
 
 @dataclass(frozen=True)
@@ -166,15 +181,13 @@ class RunSpec:
 
     @cached_property
     def canonical(self) -> str:
-        """The spec as JSON with sorted keys and shortest-round-trip floats: equal for equal specs only."""
-        values = dataclasses.asdict(self)
-        for name in EMPTY:
-            if not values[name]:
-                del values[name]
-        for name, before in LATER.items():
-            if values["recipe"][name] == before:
-                del values["recipe"][name]
-        return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        """The specification as JSON with sorted keys: equal for equal specifications only.
+
+        Values have the types of their fields, so that 1 and 1.0 are one learning rate. Floats are the shortest decimal
+        that reads back to them.
+        """
+        typed = build(RunSpec, dataclasses.asdict(self), "spec")
+        return json.dumps(dataclasses.asdict(typed), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @cached_property
     def key(self) -> str:
@@ -191,7 +204,15 @@ class RunSpec:
 
 
 def restore(values: Any, where: str) -> RunSpec:
-    """The spec that a run folder holds. SpecError where it is of another protocol or not of this version."""
+    """Builds the specification that a run folder holds.
+
+    Args:
+        values: The parsed content of its ``spec.json``.
+        where: What messages call it.
+
+    Raises:
+        SpecError: The run was measured by another protocol, or a setting is missing, unknown or wrong.
+    """
     require(isinstance(values, Mapping), f"{where} is no object")
     stored = values.get("protocol")
     require(
@@ -200,13 +221,5 @@ def restore(values: Any, where: str) -> RunSpec:
         "numbers do not compare",
     )
     spec = build(RunSpec, values, where)
-    _require_all(RunSpec, values, where)
+    require_complete(RunSpec, values, where)
     return spec
-
-
-def _require_all(cls: type, values: Mapping[str, Any], where: str) -> None:
-    """A spec is stored whole: SpecError for a name without its value, even where a new run would take a default."""
-    for name, hint in sorted(_hints(cls).items()):
-        require(name in values or name in EMPTY or name in LATER, f"{where}: {name!r} is missing")
-        if _taken_apart(hint)[2]:
-            _require_all(hint, values[name], f"{where}.{name}")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fer_bench.core.spec import LATER, Noise
+from fer_bench.core.spec import Noise
 from fer_bench.store.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _settings(run: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]
     values: dict[str, Any] = {"noise_mode": run["noise_mode"], "noise_file": spec.get("noise", {}).get("file", "")}
     size = run["train_size"]
     values["train_size"] = "all" if size is None or math.isnan(size) else int(size)
-    for name, value in {**LATER, **spec.get("recipe", {})}.items():
+    for name, value in spec.get("recipe", {}).items():
         if isinstance(value, Mapping):
             values |= {f"{name}.{key}": each for key, each in value.items()}
         else:

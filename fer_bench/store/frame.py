@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from fer_bench.core.errors import UnreadableRun
 from fer_bench.core.files import read_each
-from fer_bench.core.spec import LATER
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.head_tail import head_tail
 from fer_bench.store.model_selection import MEASURES, SELECTIONS, select
@@ -65,7 +64,7 @@ def to_row(record: Record) -> dict[str, Any]:
         **{name: spec[name] for name in ("dataset", "method", "seed", "data_seed", "train_size", "protocol")},
         **{f"noise_{name}": noise[name] for name in ("kind", "rate", "mode")},
         **{f"imbalance_{name}": value for name, value in imbalance.items()},
-        **{name: value for name, value in {**LATER, **recipe}.items() if name not in ("augmentation", "mean", "std")},
+        **{name: value for name, value in recipe.items() if name not in ("augmentation", "mean", "std")},
         "config": json.dumps(spec["config"], sort_keys=True),
         **{name: final[name] for name in ("train_images", "realised_rate", "noisy_imbalance", "uses_noise_rate")},
         **{

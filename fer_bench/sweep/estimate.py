@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from fer_bench.core.errors import UnreadableRun
-from fer_bench.core.spec import LATER, Recipe
+from fer_bench.core.spec import Recipe
 from fer_bench.models.networks import make_network
 from fer_bench.models.precision import Precision
 from fer_bench.store.folder import RunFolder
@@ -22,14 +22,14 @@ from fer_bench.sweep.plan import PlannedRun
 
 def images_per_second(recipe: Recipe, out: Path, device: str, measure: Callable[[Recipe, str], float]) -> float:
     """Images forwarded and backwarded per second by one job: from finished runs of this recipe, else measured now."""
-    alike = ("backbone", "image_size", "batch_size", "threads", *LATER)
+    alike = ("backbone", "image_size", "batch_size", "threads", "precision", "compile")
     images = seconds = 0.0
     for path in sorted((out / "runs").glob("*/*/*/final.json"), key=lambda p: -p.stat().st_mtime)[:20]:
         try:
             record = read_record(RunFolder(path.parent))
         except UnreadableRun:
             continue
-        if all(record.spec["recipe"].get(name, LATER.get(name)) == getattr(recipe, name) for name in alike):
+        if all(record.spec["recipe"].get(name) == getattr(recipe, name) for name in alike):
             images += record.final["images_forward"]
             seconds += record.final["seconds"]
     return images / seconds if seconds else measure(recipe, device)

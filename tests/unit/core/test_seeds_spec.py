@@ -118,10 +118,10 @@ CHANGES: dict[str, list[Any]] = {
         Noise(rate=0.1),
         Noise(rate=0.10000000000000002),
         Noise("pair"),
-        Noise(mode="bernoulli"),
+        Noise(rate=0.1, mode="bernoulli"),
         Noise(file="x"),
     ],
-    "imbalance": [Imbalance(factor=10.0), Imbalance("step")],
+    "imbalance": [Imbalance(factor=10.0), Imbalance("step", 10.0)],
     "train_size": [100, 0],
     "data_seed": [1],
     "seed": [1],
@@ -224,6 +224,31 @@ def test_equal_keys_mean_equal_specs(one: RunSpec, other: RunSpec) -> None:
     assert (one.key == other.key) == (one.canonical == other.canonical)
 
 
+def test_equal_values_of_other_types_are_one_key() -> None:
+    one = spec(recipe=Recipe(lr=1.0, clip_norm=5.0, mean=(1.0, 0.0, 0.5)), noise=Noise("pair", 0.25), seed=1)
+    other = spec(
+        recipe=Recipe(lr=1, clip_norm=np.float64(5), mean=[1, -0.0, 0.5]),  # type: ignore[arg-type]
+        noise=Noise("pair", np.float32(0.25)),  # type: ignore[arg-type]
+        seed=np.int64(1),
+    )
+    assert one.canonical == other.canonical and one.key == other.key
+    for wrong in (True, "1", 1.5):
+        with pytest.raises(SpecError, match="is not of type int"):
+            _ = spec(seed=wrong).key
+
+
+def test_settings_that_make_no_difference_are_in_no_key() -> None:
+    assert spec(imbalance=Imbalance("step")).key == spec(imbalance=Imbalance("exp", 1)).key == spec().key
+    assert spec(noise=Noise("none", mode="bernoulli")).key == spec(noise=Noise("none")).key
+    assert spec(noise=Noise("human", mode="bernoulli")).key == spec(noise=Noise("human")).key
+    assert spec(imbalance=Imbalance("step", 2.0)).key != spec(imbalance=Imbalance("exp", 2.0)).key
+
+
+def test_the_key_changes_between_no_versions() -> None:
+    """Stored runs are found by it: a change of this value makes every one of them be trained again."""
+    assert spec().key == "1012f718f7430da0"
+
+
 def test_names_tell_the_conditions() -> None:
     assert spec(noise=Noise("none")).name == "m, clean, seed 0"
     assert (
@@ -303,6 +328,13 @@ def test_nearest() -> None:
 @given(st.integers())
 def test_convert_int(value: int) -> None:
     assert convert(int, value, "x") == value and type(convert(int, value, "x")) is int
+
+
+def test_convert_numbers_of_numpy() -> None:
+    assert type(convert(int, np.int64(3), "x")) is int and type(convert(float, np.float32(0.5), "x")) is float
+    for wrong in (np.bool_(True), np.float64(2.0)):
+        with pytest.raises(SpecError, match="is not of type int"):
+            convert(int, wrong, "x")
 
 
 @given(st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False))
