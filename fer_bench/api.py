@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,27 @@ from fer_bench.sweep.request import make_request
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Who trains the runs of a plan, and where results go.
+
+    Attributes:
+        out: Folder of runs and sweeps.
+        jobs: Runs at the same time; by default one per core, or one per GPU.
+        jobs_per_device: Instead of ``jobs``: runs at the same time on each device.
+        device: auto, cpu, cuda, cuda:N, or a list as "cuda:0,cuda:1".
+        force: Whether runs that are done are repeated.
+        launcher: Who trains.
+    """
+
+    out: Path = Path("results")
+    jobs: int | None = None
+    jobs_per_device: int | None = None
+    device: str = "auto"
+    force: bool = False
+    launcher: Launcher = field(default_factory=choose)
 
 
 @dataclass(frozen=True)
@@ -63,7 +84,8 @@ def run(
     request = make_request(methods=[methods] if isinstance(methods, str) else list(methods), noise=noise, **options)
     planned = make_plan(request, on_checked=launch.warm_up)
     command = f"fer_bench.run({request})"
-    outcome = execute_plan(planned, Path(out), jobs, device, name, force, command, launch, jobs_per_device, on_event)
+    execution = Execution(Path(out), jobs, jobs_per_device, device, force, launch)
+    outcome = execute_plan(planned, execution, name, command, on_event)
     if outcome.failed:
         raise IncompleteSweep("\n".join(outcome.sweep.unfinished()))
     return outcome.sweep.finished()
@@ -71,21 +93,27 @@ def run(
 
 def execute_plan(
     planned: Plan,
-    out: Path,
-    jobs: int | None,
-    device: str,
-    name: str | None,
-    force: bool,
-    command: str,
-    launcher: Launcher | None = None,
-    jobs_per_device: int | None = None,
+    execution: Execution,
+    name: str | None = None,
+    command: str = "",
     on_event: OnEvent = log_event,
 ) -> Outcome:
-    """Trains the runs of a plan that are not done, then writes the sweep's tables and plots."""
-    launcher = launcher or choose()
-    todo = missing(planned, out, force)
-    devices = choose_places(launcher, device, jobs, len(todo), jobs_per_device)
-    check_compiled(todo, devices)
+    """Trains the runs of a plan that are not done, then writes the sweep's tables and plots.
+
+    Args:
+        planned: The sweep.
+        execution: Who trains, and where results go.
+        name: Name of the sweep's folder; by default :attr:`Plan.name`.
+        command: What asked for the sweep; it is stored with it.
+        on_event: Called with each event.
+
+    Raises:
+        SpecError: The devices do not exist, or networks cannot be compiled on them.
+        KeyboardInterrupt: The sweep was interrupted; finished epochs are kept.
+    """
+    out, launcher = execution.out, execution.launcher
+    todo = missing(planned, execution)
+    devices = choose_devices(todo, execution)
     sweep_name = name or planned.name
     save_sweep(planned, out, sweep_name, command)
     progress = Progress(todo, estimate(todo, out, devices) if todo and launcher.local else None)
@@ -96,16 +124,29 @@ def execute_plan(
 
     if todo:
         on_event(ProgressEvent("training", progress))
-        launcher.train(planned, todo, out, devices, force, tell)
+        launcher.train(planned, todo, out, devices, execution.force, tell)
     sweep = find_sweep(out, sweep_name)
     on_event(ProgressEvent("writing", progress))
     write_outputs(sweep, plots=bool(todo) or not plots_are_current(sweep))
     return Outcome(sweep, progress.failed, len(todo))
 
 
-def missing(planned: Plan, out: Path, force: bool) -> list[PlannedRun]:
-    """The runs of a plan that have no results yet, or damaged ones, or whose process was killed while it tidied up.
-    One that may not be read is among them, so that it fails with the reason, and alone."""
+def choose_devices(todo: list[PlannedRun], execution: Execution) -> list[str]:
+    """A device for each worker; none if other machines train.
+
+    Raises:
+        SpecError: A device does not exist, or networks cannot be compiled on it.
+    """
+    devices = choose_places(execution.launcher, execution.device, execution.jobs, len(todo), execution.jobs_per_device)
+    check_compiled(todo, devices)
+    return devices
+
+
+def missing(planned: Plan, execution: Execution) -> list[PlannedRun]:
+    """The runs of a plan that are to be trained: those without results, with damaged ones, or left untidy by a kill.
+
+    Unreadable runs are included so that each fails individually with its own error.
+    """
 
     def done(folder: RunFolder) -> bool:
         try:
@@ -113,4 +154,4 @@ def missing(planned: Plan, out: Path, force: bool) -> list[PlannedRun]:
         except OSError:
             return False
 
-    return [run for run in planned.runs if force or not done(RunFolder.of(out, run.spec))]
+    return [run for run in planned.runs if execution.force or not done(RunFolder.of(execution.out, run.spec))]

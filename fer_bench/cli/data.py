@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from fer_bench.cli.group import _console, main
+from fer_bench.cli.console import console, echo, quoted, status
+from fer_bench.cli.group import main
 from fer_bench.cli.options import DATASET, DEDUP, ROOT, Numbers
 
 
@@ -17,9 +18,9 @@ from fer_bench.cli.options import DATASET, DEDUP, ROOT, Numbers
 @click.option("--backbone", required=True, help="The network of the weights: resnet18, resnet50_caffe, any timm model.")
 @click.option("--provenance", required=True, help="Where the weights are from, in a line; captions show it.")
 def convert_weights(source: Path, target: Path, backbone: str, provenance: str) -> None:
-    """Writes the weights in SOURCE to TARGET, a safetensors file that says what it is; no code in SOURCE is run.
+    """Writes the weights in SOURCE to TARGET, a safetensors file with their provenance. No code in SOURCE is run.
 
-    SOURCE is a checkpoint of PyTorch or a pickled dict of numpy arrays (the ResNet-50 of VGGFace2).
+    SOURCE is a checkpoint of PyTorch or a pickled dict of NumPy arrays (the ResNet-50 of VGGFace2).
     """
     from fer_bench.models.networks import check_backbone, make_network
     from fer_bench.models.pretrained import convert, file_hash
@@ -28,17 +29,17 @@ def convert_weights(source: Path, target: Path, backbone: str, provenance: str) 
     net = make_network(backbone, 2, seed=0, role="convert", pretrained="", weights=None)
     loaded = convert(net, backbone, source, target, provenance)
     left = f"; left out: {', '.join(loaded.left)}" if loaded.left else ""
-    click.echo(f"{target}: {loaded.taken} tensors of {backbone}{left}\n{file_hash(target)}\n"
-               f"use it with: --backbone {backbone} --pretrained {target}")  # fmt: skip
+    use = quoted("--backbone", backbone, "--pretrained", target)
+    echo(f"{target}: {loaded.taken} tensors of {backbone}{left}\n{file_hash(target)}\nuse it with: {use}")
 
 
 @main.command()
 @click.argument("name", required=False)
 def datasets(name: str | None) -> None:
-    """Lists the data sets, or says of one where to get it and how its files must lie."""
+    """Lists the data sets, or tells where to get one and how its files must be arranged."""
     from fer_bench.cli.views import cards
 
-    _console().print(cards.dataset_list() if name is None else cards.dataset_card(name))
+    console().print(cards.dataset_list() if name is None else cards.dataset_card(name))
 
 
 @main.group()
@@ -53,7 +54,7 @@ def data() -> None:
 @click.option("--sheet", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png",
               help="Draw 16 faces with their landmarks, each beside its mirror image.")  # fmt: skip
 def check(dataset: str, data_root: Path | None, dedup: bool, sheet: Path | None) -> None:
-    """Counts, decodes every image, and finds exact duplicates across splits. Exit code 1 if something is wrong."""
+    """Counts, decodes every image, and finds exact duplicates across splits. Exit code 1 if an image is damaged."""
     from fer_bench.cli.views.data_report import data_report
     from fer_bench.core.errors import require
     from fer_bench.data import landmarks
@@ -63,17 +64,16 @@ def check(dataset: str, data_root: Path | None, dedup: bool, sheet: Path | None)
 
     known = sheet is None or sheet.suffix.lower() in SUFFIXES
     require(known, f"--sheet {sheet}: its name must end in one of {', '.join(SUFFIXES)}")
-    console = _console()
-    with console.status(f"decoding {dataset} …"):
+    with status(f"decoding {dataset} …"):
         manifest = landmarks.added(read_manifest(dataset, data_root, dedup), dataset, data_root)
         report = examine(manifest)
-    console.print(data_report(report))
+    console().print(data_report(report))
     if sheet is not None:
         from fer_bench.data.contact_sheet import draw
 
         sheet.parent.mkdir(parents=True, exist_ok=True)
         draw(manifest).save(sheet)
-        click.echo(f"wrote {sheet}")
+        echo(f"wrote {sheet}")
     if report.undecodable:
         sys.exit(1)
 
@@ -83,7 +83,7 @@ def check(dataset: str, data_root: Path | None, dedup: bool, sheet: Path | None)
 @DATASET
 @ROOT
 @click.option("--frame", type=Numbers(float), default="1", show_default=True,
-              help="Width,height (or one side) in pixels of the image that the points are measured in.")  # fmt: skip
+              help="Width,height (or one side) in pixels of the image in which the points were found.")  # fmt: skip
 def write_landmarks(points: Path, dataset: str, data_root: Path | None, frame: list[float]) -> None:
     """Writes landmarks.npz beside the images of a data set from POINTS, an .npz file of what a detector found.
 
@@ -93,7 +93,7 @@ def write_landmarks(points: Path, dataset: str, data_root: Path | None, frame: l
       ids      (optional) str [N]; without it, the rows are those of the data set, sorted by id
       found    (optional) bool [N]; without it, a face with NaN among its points was not found
 
-    Methods that learn landmarks find the file by its place. Runs of other methods stay as they are.
+    Methods that learn landmarks find the file by its place. Runs of other methods do not change.
     Look at the result: fer-bench data check --dataset … --sheet faces.png
     """
     from fer_bench.core.errors import SpecError, require
@@ -105,7 +105,7 @@ def write_landmarks(points: Path, dataset: str, data_root: Path | None, frame: l
     target = landmarks.landmarks_path(dataset, data_root)
     if target is None:
         raise SpecError(f"--dataset {dataset}: drawn faces have landmarks of their own")
-    with _console().status(f"reading {dataset} …"):
+    with status(f"reading {dataset} …"):
         ids = read_manifest(dataset, data_root, False).ids
         written = landmarks.write(points, target, ids, (frame[0], frame[-1]))
-    click.echo(f"wrote {target}: landmarks of {written.found.sum():,} of {len(ids):,} images of {dataset}")
+    echo(f"wrote {target}: landmarks of {written.found.sum():,} of {len(ids):,} images of {dataset}")

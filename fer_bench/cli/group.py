@@ -1,41 +1,76 @@
-"""The command group: one clear line for errors that a user can fix, and how a command is stopped."""
+"""The command group: how errors are shown, and how a command is stopped."""
 
 from __future__ import annotations
 
 import functools
-import shlex
+import io
 import signal
 import sys
-import warnings
-from collections.abc import Callable
-from typing import Any
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import click
 
-from fer_bench.core.text import visible
+from fer_bench.cli.console import command_line, echo, fail, replace_unwritable, shown_warnings
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120, "auto_envvar_prefix": None}
 
+REPORT = "fer-bench did not expect this error. Please report it with the traceback above and the command:"
+
 
 class Commands(click.Group):
-    """Turns the errors that a person can mend into one clear message; exit code 2 for input, 1 for failed runs."""
+    """Shows an error that a user can fix as one message, and any other with its traceback.
+
+    Exit codes: 2 for wrong input, 1 for work that failed and for errors of fer-bench itself, 130 for an interrupt.
+    """
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Runs a command. Messages of click itself are made safe for a terminal, too."""
+        replace_unwritable()
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        try:
+            code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        except click.ClickException as error:
+            message = io.StringIO()
+            error.show(message)
+            echo(message.getvalue().rstrip("\n"), err=True)
+            sys.exit(error.exit_code)
+        except click.Abort:
+            echo("aborted", err=True)
+            sys.exit(1)
+        sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Runs a command whose words were understood."""
         try:
-            with warnings.catch_warnings():
-                warnings.showwarning = _warn  # type: ignore[assignment]
+            with shown_warnings():
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
-            # imported here, because these modules load NumPy and --help must answer at once
-            from fer_bench.core.errors import DataError, FerBenchError, PluginError, SpecError
+            _end(error, debug=bool(ctx.params.get("debug")))
 
-            if isinstance(error, (SpecError, DataError, PluginError)):
-                _fail(str(error), 2)
-            if isinstance(error, (OSError, FerBenchError)):
-                _fail(str(error), 1)
-            raise
+
+def _end(error: Exception, debug: bool) -> NoReturn:
+    # imported here, because these modules load NumPy and --help must answer at once
+    from fer_bench.core.errors import DataError, FerBenchError, PluginError, SpecError
+
+    expected = isinstance(error, (FerBenchError, OSError))
+    if debug or not expected:
+        echo("".join(traceback.format_exception(error)).rstrip(), err=True)
+    if not expected:
+        echo(f"{REPORT}\n  {command_line()}", err=True)
+        sys.exit(1)
+    fail(error, 2 if isinstance(error, (SpecError, DataError, PluginError)) else 1)
 
 
 def stoppable(command: Callable[..., None]) -> Callable[..., None]:
@@ -47,41 +82,20 @@ def stoppable(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*arguments, **options)
         except KeyboardInterrupt:
-            _fail(f"stopped; finished epochs are kept. Go on with:\n  {_command()}", 130)
+            fail(f"stopped; finished epochs are kept. Go on with:\n  {command_line()}", 130)
         finally:
             signal.signal(signal.SIGTERM, before)
 
     return wrapped
 
 
-def _warn(message: Warning | str, *_: Any) -> None:
-    """A warning as one line for a person, without the place in the code that gave it."""
-    click.secho("warning: ", fg="yellow", bold=True, err=True, nl=False)
-    click.echo(visible(str(message)), err=True)
-
-
-def _fail(message: str, code: int) -> None:
-    click.secho("error: ", fg="red", bold=True, err=True, nl=False)
-    click.echo(visible(message), err=True)
-    sys.exit(code)
-
-
 @click.group(cls=Commands, context_settings=CONTEXT)
 @click.version_option(package_name="fer-bench", prog_name="fer-bench")
-def main() -> None:
+@click.option("--debug", is_flag=True, help="Show the traceback of every error.")
+def main(debug: bool) -> None:
     """Compares methods for facial expression recognition under noisy labels and class imbalance.
 
     \b
     fer-bench run --methods nla,jocor,eac --noise 0.1,0.2,0.3      train, then table and plots
     fer-bench methods                                              what can be compared
     """
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console()
-
-
-def _command() -> str:
-    return shlex.join(["fer-bench", *sys.argv[1:]])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,7 @@ OUT = click.option("--out", type=click.Path(path_type=Path, file_okay=False), de
                    help="Folder of runs and sweeps.")  # fmt: skip
 
 PLUGINS = click.option("--plugins", multiple=True, metavar="PATH",
-                       help="A folder (or file) with methods of your own; may be given more than once.")  # fmt: skip
+                       help="A folder (or file) with methods of your own; can be repeated.")  # fmt: skip
 
 DATASET = click.option("--dataset", default="synthetic", show_default=True,
                        help="A name (see `fer-bench datasets`), a folder of images, or a CSV file.")  # fmt: skip
@@ -46,24 +48,28 @@ ROOT = click.option("--data-root", type=click.Path(path_type=Path), default=None
                     help="Folder that holds the data sets [default: $FER_BENCH_DATA or ./data].")  # fmt: skip
 
 PRECISION = click.option("--precision", default=None,
-                         help="Of the networks' forward passes: float32 or bf16 [default: the recipe's].")  # fmt: skip
+                         help="Of forward passes: float32 or bf16 [default: the recipe's].")  # fmt: skip
 
 COMPILE = click.option("--compile/--no-compile", default=None,
-                       help="Compile the networks, which takes minutes at first [default: the recipe's].")  # fmt: skip
-
-JOBS = click.option("--jobs", type=int, default=None,
-                    help="Runs at the same time [default: one a core, or one a GPU].")  # fmt: skip
-
-JOBS_PER_DEVICE = click.option("--jobs-per-device", type=int, default=None, metavar="N",
-                               help="In place of --jobs: N runs at the same time on each device.")  # fmt: skip
-
-DEVICE = click.option("--device", default="auto", show_default=True,
-                      help="auto, cpu, cuda, cuda:N, or a list: cuda:0,cuda:1.")  # fmt: skip
-
-LAUNCHER = click.option("--launcher", default="local", show_default=True,
-                        help="Who trains: local, ray (a Ray cluster) or slurm; see docs/cluster.md.")  # fmt: skip
-
-LAUNCHER_OPTIONS = click.option("--launcher-option", "launcher_options", multiple=True, metavar="KEY=VALUE",
-                                help="Of ray: address, gpus, …; of slurm: partition, minutes, array, …")  # fmt: skip
+                       help="Compile the networks; takes minutes at first [default: the recipe's].")  # fmt: skip
 
 DEDUP = click.option("--dedup", is_flag=True, help="Leave out training images that are copies of test images.")
+
+_EXECUTION = (
+    click.option("--jobs", type=int, default=None,
+                 help="Runs at the same time [default: one per core, or one per GPU]."),
+    click.option("--jobs-per-device", type=int, default=None, metavar="N",
+                 help="Instead of --jobs: N runs at the same time on each device."),
+    click.option("--device", default="auto", show_default=True,
+                 help="auto, cpu, cuda, cuda:N, or a list: cuda:0,cuda:1."),
+    click.option("--launcher", default="local", show_default=True,
+                 help="Who trains: local, ray (a Ray cluster) or slurm; see docs/cluster.md."),
+    click.option("--launcher-option", "launcher_options", multiple=True, metavar="KEY=VALUE",
+                 help="Of ray: address, gpus, …; of slurm: partition, minutes, array, …"),
+    click.option("--force", is_flag=True, help="Repeat runs that are done."),
+)  # fmt: skip
+
+
+def execution_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options of who trains, where, and how many runs at a time."""
+    return functools.reduce(lambda decorated, option: option(decorated), reversed(_EXECUTION), command)

@@ -170,7 +170,7 @@ def test_a_run_that_may_not_be_read_fails_alone_and_is_left_as_it_is(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", refused)
-        assert api.missing(planned, tmp_path, force=False) == list(planned.runs)
+        assert api.missing(planned, api.Execution(tmp_path)) == list(planned.runs)
         event = here(planned, tmp_path)
     assert event["state"] == "failed" and "Permission denied" in event["error"] and "final.json" in event["error"]
     assert folder.state == "done" and same(folder, peace)
@@ -208,10 +208,10 @@ def test_what_a_stopped_run_left_damaged(damage: str, planned: Plan, peace: RunF
 def test_damaged_results_are_made_again_with_a_note(name: str, planned: Plan, peace: RunFolder, tmp_path: Path) -> None:
     folder = RunFolder.of(tmp_path, planned.runs[0].spec)
     shutil.copytree(peace.path, folder.path)
-    assert api.missing(planned, tmp_path, force=False) == [] and here(planned, tmp_path)["state"] == "done"
+    assert api.missing(planned, api.Execution(tmp_path)) == [] and here(planned, tmp_path)["state"] == "done"
     content = (folder.path / name).read_bytes()
     (folder.path / name).write_bytes(content[: len(content) // 2])
-    assert [run.spec.key for run in api.missing(planned, tmp_path, force=False)] == [folder.path.name]
+    assert [run.spec.key for run in api.missing(planned, api.Execution(tmp_path))] == [folder.path.name]
     event = here(planned, tmp_path)
     assert event["state"] == "done" and f"{name} is damaged" in event["notes"][0]
     assert same(folder, peace) and folder.damage == "" and (folder.path / name).exists()
@@ -228,9 +228,9 @@ def test_what_a_kill_after_the_last_result_left_is_removed(planned: Plan, peace:
             owner.write_text(json.dumps({**claims._me(), "pid": 2**22 + 1}))
         else:
             (folder.path / left).write_bytes(b"x")
-        assert len(api.missing(planned, tmp_path, force=False)) == 1
+        assert len(api.missing(planned, api.Execution(tmp_path))) == 1
         assert here(planned, tmp_path)["state"] == "done"
-        assert api.missing(planned, tmp_path, force=False) == [] and not (folder.path / left).exists()
+        assert api.missing(planned, api.Execution(tmp_path)) == [] and not (folder.path / left).exists()
     after = (folder.path / "final.json").stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 

@@ -11,8 +11,8 @@ from rich.text import Text
 from fer_bench.sweep.clean import Waste
 
 
-def listing(found: Sequence[Waste]) -> RenderableType:
-    """What would go, line by line, and how much it is."""
+def leftover_list(found: Sequence[Waste]) -> RenderableType:
+    """What would be removed, line by line, and how large it is."""
     if not found:
         return Text("nothing to remove")
     table = Table("what", "why", "MB", box=None, header_style="dim", pad_edge=False)

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from fer_bench.cli.snapshots import CLAIM_SECONDS, RunSnapshot, SweepWatcher, all_ended, last_lines, seconds_left
 from fer_bench.cli.views import watch as watching
-from fer_bench.cli.views.watch import Look, Watcher, last_lines, over, seconds_left, show, sparkline, watch
+from fer_bench.cli.views.watch import sparkline, sweep_view, watch_sweep
 from fer_bench.core.spec import Noise, Recipe, RunSpec
 from fer_bench.store.folder import RunFolder
 from fer_bench.sweep.record import Sweep, find_sweep
@@ -71,15 +72,15 @@ def store(tmp_path: Path) -> Store:
     return made
 
 
-def text(sweep: Sweep, looks: list[Look], height: int | None = None, width: int = 160) -> str:
+def text(sweep: Sweep, looks: list[RunSnapshot], height: int | None = None, width: int = 160) -> str:
     console = Console(file=io.StringIO(), width=width)
-    console.print(show(sweep, looks, height))
+    console.print(sweep_view(sweep, looks, height))
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_every_state_is_seen_through_the_store(store: Store) -> None:
     with store.folders["running"].claim():
-        looks = {look.name: look for look in Watcher(store.sweep()).look()}
+        looks = {look.name: look for look in SweepWatcher(store.sweep()).snapshots()}
     assert {name: look.state for name, look in looks.items()} == {
         "done": "done", "running": "running", "failed": "failed", "interrupted": "interrupted", "waiting": "new",
     }  # fmt: skip
@@ -93,26 +94,26 @@ def test_progress_moves_within_an_epoch_and_never_past_it(store: Store) -> None:
     now = [path.stat().st_mtime]
     for name in ("spec.json", "epochs.jsonl"):
         os.utime(path.with_name(name), (now[0], now[0]))
-    watcher = Watcher(store.sweep(), clock=lambda: now[0])
+    watcher = SweepWatcher(store.sweep(), clock=lambda: now[0])
     shares = []
     with store.folders["running"].claim():
         for later in (0, 5, 500):
             now[0] = path.stat().st_mtime + later
-            shares.append(watcher.look()[1].share)
+            shares.append(watcher.snapshots()[1].share)
     assert shares == pytest.approx([2 / 4, 2.5 / 4, 2.95 / 4])
 
 
 def test_time_left_is_shared_by_those_who_work() -> None:
-    done = Look("a", "alpha", "done", (0.5,) * 4, 4, 10.0, spent=40.0)
-    slow = Look("b", "beta", "done", (0.5,) * 4, 4, 20.0, spent=80.0)
-    running = Look("c", "alpha", "running", (0.1, 0.2), 4, 10.0)
-    waiting = [Look("d", "alpha", "new"), Look("e", "beta", "new"), Look("f", "gamma", "new")]
+    done = RunSnapshot("a", "alpha", "done", (0.5,) * 4, 4, 10.0, spent=40.0)
+    slow = RunSnapshot("b", "beta", "done", (0.5,) * 4, 4, 20.0, spent=80.0)
+    running = RunSnapshot("c", "alpha", "running", (0.1, 0.2), 4, 10.0)
+    waiting = [RunSnapshot("d", "alpha", "new"), RunSnapshot("e", "beta", "new"), RunSnapshot("f", "gamma", "new")]
     assert seconds_left([done, slow]) == 0
     assert seconds_left([done, slow, running]) == pytest.approx(20)
     assert seconds_left([done, slow, running, *waiting]) == pytest.approx(20 + 40 + 80 + 160 / 3, rel=0.2)
     assert seconds_left([running, running]) == pytest.approx(20)
     assert seconds_left([done, waiting[0]]) is None, "nobody works"
-    assert seconds_left([Look("c", "alpha", "running", epochs=4)]) is None, "nothing is measured yet"
+    assert seconds_left([RunSnapshot("c", "alpha", "running", epochs=4)]) is None, "nothing is measured yet"
 
 
 def test_lock_is_tried_seldom(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,24 +126,24 @@ def test_lock_is_tried_seldom(store: Store, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(RunFolder, "state", property(counted))
     now = [1e9]
-    watcher = Watcher(store.sweep(), clock=lambda: now[0])
-    watcher.look()
+    watcher = SweepWatcher(store.sweep(), clock=lambda: now[0])
+    watcher.snapshots()
     first = len(tried)
-    watcher.look()
+    watcher.snapshots()
     assert first == 4 and len(tried) == first, "done runs are not asked, and nobody twice in a moment"
     store.train("running", [0.2, 0.4, 0.6])
     os.utime(store.folders["running"].path / "epochs.jsonl", (2e9, 2e9))
-    assert watcher.look()[1].accuracies == (0.2, 0.4, 0.6)
+    assert watcher.snapshots()[1].accuracies == (0.2, 0.4, 0.6)
     assert tried[first:] == [store.folders["running"].path.name], "what has changed is asked again"
-    now[0] += watching.PROBE + 1
-    watcher.look()
+    now[0] += CLAIM_SECONDS + 1
+    watcher.snapshots()
     assert len(tried) == first + 1 + 4, "and all of them after a while: a lock leaves no trace when it is let go"
 
 
 def test_screen_shows_progress_curves_and_failures(store: Store) -> None:
     sweep = store.sweep()
     with store.folders["running"].claim():
-        shown = text(sweep, Watcher(sweep).look())
+        shown = text(sweep, SweepWatcher(sweep).snapshots())
     lines = shown.splitlines()
     assert "1 done  1 running  1 failed  1 interrupted  1 waiting" in lines[0] and "left" in lines[0]
     assert [line.split()[0] for line in lines[2:7]] == ["running", "failed", "interrupted", "done", "waiting"]
@@ -159,7 +160,7 @@ def test_screen_fits_the_terminal_and_hides_the_least(tmp_path: Path, height: in
     store.train("run 59", [0.5])
     sweep = store.sweep()
     with store.folders["run 59"].claim():
-        shown = text(sweep, Watcher(sweep).look(), height).splitlines()
+        shown = text(sweep, SweepWatcher(sweep).snapshots(), height).splitlines()
     assert len(shown) <= height and "run 59" in shown[2]
     hidden = next(line for line in shown if line.startswith("and "))
     assert int(hidden.split()[1]) + sum(line.startswith(("waiting", "running")) for line in shown) == 60
@@ -188,8 +189,8 @@ def test_watching_ends_when_the_sweep_does(store: Store, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(watching.time, "sleep", work)
     console = Console(file=io.StringIO(), force_terminal=True, width=120, height=20)
-    assert watch(store.sweep(), console) == 1
-    assert len(slept) == 2 and over(Watcher(store.sweep()).look())
+    assert watch_sweep(store.sweep(), console) == 1
+    assert len(slept) == 2 and all_ended(SweepWatcher(store.sweep()).snapshots())
     assert "4 done" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -199,7 +200,7 @@ def test_interrupt_leaves_quietly(store: Store, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(watching.time, "sleep", press)
     console = Console(file=io.StringIO(), width=120)
-    assert watch(store.sweep(), console) == 1
+    assert watch_sweep(store.sweep(), console) == 1
     assert "stopped watching" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
