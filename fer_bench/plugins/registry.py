@@ -25,6 +25,7 @@ from fer_bench.core.errors import PluginError, SpecError, nearest, require
 from fer_bench.core.presets import read_toml
 from fer_bench.core.schema import build
 from fer_bench.plugins.code_hash import _code_hash
+from fer_bench.plugins.ranges import Range, read_ranges
 
 if TYPE_CHECKING:
     from fer_bench.method import Method
@@ -34,6 +35,9 @@ BUILT_IN = "fer_bench_methods"
 GROUP = "fer_bench.methods"
 
 KEY = re.compile(r"[a-z][a-z0-9_]*")
+
+TABLES = {"preset": "presets are tables [preset.DATASET]", "search": "ranges are entries of a table [search]"}
+"""Tables that ``<key>.toml`` beside a plugin may have."""
 
 GOLDEN = "golden.json"
 """File beside methods: {key: {"code": hash, "cases": number}} of those that reproduced the official code's numbers."""
@@ -89,19 +93,36 @@ class Plugin:
         method = _load(self.key, self.path, self.path.resolve(), source)
         try:
             _check_presets(self.path.with_suffix(".toml"), self.presets(), method.Config)
+            self._ranges(method.Config)
         except SpecError as error:
             raise PluginError(str(error)) from None
         return method
 
     def presets(self) -> dict[str, Any]:
         """The ``[preset.*]`` tables of ``<key>.toml`` beside the plugin, {} without one."""
+        return self._table("preset")
+
+    @property
+    def search(self) -> Mapping[str, Range]:
+        """Ranges of the searched settings, by name: the table ``[search]`` of ``<key>.toml``, {} without one.
+
+        Raises:
+            PluginError: The plugin is broken, or its table is.
+        """
+        return self._ranges(self.load().Config)
+
+    def _ranges(self, config_class: type) -> Mapping[str, Range]:
+        return read_ranges(self._table("search"), config_class, f"{self.path.with_suffix('.toml')}: [search]")
+
+    def _table(self, name: str) -> dict[str, Any]:
+        """One of TABLES, {} if the file has none."""
         path = self.path.with_suffix(".toml")
         content = read_toml(path) if path.exists() else {}
-        for name in content:
-            require(name == "preset", f"{path}: unknown table [{name}]; presets are [preset.DATASET]")
-        presets = content.get("preset", {})
-        require(isinstance(presets, Mapping), f"{path}: presets are tables [preset.DATASET]")
-        return presets
+        for other in content:
+            require(other in TABLES, f"{path}: unknown table [{other}]; presets are [preset.DATASET], ranges [search]")
+        table = content.get(name, {})
+        require(isinstance(table, Mapping), f"{path}: {TABLES[name]}")
+        return table
 
     def configure(self, dataset: str, noise: str, settings: Mapping[str, Any]) -> Any:
         """The method's Config: its defaults, under its presets for the data set and noise, under ``settings``.
