@@ -178,6 +178,9 @@ class RunSpec:
     """sha256 of the folder of unlabelled images that the method learns from besides; "" = the training images."""
     landmarks: str = ""
     """sha256 of the landmarks beside the images, where the method learns from them; "" = the data set's own or none."""
+    validation: Literal["official", "held-out"] = "official"
+    """Validation split: the data set's own, with clean labels, or a part of the training set, with its noise. A data
+    set without a split of its own always has the latter."""
 
     @cached_property
     def canonical(self) -> str:

@@ -16,7 +16,7 @@ from fer_bench.data.dataset import Dataset
 from fer_bench.data.noise import apply as label_noise
 
 HOLD_OUT = 0.1
-"""Share of the training images that becomes the validation split where a data set has none."""
+"""Share of the training images that becomes the validation split where a data set has none, or none is used."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,9 @@ class Splits:
 def make_splits(faces: Dataset, spec: RunSpec, noise_file: Path | None = None) -> Splits:
     """Realises the spec on the data: hold-out, part, imbalance (on clean labels), then noise. Test images stay.
 
-    Where there is no official validation split it is carved from train and gets the same noise as the rest. DataError
-    where a class has no training image or there is no test split.
+    Where there is no official validation split, or the spec asks for held-out images, validation is carved from train
+    and gets the same noise as the rest. The images of an official split are then not used. DataError where a class has
+    no training image or there is no test split.
     """
     seed = spec.data_seed
     train, val, test = (np.flatnonzero(faces.split == name) for name in ("train", "val", "test"))
@@ -50,7 +51,7 @@ def make_splits(faces: Dataset, spec: RunSpec, noise_file: Path | None = None) -
         empty = "train" if not len(train) else "test"
         raise DataError(f"data set {faces.name} has no images in its {empty} split")
     label, ids = faces.label, faces.ids
-    carved = not len(val)
+    carved = not len(val) or spec.validation == "held-out"
     if carved:
         held = stratified.holdout(label[train], ids[train], HOLD_OUT, seed)
         train, val = train[~held], train[held]

@@ -49,6 +49,20 @@ def test_an_official_validation_split_keeps_its_labels() -> None:
     assert len(problem.train) == 600
 
 
+def test_held_out_images_carry_the_noise_of_the_same_draw_although_there_is_an_official_split() -> None:
+    data = faces(val=20)
+    splits = make_splits(data, spec(noise=NOISY, validation="held-out"))
+    without = make_splits(faces(), spec(noise=NOISY))
+    assert data.ids[splits.val].tolist() == faces().ids[without.val].tolist(), "as where there is no official split"
+    assert np.array_equal(splits.val_label, without.val_label) and np.array_equal(
+        splits.noisy_label, without.noisy_label
+    )
+    assert (splits.val_label != data.label[splits.val]).mean() == pytest.approx(0.4, abs=0.02)
+    assert not set(splits.val) & set(np.flatnonzero(data.split == "val")) and len(splits.train) == 540
+    other = make_splits(data, spec(noise=NOISY, validation="held-out", data_seed=1))
+    assert set(other.val) != set(splits.val), "another data seed holds out other images"
+
+
 def test_the_test_set_is_never_touched() -> None:
     data = faces(val=5)
     for settings in ({"noise": NOISY}, {"imbalance": Imbalance("exp", 20.0)}, {"train_size": 60}):
