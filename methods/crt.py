@@ -181,7 +181,7 @@ class Crt(Method):
 
     def __init__(self, config: Config, task: Task) -> None:
         super().__init__(config, task)
-        self.register_buffer("balanced", torch.tensor(config.variant == "tau" and config.tau_choice == "fixed"))
+        self.register_buffer("balanced", torch.zeros((), dtype=torch.bool))
         self.register_buffer("in_second", torch.zeros((), dtype=torch.bool))
         self.register_buffer("stage_epoch", torch.zeros((), dtype=torch.int64))
 
@@ -254,13 +254,14 @@ class Crt(Method):
 
     @torch.no_grad()
     def on_fit_end(self, run: Run) -> None:
-        """Looks at the features of the training set, where a classifier is made of them."""
-        if bool(self.balanced):
+        """Makes the classifier of 'tau' and 'ncm', from the features of the training set where it depends on them."""
+        if self.second_trains:
             return
-        self.net.eval()
-        parts = [(self.features(batch.view("plain")).float(), batch.label) for batch in run.training_set()]
-        features, labels = (torch.cat(part) for part in zip(*parts, strict=True))
-        self.take_features(features, labels)
+        if self.config.variant == "ncm" or self.config.tau_choice == "train":
+            self.net.eval()
+            parts = [(self.features(batch.view("plain")).float(), batch.label) for batch in run.training_set()]
+            features, labels = (torch.cat(part) for part in zip(*parts, strict=True))
+            self.take_features(features, labels)
         self.balanced.fill_(True)
 
     def epoch_indices(self, labels: Tensor, generator: torch.Generator) -> Tensor | None:

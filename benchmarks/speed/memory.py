@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from benchmarks.speed.floor import CLASSES, Floor
-from benchmarks.speed.training import Observed, first_epoch, random_faces
+from benchmarks.speed.training import Observed, random_faces, train_first_epoch
 from fer_bench import metrics
 from fer_bench.core.spec import Recipe
 from fer_bench.data.dataset import Dataset
@@ -42,7 +42,7 @@ def _run(method: str, recipe: Recipe, faces: Dataset, folder: Path) -> tuple[int
     _import_what_both_need()
     with contained(recipe.threads):
         seen = Observed(method, recipe, faces, folder, with_floor=False)
-        seen.trainer._epoch(*first_epoch(seen.trainer))
+        train_first_epoch(seen.trainer)
         return peak_memory(CPU), seen.passes, seen.networks
 
 

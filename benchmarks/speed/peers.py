@@ -194,22 +194,22 @@ def measure(
         folder, resources = RunFolder(Path(name) / "run"), Resources(torch.device("cpu"))
         config = run.plugin.restore_config(run.spec.config)
         trainer = Trainer(TrainingJob(run.spec, planned.dataset, run.plugin.load(), config, folder, resources))
-        stage, first, last = trainer.stages[0]
-        trainer._begin_stage(stage.name, first, last - first)
+        span = trainer.spans[0]
+        trainer.begin_stage(span)
         samples = {name: Samples() for name in ("harness epoch", "plain training", "plain evaluation")}
-        evaluation, evaluate = Samples(), trainer._measure
-        trainer._measure = lambda: evaluation.measure(evaluate)  # type: ignore[assignment, return-value]
+        evaluation, evaluate = Samples(), trainer.evaluator.after_epoch
+        trainer.evaluator.after_epoch = lambda: evaluation.measure(evaluate)  # type: ignore[method-assign]
         spawn, about = multiprocessing.get_context("spawn"), (method, folder, run.spec.recipe, workers)
         with ProcessPoolExecutor(1, spawn, initializer=_begin, initargs=about) as plain:
             for epoch in range(repeats + 1):
-                samples["harness epoch"].measure(partial(trainer._epoch, stage, epoch, epoch, last))
+                samples["harness epoch"].measure(partial(trainer.train_epoch, span, epoch))
                 samples["plain training"].add(*plain.submit(_timed, "epoch").result())
                 samples["plain evaluation"].add(*plain.submit(_timed, "evaluate").result())
         times = {name: sample.summary(skip=1) for name, sample in samples.items()}
         times["harness evaluation"] = evaluation.summary(skip=1)
-        problem = trainer.problem
-        shrink = images / len(problem.train)  # the harness holds back some images for validation
-        more = (len(problem.test) + len(problem.val) + len(trainer.probe)) / len(problem.test)
+        splits = trainer.splits
+        shrink = images / len(splits.train)  # the harness holds back some images for validation
+        more = (len(splits.test) + len(splits.val) + len(trainer.evaluator.probe)) / len(splits.test)
 
     def ratios(clock: str) -> dict[str, float]:
         epoch, evaluated = times["harness epoch"][clock], times["harness evaluation"][clock]

@@ -77,8 +77,8 @@ class Observed:
         self.recipe, self.networks = recipe, self.trainer.needs.networks
         self.passes = (1, 1)
         self._watch_views()
-        measure = self.trainer._measure
-        self.trainer._measure = lambda: self.evaluation.measure(measure)  # type: ignore[assignment, return-value]
+        evaluator, evaluate = self.trainer.evaluator, self.trainer.evaluator.after_epoch
+        evaluator.after_epoch = lambda: self.evaluation.measure(evaluate)  # type: ignore[method-assign]
 
     def _between_steps(self) -> bool:
         now = time.perf_counter(), time.process_time()
@@ -86,8 +86,8 @@ class Observed:
             self.step.add(now[0] - self._before[0], now[1] - self._before[1])
             self.views.add(*self._in_views)
             if self._floor is None:
-                meter = self.trainer.harness.meter
-                self.passes = round(meter.forward / self.batch), round(meter.backward / self.batch)
+                cost = self.trainer.cost
+                self.passes = round(cost.forward / self.batch), round(cost.backward / self.batch)
                 self._floor = Floor(self.recipe, self.networks, *self.passes) if self._with_floor else lambda: None
                 self._floor()
             self.floor.measure(self._floor)
@@ -108,14 +108,15 @@ class Observed:
 
             return run
 
-        inside = self.trainer.views.batch
+        source = self.trainer.source
+        inside = source.views.batch
 
         def batch(images: Tensor, *seed: int | str) -> tuple[Callable[[str], Tensor], Tensor]:
             make, flipped = inside(images, *seed)
             return timed(make), flipped
 
-        self.trainer.views.batch = batch  # type: ignore[method-assign]
-        self.trainer._batch = timed(self.trainer._batch)  # type: ignore[method-assign]
+        source.views.batch = batch  # type: ignore[method-assign]
+        source.training_batch = timed(source.training_batch)  # type: ignore[method-assign]
 
 
 def measure(method: str, backbone: str, size: int, batch: int, steps: int) -> dict[str, Any]:
@@ -125,9 +126,9 @@ def measure(method: str, backbone: str, size: int, batch: int, steps: int) -> di
     with tempfile.TemporaryDirectory() as name, contained(recipe.threads):
         faces = random_faces(Path(name), size, train=batch * (steps + WARM_UP), held_out=held_out)
         seen = Observed(method, recipe, faces, Path(name) / "run")
-        seen.trainer._epoch(*first_epoch(seen.trainer))
-        seen.trainer._measure()  # again: the first evaluation of a process imports what it needs
-        evaluated = 2 * held_out + len(seen.trainer.probe)
+        train_first_epoch(seen.trainer)
+        seen.trainer.evaluator.after_epoch()  # again: the first evaluation of a process imports what it needs
+        evaluated = 2 * held_out + len(seen.trainer.evaluator.probe)
     figures = {
         "step": seen.step.summary(WARM_UP),
         "floor": seen.floor.summary(WARM_UP),
@@ -142,8 +143,8 @@ def measure(method: str, backbone: str, size: int, batch: int, steps: int) -> di
     return {"passes": seen.passes, "networks": seen.networks, **figures, "ratios": ratios}
 
 
-def first_epoch(trainer: Trainer) -> tuple[Any, int, int, int]:
-    """Begins the first stage; the arguments of its first epoch."""
-    stage, first, last = trainer.stages[0]
-    trainer._begin_stage(stage.name, first, last - first)
-    return stage, first, 0, last - first
+def train_first_epoch(trainer: Trainer) -> None:
+    """Trains the first epoch of a run, with its evaluation."""
+    span = trainer.spans[0]
+    trainer.begin_stage(span)
+    trainer.train_epoch(span, span.first)

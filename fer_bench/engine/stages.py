@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from fer_bench.method import Stage
 
 
-def stage_epochs(stages: Sequence[Stage], epochs: int) -> list[tuple[Stage, int, int]]:
-    """(stage, first epoch, one past its last epoch), each stage with at least one epoch; the last one of those that
-    are not extra ends with the recipe's epochs, and extra ones follow it."""
+@dataclass(frozen=True)
+class StageSpan:
+    """A stage and its epochs: 0-based, from ``first`` up to and without ``end``."""
+
+    stage: Stage
+    first: int
+    end: int
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the stage."""
+        return self.end - self.first
+
+
+def stage_spans(stages: Sequence[Stage], epochs: int) -> list[StageSpan]:
+    """The epochs of each stage, one epoch at least.
+
+    Stages that are not extra end with the recipe's ``epochs``, and extra stages follow them. ValueError for shares
+    that do not sum to 1, for more stages than epochs, and for an extra stage before another one.
+    """
     own = [stage for stage in stages if not stage.extra]
     if not own or abs(sum(stage.share for stage in own) - 1) > 1e-6:
         raise ValueError(f"the shares of the stages {[stage.share for stage in own]} do not sum to 1")
@@ -17,14 +35,14 @@ def stage_epochs(stages: Sequence[Stage], epochs: int) -> list[tuple[Stage, int,
         raise ValueError(f"{len(own)} stages do not fit into {epochs} epochs")
     if own != list(stages[: len(own)]):
         raise ValueError("extra stages come after the others")
-    parts, first, share = [], 0, 0.0
+    spans, first, share = [], 0, 0.0
     for number, stage in enumerate(own, 1):
         share += stage.share
-        last = min(max(first + 1, round(share * epochs)), epochs - (len(own) - number))
-        parts.append((stage, first, last))
-        first = last
+        end = min(max(first + 1, round(share * epochs)), epochs - (len(own) - number))
+        spans.append(StageSpan(stage, first, end))
+        first = end
     for stage in stages[len(own) :]:
-        last = first + max(1, round(stage.share * epochs))
-        parts.append((stage, first, last))
-        first = last
-    return parts
+        end = first + max(1, round(stage.share * epochs))
+        spans.append(StageSpan(stage, first, end))
+        first = end
+    return spans

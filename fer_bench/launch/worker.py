@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import importlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -165,8 +166,10 @@ def _train(
 
 @contextmanager
 def _logged(path: Path) -> Iterator[None]:
-    """Sends what a plugin, its native code and its child processes print to the run's log, which is written at once,
-    so that it does not tear the display and is there after a kill."""
+    """Sends messages, and what a plugin, its native code and its child processes print, to the run's log.
+
+    The log is written at once, so that it does not tear the display and is there after a kill.
+    """
     from contextlib import redirect_stderr, redirect_stdout
 
     with (
@@ -176,7 +179,12 @@ def _logged(path: Path) -> Iterator[None]:
         _descriptor(1, log.fileno()),
         _descriptor(2, log.fileno()),
     ):
-        yield
+        handler, logger = logging.StreamHandler(log), logging.getLogger("fer_bench")
+        logger.addHandler(handler)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
 
 
 @contextmanager

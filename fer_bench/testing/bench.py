@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from unittest import mock
 
@@ -76,13 +77,22 @@ class Bench:
             folder=folder,
         )
 
-    def spec(self, plugin: Plugin, noise: float = 0.0, factor: float = 1.0, epochs: int = 2, **recipe: Any) -> RunSpec:
-        config = plugin.configure(self.faces.name, "clean", {})
-        settings: dict[str, Any] = {"image_size": SIZE, "batch_size": 16, "lr": 2e-3, "schedule": "cosine", **recipe}
+    def spec(
+        self,
+        plugin: Plugin,
+        noise: float = 0.0,
+        factor: float = 1.0,
+        epochs: int = 2,
+        settings: Mapping[str, Any] = MappingProxyType({}),
+        **recipe: Any,
+    ) -> RunSpec:
+        """A run of this problem: symmetric noise of a rate, imbalance of a factor; ``settings`` are of the Config."""
+        config = plugin.configure(self.faces.name, "clean", settings)
+        full = {"image_size": SIZE, "batch_size": 16, "lr": 2e-3, "schedule": "cosine", "epochs": epochs, **recipe}
         return RunSpec(
             self.faces.name, self.faces.fingerprint, plugin.key, plugin.code, describe_config(config),
             noise=Noise("symmetric", noise) if noise else Noise("none"),
-            imbalance=Imbalance("exp", factor), recipe=Recipe(epochs=epochs, **settings),
+            imbalance=Imbalance("exp", factor), recipe=Recipe(**full),
         )  # fmt: skip
 
     def train(

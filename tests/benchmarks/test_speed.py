@@ -19,9 +19,9 @@ from benchmarks.speed import flip_pairs, peers, plan, start, tables, training
 from benchmarks.speed.floor import Floor
 from benchmarks.speed.timing import alternate
 from fer_bench.core.seeds import derive, torch_generator
-from fer_bench.core.spec import Augmentation, Recipe, RunSpec
+from fer_bench.core.spec import Augmentation, Recipe
 from fer_bench.engine.augment import Views, erased_boxes
-from fer_bench.engine.context import Meter, TrainingContext
+from fer_bench.engine.counters import CostCounter
 from fer_bench.engine.evaluate import EVALUATION_BATCH, logits
 from fer_bench.models.networks import make_network, models
 from fer_bench.plugins.registry import discover
@@ -107,30 +107,14 @@ def test_the_built_in_network_begins_the_same_whether_timm_makes_it_or_not() -> 
     assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in ours.state_dict().items())
 
 
-def test_selection_is_summed_as_if_the_kept_samples_were_picked_out() -> None:
-    generator = torch.Generator().manual_seed(1)
-    clean = torch.rand(50, generator=generator) < 0.6
-    given = torch.randint(0, 4, (50,), generator=generator)
-    spec = RunSpec("d", "0", "m", "0", {})
-    harness = TrainingContext(spec, CPU, clean, given, 4, lambda walk: iter(()))
-    harness.begin_epoch(0, 2, "train", 0, 1)
-    index, kept = torch.randperm(50, generator=generator)[:30], torch.rand(30, generator=generator) < 0.5
-    harness.record_selection(index, kept)
-    chosen = index[kept]
-    assert harness.end_epoch() == {
-        "kept": len(chosen) / 30,
-        "purity": int(clean[chosen].sum()) / len(chosen),
-        "clean_kept": int(clean[chosen].sum()) / int(clean[index].sum()),
-        "kept_by_class": torch.bincount(given[chosen], minlength=4).tolist(),
-    }
-
-
 FRESH_PROCESS = """
 import json, resource, sys
 import torch
-from fer_bench.engine import environment, fit
+import fer_bench.engine.trainer
+from fer_bench.engine import memory
+from fer_bench.models.networks import make_network
 
-fit.make_network("ferres8", 7, seed=0, role="a", pretrained="", weights=None)
+make_network("ferres8", 7, seed=0, role="a", pretrained="", weights=None)
 imported = [name for name in ("timm", "torchvision", "torch._dynamo") if name in sys.modules]
 
 def pages():
@@ -142,7 +126,7 @@ def pages():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 given_back = pages()
-environment.keep_freed_memory()
+memory.keep_freed_memory()
 print(json.dumps({"imported": imported, "given back": given_back, "kept": pages()}))
 """
 
@@ -183,7 +167,7 @@ def test_workers_are_prepared_before_pytorch_is_imported() -> None:
 @pytest.mark.parametrize(("networks", "forwards", "backwards"), [(1, 1, 1), (2, 2, 2), (1, 2, 1), (2, 5, 3)])
 def test_the_floor_makes_the_passes_that_it_is_asked_for(networks: int, forwards: int, backwards: int) -> None:
     floor = Floor(Recipe(image_size=16, batch_size=4), networks, forwards, backwards)
-    meter = Meter()
+    meter = CostCounter()
     meter.active = True
     for net in floor.nets:
         meter.attach(net)

@@ -435,12 +435,16 @@ def test_the_run_learns_from_the_unlabelled_folder(pool: Path, faces_folder: Pat
 
 def test_the_stream_shows_every_image_before_any_comes_again(bench: Bench, pool: Path) -> None:
     plugin = discover()["face2exp"]
-    spec, faces = bench.spec(plugin, batch_size=16), open_unlabelled(pool)
+    spec, faces = bench.spec(plugin, batch_size=16, settings={"mu": 2}), open_unlabelled(pool)
     trainer = Trainer(bench.job(plugin, spec, RunFolder(bench.folder / "never"), unlabelled=faces))
-    shown = [trainer._stream(epoch, 70) for epoch in (0, 1)]
+
+    def stream(epoch: int) -> Tensor:
+        return torch.cat([rows.unlabelled for rows in trainer.source.epoch(epoch, lambda labels, generator: None)])
+
+    shown = [stream(epoch) for epoch in (0, 1)]
     for rows in shown:
-        assert [len(part.unique()) for part in rows.split(30)] == [30, 30, 10]
-    assert not torch.equal(*shown) and torch.equal(shown[0], trainer._stream(0, 70))
+        assert [len(part.unique()) for part in rows.split(30)] == [30, 30, 30, 30, 8]
+    assert not torch.equal(*shown) and torch.equal(shown[0], stream(0))
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "file"])

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from fer_bench.data.splits import Splits
-from fer_bench.engine import trainer as fit
+from fer_bench.engine import trainer
 from fer_bench.plugins.registry import Plugin, discover
 from fer_bench.store.folder import RunFolder
 from fer_bench.testing.bench import Bench, Seen
@@ -38,16 +38,16 @@ def dd(**settings: Any) -> Configured:
 
 
 def train(
-    bench: Bench, name: str, plugin: Plugin, true: Callable[[Splits], np.ndarray] = lambda problem: problem.clean_label
+    bench: Bench, name: str, plugin: Plugin, clean: Callable[[Splits], np.ndarray] = lambda splits: splits.clean_label
 ) -> tuple[RunFolder, Seen]:
-    """Four epochs at 40 % noise, with other true labels where ``true`` gives them."""
-    make_splits = fit.make_splits
+    """Four epochs at 40 % noise, with other clean labels where ``clean`` gives them."""
+    make_splits = trainer.make_splits
 
     def posed(*arguments: Any) -> Splits:
-        problem = make_splits(*arguments)
-        return dataclasses.replace(problem, true=true(problem))
+        splits = make_splits(*arguments)
+        return dataclasses.replace(splits, clean_label=clean(splits))
 
-    with mock.patch.object(fit, "make_splits", posed):
+    with mock.patch.object(trainer, "make_splits", posed):
         return bench.train(plugin, bench.spec(plugin, noise=0.4, epochs=4), name)
 
 

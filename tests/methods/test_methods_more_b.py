@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fer_bench import ops
-from fer_bench.engine.stages import stage_epochs
+from fer_bench.engine.stages import stage_spans
 from fer_bench.method import Batch, Method
 from tests.methods.test_methods import RAF, B, C, N, TinyNet, TinyRun, batch_for, build, labels, logits, number, task
 
@@ -77,7 +77,7 @@ def train(method: Any, given: Tensor, epochs: int = 20, seed: int = 0) -> list[d
     """A whole run of ``method`` on N random images, by the engine's order of calls; the logs of its steps."""
     generator = g(seed)
     images = torch.randn(N, 3, 10, 10, generator=generator)
-    logs, stages = [], stage_epochs(method.stages(), epochs)
+    logs, spans = [], stage_spans(method.stages(), epochs)
 
     def views(rows: Tensor) -> dict[str, Tensor]:
         weak = images[rows]
@@ -87,23 +87,23 @@ def train(method: Any, given: Tensor, epochs: int = 20, seed: int = 0) -> list[d
     def batch_of(rows: Tensor) -> Batch:
         return Batch(rows, given[rows], views(rows).__getitem__, method.needs(method.config).views)
 
-    for stage, first, last in stages:
-        run = StageRun(method, first, stage.name, epochs=stages[-1][2], adam=True)
-        run.stage_epochs = last - first
+    for span in spans:
+        run = StageRun(method, span.first, span.stage.name, epochs=spans[-1].end, adam=True)
+        run.stage_epochs = span.epochs
         run.training_set = lambda: map(batch_of, torch.arange(N).split(B))
-        method.on_stage_start(stage.name, run)
-        for epoch in range(first, last):
+        method.on_stage_start(run.stage, run)
+        for epoch in range(span.first, span.end):
             order = method.epoch_indices(given, g(epoch))
             batches = (torch.randperm(N, generator=g(epoch)) if order is None else order).split(B)
-            run.epoch, run.stage_epoch, run.steps = epoch, epoch - first, len(batches)
+            run.epoch, run.stage_epoch, run.steps = epoch, epoch - span.first, len(batches)
             method.train()
             method.on_epoch_start(run)
             for run.step, rows in enumerate(batches):
                 before = len(run.minimized)
-                logs.append({"stage": stage.name, **method.train_step(batch_of(rows), run)})
+                logs.append({"stage": run.stage, **method.train_step(batch_of(rows), run)})
                 logs[-1]["updated"] = len(run.minimized) > before
             method.on_epoch_end(run)
-            if epoch + 1 == stages[-1][2]:
+            if epoch + 1 == spans[-1].end:
                 method.on_fit_end(run)
     return logs
 

@@ -35,6 +35,8 @@ RENAMED = {
     "told_noise_rate": "uses_noise_rate",
     "observed_imbalance": "noisy_imbalance",
     "observed_counts": "noisy_counts",
+    "given": "noisy_label",
+    "true": "clean_label",
 }
 """Old name of a field in the records: new name."""
 

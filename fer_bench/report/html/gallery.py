@@ -37,7 +37,7 @@ def galleries(
     wanted: dict[tuple[str, str, int], set[int]] = {}
     for run in frame.drop_duplicates(["row", "condition"]).to_dict("records"):
         stored = RunFolder(Path(run["path"])).scores()
-        if not {"clean_score", "given", "true", "train_row"} <= stored.keys():
+        if not {"clean_score", "noisy_label", "clean_label", "train_row"} <= stored.keys():
             continue
         lowest = np.argsort(stored["clean_score"], kind="stable")[:SHOWN]
         spec = RunFolder(Path(run["path"])).spec or {}
@@ -48,10 +48,10 @@ def galleries(
                 "seed": int(run["seed"]),
                 "dataset": run["dataset"],
                 "faces": [int(row) for row in stored["train_row"][lowest]],
-                "given": [int(label) for label in stored["given"][lowest]],
-                "true": [int(label) for label in stored["true"][lowest]],
+                "given": [int(label) for label in stored["noisy_label"][lowest]],
+                "true": [int(label) for label in stored["clean_label"][lowest]],
                 "score": [rounded(score, 3) for score in stored["clean_score"][lowest]],
-                "rate": rounded(100 * float((stored["given"] != stored["true"]).mean()), 2),
+                "rate": rounded(100 * float((stored["noisy_label"] != stored["clean_label"]).mean()), 2),
             }
         )
         place = (run["dataset"], str(spec.get("fingerprint", "")), int(run["image_size"]))

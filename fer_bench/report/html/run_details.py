@@ -72,9 +72,9 @@ def roc(folder: RunFolder) -> list[float] | None:
     from torchmetrics.functional.classification import binary_roc
 
     stored = folder.scores()
-    if not {"clean_score", "given", "true"} <= stored.keys():
+    if not {"clean_score", "noisy_label", "clean_label"} <= stored.keys():
         return None
-    wrong = torch.from_numpy(stored["given"] != stored["true"])
+    wrong = torch.from_numpy(stored["noisy_label"] != stored["clean_label"])
     if not wrong.any() or wrong.all():
         return None
     # ranks in [0, 1]: outside it torchmetrics applies a sigmoid, which ties large scores

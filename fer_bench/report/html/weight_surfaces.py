@@ -82,9 +82,9 @@ def _samples(folder: RunFolder, epochs: int) -> dict[int, dict[str, Any]]:
     ``train_logits`` [N, C] of ``scores.npz`` for the last one, else empty.
     """
     stored = folder.scores()
-    if not {"given", "true"} <= stored.keys():
+    if not {"noisy_label", "clean_label"} <= stored.keys():
         return {}
-    given, wrong = stored["given"], stored["given"] != stored["true"]
+    given, wrong = stored["noisy_label"], stored["noisy_label"] != stored["clean_label"]
     if probe := folder.probe():
         rows, logits = probe["rows"][:SAMPLES], probe["logits"][:, :SAMPLES]
         return {epoch: _points(each, given[rows], wrong[rows]) for epoch, each in enumerate(logits[:epochs])}

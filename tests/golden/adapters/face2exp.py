@@ -1,9 +1,10 @@
-"""Golden cases of Face2Exp: the method's own training steps, by the harness's own optimizer door."""
+"""Golden cases of Face2Exp: the method's own training steps, by the engine's ``minimize``."""
 
 from __future__ import annotations
 
 import copy
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import fer_bench_methods.face2exp as face2exp
@@ -12,8 +13,10 @@ from torch import Tensor, nn
 
 from fer_bench.core.spec import Noise, Recipe, RunSpec
 from fer_bench.engine.context import TrainingContext
+from fer_bench.engine.counters import CostCounter, SelectionCounter
 from fer_bench.engine.optim import make_optimizer
-from fer_bench.method import Batch, Images, Task
+from fer_bench.engine.stages import StageSpan
+from fer_bench.method import Batch, Images, Stage, Task
 from tests.golden.adapters._tools import numbers, pick
 
 SCHEDULES = ((0, 0, 10), (3, 0, 10), (2, 4, 12))
@@ -47,10 +50,10 @@ def _train(case: dict[str, Any]) -> dict[str, Any]:
     classes = list(nets["base"].parameters())[-1].shape[0]
     method = face2exp.Face2Exp(config, Task(classes, 1, torch.ones(classes, dtype=torch.int64), 1, 2))
     method.build(nets.__getitem__)
-    run = _harness(p.get("grad_clip", 0.0), classes)
+    run = _context(p.get("grad_clip", 0.0), classes)
     run.stage = face2exp.TRAIN
     run.optimizers = method.optimizers(face2exp.TRAIN, partial(make_optimizer, Recipe()))
-    run.begin_epoch(0, total, face2exp.TRAIN, 0, 1)
+    run.begin_epoch(StageSpan(Stage(face2exp.TRAIN), 0, 1), 0, total)
     method.train()
     per_step = []
     for labelled, unlabelled in zip(inputs["labelled"], inputs["unlabelled"], strict=True):
@@ -100,9 +103,10 @@ def _network(state: dict[str, Any]) -> nn.Sequential:
     return net
 
 
-def _harness(clip: float, classes: int) -> TrainingContext:
+def _context(clip: float, classes: int) -> TrainingContext:
     spec = RunSpec(
         "golden", "0" * 64, "face2exp", "0" * 64, {}, noise=Noise("none"), recipe=Recipe(epochs=1, clip_norm=clip)
     )
-    nothing = torch.zeros(1, dtype=torch.int64)
-    return TrainingContext(spec, torch.device("cpu"), nothing.bool(), nothing, classes, lambda walk: iter(()))
+    label = torch.zeros(1, dtype=torch.int64)
+    no_batches: Any = SimpleNamespace(device=torch.device("cpu"))  # the cases bring their own
+    return TrainingContext(spec, no_batches, SelectionCounter(label, label, classes), CostCounter())

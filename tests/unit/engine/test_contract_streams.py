@@ -1,35 +1,28 @@
 """What only some methods ask of the harness, each through the engine with a plugin made for it: trusted labels, passes
-over the training set, extra stages, the unlabelled stream, a stage of another run, and what tables must say."""
+over the training set, extra stages, the unlabelled stream, and what tables must say."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 
-from fer_bench.cli.main import main
 from fer_bench.data.cache import PixelFile
 from fer_bench.data.dataset import Dataset
-from fer_bench.engine.batches import WALK_BATCH
-from fer_bench.engine.stages import stage_epochs
-from fer_bench.engine.trainer import train as train_job
-from fer_bench.method import Stage
+from fer_bench.engine.batches import PASS_BATCH
 from fer_bench.plugins.code_hash import _code_hash
 from fer_bench.plugins.registry import Plugin, discover
 from fer_bench.store.folder import RunFolder
-from fer_bench.sweep.plan import make_plan
-from fer_bench.sweep.request import Request
 from fer_bench.testing.bench import SIZE, Bench, Seen
 from fer_bench.testing.checks import CHECKS
 from fer_bench.testing.probes import records
 from tests.helpers.plugins import LOSS, plugin_source
+from tests.helpers.training import train_with
 
 Toy = Callable[..., Plugin]
 
@@ -191,7 +184,7 @@ def test_a_pass_shows_every_image_once_in_order_and_is_counted(toy: Toy, bench: 
     assert len(walks) == 2 + 3 * 2 and count > 1
     for _, _, index, batches in walks:
         assert index.tolist() == list(range(count)), "in order, once"
-        assert all(len(batch) <= WALK_BATCH for batch in batches)
+        assert all(len(batch) <= PASS_BATCH for batch in batches)
         assert seen.given is not None and torch.cat([b.label for b in batches]).tolist() == seen.given.tolist()
         with pytest.raises(KeyError, match="not declared"):
             batches[0].view("second")
@@ -247,20 +240,6 @@ def test_an_extra_stage_resumes_exactly(toy: Toy, bench: Bench) -> None:
     CHECKS["resumes_exactly"](toy("extra", EXTRA.replace("0.5, extra", "0.2, extra")), bench)
 
 
-@pytest.mark.parametrize(
-    ("stages", "message"),
-    [
-        ((Stage("a", 0.5), Stage("x", 0.5, extra=True), Stage("b", 0.5)), "extra stages come after the others"),
-        ((Stage("x", 1.0, extra=True),), r"shares of the stages \[\] do not sum to 1"),
-        ((Stage("a", 0.5), Stage("x", 0.5, extra=True)), r"shares of the stages \[0.5\] do not sum to 1"),
-        ((Stage("a", 0.3), Stage("b", 0.3), Stage("c", 0.4)), "3 stages do not fit into 2 epochs"),
-    ],
-)
-def test_stages_that_do_not_fit(stages: tuple[Stage, ...], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        stage_epochs(stages, 2)
-
-
 # --- the unlabelled stream ----------------------------------------------------------------------------------------
 
 STREAM = """
@@ -278,16 +257,6 @@ def train_step(self, batch, run):
     run.minimize(loss + 1e-3 * self.net(batch.unlabelled.view()).square().mean())
     return {"loss": loss.detach(), "trace": float(self.trace)}
 """
-
-
-def fit_with(bench: Bench, plugin: Plugin, epochs: int, name: str, **resources: Any) -> RunFolder:
-    """A run with resources of its own, trained through the engine."""
-    spec = bench.spec(plugin, epochs=epochs)
-    folder = RunFolder(bench.folder / f"{plugin.key}-{spec.key}-{name}")
-    with folder.claim():
-        folder.start(spec, {})
-        train_job(bench.job(plugin, spec, folder, **resources))
-    return folder
 
 
 def shown(bench: Bench, seen: Seen) -> list[int]:
@@ -348,86 +317,8 @@ def test_a_pool_of_its_own_is_named(toy: Toy, bench: Bench, tmp_path: Path) -> N
         fingerprint="1" * 64,
         folder=tmp_path,
     )
-    folder = fit_with(bench, toy("stream", STREAM), 1, "pool", unlabelled=pool)
+    folder = train_with(bench, toy("stream", STREAM), "pool", epochs=1, unlabelled=pool)
     assert final_of(folder)["extra_images"] == "5 unlabelled images of strangers"
     assert final_of(folder)["remarks"] == []
-    own = fit_with(bench, toy("stream", STREAM), 1, "own")
+    own = train_with(bench, toy("stream", STREAM), "own", epochs=1)
     assert folder.epochs()[0]["train"]["trace"] != own.epochs()[0]["train"]["trace"]
-
-
-# --- a stage of another run ---------------------------------------------------------------------------------------
-
-BEGINS = (
-    """
-@classmethod
-def needs(cls, config):
-    return Needs(first_stage_of="plain")
-
-def stages(self):
-    return (Stage("train"), Stage("head", 0.5, extra=True))
-
-def __init__(self, config, task):
-    super().__init__(config, task)
-    self.register_buffer("draw", torch.zeros(1))
-
-def on_stage_start(self, stage, run):
-    if stage == "head":
-        self.draw = torch.rand(1, generator=run.generator("head"))
-
-def optimizers(self, stage, make_optimizer):
-    return {"main": make_optimizer(self.parameters() if stage == "train" else self.net.get_classifier().parameters())}
-
-def clean_score(self):
-    return self.draw.expand(self.task.num_samples)
-"""
-    + LOSS
-)
-
-
-def test_a_stage_taken_over_gives_the_numbers_of_one_trained_here(toy: Toy, bench: Bench) -> None:
-    plain, begins = toy("plain", LOSS), toy("begins", BEGINS)
-    kept = fit_with(bench, plain, 2, "kept", keep_networks=True)
-    taken = fit_with(bench, begins, 2, "taken", first_stage_run=kept)
-    alone = fit_with(bench, begins, 2, "alone")
-    assert [record["stage"] for record in taken.epochs()] == ["train", "train", "head"]
-    assert records(taken) == records(alone)
-    with np.load(taken.path / "scores.npz") as mine, np.load(alone.path / "scores.npz") as other:
-        assert all(np.array_equal(mine[name], other[name]) for name in mine.files)
-    assert np.array_equal(taken.probe()["logits"], alone.probe()["logits"])
-    mine, other = ({**final_of(folder), "seconds": 0, "peak_memory_bytes": 0} for folder in (taken, alone))
-    assert mine == other, "what the stage cost is counted, and the rest is equal"
-
-
-def test_a_run_that_kept_no_networks_is_not_taken_over(toy: Toy, bench: Bench) -> None:
-    lost = fit_with(bench, toy("plain", LOSS), 2, "lost")
-    assert lost.networks() is None and not (lost.path / "networks.pt").exists()
-    folder = fit_with(bench, toy("begins", BEGINS), 2, "by itself", first_stage_run=lost)
-    assert len(folder.epochs()) == 3
-
-
-def test_a_run_that_is_no_first_stage_is_an_error(toy: Toy, bench: Bench) -> None:
-    begins = toy("begins", BEGINS)
-    longer = fit_with(bench, toy("plain", LOSS), 3, "longer", keep_networks=True)
-    with pytest.raises(ValueError, match=r"the stage 'train' has 2 epochs, and .* 3"):
-        fit_with(bench, begins, 2, "not longer", first_stage_run=longer)
-    named = "def build(self, make_net):\n    self.net, self.other = make_net('main'), torch.nn.Linear(1, 1)\n"
-    other = fit_with(bench, toy("named", named + LOSS), 2, "named", keep_networks=True)
-    with pytest.raises(ValueError, match=r"the stage 'train' has no other\.bias, other\.weight, which"):
-        fit_with(bench, begins, 2, "not named", first_stage_run=other)
-
-
-def test_the_plan_finds_the_run_that_a_method_begins_with(faces_folder: Path, tmp_path: Path) -> None:
-    """Also where the method learns from images that the other run does not see."""
-    body = "@classmethod\ndef needs(cls, config):\n    return Needs(first_stage_of='ce', unlabelled=1.0)\n" + LOSS
-    (tmp_path / "begins.py").write_text(plugin_source(body))
-    common: dict[str, Any] = {"dataset": str(faces_folder), "overrides": {"image_size": 32}}
-    pool = faces_folder / "val"
-    planned = make_plan(Request(["ce", "begins"], plugins=[str(tmp_path)], unlabelled=pool, **common))
-    runs = SimpleNamespace(**{run.spec.method: run for run in planned.runs})
-    assert runs.begins.first_stage_of.key == runs.ce.spec.key == make_plan(Request(["ce"], **common)).runs[0].spec.key
-    assert runs.ce.keep_networks and not runs.begins.keep_networks and runs.ce.first_stage_of is None
-    assert runs.begins.spec.unlabelled and not runs.ce.spec.unlabelled
-    refused = CliRunner().invoke(
-        main, ["run", "--methods", "ce", "--dataset", str(faces_folder), "--unlabelled", str(pool)]
-    )
-    assert refused.exit_code == 2 and "none of ce learns from unlabelled images" in refused.output

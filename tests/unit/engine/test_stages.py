@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fer_bench
-from fer_bench.engine.stages import stage_epochs
+from fer_bench.engine.stages import stage_spans
 from fer_bench.method import Stage
 
 pytestmark = pytest.mark.usefixtures("no_outputs")
@@ -55,11 +55,38 @@ def test_a_sampler_of_its_own_shares_no_stage(tmp_path: Path) -> None:
     assert not (only(tmp_path, "ce") / "networks.pt").exists()
 
 
-def test_extra_stages_follow_the_others() -> None:
-    a, b, more = Stage("a", 0.5), Stage("b", 0.5), Stage("more", 0.1, extra=True)
-    assert [part[1:] for part in stage_epochs([a, b, more], 10)] == [(0, 5), (5, 10), (10, 11)]
-    assert [part[1:] for part in stage_epochs([Stage("a"), more], 2)] == [(0, 2), (2, 3)]
-    with pytest.raises(ValueError, match="extra stages come after the others"):
-        stage_epochs([more, Stage("a")], 10)
-    with pytest.raises(ValueError, match="do not sum to 1"):
-        stage_epochs([more], 10)
+@pytest.mark.parametrize(
+    ("stages", "epochs", "borders"),
+    [
+        ([1.0], 5, [0, 5]),
+        ([0.5, 0.5], 4, [0, 2, 4]),
+        ([0.9, 0.1], 4, [0, 3, 4]),
+        ([0.01, 0.99], 4, [0, 1, 4]),
+        ([0.1, 0.1, 0.8], 3, [0, 1, 2, 3]),
+        ([1 / 3] * 3, 10, [0, 3, 7, 10]),
+        ([0.5, 0.5, Stage("more", 0.1, extra=True)], 10, [0, 5, 10, 11]),
+        ([1.0, Stage("more", 0.1, extra=True)], 2, [0, 2, 3]),
+    ],
+)
+def test_stages_share_the_epochs(stages: list[Any], epochs: int, borders: list[int]) -> None:
+    spans = stage_spans([s if isinstance(s, Stage) else Stage("own", s) for s in stages], epochs)
+    assert [span.first for span in spans] == borders[:-1] and [span.end for span in spans] == borders[1:]
+
+
+A, B, EXTRA = Stage("a", 0.5), Stage("b", 0.5), Stage("x", 0.5, extra=True)
+
+
+@pytest.mark.parametrize(
+    ("stages", "epochs", "message"),
+    [
+        ((A, EXTRA, B), 10, "extra stages come after the others"),
+        ((EXTRA, Stage("a")), 10, "extra stages come after the others"),
+        ((EXTRA,), 10, r"shares of the stages \[\] do not sum to 1"),
+        ((), 10, r"shares of the stages \[\] do not sum to 1"),
+        ((A, EXTRA), 10, r"shares of the stages \[0.5\] do not sum to 1"),
+        ((A, B), 1, "2 stages do not fit into 1 epochs"),
+    ],
+)
+def test_stages_that_do_not_fit_are_refused(stages: tuple[Stage, ...], epochs: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        stage_spans(stages, epochs)

@@ -11,10 +11,8 @@ from torch import Tensor, nn
 
 from fer_bench.core.errors import SpecError
 from fer_bench.core.spec import Recipe
-from fer_bench.engine.context import Meter
+from fer_bench.engine.counters import CostCounter
 from fer_bench.engine.optim import make_optimizer, schedule
-from fer_bench.engine.stages import stage_epochs
-from fer_bench.method import Stage
 from fer_bench.models.networks import FerRes8, check_backbone, file_hash, make_network
 
 
@@ -109,7 +107,7 @@ def test_a_resnet_keeps_the_plain_layout_for_small_images(size: int, layout: tor
 
 @pytest.mark.parametrize("backbone", ["ferres8", "test_resnet"])
 def test_the_meter_counts_training_forwards_and_what_went_backward(backbone: str) -> None:
-    net, meter = network(backbone), Meter()
+    net, meter = network(backbone), CostCounter()
     meter.attach(net)
     meter.active = True
     net(images(3))
@@ -150,28 +148,3 @@ def test_optimizers_take_the_recipe_and_its_overrides(name: str, kind: type) -> 
     if name == "sgd":
         assert optimizer.defaults["momentum"] == 0.7
     assert make_optimizer(recipe, nn.Linear(2, 2).parameters(), lr=0.1).defaults["lr"] == 0.1
-
-
-@pytest.mark.parametrize(
-    ("shares", "epochs", "borders"),
-    [
-        ([1.0], 5, [0, 5]),
-        ([0.5, 0.5], 4, [0, 2, 4]),
-        ([0.9, 0.1], 4, [0, 3, 4]),
-        ([0.01, 0.99], 4, [0, 1, 4]),
-        ([0.1, 0.1, 0.8], 3, [0, 1, 2, 3]),
-        ([1 / 3] * 3, 10, [0, 3, 7, 10]),
-    ],
-)
-def test_stages_share_the_epochs(shares: list[float], epochs: int, borders: list[int]) -> None:
-    parts = stage_epochs([Stage(str(i), share) for i, share in enumerate(shares)], epochs)
-    assert [first for _, first, _ in parts] == borders[:-1] and [last for _, _, last in parts] == borders[1:]
-
-
-def test_stages_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ValueError, match="do not sum to 1"):
-        stage_epochs([Stage("a", 0.5)], 4)
-    with pytest.raises(ValueError, match="do not sum to 1"):
-        stage_epochs([], 4)
-    with pytest.raises(ValueError, match="2 stages do not fit into 1 epochs"):
-        stage_epochs([Stage("a", 0.5), Stage("b", 0.5)], 1)

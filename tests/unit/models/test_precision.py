@@ -20,7 +20,7 @@ import fer_bench
 from fer_bench.cli.main import main
 from fer_bench.core.errors import SpecError
 from fer_bench.core.spec import Recipe, RunSpec, restore
-from fer_bench.engine.context import Meter
+from fer_bench.engine.counters import CostCounter
 from fer_bench.models import precision as engine
 from fer_bench.models.networks import ResidualBlock, make_network
 from fer_bench.models.precision import Precision
@@ -210,7 +210,7 @@ def graphs() -> int:
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_a_compiled_network_computes_and_counts_the_same(precision: Any) -> None:
     plain, off = network(Recipe(precision=precision))
-    meter = Meter()
+    meter = CostCounter()
     on = Precision(Recipe(precision=precision, compile=True), CPU, meter.count)
     net = make_network("ferres8", 7, seed=0, role="a", pretrained="", weights=None).eval()
     meter.attach(net)

@@ -67,7 +67,12 @@ def score(folder: RunFolder, wrong: int = 20, size: int = 100, **more: np.ndarra
     true = np.arange(size) % len(CLASSES)
     given = np.where(np.arange(size) < wrong, (true + 1) % len(CLASSES), true)
     clean = np.where(given == true, 1.0, -1.0) + rng.normal(0, 1, size)
-    arrays = {"given": given, "true": true, "clean_score": clean.astype(np.float32), "train_row": np.arange(size)}
+    arrays = {
+        "noisy_label": given,
+        "clean_label": true,
+        "clean_score": clean.astype(np.float32),
+        "train_row": np.arange(size),
+    }
     replace_arrays(folder, "scores.npz", **arrays, **more)
 
 

@@ -1,0 +1,45 @@
+"""The first stage of a run, taken from the finished run of another method that it repeats number for number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fer_bench.engine.stages import StageSpan
+from fer_bench.method import Method
+from fer_bench.store.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class FirstStage:
+    """What the other run hands over.
+
+    Attributes:
+        networks: State of its method, by name.
+        records: Its epochs, under the name of the stage that they now are.
+        probe_logits: float32 [P, C] after each epoch.
+    """
+
+    networks: dict[str, Any]
+    records: list[dict[str, Any]]
+    probe_logits: list[Tensor]
+
+
+def read_first_stage(folder: RunFolder, span: StageSpan, method: Method) -> FirstStage | None:
+    """The first stage from a finished run, or None where the run is not finished or has not kept its networks.
+
+    ValueError where the run has other networks than ``method``, or another number of epochs than the stage.
+    """
+    networks = folder.networks()
+    if networks is None:
+        return None
+    name, absent = span.stage.name, set(networks) - set(method.state_dict())
+    if absent:
+        raise ValueError(f"the stage {name!r} has no {', '.join(sorted(absent))}, which {folder.path} trained")
+    records = [{**record, "stage": name} for record in folder.epochs()]
+    if len(records) != span.epochs:
+        raise ValueError(f"the stage {name!r} has {span.epochs} epochs, and {folder.path} {len(records)}")
+    return FirstStage(networks, records, list(torch.from_numpy(folder.probe()["logits"]).float()))
