@@ -209,7 +209,10 @@ def test_landmarks_are_mirrored_with_the_view(tmp_path: Path) -> None:
     split = np.array(["train"] * 30 + ["val"] * 2 + ["test"] * 8)
     ids = np.array([f"{i:03d}" for i in range(count)])
     ok = np.arange(count) % 3 > 0
-    faces = Drawn("dots", ("a", "b"), "0", ids, split, np.arange(count) % 2, None, points, ok)  # type: ignore[arg-type]
+    faces = Drawn(
+        *("dots", ("a", "b"), ids, split, np.arange(count) % 2),
+        **{"landmarks": points, "landmarks_ok": ok, "fingerprint": "0", "folder": tmp_path},
+    )
     recipe = Recipe(image_size=size, batch_size=30, augmentation=Augmentation(erase=0.0))
     spec = RunSpec("dots", "0", "look", "0", {}, noise=Noise("none"), imbalance=Imbalance(), recipe=recipe)
     with pytest.raises(Stop):
