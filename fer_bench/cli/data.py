@@ -59,11 +59,11 @@ def check(dataset: str, data_root: Path | None, dedup: bool, sheet: Path | None)
     from fer_bench.core.errors import require
     from fer_bench.data import landmarks
     from fer_bench.data.check import check as examine
+    from fer_bench.data.names import IMAGE_SUFFIXES
     from fer_bench.data.open import read_manifest
-    from fer_bench.data.sources import SUFFIXES
 
-    known = sheet is None or sheet.suffix.lower() in SUFFIXES
-    require(known, f"--sheet {sheet}: its name must end in one of {', '.join(SUFFIXES)}")
+    known = sheet is None or sheet.suffix.lower() in IMAGE_SUFFIXES
+    require(known, f"--sheet {sheet}: its name must end in one of {', '.join(IMAGE_SUFFIXES)}")
     with status(f"decoding {dataset} …"):
         manifest = landmarks.added(read_manifest(dataset, data_root, dedup), dataset, data_root)
         report = examine(manifest)

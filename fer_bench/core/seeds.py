@@ -11,15 +11,6 @@ if TYPE_CHECKING:
     import torch
 
 
-def _pick(chances: np.ndarray, uniform: np.ndarray, default: np.ndarray) -> np.ndarray:
-    """A class for each row of ``chances`` [N, C] (any scale) by inversion; ``default`` where all are 0: int64 [N]."""
-    cumulative = np.cumsum(chances, axis=1, dtype=np.float64)
-    total = cumulative[:, -1:]
-    # divided by its own last value the sum ends in exactly 1, so that no uniform number falls behind it
-    cumulative = np.divide(cumulative, total, out=np.ones_like(cumulative), where=total > 0)
-    return np.where(total[:, 0] > 0, (cumulative <= uniform[:, None]).sum(1), default)
-
-
 def derive(seed: int, *purpose: str | int) -> int:
     """A 63-bit seed for one named purpose: the first 8 bytes of sha256 over ``seed`` and ``purpose``.
 
@@ -32,8 +23,6 @@ def derive(seed: int, *purpose: str | int) -> int:
 
 def numpy_rng(seed: int, *purpose: str | int) -> np.random.Generator:
     """A NumPy generator (Philox, the same stream on every platform) for one named purpose."""
-    import numpy as np
-
     return np.random.Generator(np.random.Philox(derive(seed, *purpose)))
 
 
@@ -49,9 +38,16 @@ def uniform_by_id(seed: int, purpose: str, ids: list[str] | np.ndarray, draws: i
 
     Label noise and sub-sampling drawn from these are independent of file order, and nested across rates.
     """
-    import numpy as np
-
     digests = b"".join(
         hashlib.blake2b(f"{seed}\x1f{purpose}\x1f{name}".encode(), digest_size=8 * draws).digest() for name in ids
     )
     return (np.frombuffer(digests, dtype=">u8").reshape(len(ids), draws) >> np.uint64(11)) * 2.0**-53
+
+
+def pick(chances: np.ndarray, uniform: np.ndarray, default: np.ndarray) -> np.ndarray:
+    """A class for each row of ``chances`` [N, C] (any scale) by inversion; ``default`` where all are 0: int64 [N]."""
+    cumulative = np.cumsum(chances, axis=1, dtype=np.float64)
+    total = cumulative[:, -1:]
+    # divided by its own last value the sum ends in exactly 1, so that no uniform number falls behind it
+    cumulative = np.divide(cumulative, total, out=np.ones_like(cumulative), where=total > 0)
+    return np.where(total[:, 0] > 0, (cumulative <= uniform[:, None]).sum(1), default)

@@ -15,7 +15,7 @@ import numpy as np
 
 from fer_bench.core.errors import nearest
 from fer_bench.core.seeds import uniform_by_id
-from fer_bench.data.stratified import _checked, _rank_in_class
+from fer_bench.data.stratified import check_labels, rank_in_class
 
 KINDS = {
     "exp": "exponential profile: n_max * IF^(-rank / (C - 1)) images in the class of this rank",
@@ -100,9 +100,9 @@ def keep(labels: np.ndarray, ids: np.ndarray, *, kind: str = "exp", factor: floa
 
     Each class is cut along one permutation of its ids, drawn from ``seed``.
     """
-    labels = _checked(labels, ids)
+    labels = check_labels(labels, ids)
     if not len(labels):
         return np.zeros(0, dtype=bool)
     counts = np.bincount(labels)
-    rank = _rank_in_class(labels, uniform_by_id(seed, "imbalance", ids)[:, 0])
+    rank = rank_in_class(labels, uniform_by_id(seed, "imbalance", ids)[:, 0])
     return rank < targets(counts, factor, kind)[labels]

@@ -18,6 +18,7 @@ import numpy as np
 from fer_bench.core.errors import DataError
 from fer_bench.core.files import write_atomically
 from fer_bench.data import catalog
+from fer_bench.data.arrays import read_npz
 from fer_bench.data.dataset import Labels
 from fer_bench.data.readers.common import require_fractions, unique_ids
 
@@ -103,7 +104,7 @@ def write(source: Path, target: Path, ids: np.ndarray, frame: tuple[float, float
     """
     if target.exists():
         raise DataError(f"{target} is there already; remove it to write it again")
-    arrays = _arrays(source)
+    arrays = read_npz(source)
     if "ids" not in arrays:
         count = len(_array(arrays, "points", source))
         if count != len(ids):
@@ -155,7 +156,7 @@ def problems(points: np.ndarray, found: np.ndarray) -> list[str]:
 
 
 def _match(path: Path, ids: np.ndarray) -> Landmarks:
-    return _matched(*_checked(_arrays(path), path), ids, path)
+    return _matched(*_checked(read_npz(path), path), ids, path)
 
 
 def _matched(names: np.ndarray, points: np.ndarray, found: np.ndarray, ids: np.ndarray, path: Path) -> Landmarks:
@@ -211,14 +212,6 @@ def _array(arrays: Mapping[str, np.ndarray], name: str, path: Path) -> np.ndarra
     if name not in arrays:
         raise DataError(f"{path}: no array {name!r}; found {', '.join(arrays) or 'none'}. Expected:{LAYOUT.rstrip()}")
     return arrays[name]
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except Exception as error:  # numpy, zipfile and zlib have no common error for a damaged file
-        raise DataError(f"{path}: is no .npz file of arrays ({error})") from error
 
 
 MIRRORED_LANDMARKS = (5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 14, 13, 12, 17, 16, 15, 18)

@@ -15,8 +15,9 @@ from fer_bench.data import index, landmarks
 from fer_bench.data.catalog import location, open_manifest
 from fer_bench.data.dataset import Dataset, Manifest
 from fer_bench.data.duplicates import dedup as without_duplicates
+from fer_bench.data.names import IMAGE_SUFFIXES
 from fer_bench.data.readers.common import images_under
-from fer_bench.data.sources import SUFFIXES, FileSource
+from fer_bench.data.sources import FileSource
 
 
 def open_dataset(name_or_path: str, root: Path | None = None, dedup: bool = False) -> Dataset:
@@ -47,9 +48,9 @@ def open_unlabelled(folder: Path) -> Dataset:
 def _read_unlabelled(folder: Path) -> Manifest:
     if not folder.is_dir():
         raise DataError(f"--unlabelled {folder}: no such folder")
-    paths = images_under(folder, SUFFIXES)
+    paths = images_under(folder)
     if not paths:
-        raise DataError(f"--unlabelled {folder}: no image in it ({', '.join(SUFFIXES)})")
+        raise DataError(f"--unlabelled {folder}: no image in it ({', '.join(IMAGE_SUFFIXES)})")
     return Manifest(
         name=folder.resolve().name,
         classes=("face",),

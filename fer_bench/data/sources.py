@@ -13,8 +13,6 @@ from PIL import Image, ImageOps
 
 from fer_bench.core.errors import DataError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-
 Box = tuple[int, int, int, int]
 
 

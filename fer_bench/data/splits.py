@@ -13,7 +13,8 @@ from fer_bench.core.spec import RunSpec
 from fer_bench.data import imbalance as long_tail
 from fer_bench.data import stratified
 from fer_bench.data.dataset import Dataset
-from fer_bench.data.noise import apply as label_noise
+from fer_bench.data.noise.apply import corrupt
+from fer_bench.data.noise.summary import summary
 
 HOLD_OUT = 0.1
 """Share of the training images that becomes the validation split where a data set has none, or none is used."""
@@ -38,7 +39,7 @@ class Splits:
     """Realised rate, confusion, counts and purity: ``fer_bench.data.noise.apply.summary``."""
 
 
-def make_splits(faces: Dataset, spec: RunSpec, noise_file: Path | None = None) -> Splits:
+def make_splits(dataset: Dataset, spec: RunSpec, noise_file: Path | None = None) -> Splits:
     """Realises the spec on the data: hold-out, part, imbalance (on clean labels), then noise. Test images stay.
 
     Where there is no official validation split, or the spec asks for held-out images, validation is carved from train
@@ -46,61 +47,45 @@ def make_splits(faces: Dataset, spec: RunSpec, noise_file: Path | None = None) -
     no training image or there is no test split.
     """
     seed = spec.data_seed
-    train, val, test = (np.flatnonzero(faces.split == name) for name in ("train", "val", "test"))
+    train, val, test = (np.flatnonzero(dataset.split == name) for name in ("train", "val", "test"))
     if not len(train) or not len(test):
         empty = "train" if not len(train) else "test"
-        raise DataError(f"data set {faces.name} has no images in its {empty} split")
-    label, ids = faces.label, faces.ids
+        raise DataError(f"data set {dataset.name} has no images in its {empty} split")
+    label, ids = dataset.label, dataset.ids
     carved = not len(val) or spec.validation == "held-out"
     if carved:
         held = stratified.holdout(label[train], ids[train], HOLD_OUT, seed)
         train, val = train[~held], train[held]
     if spec.train_size is not None:
         if spec.train_size > len(train):
-            raise DataError(f"train_size = {spec.train_size}: {faces.name} has {len(train)} training images")
+            raise DataError(f"train_size = {spec.train_size}: {dataset.name} has {len(train)} training images")
         train = train[stratified.stratified_part(label[train], ids[train], spec.train_size, seed)]
     if spec.imbalance.factor > 1:
         kept = long_tail.keep(
             label[train], ids[train], kind=spec.imbalance.kind, factor=spec.imbalance.factor, seed=seed
         )
         train = train[kept]
-    _require_classes(faces, train)
-    noisy_label = _corrupt(faces, train, spec, noise_file)
+    _require_classes(dataset, train)
+    noisy_label = corrupt(dataset, train, spec.noise, seed, noise_file)
     return Splits(
         train=train,
         noisy_label=noisy_label,
         clean_label=label[train],
         val=val,
-        val_label=_corrupt(faces, val, spec, noise_file) if carved else label[val],
+        val_label=corrupt(dataset, val, spec.noise, seed, noise_file) if carved else label[val],
         test=test,
         test_label=label[test],
-        noise=label_noise.summary(label[train], noisy_label, len(faces.classes)),
+        noise=summary(label[train], noisy_label, len(dataset.classes)),
     )
 
 
-def _corrupt(faces: Dataset, rows: np.ndarray, spec: RunSpec, noise_file: Path | None) -> np.ndarray:
-    if spec.noise.kind == "none" or not len(rows):
-        return faces.label[rows].copy()
-    return label_noise.corrupt(
-        faces.label[rows],
-        faces.ids[rows],
-        faces.classes,
-        kind=spec.noise.kind,
-        rate=spec.noise.rate,
-        mode=spec.noise.mode,
-        seed=spec.data_seed,
-        pixels=lambda chosen, size: faces.pixels(size)[rows[chosen]],
-        votes=None if faces.votes is None else faces.votes[rows],
-        human=None if faces.human is None else faces.human[rows],
-        file=None if noise_file is None else str(noise_file),
-    )
-
-
-def _require_classes(faces: Dataset, train: np.ndarray) -> None:
-    if len(faces.classes) < 2:
-        raise DataError(f"{faces.name} has one class only, {', '.join(faces.classes)}: there is nothing to tell apart")
-    counts = np.bincount(faces.label[train], minlength=len(faces.classes))
-    missing = [name for name, count in zip(faces.classes, counts, strict=True) if not count]
+def _require_classes(dataset: Dataset, train: np.ndarray) -> None:
+    if len(dataset.classes) < 2:
+        raise DataError(
+            f"{dataset.name} has one class only, {', '.join(dataset.classes)}: there is nothing to tell apart"
+        )
+    counts = np.bincount(dataset.label[train], minlength=len(dataset.classes))
+    missing = [name for name, count in zip(dataset.classes, counts, strict=True) if not count]
     if missing:
-        found = ", ".join(f"{name} {count}" for name, count in zip(faces.classes, counts, strict=True))
-        raise DataError(f"no training image of {', '.join(missing)} in {faces.name} (found: {found})")
+        found = ", ".join(f"{name} {count}" for name, count in zip(dataset.classes, counts, strict=True))
+        raise DataError(f"no training image of {', '.join(missing)} in {dataset.name} (found: {found})")

@@ -18,8 +18,8 @@ def stratified_queue(labels: np.ndarray, uniform: np.ndarray) -> np.ndarray:
     the first K rows are a subset of the first K + 1 by construction.
     """
     counts = np.bincount(labels) if len(labels) else np.zeros(0, dtype=np.int64)
-    place = (_rank_in_class(labels, uniform) + 0.5) / counts[labels]
-    return np.lexsort((uniform, labels, place))
+    position = (rank_in_class(labels, uniform) + 0.5) / counts[labels]
+    return np.lexsort((uniform, labels, position))
 
 
 def stratified_part(labels: np.ndarray, ids: np.ndarray, size: int, seed: int = 0) -> np.ndarray:
@@ -27,7 +27,7 @@ def stratified_part(labels: np.ndarray, ids: np.ndarray, size: int, seed: int = 
 
     Every class is represented: its first image is taken before any proportions are looked at.
     """
-    labels = _checked(labels, ids)
+    labels = check_labels(labels, ids)
     present = len(np.unique(labels))
     if not present <= size <= len(labels):
         raise ValueError(
@@ -35,13 +35,13 @@ def stratified_part(labels: np.ndarray, ids: np.ndarray, size: int, seed: int = 
         )
     uniform = uniform_by_id(seed, "part", ids)[:, 0]
     queue = stratified_queue(labels, uniform)
-    first = _rank_in_class(labels, uniform)[queue] == 0
+    first = rank_in_class(labels, uniform)[queue] == 0
     return _mask(np.concatenate([queue[first], queue[~first]])[:size], len(labels))
 
 
 def holdout(labels: np.ndarray, ids: np.ndarray, fraction: float, seed: int = 0) -> np.ndarray:
     """Which images to hold out for validation: bool [N], round(fraction * N) of them, stratified by label, nested."""
-    labels = _checked(labels, ids)
+    labels = check_labels(labels, ids)
     if not 0 <= fraction < 1:
         raise ValueError(f"fraction = {fraction} is out of range: 0 (hold out nothing) to less than 1")
     queue = stratified_queue(labels, uniform_by_id(seed, "holdout", ids)[:, 0])
@@ -53,7 +53,7 @@ def nearest_count(rate: float, total: int) -> int:
     return min(total, math.floor(rate * total + 0.5 + 1e-9))
 
 
-def _rank_in_class(labels: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+def rank_in_class(labels: np.ndarray, uniform: np.ndarray) -> np.ndarray:
     """Rank of each sample among its class by ``uniform``, from 0: int64 [N]."""
     order = np.lexsort((uniform, labels))
     ordered = labels[order]
@@ -68,7 +68,8 @@ def _mask(rows: np.ndarray, total: int) -> np.ndarray:
     return mask
 
 
-def _checked(labels: np.ndarray, ids: np.ndarray) -> np.ndarray:
+def check_labels(labels: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """The labels as int64 [N]. ValueError unless they are class ids, one for each of ``ids``."""
     labels = np.asarray(labels)
     if labels.shape != (len(ids),):
         raise ValueError(f"labels have shape {labels.shape}, but there are {len(ids)} ids")

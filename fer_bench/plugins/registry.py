@@ -295,7 +295,7 @@ def _check_class(method: type[Method], path: Path) -> None:
 
 def _check_presets(path: Path, presets: Mapping[str, Any], config_class: type) -> None:
     """SpecError for a preset that fits no setting: dropped in silence, it would look as if it had been used."""
-    from fer_bench.data.noise.apply import KINDS
+    from fer_bench.data.noise.kinds import KINDS
 
     names = {field.name for field in fields(config_class)}
     for dataset, table in presets.items():

@@ -13,8 +13,8 @@ from fer_bench.core.presets import load_preset, read_toml
 from fer_bench.core.schema import build
 from fer_bench.core.spec import Imbalance, Noise, Recipe
 from fer_bench.data.catalog import DATASETS
-from fer_bench.data.noise.apply import KINDS
-from fer_bench.data.noise.apply import check as check_noise
+from fer_bench.data.noise.kinds import KINDS
+from fer_bench.data.noise.kinds import check as check_noise
 from fer_bench.plugins.registry import Plugin
 from fer_bench.reproduce import published
 from fer_bench.reproduce.published import Number

@@ -14,7 +14,7 @@ from fer_bench.core.errors import DataError, SpecError, nearest, require
 from fer_bench.core.presets import load_preset
 from fer_bench.core.spec import Recipe
 from fer_bench.data.catalog import DATASETS
-from fer_bench.data.noise.apply import KINDS
+from fer_bench.data.noise.kinds import KINDS
 from fer_bench.data.open import open_dataset
 from fer_bench.reproduce.definition import NO_WEIGHTS, Column, Definition, Row, own_recipe
 from fer_bench.store.folder import RunFolder

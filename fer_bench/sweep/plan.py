@@ -148,7 +148,7 @@ def check_request(request: Request) -> Grid:
 
 def open_data(grid: Grid) -> Dataset:
     """Opens the data set. SpecError where it does not have what the noise or the training size needs."""
-    from fer_bench.data.noise.apply import KINDS
+    from fer_bench.data.noise.kinds import KINDS
     from fer_bench.data.open import open_dataset
 
     request = grid.request
@@ -257,8 +257,8 @@ def first_stage(spec: RunSpec, method: Plugin) -> RunSpec:
 
 def prepare_cache(grid: Grid, dataset: Dataset, recipe: Recipe, on_progress: OnProgress) -> None:
     """Decodes the images at every size that the runs need."""
-    from fer_bench.data.noise.apply import KINDS
     from fer_bench.data.noise.instance import PTD_SIZE
+    from fer_bench.data.noise.kinds import KINDS
 
     sizes = {recipe.image_size} | {PTD_SIZE for noise in grid.noises if KINDS[noise.kind].needs == "pixels"}
     for size in sorted(sizes):

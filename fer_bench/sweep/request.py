@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fer_bench.core.errors import SpecError, nearest, require
+from fer_bench.core.errors import SpecError, require
 from fer_bench.core.files import file_checksum
 from fer_bench.core.spec import Noise
 
@@ -43,30 +43,31 @@ class Request:
 
 def expand_noise(request: Request) -> list[Noise]:
     """Every noise setting asked for, once; rate 0 of any kind is the same clean setting. SpecError for bad rates."""
-    from fer_bench.data.noise import apply as label_noise
+    from fer_bench.data.noise.kinds import KINDS, check, find_kind
 
     file = ""
     if request.noise_file is not None:
         require(request.noise_file.is_file(), f"--noise-file {request.noise_file}: no such file")
         file = f"sha256:{file_checksum(request.noise_file)}"
-    kinds = label_noise.KINDS
-    for kind in distinct(request.noise_types, "--noise-type"):
-        require(kind in kinds, f"unknown --noise-type {kind!r}{nearest(kind, kinds)}")
-    reads = any(kinds[kind].needs == "file" for kind in request.noise_types)
-    require(reads or not file, f"--noise-file {request.noise_file}: none of {', '.join(request.noise_types)} reads it")
-    rated = [kind for kind in request.noise_types if kinds[kind].rate]
-    require(
-        request.noise is None or bool(rated), f"--noise gives rates, but {', '.join(request.noise_types)} has its own"
-    )
+    named = distinct(request.noise_types, "--noise-type")
+    try:
+        kinds = list(dict.fromkeys(map(find_kind, named)))
+    except ValueError as error:
+        raise SpecError(f"--noise-type: {error}") from None
+    asked = ", ".join(kinds)
+    reads = any(KINDS[kind].needs == "file" for kind in kinds)
+    require(reads or not file, f"--noise-file {request.noise_file}: none of {asked} reads it")
+    rated = any(KINDS[kind].rate for kind in kinds)
+    require(request.noise is None or rated, f"--noise gives rates, but {asked} has its own")
     settings = []
-    for kind in request.noise_types:
-        mine = file if kinds[kind].needs == "file" else ""
-        if kind not in rated:
+    for kind in kinds:
+        mine = file if KINDS[kind].needs == "file" else ""
+        if not KINDS[kind].rate:
             settings.append(Noise(kind, file=mine))
             continue
         for rate in distinct(request.noise if request.noise is not None else (0.0,), "--noise"):
             try:
-                label_noise.check(kind, rate, request.noise_mode)
+                check(kind, rate, request.noise_mode)
             except ValueError as error:
                 raise SpecError(f"--noise {rate}: {error}") from None
             settings.append(Noise(kind, float(rate), request.noise_mode, mine) if rate else Noise("none"))  # type: ignore[arg-type]

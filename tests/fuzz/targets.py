@@ -31,8 +31,10 @@ from fer_bench.core.errors import DataError, PluginError, SpecError, StoreError
 from fer_bench.core.files import checksum
 from fer_bench.core.presets import load_preset
 from fer_bench.data.catalog import open_manifest
+from fer_bench.data.dataset import Dataset
 from fer_bench.data.landmarks import added
-from fer_bench.data.noise.files import read_labels, read_matrix, read_probabilities
+from fer_bench.data.noise.files import read_matrix, read_probabilities
+from fer_bench.data.noise.lists import read_list
 from fer_bench.data.sources import decode
 from fer_bench.models.networks import make_network
 from fer_bench.models.pretrained import find_weights, load_weights
@@ -198,9 +200,12 @@ LISTS = {
     "probabilities": ("p.csv", b"id,anger,happiness,neutral\na,1,0,0\nb,0,1,0\n"),
 }  # fmt: skip
 IDS, CLASSES = np.array(["a", "b"]), ("anger", "happiness", "neutral")
+LISTED = Dataset(
+    *("faces", CLASSES, IDS, np.array(["train", "train"]), np.array([0, 1])), fingerprint="0" * 64, folder=Path()
+)
 NOISE = {
     "matrix": lambda path: read_matrix(path, CLASSES),
-    "labels": lambda path: read_labels(path, IDS, CLASSES),
+    "labels": lambda path: read_list(path, LISTED),
     "probabilities": lambda path: read_probabilities(path, IDS, CLASSES),
 }
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from fer_bench.core.seeds import _pick, uniform_by_id
+from fer_bench.core.seeds import pick, uniform_by_id
+from fer_bench.core.spec import Noise
+from fer_bench.data.dataset import Dataset
 from fer_bench.data.stratified import nearest_count
-
-Pixels = Callable[[np.ndarray, int], np.ndarray]
-"""Decoded images of these rows (int64 [n]) at this size: uint8 [n, 3, size, size], RGB."""
 
 PTD_SIZE = 32
 """Part-dependent noise sees images of this side length, in grey."""
@@ -26,8 +24,6 @@ of the image. At 2 the likeliest wrong class of a FER2013 face has a mean probab
 
 LUMA = np.array([0.299, 0.587, 0.114])
 """Grey from RGB, ITU-R BT.601."""
-
-# --- instance-dependent kinds --------------------------------------------------------------------------------------
 
 
 def ptd_rates(rate: float, uniform: np.ndarray) -> np.ndarray:
@@ -65,31 +61,33 @@ def ptd_probabilities(x: np.ndarray, labels: np.ndarray, projection: np.ndarray,
     return result
 
 
-def _part_dependent(
-    labels: np.ndarray,
-    ids: np.ndarray,
-    classes: int,
-    rate: float,
-    mode: str,
-    seed: int,
-    pixels: Pixels,
-    whether: np.ndarray,
-    whither: np.ndarray,
-) -> np.ndarray:
+def part_dependent(dataset: Dataset, rows: np.ndarray, noise: Noise, seed: int) -> np.ndarray:
     """Flips image i with probability q_i, to a class drawn by its projections.
 
-    Exact: the samples with the smallest u_i / q_i (order sampling), which keeps their chances proportional to q_i. The
-    q_i move with the rate, so this kind is nested only in tendency.
+    In exact mode the samples with the smallest u_i / q_i are flipped (order sampling), which keeps their chances
+    proportional to q_i. The q_i move with the rate, so this kind is nested only in tendency.
+
+    Args:
+        dataset: The data set; its pixels are read at PTD_SIZE.
+        rows: [n] int64, the images.
+        noise: Rate and mode.
+        seed: The noise seed.
+
+    Returns:
+        Noisy labels, [n] int64.
     """
-    q = ptd_rates(rate, uniform_by_id(seed, "noise ptd rate", ids)[:, 0])
-    chances = ptd_probabilities(_grey(pixels, len(labels)), labels, _projection(seed, classes), np.ones(len(labels)))
-    if mode == "bernoulli":
+    labels, ids = dataset.label[rows], dataset.ids[rows]
+    q = ptd_rates(noise.rate, uniform_by_id(seed, "noise ptd rate", ids)[:, 0])
+    projection = _projection(seed, len(dataset.classes))
+    chances = ptd_probabilities(_grey(dataset, rows), labels, projection, np.ones(len(labels)))
+    whether, whither = uniform_by_id(seed, "noise", ids, 2).T
+    if noise.mode == "bernoulli":
         flip = whether < q
     else:
         flip = np.zeros(len(labels), dtype=bool)
         order = np.lexsort((np.asarray(ids), whether / np.maximum(q, 1e-300)))
-        flip[order[: nearest_count(rate, len(labels))]] = True
-    return np.where(flip, _pick(chances, whither, labels), labels)
+        flip[order[: nearest_count(noise.rate, len(labels))]] = True
+    return np.where(flip, pick(chances, whither, labels), labels)
 
 
 def _projection(seed: int, classes: int) -> np.ndarray:
@@ -102,11 +100,12 @@ def _projection(seed: int, classes: int) -> np.ndarray:
     return PTD_SCALE * ndtri(np.maximum(uniform, 2.0**-54)).reshape(shape)
 
 
-def _grey(pixels: Pixels, total: int, chunk: int = 4096) -> np.ndarray:
-    """Every image in grey, mean 0 and norm 1 (0 if it is one flat colour): float64 [N, PTD_SIZE ** 2]."""
+def _grey(dataset: Dataset, rows: np.ndarray, chunk: int = 4096) -> np.ndarray:
+    """Every image in grey, mean 0 and norm 1 (0 if it is one flat colour): float64 [n, PTD_SIZE ** 2]."""
+    pixels = dataset.pixels(PTD_SIZE)
     parts = []
-    for start in range(0, total, chunk):
-        images = pixels(np.arange(start, min(start + chunk, total)), PTD_SIZE)
+    for start in range(0, len(rows), chunk):
+        images = pixels[rows[start : start + chunk]]
         grey = np.tensordot(np.asarray(images, dtype=np.float64), LUMA, axes=([1], [0])).reshape(len(images), -1)
         grey -= grey.mean(1, keepdims=True)
         length = np.linalg.norm(grey, axis=1, keepdims=True)

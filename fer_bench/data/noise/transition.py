@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fer_bench.data.noise.kinds import check_rate
+
 SIMILAR = {
     "anger": "disgust",
     "disgust": "anger",
@@ -17,8 +19,6 @@ SIMILAR = {
 }
 """LA-Net (Wu and Cui, ICCV 2023), dataloader.py::_add_class_dependent_noise. Nothing becomes fear or happiness, so
 this noise raises the imbalance where symmetric noise lowers it."""
-
-# --- class-conditional kinds ---------------------------------------------------------------------------------------
 
 
 def transition_matrix(
@@ -39,8 +39,8 @@ def transition_matrix(
     counts    [C] clean class counts, for "frequency"
     matrix    [C, C] confusion counts or probabilities, rows true, for "confusion"
     """
-    _check_rate(kind, rate)
-    target = _off_diagonal(weights(kind, classes, counts=counts, matrix=matrix))
+    check_rate(kind, rate)
+    target = off_diagonal(weights(kind, classes, counts=counts, matrix=matrix))
     size = len(target)
     wrong = rate * (size - 1) / size if kind == "symmetric-inclusive" else rate
     # by any() and not by the sum, which rounding can put above 1: at rate 1 the diagonal would be negative
@@ -93,13 +93,8 @@ def _array(values: np.ndarray | None, shape: tuple[int, ...], message: str) -> n
     return array
 
 
-def _off_diagonal(values: np.ndarray) -> np.ndarray:
+def off_diagonal(values: np.ndarray) -> np.ndarray:
     """Rows without their diagonal, summing to 1 (or 0 where nothing is left)."""
     target = values * (1 - np.eye(len(values)))
     total = target.sum(1, keepdims=True)
     return np.divide(target, total, out=np.zeros_like(target), where=total > 0)
-
-
-def _check_rate(kind: str, rate: float) -> None:
-    if not 0 <= rate <= 1:
-        raise ValueError(f"rate = {rate} of {kind} noise is out of range: 0 to 1")

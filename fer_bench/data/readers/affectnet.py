@@ -94,7 +94,7 @@ def _boxes(table: pd.DataFrame, listed: Path) -> np.ndarray | None:
 def _folder_split(base: Path, split: str, classes: int) -> _Part:
     folder = base / {"train": "train_set", "test": "val_set"}[split]
     images, annotations = (first_existing([folder / name], LAYOUT) for name in ("images", "annotations"))
-    found = images_under(images, (".jpg",))
+    found = images_under(images)
     marks = [annotations / f"{path.stem}_exp.npy" for path in found]
     labels = np.array([_expression(mark) for mark in marks], dtype=np.int64)
     kept = np.flatnonzero((labels >= 0) & (labels < classes))

@@ -1,4 +1,4 @@
-"""What the readers share: canonical names, splits, errors that say what is missing, and the final checks."""
+"""What the readers share: names of splits, errors that say what is missing, and the final checks."""
 
 from __future__ import annotations
 
@@ -10,27 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from fer_bench.core.errors import DataError
+from fer_bench.data.names import IMAGE_SUFFIXES
 from fer_bench.data.walk import files_under
-
-EMOTIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
-"""Canonical names, so that one class is called the same in every data set (the order is that of FERPlus)."""
-
-_ALIASES = {
-    "neutrality": "neutral", "happy": "happiness", "surprised": "surprise", "sad": "sadness", "angry": "anger",
-    "disgusted": "disgust", "fearful": "fear", "afraid": "fear", "contemptuous": "contempt",
-}  # fmt: skip
 
 SPLIT_NAMES = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
     "testing": "test",
 }  # fmt: skip
-
-
-def canonical(name: str) -> str:
-    """``"Happy"`` -> ``"happiness"``; a name that is no basic emotion stays as it is written."""
-    plain = name.strip()
-    lower = plain.lower()
-    return _ALIASES.get(lower, lower if lower in EMOTIONS else plain)
 
 
 def missing(path: Path, layout: str) -> DataError:
@@ -83,12 +69,12 @@ def inside(folder: Path, name: str, where: str, roots: Sequence[Path] = ()) -> P
     return path
 
 
-def images_under(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+def images_under(folder: Path) -> list[Path]:
     """Image files at any depth under ``folder``, sorted: :func:`fer_bench.data.walk.files_under`.
 
     DataError for a link that leads nowhere: the image is missing.
     """
-    named = [path for path in files_under(folder) if path.suffix.lower() in suffixes]
+    named = [path for path in files_under(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
     for path in named:
         if not path.exists():
             raise DataError(f"{path} is a link that leads nowhere ({path.readlink()})")

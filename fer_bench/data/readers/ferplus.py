@@ -8,8 +8,9 @@ import numpy as np
 
 from fer_bench.core.errors import DataError
 from fer_bench.data.dataset import Manifest
+from fer_bench.data.names import EMOTIONS
 from fer_bench.data.readers import fer2013
-from fer_bench.data.readers.common import EMOTIONS, first_existing, missing
+from fer_bench.data.readers.common import first_existing, missing
 from fer_bench.data.sources import ArraySource
 
 CLASSES = EMOTIONS  # the column order of fer2013new.csv

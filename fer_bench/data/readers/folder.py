@@ -9,8 +9,9 @@ import numpy as np
 from fer_bench.core.errors import DataError
 from fer_bench.core.seeds import uniform_by_id
 from fer_bench.data.dataset import SPLITS, Manifest
-from fer_bench.data.readers.common import SPLIT_NAMES, canonical, images_under, missing, unique_ids
-from fer_bench.data.sources import SUFFIXES, FileSource
+from fer_bench.data.names import class_name, class_order
+from fer_bench.data.readers.common import SPLIT_NAMES, images_under, missing, unique_ids
+from fer_bench.data.sources import FileSource
 from fer_bench.data.walk import folders_in
 
 TEST_SHARE = 0.2
@@ -41,14 +42,14 @@ def read(root: Path) -> Manifest:
 
     found = [(split, folder) for part, split in parts.items() for folder in _folders(part)]
     found = found or [("", folder) for folder in _folders(root)]
-    classes = tuple(sorted({canonical(folder.name) for _, folder in found}))
+    classes = class_order(class_name(folder.name) for _, folder in found)
     ids, paths, splits, labels = [], [], [], []
     for split, folder in found:
-        for path in images_under(folder, SUFFIXES):
+        for path in images_under(folder):
             ids.append(path.relative_to(root).as_posix())
             paths.append(path)
             splits.append(split)
-            labels.append(classes.index(canonical(folder.name)))
+            labels.append(classes.index(class_name(folder.name)))
     if not ids:
         raise DataError(f"{root}: no image in it. {_expected()}")
     names, label = unique_ids(ids, root), np.array(labels, dtype=np.int64)

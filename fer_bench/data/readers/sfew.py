@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from fer_bench.data.dataset import Manifest
-from fer_bench.data.readers.common import canonical, images_under, missing, unique_ids
-from fer_bench.data.sources import SUFFIXES, FileSource
+from fer_bench.data.names import class_name
+from fer_bench.data.readers.common import images_under, missing, unique_ids
+from fer_bench.data.sources import FileSource
 
 FOLDERS = ("Angry", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise")
 
-CLASSES = tuple(canonical(folder) for folder in FOLDERS)
+CLASSES = tuple(class_name(folder) for folder in FOLDERS)
 
 EXPECTED: dict[str, int] = {}  # whole frames and aligned faces are released with different counts
 
@@ -32,7 +33,7 @@ def read(root: Path) -> Manifest:
             if not folder.is_dir():
                 raise missing(folder, LAYOUT)
             folders.append(folder)
-            for path in images_under(folder, SUFFIXES):
+            for path in images_under(folder):
                 ids.append(path.relative_to(base).as_posix())
                 paths.append(path)
                 splits.append(split)

@@ -12,9 +12,9 @@ import pandas as pd
 
 from fer_bench.core.errors import DataError
 from fer_bench.data.dataset import Manifest
+from fer_bench.data.names import class_name, class_order
 from fer_bench.data.readers.common import (
     SPLIT_NAMES,
-    canonical,
     inside,
     missing,
     require_files,
@@ -114,14 +114,12 @@ def _text(value: object) -> str:
 
 def _labels(column: pd.Series, path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     """Class names, sorted (numbers by value), and labels int64 [N]."""
-    names = [canonical(_text(value)) for value in column]
+    names = [class_name(_text(value)) for value in column]
     if "" in names:
         raise DataError(f"{path}, row {names.index('') + 1}: the label is empty")
-    distinct = set(names)
-    numeric = all(name.isdecimal() for name in distinct)
-    classes = tuple(sorted(distinct, key=lambda name: (int(name) if numeric else 0, name)))
-    place = {name: number for number, name in enumerate(classes)}
-    return classes, np.array([place[name] for name in names], dtype=np.int64)
+    classes = class_order(names)
+    code = {name: number for number, name in enumerate(classes)}
+    return classes, np.array([code[name] for name in names], dtype=np.int64)
 
 
 def _splits(column: pd.Series, path: Path) -> np.ndarray:

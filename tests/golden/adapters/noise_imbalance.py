@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from fer_bench.data import imbalance
-from fer_bench.data.noise import apply as noise
-from fer_bench.data.noise import files, instance, transition
+from fer_bench.data.noise import instance, summary, transition
+from fer_bench.data.noise.lists import ORDERS
 
 RAF = np.array([1290, 281, 717, 4772, 1982, 705, 2524])
-"""RAF-DB's training counts, in the order of noise.RAF_ORDER (two outputs are stated for RAF-DB without giving them)."""
+"""RAF-DB's training counts, in the order of RAF-DB (two outputs are stated for RAF-DB without giving them)."""
 
 KINDS = {
     "symmetric_excl": "symmetric",
@@ -32,26 +32,26 @@ def _transition(case: dict[str, Any]) -> dict[str, Any]:
     inputs, params = case["inputs"], case["params"]
     kind = KINDS[case["name"].split("/")[1]]
     counts = np.asarray(inputs["counts"], dtype=float) if "counts" in inputs else None
-    classes = files.RAF_ORDER if kind == "class-dependent" else params.get("C", 7 if counts is None else len(counts))
+    classes = ORDERS["RAF-DB"] if kind == "class-dependent" else params.get("C", 7 if counts is None else len(counts))
     if "map" in inputs:
         ours = transition.weights(kind, classes).argmax(1).tolist()
         if ours != inputs["map"]:
             raise ValueError(f"the case's map {inputs['map']} is not LA-Net's {ours}")
     matrix = transition.transition_matrix(kind, params["rate"], classes, counts=counts)
     # for kinds that flip every class alike the flip rate does not depend on the counts
-    equal = noise.describe(matrix)
+    equal = summary.describe(matrix)
     result = {"T": matrix, "true_flip_rate": equal["realised_rate"]}
     if len(matrix) == len(RAF):
-        result["expected_noisy_counts_raf"] = noise.describe(RAF[:, None] * matrix)["noisy_counts"]
+        result["expected_noisy_counts_raf"] = summary.describe(RAF[:, None] * matrix)["noisy_counts"]
     if counts is not None:
-        result["expected_noisy_counts"] = noise.describe(counts[:, None] * matrix)["noisy_counts"]
+        result["expected_noisy_counts"] = summary.describe(counts[:, None] * matrix)["noisy_counts"]
     return result
 
 
 def _joint(case: dict[str, Any]) -> dict[str, Any]:
     counts = np.asarray(case["inputs"]["clean_counts"], dtype=float)
     matrix = transition.transition_matrix("symmetric", case["params"]["rate"], len(counts))
-    found = noise.describe(counts[:, None] * matrix)
+    found = summary.describe(counts[:, None] * matrix)
     return {
         "expected_noisy_counts": found["noisy_counts"],
         "purity": found["purity"],
@@ -67,7 +67,7 @@ def _published(case: dict[str, Any]) -> dict[str, Any]:
     """
     cells = np.asarray(case["outputs"]["count_matrix_rows_clean_cols_noisy"], dtype=np.int64)
     true, given = (axis.ravel().repeat(cells.ravel()) for axis in np.indices(cells.shape))
-    found = noise.summary(true, given, len(cells))
+    found = summary.summary(true, given, len(cells))
     return {
         "count_matrix_rows_clean_cols_noisy": found["confusion"],
         "n": found["n"],

@@ -18,8 +18,8 @@ from PIL import Image
 from fer_bench.core.errors import DataError
 from fer_bench.data import catalog
 from fer_bench.data.dataset import Manifest
+from fer_bench.data.names import EMOTIONS, class_name
 from fer_bench.data.readers import affectnet, expw, fer2013, ferplus, folder, rafdb, sfew, table
-from fer_bench.data.readers.common import EMOTIONS, canonical
 from fer_bench.data.sources import ArraySource, FileSource, decode
 
 BASIC = set(EMOTIONS[:7])
@@ -272,7 +272,7 @@ def test_sfew(tmp_path: Path) -> None:
 def test_names_agree_between_data_sets() -> None:
     for entry in catalog.DATASETS.values():
         assert set(entry.classes) - {"contempt"} == BASIC, entry.name
-    assert [canonical(name) for name in (" Happy", "ANGRY", "Fear", "Joy")] == ["happiness", "anger", "fear", "Joy"]
+    assert [class_name(name) for name in (" Happy", "ANGRY", "Fear", "Joy")] == ["happiness", "anger", "fear", "Joy"]
 
 
 # --- any folder ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,48 @@
+"""Which image of a data set a name in a list means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from fer_bench.data.names import image_path, without_suffix
+
+UNKNOWN, AMBIGUOUS = -1, -2
+"""In place of a row: no image has the name, or several have it."""
+
+
+class ImageIndex:
+    """Finds images by their id, or by the end of a path: lists are written on other machines, in other folders.
+
+    A name means the image whose id has the longest common end with it, part by part. The suffix of the format and
+    RAF-DB's ``_aligned`` may differ. An end that two images share means none of them.
+
+    Args:
+        ids: [N] str, the ids of all images of the data set.
+    """
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        self._rows: dict[str, int] = {}
+        for row, name in enumerate(ids):
+            path = image_path(str(name))
+            for end in {*_ends(path), *_ends(without_suffix(path))}:
+                self._rows[end] = row if self._rows.get(end, row) == row else AMBIGUOUS
+        self._rows |= {image_path(str(name)): row for row, name in enumerate(ids)}
+
+    def rows(self, names: Iterable[str]) -> np.ndarray:
+        """The row of each name: int64 [M], UNKNOWN or AMBIGUOUS for a name that means no image."""
+        return np.array([self._row(image_path(name)) for name in names], dtype=np.int64)
+
+    def _row(self, path: str) -> int:
+        for end in _ends(path):
+            if end in self._rows:
+                return self._rows[end]
+        plain = without_suffix(path)
+        return next((self._rows[end] for end in _ends(plain) if end in self._rows), UNKNOWN)
+
+
+def _ends(path: str) -> list[str]:
+    """The ends of a path, from the whole to its last part."""
+    parts = path.strip("/").split("/")
+    return ["/".join(parts[start:]) for start in range(len(parts))]
