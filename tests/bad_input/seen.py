@@ -56,7 +56,7 @@ class Seen:
     ran_code: bool
 
 
-def execute_plan(case: Case) -> Seen:
+def see(case: Case) -> Seen:
     """The command in this process, in a folder of its own with ``faces`` in it. No clock is looked at."""
     with place() as here:
         case.make(here)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.bad_input.cases import SECTIONS
-from tests.bad_input.seen import Case, Seen, execute_plan, shown
+from tests.bad_input.seen import Case, Seen, see, shown
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "bad-input.md"
 BEGIN, END = "<!-- begin of the cases -->\n", "<!-- end of the cases -->\n"
@@ -32,7 +32,7 @@ def lines() -> Iterator[str]:
     for title, cases in SECTIONS.items():
         yield f"\n### {title}\n"
         yield "| case | `fer-bench` … | exit | what is seen |\n|---|---|---:|---|"
-        yield from (line(case, execute_plan(case)) for case in cases)
+        yield from (line(case, see(case)) for case in cases)
     yield ""
 
 

@@ -18,7 +18,7 @@ from fer_bench.store.folder import RunFolder
 from fer_bench.sweep.plan import Plan, make_plan
 from fer_bench.sweep.request import Request
 from tests.bad_input.cases import SECTIONS
-from tests.bad_input.seen import QUIET, Case, execute_plan, place, plain
+from tests.bad_input.seen import QUIET, Case, place, plain, see
 from tests.bad_input.table import BEGIN, DOCUMENT, END, line
 from tests.bad_input.world import SCRIPT, results, run_folder
 from tests.helpers.commands import COMMAND, call, numbers
@@ -33,7 +33,7 @@ CASES = [(title, case) for title, cases in SECTIONS.items() for case in cases]
 
 @pytest.mark.parametrize("case", [case for _, case in CASES], ids=[f"{title}: {case.what}" for title, case in CASES])
 def test_a_case_is_refused_as_the_document_says(case: Case) -> None:
-    seen = execute_plan(case)
+    seen = see(case)
     said = plain(seen.said)
     assert seen.error is None, f"{seen.error!r} after: {said}"
     assert seen.code == case.code, said
