@@ -1,1 +1,4 @@
-"""How much time a run takes above the floor of its backbone: ``python -m benchmarks.speed``; see docs/speed.md."""
+"""How much time a run takes above the floor of its backbone: ``python -m benchmarks.speed``.
+
+See docs/development/speed.md.
+"""

@@ -16,7 +16,9 @@ from fer_bench.core.files import write_atomically
 from fer_bench.engine.memory import keep_freed_memory
 
 
-@click.command(help="Measures how much time a run takes above the floor of its backbone; see docs/speed.md.")
+@click.command(
+    help="Measures how much time a run takes above the floor of its backbone; see docs/development/speed.md."
+)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("results/speed"), show_default=True)
 @click.option("--quick", is_flag=True, help="A subset of under three minutes on two idle cores.")
 @click.option("--only", default="", metavar="WORDS", help="Figures whose name begins so, such as 'plain loop'.")

@@ -149,8 +149,11 @@ SMALL = 96
 
 
 def _laid_out(net: Any, backbone: str) -> Any:
-    """The network in the layout of memory that was measured to be fast (docs/speed.md). Images come in channels_last,
-    and most networks want it; ResNets keep PyTorch's own layout for their weights, and for small images."""
+    """The network in the memory layout that was measured to be fast (docs/development/speed.md).
+
+    Images come in channels_last, and most networks want it; ResNets keep PyTorch's own layout for their weights, and
+    for small images.
+    """
     if backbone not in RESNETS:
         return net.to(memory_format=torch.channels_last)
     net.conv1.register_forward_pre_hook(_plain_if_small)

@@ -1,4 +1,4 @@
-"""Every case, by section of docs/bad-input.md."""
+"""Every case, by section of docs/development/bad-input.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes the table of docs/bad-input.md: ``cd tests && python -m bad_input.table``. Runs every case."""
+"""Writes the table of docs/development/bad-input.md: ``python -m tests.bad_input.table``. Runs every case."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.bad_input.cases import SECTIONS
 from tests.bad_input.seen import Case, Seen, see, shown
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "bad-input.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "development" / "bad-input.md"
 BEGIN, END = "<!-- begin of the cases -->\n", "<!-- end of the cases -->\n"
 
 

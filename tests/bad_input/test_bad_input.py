@@ -43,7 +43,7 @@ def test_a_case_is_refused_as_the_document_says(case: Case) -> None:
     for part in ("Traceback", "Warning: ", "\x1b", *case.absent):
         assert part not in said, f"{part!r} is in: {said}"
     assert line(case, seen) in DOCUMENT.read_text(encoding="utf-8"), (
-        f"docs/bad-input.md does not have this line (cd tests && python -m bad_input.table):\n{line(case, seen)}"
+        f"docs/development/bad-input.md does not have this line (python -m tests.bad_input.table):\n{line(case, seen)}"
     )
 
 

@@ -476,7 +476,7 @@ def test_a_worker_that_was_stopped_finds_one_result_and_leaves_it(faces_folder: 
 
 
 def test_the_script_that_kills_at_random_moments_runs(tmp_path: Path) -> None:
-    """One kill; docs/robustness.md has the figures of many."""
+    """One kill; docs/development/robustness.md has the figures of many."""
     report = tmp_path / "kills.json"
     words = ("--fork", "--kills", "1", "--methods", "ce", "--epochs", "1", "--to", str(report))
     result = subprocess.run(
