@@ -11,7 +11,7 @@ from fer_bench.core.errors import IncompleteSweep
 from fer_bench.launch import Launcher, choose
 from fer_bench.launch.devices import check_compiled, choose_places
 from fer_bench.launch.progress import OnEvent, Progress, ProgressEvent, log_event
-from fer_bench.report.outputs import plots_are_current, write_outputs
+from fer_bench.report.outputs import write_outputs
 from fer_bench.store.folder import RunFolder
 from fer_bench.sweep.estimate import estimate
 from fer_bench.sweep.plan import Plan, PlannedRun, make_plan
@@ -127,7 +127,7 @@ def execute_plan(
         launcher.train(planned, todo, out, devices, execution.force, tell)
     sweep = find_sweep(out, sweep_name)
     on_event(ProgressEvent("writing", progress))
-    write_outputs(sweep, plots=bool(todo) or not plots_are_current(sweep))
+    write_outputs(sweep, redraw=bool(todo))
     return Outcome(sweep, progress.failed, len(todo))
 
 

@@ -91,15 +91,16 @@ def _train(planned: Grid, execution: Execution, name: str, dry_run: bool) -> int
 
 
 def _show(planned: Grid, folder: Path, out: Path, dry_run: bool) -> None:
-    """Shows the joined table and, after training, writes its files."""
+    """Shows the table and, after training, writes its files."""
     from rich.text import Text
 
     from fer_bench.cli.views.table import TableView
-    from fer_bench.reproduce.table import join, write
+    from fer_bench.report.outputs import write_table
+    from fer_bench.reproduce.table import paper_table
 
     screen = console()
-    content, runs = join(planned, out)
+    content, runs = paper_table(planned, out)
     screen.print(TableView(content))
     if not dry_run:
-        write(content, runs, folder)
+        write_table(content, runs, folder)
         screen.print(Text.assemble("table.md, .csv, .tex and .html: ", (str(folder), "bold")), soft_wrap=True)

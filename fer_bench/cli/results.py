@@ -1,4 +1,4 @@
-"""Commands that read finished runs: table, plot, report, diff."""
+"""Commands that read finished runs: table, report, diff."""
 
 from __future__ import annotations
 
@@ -33,23 +33,27 @@ if TYPE_CHECKING:
 @click.option("--spread", default="sd", show_default=True, help="Shown with a mean: sd, or interval (95 %).")
 @click.option("--interval", default="t", show_default=True, help="Kind of 95 % interval: t or bootstrap.")
 def table(sweep: str | None, out: Path, style: str, **options: Any) -> None:
-    """Prints the comparison table of SWEEP (or the newest one) and writes its files again; trains nothing."""
+    """Prints the comparison table of SWEEP (or the newest one); writes its files and plots. Nothing is trained."""
     from fer_bench.cli.views.table import TableView
-    from fer_bench.report import tables
+    from fer_bench.report.arrange import arrange
     from fer_bench.report.measures import View
+    from fer_bench.report.outputs import write_plots, write_table
+    from fer_bench.report.tables import comparison
     from fer_bench.sweep.record import find_sweep
 
     view = View(**{name: tuple(value) if isinstance(value, list) else value for name, value in options.items()})  # type: ignore[arg-type]
     found = find_sweep(out, sweep)
-    runs = found.finished()
-    if runs.empty:
+    if not found.records():
         _nothing_finished(found)
-    content = tables.comparison(runs, notes=found.unfinished(), classes=found.classes, view=view)
+    runs = arrange(found.records(), found.classes)
+    content = comparison(runs, view, found.unfinished())
     if style == "terminal":
         console().print(TableView(content))
     else:
         echo(getattr(content, style)())
-    tables.save(content, runs, found.folder)  # last, so that a folder that is full or read-only still shows its table
+    # last, so that a folder that is full or read-only still shows its table
+    write_table(content, runs.raw, found.folder)
+    write_plots(found, runs)
 
 
 def _nothing_finished(sweep: Sweep) -> NoReturn:
@@ -59,18 +63,19 @@ def _nothing_finished(sweep: Sweep) -> NoReturn:
     fail(f"no run of {sweep.name} is finished yet; see: {quoted('fer-bench', 'status', sweep.name)}", 1)
 
 
-@main.command()
+@main.command(hidden=True)
 @click.argument("sweep", required=False)
 @OUT
 def plot(sweep: str | None, out: Path) -> None:
-    """Draws the plots of SWEEP (or the newest one) again; trains nothing."""
-    from fer_bench.report import outputs
+    """Draws the plots of SWEEP (or the newest one), also if they are there. `table` draws those that are missing."""
+    from fer_bench.report.arrange import arrange
+    from fer_bench.report.outputs import write_plots
     from fer_bench.sweep.record import find_sweep
 
-    written = [path for path in outputs.write_outputs(find_sweep(out, sweep)) if path.suffix in (".png", ".pdf")]
-    if not written:
-        fail("no finished run to plot", 1)
-    for path in written:
+    found = find_sweep(out, sweep)
+    if not found.records():
+        _nothing_finished(found)
+    for path in write_plots(found, arrange(found.records(), found.classes), redraw=True):
         echo(path)
 
 
@@ -89,7 +94,7 @@ def report(sweep: str | None, out: Path, plugins: tuple[str, ...], to: Path | No
     from fer_bench.sweep.record import find_sweep
 
     found = find_sweep(out, sweep)
-    if found.finished().empty:
+    if not found.records():
         _nothing_finished(found)
     path = html.write(found, to or found.folder / "report.html", plugin_folders(plugins), faces)
     echo(f"{path}  ({path.stat().st_size / 1e6:.1f} MB)")

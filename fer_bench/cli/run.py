@@ -139,12 +139,13 @@ def _show_outcome(outcome: Outcome, out: Path) -> None:
     from rich.text import Text
 
     from fer_bench.cli.views.table import TableView
-    from fer_bench.report import tables
+    from fer_bench.report.arrange import arrange
+    from fer_bench.report.tables import comparison
 
     screen, sweep = console(), outcome.sweep
-    runs = sweep.finished()
-    if not runs.empty:
-        screen.print(TableView(tables.comparison(runs, notes=sweep.unfinished(), classes=sweep.classes)))
+    records = sweep.records()
+    if records:
+        screen.print(TableView(comparison(arrange(records, sweep.classes), unfinished=sweep.unfinished())))
     if not outcome.trained:
         screen.print("nothing to train: every run was done before", style="dim")
     screen.print(Text.assemble("tables, runs.csv and plots: ", (str(sweep.folder), "bold")), soft_wrap=True)
@@ -153,5 +154,5 @@ def _show_outcome(outcome: Outcome, out: Path) -> None:
         screen.print(f"{counted(outcome.failed, 'run')} failed; why: {why}", style="red", soft_wrap=True)
         return
     latex = quoted("fer-bench", "table", sweep.name, "--out", out, "--format", "latex")
-    hint = latex if runs["seed"].nunique() > 1 else "the same command with --seeds 0,1,2"
+    hint = latex if len({record.spec["seed"] for record in records}) > 1 else "the same command with --seeds 0,1,2"
     screen.print(f"next: {hint}", style="dim", soft_wrap=True)

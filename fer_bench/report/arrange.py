@@ -1,89 +1,116 @@
-"""Which runs belong together: the rows (methods) and columns (conditions) of every table and plot."""
+"""Which runs belong together: the rows (methods) and columns (conditions) of every table and figure."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fer_bench.core.spec import Noise
-from fer_bench.store.folder import RunFolder
+from fer_bench.report.wording import wrong_labels
+from fer_bench.store.frame import to_frame
+from fer_bench.store.model_selection import SELECTIONS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-UNITS = {"train_size": "{} images", "epochs": "{} epochs", "image_size": "{} px", "backbone": "{}"}
-"""How a setting that differs between runs is named; the others as "setting value"."""
+    from fer_bench.store.records import Record
+
+UNITS = {"train_size": "images", "epochs": "epochs", "image_size": "px"}
+"""Settings that are named by value and unit in a condition. The others are named "setting value"."""
+
+ELSEWHERE = {
+    *("dataset", "fingerprint", "noise", "imbalance", "recipe", "train_size"),  # named in their own way
+    *("method", "code", "config", "unlabelled", "landmarks"),  # parts of a row
+    *("seed", "data_seed", "protocol"),
+}
+"""Fields of a specification that :func:`_settings` does not copy. Every other field tells conditions apart."""
+
+VARIANT = ("config", "code", "unlabelled", "landmarks")
+"""Columns that tell variants of one method apart."""
 
 
-def arrange(runs: pd.DataFrame, titles: Mapping[str, str] | None = None, order: Iterable[str] = ()) -> pd.DataFrame:
-    """The runs, sorted, each with the names of its row and of its column.
+@dataclass(frozen=True)
+class Runs:
+    """Finished runs, arranged for tables and figures.
 
-    row        method title; with the settings that differ where one condition holds several variants of a method
-    condition  everything that was asked of the run but its seeds: data set if there are several, noise, imbalance,
-               and any other setting (image size, epochs, ...) in which the runs differ
-    context, setting   the condition without its noise, and without its imbalance: what is fixed in a sweep of the other
-    family     the kind of noise, without its rate; "" for clean labels, which are rate 0 of every kind
-    base       the condition without noise and imbalance
-    told       whether any run of the row was told the noise rate
-
-    Methods come in the given order, then by key. A run that only repeats another (rate 0 of two kinds of noise with the
-    same seeds) is dropped. ValueError where runs are of different versions of the protocol: their numbers do not
-    compare.
+    Attributes:
+        frame: One line for each run: the columns of ``load_runs``, and those that :func:`arrange` adds.
+        raw: All runs as ``load_runs`` has them, in the order in which they were given.
+        rows: Names of the rows, in order.
+        conditions: Names of the conditions, in order.
+        classes: Class names by data set.
+        repeats: Runs that were left out because they repeat another one.
     """
-    import pandas as pd
 
-    if runs.empty:
+    frame: pd.DataFrame
+    raw: pd.DataFrame
+    rows: tuple[str, ...]
+    conditions: tuple[str, ...]
+    classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    repeats: int = 0
+
+    @property
+    def wrong(self) -> str:
+        """The name of the wrong labels of these runs."""
+        return wrong_labels(self.frame["labels"])
+
+    def present(self, part: pd.DataFrame) -> list[str]:
+        """The rows that have a run in this part of the frame, in order."""
+        found = set(part["row"])
+        return [row for row in self.rows if row in found]
+
+    def class_names(self, dataset: str, number: int) -> list[str]:
+        """The names of a data set's classes, or their numbers if the names are not known."""
+        names = [str(name) for name in self.classes.get(dataset, ())]
+        return names if len(names) == number else [str(c) for c in range(number)]
+
+
+def arrange(records: Iterable[Record], classes: Mapping[str, Sequence[str]] | None = None) -> Runs:
+    """Sorts finished runs and names their rows and conditions.
+
+    Every setting that tells two runs apart is in the name of their row or condition, except the seeds. Settings that
+    all runs share are in neither.
+
+    The frame has these columns beside those of ``load_runs``:
+
+    - record: the :class:`fer_bench.store.records.Record`
+    - row: the method, with the settings that differ if one condition holds several variants of it
+    - condition: the data set if there are several, noise, imbalance, and all other settings that differ
+    - noise, imbalance: their part of the condition
+    - family: the kind of noise without its rate; "" for clean labels, which are rate 0 of every kind
+    - context, setting, base: the condition without its noise, without its imbalance, and without both
+    - ``*_gap``: overall accuracy of the best test epoch less that of the selected one
+
+    Methods come in the order of their keys. Runs that repeat another one are left out and counted: clean runs that were
+    asked for as rate 0 of several kinds of noise, with the same seeds.
+
+    Raises:
+        ValueError: There are no runs, or they are of different protocol versions, whose numbers do not compare.
+    """
+    records = list(records)
+    if not records:
         raise ValueError("there are no finished runs to report")
-    versions = sorted(runs["protocol"].unique())
+    raw = to_frame(records)
+    versions = sorted(raw["protocol"].unique())
     if len(versions) > 1:
         raise ValueError(f"runs of different protocol versions ({', '.join(map(str, versions))}) cannot share a table")
-    frame = runs.reset_index(drop=True).copy()
-    specs = [RunFolder(Path(path)).spec or {} for path in frame["path"]]
-    settings = pd.DataFrame(
-        [_settings(run, spec) for run, spec in zip(frame.to_dict("records"), specs, strict=True)], index=frame.index
+    frame = _name_conditions(raw.assign(record=records, **_gaps(raw)))
+    frame["row"] = _rows(frame)
+    order = ["data", "extra", "imbalance_factor", "imbalance", "family", "noise_rate", "method", "row"]
+    frame = frame.sort_values([*order, "data_seed", "seed"], kind="stable")
+    kept = frame.drop_duplicates(["condition", "row", "data_seed", "seed"]).reset_index(drop=True)
+    rows = sorted(set(zip(kept["method"], kept["row"], strict=True)))
+    return Runs(
+        kept,
+        raw,
+        tuple(row for _, row in rows),
+        tuple(unique(kept, "condition")),
+        dict(classes or {}),
+        len(frame) - len(kept),
     )
-    clean = (frame["noise_kind"] == "none") | ((frame["noise_rate"] == 0) & (frame["realised_rate"] == 0))
-    modes = settings.loc[~clean, ["noise_mode", "noise_file"]].fillna("")
-    named = [name for name in modes if modes[name].nunique() > 1]
-    kinds, noises = [], []
-    details = settings[named].to_dict("records")
-    for kind, rate, plain, detail in zip(frame["noise_kind"], frame["noise_rate"], clean, details, strict=True):
-        suffix = "".join(f" {_short(value)}" for value in detail.values() if value)
-        kinds.append("" if plain else kind + suffix)
-        noises.append("clean" if plain else Noise(kind, rate).label + suffix)
-    frame["family"], frame["noise"] = kinds, noises
-    frame["imbalance"] = [
-        "" if factor == 1 else f"{kind} {factor:g}"
-        for kind, factor in zip(frame["imbalance_kind"], frame["imbalance_factor"], strict=True)
-    ]
-    frame["data"] = [Path(name).name for name in frame["dataset"]]
-    different = settings.drop(columns=["noise_mode", "noise_file"]).loc[:, lambda s: s.nunique() > 1]
-    frame["extra"] = [
-        ", ".join(
-            UNITS.get(name, f"{name} {{}}").format(_short(value)) for name, value in row.items() if pd.notna(value)
-        )
-        for row in different.astype(object).to_dict("records")
-    ]
-    data = frame["data"] if frame["dataset"].nunique() > 1 else pd.Series("", index=frame.index)
-
-    def join(*columns: Any) -> list[str]:
-        return [", ".join(part for part in parts if part) for parts in zip(*columns, strict=True)]
-
-    frame["base"] = join(data, frame["extra"])
-    frame["context"] = join(data, frame["imbalance"], frame["extra"])
-    frame["setting"] = join(data, frame["noise"], frame["extra"])
-    frame["condition"] = join(data, frame["noise"], frame["imbalance"], frame["extra"])
-    frame["row"] = _rows(frame, specs, titles or {})
-    frame["told"] = frame.groupby("row")["uses_noise_rate"].transform("any")
-    rank = {method: place for place, method in enumerate(order)}
-    frame["_rank"] = frame["method"].map(lambda method: rank.get(method, len(rank)))
-    columns = ["data", "extra", "imbalance_factor", "imbalance", "family", "noise_rate", "_rank", "method", "row"]
-    frame = frame.sort_values([*columns, "data_seed", "seed"], kind="stable")
-    frame = frame.drop_duplicates(["condition", "row", "data_seed", "seed"]).drop(columns="_rank")
-    return frame.reset_index(drop=True)
 
 
 def unique(frame: pd.DataFrame, column: str) -> list[str]:
@@ -91,62 +118,152 @@ def unique(frame: pd.DataFrame, column: str) -> list[str]:
     return list(dict.fromkeys(frame[column]))
 
 
-def row_order(frame: pd.DataFrame, order: Iterable[str] = ()) -> list[str]:
-    """The rows: methods in the given order, then by key; the first condition need not hold all of them."""
-    rank = {method: place for place, method in enumerate(order)}
-    pairs = {(rank.get(m, len(rank)), m, row) for m, row in zip(frame["method"], frame["row"], strict=True)}
-    return [row for _, _, row in sorted(pairs)]
+def short_names(values: Iterable[Hashable]) -> dict[Hashable, str]:
+    """A short text for each value: floats with six digits, hashes cut. Values that would share one are written out."""
+    short = {value: _short(value) for value in values}
+    shared = {text for text, count in Counter(short.values()).items() if count > 1}
+    return {value: str(value) if text in shared else text for value, text in short.items()}
 
 
-def _settings(run: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes a condition besides data set, noise kind and rate, and imbalance: flat, from the full specification,
-    because a row holds no augmentation and no hashes."""
-    values: dict[str, Any] = {"noise_mode": run["noise_mode"], "noise_file": spec.get("noise", {}).get("file", "")}
-    size = run["train_size"]
-    values["train_size"] = "all" if size is None or math.isnan(size) else int(size)
-    for name, value in spec.get("recipe", {}).items():
-        if isinstance(value, Mapping):
-            values |= {f"{name}.{key}": each for key, each in value.items()}
-        else:
-            values[name] = str(value) if isinstance(value, list) else value
-    # a data set of one name with other contents is another data set
-    values[f"{Path(run['dataset']).name} data"] = spec.get("fingerprint", "")
-    return values
-
-
-def _rows(frame: pd.DataFrame, specs: list[dict[str, Any]], titles: Mapping[str, str]) -> list[str]:
-    """The row of each run. Settings chosen by condition (a preset for each data set) leave a method in one row; two
-    variants in one condition are two rows."""
-    taken: dict[str, str] = {}
-    for method in sorted(frame["method"].unique()):
-        title = titles.get(method, method)
-        taken[method] = f"{title} ({method})" if title in taken.values() else title
-    codes = [spec.get("code", "") for spec in specs]
-    labels = [taken[method] for method in frame["method"]]
-    places = list(zip(frame["condition"], frame["seed"], frame["data_seed"], strict=True))
-    for method, group in frame.groupby("method"):
-        variants = {index: (frame.at[index, "config"], codes[index]) for index in group.index}
-        cells: dict[tuple[Any, ...], set[tuple[str, str]]] = {}
-        for index, variant in variants.items():
-            cells.setdefault(places[index], set()).add(variant)
-        if max(map(len, cells.values())) == 1:
-            continue
-        configs = {config: json.loads(config) for config, _ in variants.values()}
-        keys = sorted({key for config in configs.values() for key in config})
-        apart = [key for key in keys if len({str(config.get(key)) for config in configs.values()}) > 1]
-        for index, (config, code) in variants.items():
-            parts = [f"{key}={configs[config].get(key)}" for key in apart]
-            if len({code for _, code in variants.values()}) > 1:
-                parts.append(f"code {code[:8]}")
-            labels[index] = f"{taken[str(method)]} ({', '.join(parts)})"
-    return labels
-
-
-def _short(value: Any) -> str:
-    """A setting as text; of a hash its beginning."""
+def _short(value: Hashable) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     text = str(value).removeprefix("sha256:")
-    if len(text) == 64 and set(text) <= set("0123456789abcdef"):
-        return text[:8]
-    return text
+    is_hash = len(text) == 64 and set(text) <= set("0123456789abcdef")
+    return text[:8] if is_hash else text
+
+
+def _gaps(frame: pd.DataFrame) -> dict[str, pd.Series]:
+    import pandas as pd
+
+    best = pd.to_numeric(frame["best_test_overall"])
+    return {s.column("gap"): best - pd.to_numeric(frame[s.column("overall")]) for s in SELECTIONS.values()}
+
+
+# --- conditions ----------------------------------------------------------------------------------------------------
+
+
+def _name_conditions(frame: pd.DataFrame) -> pd.DataFrame:
+    import pandas as pd
+
+    settings = pd.DataFrame([_settings(record.spec) for record in frame["record"]], index=frame.index)
+    frame = frame.assign(**_noise_names(frame, settings), imbalance=_imbalance_names(frame))
+    frame["data"] = [Path(name).name for name in frame["dataset"]]
+    frame["extra"] = _other_settings(settings.drop(columns=["noise mode", "noise file"]))
+    data = frame["data"] if frame["dataset"].nunique() > 1 else [""] * len(frame)
+    parts = {
+        "base": (data, frame["extra"]),
+        "context": (data, frame["imbalance"], frame["extra"]),
+        "setting": (data, frame["noise"], frame["extra"]),
+        "condition": (data, frame["noise"], frame["imbalance"], frame["extra"]),
+    }
+    joined = {name: [joined_text(*each) for each in zip(*columns, strict=True)] for name, columns in parts.items()}
+    return frame.assign(**joined)
+
+
+def joined_text(*parts: object) -> str:
+    """The parts that are not empty, with commas."""
+    return ", ".join(str(part) for part in parts if part)
+
+
+def _settings(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What a specification says of the condition besides noise and imbalance, flat and hashable."""
+    noise, size = spec["noise"], spec["train_size"]
+    values: dict[str, Any] = {
+        "noise mode": noise["mode"],
+        "noise file": noise.get("file", ""),
+        "train_size": "all" if size is None else int(size),
+        # a data set of one name with other contents is another data set
+        f"{Path(spec['dataset']).name} data": spec["fingerprint"],
+    }
+    nested = {**spec["recipe"], **{name: value for name, value in spec.items() if name not in ELSEWHERE}}
+    for name, value in nested.items():
+        inner = {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, Mapping) else {name: value}
+        values |= {key: each if isinstance(each, (bool, int, float, str)) else str(each) for key, each in inner.items()}
+    return values
+
+
+def _noise_names(frame: pd.DataFrame, settings: pd.DataFrame) -> dict[str, list[str]]:
+    """``family`` and ``noise`` of each run. The draw's mode and file are named where noisy runs differ in them."""
+    clean = (frame["noise_kind"] == "none") | ((frame["noise_rate"] == 0) & (frame["realised_rate"] == 0))
+    noisy = settings.loc[~clean, ["noise mode", "noise file"]]
+    named = [name for name in noisy if noisy[name].nunique() > 1]
+    details = {name: short_names(noisy[name]) for name in named}
+    rates = short_names(frame["noise_rate"])
+    families, noises = [], []
+    for index, is_clean in clean.items():
+        if is_clean:
+            families.append("")
+            noises.append("clean")
+            continue
+        suffix = "".join(f" {details[name][value]}" for name in named if (value := settings.at[index, name]))
+        kind, rate = frame.at[index, "noise_kind"], frame.at[index, "noise_rate"]
+        families.append(f"{kind}{suffix}")
+        noises.append(f"{kind} {rates[rate]}{suffix}" if rate else f"{kind}{suffix}")
+    return {"family": families, "noise": noises}
+
+
+def _imbalance_names(frame: pd.DataFrame) -> list[str]:
+    factors = short_names(frame["imbalance_factor"])
+    return [
+        "" if factor == 1 else f"{kind} {factors[factor]}"
+        for kind, factor in zip(frame["imbalance_kind"], frame["imbalance_factor"], strict=True)
+    ]
+
+
+def _other_settings(settings: pd.DataFrame) -> list[str]:
+    """The settings in which the runs differ, as text."""
+    texts: list[list[str]] = [[] for _ in range(len(settings))]
+    for name in settings:
+        known = settings[name].dropna()  # a data set has no value in the column of another one
+        if known.nunique() < 2:
+            continue
+        short = short_names(known)
+        for text, value in zip(texts, settings[name], strict=True):
+            if value in short:
+                text.append(_setting_text(str(name), short[value]))
+    return [", ".join(text) for text in texts]
+
+
+def _setting_text(name: str, value: str) -> str:
+    if name in UNITS:
+        return f"{value} {UNITS[name]}"
+    return value if name == "backbone" else f"{name} {value}"
+
+
+# --- rows ----------------------------------------------------------------------------------------------------------
+
+
+def _rows(frame: pd.DataFrame) -> list[str]:
+    """The row of each run.
+
+    Settings that follow the condition (a preset for each data set) leave a method in one row. Two variants in one
+    condition, whatever their seeds, are two rows.
+    """
+    labels = dict(zip(frame.index, frame["method"], strict=True))
+    for method, group in frame.groupby("method"):
+        variants = [tuple(values) for values in group[list(VARIANT)].itertuples(index=False)]
+        most = group.assign(variant=variants).groupby("condition")["variant"].nunique().max()
+        if most > 1:
+            names = _variant_names(variants)
+            labels |= {i: f"{method} ({names[v]})" for i, v in zip(group.index, variants, strict=True)}
+    return [labels[index] for index in frame.index]
+
+
+def _variant_names(variants: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+    """What tells the variants of one method apart: settings, versions of the code, and further data."""
+    configs = {config: json.loads(config) for config, *_ in variants}
+    keys = sorted({key for config in configs.values() for key in config})
+    values = {key: {text: json.dumps(config.get(key)) for text, config in configs.items()} for key in keys}
+    apart = [key for key in keys if len(set(values[key].values())) > 1]
+    others = {
+        name: short_names(variant[place] for variant in variants) for place, name in enumerate(VARIANT) if place > 0
+    }
+    found = {}
+    for variant in variants:
+        parts = [f"{key}={values[key][variant[0]]}" for key in apart]
+        for place, name in enumerate(VARIANT):
+            if place > 0 and len(others[name]) > 1:
+                parts.append(f"{name} {others[name][variant[place]] or 'none'}")
+        found[variant] = ", ".join(parts)
+    return found

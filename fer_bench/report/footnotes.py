@@ -1,23 +1,30 @@
-"""What a reader must know of a row: signs behind its name in every table and figure, and what they mean."""
+"""Signs behind the names of rows, and the footnotes that explain them, in every table and figure."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from fer_bench.core.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TOLD, CLEAN, EXTRA, ENSEMBLE = "†", "‡", "§", "¶"
+NOISE_RATE, CLEAN, EXTRA, ENSEMBLE = "†", "‡", "§", "¶"
 
-REMARKS = "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖ"
+LETTERS = "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖ"
 
 
 @dataclass(frozen=True)
-class Marks:
-    """``signs`` by row, "" for most; ``legend``: one sentence without a full stop for each sign in use."""
+class Footnotes:
+    """Signs by row, and what they mean.
+
+    Attributes:
+        signs: Signs of each row, "" for most.
+        legend: One sentence for each sign in use.
+    """
 
     signs: Mapping[str, str]
     legend: tuple[str, ...]
@@ -27,46 +34,60 @@ class Marks:
         return row + self.signs.get(row, "")
 
 
-def marks(frame: pd.DataFrame) -> Marks:
-    """The marks of arranged runs. A row has a sign if any of its runs has the fact; each remark has a letter."""
-    signs: dict[str, list[str]] = {str(row): [] for row in dict.fromkeys(frame["row"])}
-    facts: dict[str, dict[str, list[str]]] = {TOLD: {}, CLEAN: {}, EXTRA: {}, ENSEMBLE: {}}
+def footnotes(frame: pd.DataFrame) -> Footnotes:
+    """The footnotes of arranged runs. A row has a sign if any of its runs calls for it; each remark has a letter."""
+    facts: dict[str, dict[str, list[str]]] = {NOISE_RATE: {}, CLEAN: {}, EXTRA: {}, ENSEMBLE: {}}
     remarks: dict[str, list[str]] = {}
     for row, runs in frame.groupby("row", sort=False):
-        name = str(row)
-        if runs["uses_noise_rate"].any():
-            facts[TOLD].setdefault("", []).append(name)
-        counts = sorted({int(count) for count in runs["clean_labels_used"] if count})
-        if counts:
-            text = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
-            facts[CLEAN].setdefault(text, []).append(name)
-        for sign, column in ((EXTRA, "extra_images"), (ENSEMBLE, "ensemble")):
-            for text in sorted({str(value) for value in runs[column] if value}):
-                facts[sign].setdefault(text, []).append(name)
-        for text in dict.fromkeys(remark for value in runs["remarks"] for remark in json.loads(value)):
-            remarks.setdefault(str(text), []).append(name)
-    legend = []
+        for sign, text in _facts(runs):
+            facts[sign].setdefault(text, []).append(str(row))
+        for text in _remarks(runs):
+            remarks.setdefault(text, []).append(str(row))
     meanings = {
-        TOLD: "was told the true noise rate",
-        CLEAN: "was given labels known to be right",
-        EXTRA: "was given images beyond the training set",
+        NOISE_RATE: "is given the true noise rate",
+        CLEAN: "is given labels that are known to be correct",
+        EXTRA: "is given images beyond the training set",
         ENSEMBLE: "predicts with more than one network",
     }
-    for sign, meaning in meanings.items():
-        if facts[sign]:
-            legend.append(f"{sign} {meaning}{_which(facts[sign])}")
+    legend = [f"{sign} {meaning}{_which(facts[sign])}." for sign, meaning in meanings.items() if facts[sign]]
     for number, (text, rows) in enumerate(remarks.items()):
-        sign = REMARKS[number % len(REMARKS)] * (1 + number // len(REMARKS))
+        sign = LETTERS[number % len(LETTERS)] * (1 + number // len(LETTERS))
         facts[sign] = {text: rows}
-        legend.append(f"{sign} {text}")
+        legend.append(f"{sign} {text}.")
+    signs: dict[str, str] = {str(row): "" for row in dict.fromkeys(frame["row"])}
     for sign, texts in facts.items():
-        for name in {name for names in texts.values() for name in names}:
-            signs[name].append(sign)
-    return Marks({name: "".join(of_row) for name, of_row in signs.items()}, tuple(legend))
+        for row in {row for rows in texts.values() for row in rows}:
+            signs[row] += sign
+    return Footnotes(signs, tuple(legend))
+
+
+def _facts(runs: pd.DataFrame) -> Iterable[tuple[str, str]]:
+    """Sign and detail of what all methods are asked about."""
+    if runs["uses_noise_rate"].any():
+        yield NOISE_RATE, ""
+    counts = sorted({int(count) for count in runs["clean_labels_used"] if count})
+    if counts:
+        yield CLEAN, f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+    for sign, column in ((EXTRA, "extra_images"), (ENSEMBLE, "ensemble")):
+        for text in sorted({str(value) for value in runs[column] if value}):
+            yield sign, text
+
+
+def _remarks(runs: pd.DataFrame) -> list[str]:
+    """What the method says of its runs, and what differs between the runs of a row."""
+    found = [str(remark) for value in runs["remarks"] for remark in json.loads(value)]
+    if runs["config"].nunique() > 1:
+        found.append("settings differ between conditions; runs.csv lists them")
+    if (number := runs["code"].nunique()) > 1:
+        found.append(f"runs of {counted(number, 'version')} of the method's code; runs.csv lists them")
+    for column, what in (("unlabelled", "unlabelled images"), ("landmarks", "landmarks")):
+        if runs[column].nunique() > 1:
+            found.append(f"the {what} differ between conditions; runs.csv lists them")
+    return list(dict.fromkeys(found))
 
 
 def _which(texts: Mapping[str, list[str]]) -> str:
-    """The text in brackets; with the rows it belongs to where there are several texts."""
+    """The detail in brackets; with the rows it belongs to where there are several."""
     if list(texts) == [""]:
         return ""
     if len(texts) == 1:

@@ -1,4 +1,4 @@
-"""What can be measured of a run, and what a reader chose to see of it."""
+"""The one list of metrics, and what a reader chooses to see of it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fer_bench.core.errors import nearest, require
 from fer_bench.report.statistics import INTERVALS, TESTS, UNITS
+from fer_bench.report.wording import sentence_case
 from fer_bench.store.model_selection import SELECTIONS
 
 SPREADS = ("sd", "interval")
@@ -14,63 +15,99 @@ SPREADS = ("sd", "interval")
 
 @dataclass(frozen=True)
 class Metric:
-    """A measured quantity of the runs; ``scale`` turns it into ``unit``.
+    """One measured quantity of a run.
 
-    title    of its block; metrics without one stand in the block of costs or only in the csv
-    by_epoch whether it depends on which epoch is selected
-    better   +1 higher is better, -1 lower is better, 0 neither: not compared and never bold
+    Attributes:
+        name: Name in options and in the CSV.
+        title: Name in headings; ``{wrong}`` stands for :func:`fer_bench.report.wording.wrong_labels`.
+        unit: Unit of the shown values.
+        scale: Factor from the stored value to ``unit``.
+        digits: Decimals that are shown.
+        by_epoch: Whether it depends on the selected epoch.
+        better: 1 if higher is better, -1 if lower is better, 0 if neither.
+        compared: Whether methods are tested on it and the best one is bold.
+        cost: Whether it is a cost of training, with a block of its own.
     """
 
     name: str
+    title: str
     unit: str = "%"
     scale: float = 100
-    title: str = ""
+    digits: int = 2
     by_epoch: bool = False
     better: int = 0
+    compared: bool = False
+    cost: bool = False
 
     def column(self, selection: str) -> str:
         """The column of the runs that holds it."""
         return SELECTIONS[selection].column(self.name) if self.by_epoch else self.name
 
-    def heading(self, selection: str) -> str:
-        when = f", {SELECTIONS[selection].title}" if self.by_epoch else ""
-        return f"{self.title}{when}, {self.unit}"
+    def label(self, wrong: str) -> str:
+        """Title and unit; ``wrong`` names the wrong labels."""
+        return f"{sentence_case(self.title.format(wrong=wrong))} ({self.unit})"
+
+    def heading(self, selection: str, wrong: str) -> str:
+        """Title, unit, and the selected epoch where that matters."""
+        return self.label(wrong) + (f", {SELECTIONS[selection].title}" if self.by_epoch else "")
+
+
+def _test_metric(name: str, title: str, better: int, unit: str = "%", scale: float = 100, digits: int = 2) -> Metric:
+    """A metric of the test set on which methods are compared."""
+    return Metric(name, title, unit, scale, digits, by_epoch=True, better=better, compared=True)
+
+
+def _cost(name: str, title: str, unit: str, scale: float = 1, better: int = -1) -> Metric:
+    return Metric(name, title, unit, scale, digits=0, better=better, cost=True)
 
 
 METRICS = (
-    Metric("overall", title="Overall accuracy", by_epoch=True, better=1),
-    Metric("mean", title="Mean accuracy (over classes)", by_epoch=True, better=1),
-    Metric("gap", "points of overall accuracy", title="Gap from the last to the best test epoch (oracle)"),
-    Metric("memorised", title="Wrong training labels memorised"),
-    Metric("macro_f1", title="Macro-F1", by_epoch=True, better=1),
-    Metric("worst", title="Accuracy on the worst class", by_epoch=True, better=1),
-    Metric("head", title="Accuracy on head classes", by_epoch=True, better=1),
-    Metric("tail", title="Accuracy on tail classes", by_epoch=True, better=1),
-    Metric("ece", title="Expected calibration error", by_epoch=True, better=-1),
-    Metric("nll", "nats", 1, title="Negative log-likelihood", by_epoch=True, better=-1),
-    Metric("detection_auroc", title="Detection of wrong labels, area under the ROC curve", better=1),
-    Metric("detection_ap", title="Detection of wrong labels, average precision", better=1),
-    Metric("fit_noisy", title="Training images predicted as labelled"),
-    Metric("fit_clean", title="Training images predicted as they are"),
-    *(Metric(name, "count", 1) for name in ("parameters", "images_forward", "images_backward", "skipped_steps")),
-    Metric("seconds", "seconds", 1),
-    Metric("peak_memory_bytes", "bytes", 1),
+    _test_metric("overall", "Overall accuracy", 1),
+    _test_metric("mean", "Mean accuracy over classes", 1),
+    Metric("gap", "Gap to the best test epoch, an oracle", "points", by_epoch=True, better=-1),
+    Metric("memorised", "Memorised {wrong}", better=-1),
+    _test_metric("macro_f1", "Macro F1", 1),
+    _test_metric("worst", "Worst-class accuracy", 1),
+    _test_metric("head", "Head-class accuracy", 1),
+    _test_metric("tail", "Tail-class accuracy", 1),
+    _test_metric("ece", "Expected calibration error", -1),
+    _test_metric("nll", "Negative log-likelihood", -1, "nats", 1, 3),
+    Metric("detection_auroc", "Detection of {wrong}, AUROC", better=1, compared=True),
+    Metric("detection_ap", "Detection of {wrong}, average precision", better=1, compared=True),
+    Metric("fit_noisy", "Training accuracy on the noisy labels"),
+    Metric("fit_clean", "Training accuracy on the clean labels"),
+    _cost("parameters", "Parameters", "parameters"),
+    _cost("images_forward", "Images, forward", "images"),
+    _cost("images_backward", "Images, backward", "images"),
+    _cost("seconds", "Time", "s"),
+    _cost("peak_memory_bytes", "Peak memory", "MB", 1e-6),
+    _cost("skipped_steps", "Skipped steps", "steps", better=0),
 )
+"""All metrics, in the order in which tables show them."""
 
-SHOWN = tuple(metric.name for metric in METRICS if metric.title)
+BY_NAME = {metric.name: metric for metric in METRICS}
+
+SHOWN = tuple(metric.name for metric in METRICS if not metric.cost)
+"""Names that a reader can choose; costs always have their own block."""
 
 DEFAULT = ("overall", "mean", "gap", "memorised")
 
 
 @dataclass(frozen=True)
 class View:
-    """What of the runs is shown, and how it is tested. SpecError for an unknown name, with the nearest one.
+    """What is shown of the runs, and how methods are compared.
 
-    selections which epochs are reported, keys of SELECTIONS; tests are on the first
-    metrics    names of SHOWN, or "all"
-    baseline   method key (or row) that the others are tested against; "" = each against the best
-    test, interval, unit   see ``statistics``
-    spread     behind a mean: its standard deviation, or the 95 % interval
+    Attributes:
+        selections: Keys of ``SELECTIONS``: which epochs are reported. Tests are on the first.
+        metrics: Names of ``SHOWN``, or "all".
+        baseline: Method key or row that the others are tested against; "" tests each against the best.
+        test: See ``statistics.TESTS``.
+        interval: See ``statistics.INTERVALS``.
+        unit: See ``statistics.UNITS``.
+        spread: What follows a mean: "sd" for its standard deviation, or "interval" for the 95 % interval.
+
+    Raises:
+        SpecError: A name is unknown; the message has the nearest one.
     """
 
     selections: tuple[str, ...] = ("last",)
@@ -99,8 +136,11 @@ class View:
     @property
     def chosen(self) -> list[Metric]:
         """The metrics to show, in the order of METRICS."""
-        return [metric for metric in METRICS if metric.title and ("all" in self.metrics or metric.name in self.metrics)]
+        return [BY_NAME[name] for name in SHOWN if "all" in self.metrics or name in self.metrics]
 
     def variants(self, metric: Metric) -> list[str]:
-        """The selections under which a metric is shown: one where it does not depend on them."""
-        return list(dict.fromkeys(self.selections)) if metric.by_epoch else [self.selections[0]]
+        """The selections for which a metric is shown: the first only if it does not depend on the selected epoch."""
+        if not metric.by_epoch:
+            return [self.selections[0]]
+        # the gap of the best test epoch to itself is 0
+        return [key for key in dict.fromkeys(self.selections) if (metric.name, key) != ("gap", "best_test")]

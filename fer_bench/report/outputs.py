@@ -6,46 +6,62 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fer_bench.core.files import write_atomically
+from fer_bench.report.arrange import Runs, arrange
+from fer_bench.report.rendering import Table
+from fer_bench.report.tables import DEFAULT_VIEW, comparison
 from fer_bench.sweep.record import Sweep
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from fer_bench.report.measures import View
 
 DRAWN = "plots/drawn.txt"
 """Keys of the runs that the plots of a sweep show, written after the last plot."""
 
 
-def write_outputs(sweep: Sweep, plots: bool = True, view: View | None = None) -> list[Path]:
-    """Writes tables (as ``view`` says), ``runs.csv``, the compact file of a finished sweep, and plots.
+def write_outputs(sweep: Sweep, view: View = DEFAULT_VIEW, redraw: bool = False) -> list[Path]:
+    """Writes the tables, the records and the plots of what is finished; nothing if no run is.
 
-    Writes nothing where no run is finished.
+    Args:
+        sweep: The sweep.
+        view: What the tables show.
+        redraw: Draws the plots even if they are of the same runs.
+
+    Returns:
+        The paths that were written.
     """
-    from fer_bench.report import tables
-
-    runs = sweep.finished()
-    if runs.empty:
+    if not sweep.records():
         return []
-    written = tables.write(
-        runs, sweep.folder, notes=sweep.unfinished(), classes=sweep.classes, view=view or tables.DEFAULT_VIEW
-    )
+    runs = arrange(sweep.records(), sweep.classes)
+    written = write_table(comparison(runs, view, sweep.unfinished()), runs.raw, sweep.folder)
     sweep.save_records()
-    if plots:
-        from fer_bench.report.plots import figures
+    return [*written, *write_plots(sweep, runs, redraw)]
 
-        written += figures.write(runs, sweep.folder, classes=sweep.classes)
-        write_atomically(sweep.folder / DRAWN, _drawn(sweep))
+
+def write_table(table: Table, runs: pd.DataFrame, folder: Path) -> list[Path]:
+    """Writes ``table.md``, ``.csv``, ``.tex`` and ``.html``, and ``runs.csv`` if there are runs; the paths."""
+    contents = {
+        "table.md": table.markdown(),
+        "table.csv": table.csv(),
+        "table.tex": table.latex(),
+        "table.html": table.html(),
+    }
+    if len(runs):
+        contents["runs.csv"] = runs.to_csv(index=False, lineterminator="\n")
+    for name, content in contents.items():
+        write_atomically(folder / name, content.encode())
+    return [folder / name for name in contents]
+
+
+def write_plots(sweep: Sweep, runs: Runs, redraw: bool = False) -> list[Path]:
+    """Draws the plots of a sweep, unless they are there and of the same runs; the paths."""
+    file = sweep.folder / DRAWN
+    keys = "".join(sorted(f"{record.key}\n" for record in sweep.records())).encode()
+    if not redraw and file.exists() and file.read_bytes() == keys:
+        return []
+    from fer_bench.report.plots import figures  # matplotlib takes a second to load
+
+    written = figures.write(runs, sweep.folder / "plots")
+    write_atomically(file, keys)
     return written
-
-
-def plots_are_current(sweep: Sweep) -> bool:
-    """Whether the plots were drawn, to the last one, from the runs that are finished now."""
-    try:
-        return (sweep.folder / DRAWN).read_bytes() == _drawn(sweep)
-    except OSError:
-        return False
-
-
-def _drawn(sweep: Sweep) -> bytes:
-    return "".join(
-        sorted(f"{folder.path.name}\n" for folder in sweep.runs if (folder.path / "final.json").exists())
-    ).encode()

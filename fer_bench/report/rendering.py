@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -16,26 +16,38 @@ if TYPE_CHECKING:
 MISSING = "–"
 
 LATEX_WIDTH = 88
-"""Characters across one LaTeX tabular, which then ends before the edge of a page at 10 pt; the columns beyond go on in
-the next."""
+"""Characters across one LaTeX tabular, so that it ends before the edge of a page at 10 pt. Further columns go into the
+next one."""
 
 LATEX_GAP = 2
 """Characters that LaTeX leaves between two columns."""
 
 
+LATEX_FLOATS = 10
+"""Tables after which a new page begins. LaTeX stops with an error if too many of them wait for a page."""
+
+
 @dataclass(frozen=True)
 class Cell:
+    """The text of one cell."""
+
     text: str = MISSING
     bold: bool = False
 
 
 @dataclass(frozen=True)
 class Block:
-    """One rectangle of the table: a metric of all methods under all conditions, or the costs, or the data."""
+    """One rectangle of the table: a metric of all methods under all conditions, or the costs, or the data.
+
+    Attributes:
+        title: Heading.
+        corner: Header above the row names.
+        columns: Headers of the columns.
+        rows: Name and cells of each row.
+    """
 
     title: str
     corner: str
-    """Header above the row names."""
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
 
@@ -57,8 +69,17 @@ class Block:
 
 @dataclass(frozen=True)
 class Table:
-    """``numbers`` are the values behind the cells, unrounded, one row each; the rest is text. ``legend`` is the part of
-    the caption that explains signs behind names: wherever the table is parted, each part has it."""
+    """A table of several blocks.
+
+    Attributes:
+        title: Heading of the whole.
+        blocks: The blocks, in order.
+        caption: What a reader needs before the first number: two sentences.
+        notes: Everything else that a reader may ask, one or two sentences each.
+        numbers: The values behind the cells, unrounded, one line each.
+        legend: What the signs in names and cells mean, one sentence each. It stands before the notes; in LaTeX it is
+            part of every caption, because floats move.
+    """
 
     title: str
     blocks: tuple[Block, ...]
@@ -67,12 +88,18 @@ class Table:
     numbers: pd.DataFrame = field(repr=False, compare=False)
     legend: tuple[str, ...] = ()
 
+    @property
+    def below(self) -> tuple[str, ...]:
+        """The lines below the blocks: legend and notes."""
+        return (*self.legend, *self.notes)
+
     def markdown(self) -> str:
+        """The table as a Markdown document."""
         parts = [f"# {_md(self.title)}", _md(self.caption)]
         for block in self.blocks:
             parts += [f"## {_md(block.title)}", _md_table(block)]
-        if self.notes:
-            parts += ["## Notes", "\n".join(f"- {_md(note)}" for note in self.notes)]
+        if self.below:
+            parts += ["## Notes", "\n".join(f"- {_md(note)}" for note in self.below)]
         return "\n\n".join(parts) + "\n"
 
     def csv(self) -> str:
@@ -85,12 +112,13 @@ class Table:
         They need ``\\usepackage{booktabs}`` and a LaTeX that reads UTF-8.
         """
         parts = ["% \\usepackage{booktabs}"]
-        caption = self.caption
-        for block in self.blocks:
-            for part in _pages(block):
-                parts.append(_latex_table(part, f"{block.title}. {caption}"))
-                # once; the others are of the same runs, but a float must explain its own signs
-                caption = "".join(f"{sentence}. " for sentence in self.legend).rstrip()
+        caption = f"{self.caption} "
+        floats = [(block.title, part) for block in self.blocks for part in _pages(block)]
+        for number, (title, part) in enumerate(floats):
+            if number and number % LATEX_FLOATS == 0:
+                parts.append("\\clearpage")
+            parts.append(_latex_table(part, f"{title}. {caption}{' '.join(self.legend)}".rstrip()))
+            caption = ""  # the others are of the same runs
         if self.notes:
             items = (f"\\item {_tex(note)}" for note in self.notes)
             parts += ["{\\footnotesize", "\\begin{itemize}", *items, "\\end{itemize}", "}"]
@@ -103,6 +131,26 @@ class Table:
         template = resources.files(__package__).joinpath("table.html").read_text(encoding="utf-8")
         environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
         return environment.from_string(template).render(table=self)
+
+
+# --- numbers as text ------------------------------------------------------------------------------------------------
+
+
+def value_range(values: pd.Series, form: Callable[[float], str]) -> str:
+    """One number, or the lowest and the highest; ``MISSING`` for no number."""
+    if values.empty or values.isna().all():
+        return MISSING
+    low, high = form(float(values.min())), form(float(values.max()))
+    return low if low == high else f"{low} to {high}"
+
+
+def short_count(value: float, unit: str = "") -> str:
+    """A count with a prefix: 812, 12.3 k, 4.56 M."""
+    for size, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            number = f"{value / size:.3g}" if value < 100 * size else f"{value / size:.0f}"
+            return f"{number} {prefix}{unit}"
+    return (f"{value:.3g}" if value < 100 else f"{value:.0f}") + (f" {unit}" if unit else "")
 
 
 # --- Markdown ------------------------------------------------------------------------------------------------------

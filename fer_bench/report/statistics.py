@@ -1,9 +1,9 @@
-"""What runs say and what they do not: intervals, paired tests over blocks, ranks. Formulas are a library's.
+"""Intervals, paired tests over blocks, and ranks. The formulas come from SciPy, statsmodels and scikit-posthocs.
 
-A **block** is everything two methods share when they are compared: condition (data set, noise, imbalance, and any
+A **block** is everything that two methods share when they are compared: condition (data set, noise, imbalance, and any
 other setting that varies), draw of the training data, and training seed. Tests are over differences within blocks.
-Blocks that share a draw of the data are not independent data: a test over them speaks of the seeds on those data and of
-no other data. ``unit="draw"`` averages the seeds of a draw first, so that only draws and conditions count.
+Blocks that share a draw of the data are not independent: a test over them speaks of other seeds on these data, not of
+other data. ``unit="draw"`` averages the seeds of a draw first, so that only draws and conditions count.
 """
 
 from __future__ import annotations
@@ -25,22 +25,30 @@ ALPHA = 0.05
 LEVEL = 0.95
 
 MIN_PAIRS = 6
-"""Below six pairs no two-sided test on signs can come below 0.05 (five pairs: 2/32 = 0.0625), so none is made."""
+"""With fewer pairs no two-sided test on signs can reach 0.05 (five pairs: 2/32 = 0.0625), so none is made."""
 
 TESTS = ("sign-flip", "wilcoxon")
 
 INTERVALS = ("t", "bootstrap")
 
 UNITS = {"seed": ["condition", "data_seed", "seed"], "draw": ["condition", "data_seed"]}
-"""What one block is, by name: the columns of arranged runs that are equal within it."""
+"""What one block is: the columns of arranged runs that are equal within it."""
 
 RESAMPLES = 2**16
-"""Sign flips: exact where there are no more than these (16 pairs), else as many random ones from a fixed seed."""
+"""Sign flips of the permutation test: all of them up to 16 pairs, else this many random ones from a fixed seed."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """``sd`` has divisor n - 1; ``low`` and ``high`` are the 95 % interval of the mean. None where n < 2."""
+    """Statistics of some values.
+
+    Attributes:
+        n: Number of values.
+        mean: Their mean.
+        sd: Standard deviation with divisor n - 1; None if n < 2.
+        low: Lower end of the 95 % interval of the mean; None if n < 2.
+        high: Upper end.
+    """
 
     n: int
     mean: float
@@ -51,12 +59,18 @@ class Summary:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A row against another over the blocks that both have.
+    """A row against another one over the blocks that both have.
 
-    difference   mean of row - other; ``low`` and ``high`` its 95 % interval (t), None below two pairs
-    p            two-sided, uncorrected; None below MIN_PAIRS
-    corrected    Holm's, over all comparisons of the family that could be tested; None where p is
-    improvement  probability that a run of the row beats a run of the other in the same condition, ties half
+    Attributes:
+        row: The row.
+        other: The row it is compared with.
+        pairs: Number of blocks.
+        difference: Mean of row - other.
+        low: Lower end of its 95 % interval (Student's t); None for one pair.
+        high: Upper end.
+        p: Two-sided p-value, uncorrected; None below MIN_PAIRS.
+        corrected: p-value corrected by Holm's method over the tested comparisons of the family; None where p is None.
+        improvement: Probability that a run of the row beats a run of the other in the same condition; ties count half.
     """
 
     row: str
@@ -71,13 +85,20 @@ class Comparison:
 
     @property
     def significant(self) -> bool:
+        """Whether the corrected p-value is below ALPHA."""
         return self.corrected is not None and self.corrected < ALPHA
 
 
 @dataclass(frozen=True)
 class Leaders:
-    """The row with the best mean and the rows not distinguishable from it; ``tested`` is False where no test could be
-    made, and then only the best is in ``rows``."""
+    """The row with the best mean, and the rows that are not significantly worse.
+
+    Attributes:
+        best: The row with the best mean.
+        rows: The best row and those that are not significantly worse; only the best if ``tested`` is False.
+        tested: Whether a test could find a difference: there are enough pairs for the number of comparisons.
+        comparisons: Every other row against the best.
+    """
 
     best: str
     rows: frozenset[str]
@@ -87,7 +108,14 @@ class Leaders:
 
 @dataclass(frozen=True)
 class Ranks:
-    """Friedman's test over complete blocks. ``mean`` holds the mean rank of each row, 1 is best."""
+    """Friedman's test over complete blocks.
+
+    Attributes:
+        mean: Mean rank of each row; 1 is best.
+        blocks: Number of blocks.
+        statistic: Friedman's chi-square.
+        p: Its p-value.
+    """
 
     mean: pd.Series
     blocks: int
@@ -96,10 +124,15 @@ class Ranks:
 
 
 def summary(values: ArrayLike, interval: str = "t") -> Summary:
-    """n, mean, sd and 95 % interval of the finite values [n]; ValueError for none.
+    """Statistics of the finite values.
 
-    ``t``          Student's t with n - 1 degrees of freedom
-    ``bootstrap``  BCa, 9,999 resamples from a fixed seed; too narrow for a handful of runs
+    Args:
+        values: [n] numbers.
+        interval: "t" for Student's t with n - 1 degrees of freedom, or "bootstrap" for BCa with 9,999 resamples from a
+            fixed seed, which is too narrow for a handful of runs.
+
+    Raises:
+        ValueError: There are no finite values.
     """
     _check(interval, INTERVALS, "interval")
     numbers = np.asarray(values, float)
@@ -136,7 +169,13 @@ def _bootstrap(values: np.ndarray) -> tuple[float, float]:
 def blocks(frame: pd.DataFrame, column: str, unit: str = "seed") -> pd.DataFrame:
     """Values of ``column`` with one line for each block (see UNITS) and one column for each row of the table.
 
-    ``frame`` is ``conditions.arrange(runs)``. NaN where a row has no such run; blocks without any value are left out.
+    Args:
+        frame: Arranged runs.
+        column: A column of numbers.
+        unit: A key of ``UNITS``.
+
+    Returns:
+        NaN where a row has no run in a block. Blocks without any value are left out.
     """
     import pandas as pd
 
@@ -147,10 +186,15 @@ def blocks(frame: pd.DataFrame, column: str, unit: str = "seed") -> pd.DataFrame
 
 
 def paired_p(differences: ArrayLike, test: str = "sign-flip") -> float:
-    """Two-sided p of paired differences [n] around 0; 1 where all are 0.
+    """Two-sided p-value of paired differences around 0; 1 if all are 0.
 
-    ``sign-flip``  permutation test of the mean: all 2^n signs up to 16 pairs
-    ``wilcoxon``   signed ranks, zeros by Pratt's method
+    Args:
+        differences: [n] finite numbers, at least one.
+        test: "sign-flip" for a permutation test of the mean, with all 2^n signs up to 16 pairs, or "wilcoxon" for
+            signed ranks with zeros by Pratt's method.
+
+    Raises:
+        ValueError: The differences are not finite numbers [n].
     """
     from scipy import stats
 
@@ -175,8 +219,10 @@ def paired_p(differences: ArrayLike, test: str = "sign-flip") -> float:
 
 
 def _random_flips(values: np.ndarray) -> float:
-    """The sign-flip test with random signs, the same p in any order and direction of the pairs. scipy's takes 17 s of a
-    core for 1,000 pairs where this takes 0.5 s, and a large sweep makes hundreds of tests."""
+    """The sign-flip test with random signs; the order and direction of the pairs do not change p.
+
+    SciPy's takes 17 s of a core for 1,000 pairs and this takes 0.5 s; a large sweep makes hundreds of tests.
+    """
     rng, batch = np.random.default_rng(0), 1024
     sizes = np.sort(np.abs(values))
     least, as_large = abs(values.sum()) * (1 - 1e-12), 0
@@ -194,8 +240,10 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def smallest_p(pairs: int, comparisons: int = 1, test: str = "sign-flip") -> float:
-    """The smallest corrected p that this many pairs can give: all differences of one sign, and Holm's first step, which
-    multiplies by the number of comparisons."""
+    """The smallest corrected p-value that this many pairs can give.
+
+    All differences then have one sign; Holm's first step multiplies by the number of comparisons.
+    """
     return min(1.0, comparisons * paired_p(np.arange(1.0, pairs + 1), test))
 
 
@@ -205,10 +253,16 @@ def pairs_needed(comparisons: int, test: str = "sign-flip") -> int:
 
 
 def against(table: pd.DataFrame, baseline: str, test: str = "sign-flip", higher: bool = True) -> list[Comparison]:
-    """Every other row of ``table`` (from :func:`blocks`) against ``baseline``, Holm-corrected over the rows tested.
+    """Compares every other row with ``baseline``, Holm-corrected over the rows tested.
 
-    ``higher`` says which direction is an improvement. Rows without a shared block are left out. SpecError for a
-    baseline that is not there.
+    Args:
+        table: From :func:`blocks`. Rows that share no block with the baseline are left out.
+        baseline: A column of ``table``.
+        test: See :func:`paired_p`.
+        higher: Whether higher is better.
+
+    Raises:
+        SpecError: There is no such baseline.
     """
     require(baseline in table, f"unknown baseline {baseline!r}{nearest(baseline, map(str, table))}")
     found = []
@@ -232,10 +286,13 @@ def against(table: pd.DataFrame, baseline: str, test: str = "sign-flip", higher:
 
 
 def leaders(table: pd.DataFrame, test: str = "sign-flip", higher: bool = True) -> Leaders:
-    """The best mean of ``table`` and all rows that the test (Holm-corrected, against the best) does not tell from it.
+    """The best mean of ``table``, and all rows that a test against the best does not find significantly worse.
 
-    No test is made where a row has fewer than MIN_PAIRS blocks in common with the best, and nothing is compared where
-    the table has fewer. ValueError for no rows.
+    The test counts only if it could find a difference: every row has at least MIN_PAIRS blocks in common with the best,
+    and enough of them for the number of comparisons. Nothing is compared if the table has fewer than MIN_PAIRS blocks.
+
+    Raises:
+        ValueError: There are no rows.
     """
     means = table.mean().dropna()
     if means.empty:
@@ -244,17 +301,21 @@ def leaders(table: pd.DataFrame, test: str = "sign-flip", higher: bool = True) -
     # equal means are equally good, tested or not
     rows = {str(row) for row in means.index[means == means[best]]}
     compared = against(table[means.index], best, test, higher) if len(table) >= MIN_PAIRS else []
-    tested = len(compared) == len(means) - 1 > 0 and all(c.p is not None for c in compared)
+    tested = (
+        len(compared) == len(means) - 1 > 0
+        and all(c.p is not None for c in compared)
+        and smallest_p(min(c.pairs for c in compared), len(compared), test) < ALPHA
+    )
     if tested:
         rows |= {c.row for c in compared if not c.significant}
     return Leaders(best, frozenset(rows), tested, tuple(compared))
 
 
 def probability_of_improvement(table: pd.DataFrame, row: str, other: str) -> float:
-    """Chance that a run of ``row`` has a higher value than a run of ``other`` in the same condition, ties half.
+    """Probability that a run of ``row`` has a higher value than a run of ``other`` in the same condition; ties half.
 
-    The mean over conditions of Mann-Whitney's U / (n m) (Agarwal et al., "Deep Reinforcement Learning at the Edge of
-    the Statistical Precipice", NeurIPS 2021). ``table`` is from :func:`blocks`.
+    It is the mean over conditions of Mann-Whitney's U / (n m) (Agarwal et al., "Deep Reinforcement Learning at the Edge
+    of the Statistical Precipice", NeurIPS 2021). ``table`` is from :func:`blocks`.
     """
     from scipy import stats
 

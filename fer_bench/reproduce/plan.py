@@ -1,10 +1,10 @@
-"""From a table and a budget to runs: which are wanted, what cannot be measured and why, and what was reduced."""
+"""From a table and a budget to runs: which are planned, what cannot be measured and why, and what was reduced."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -18,24 +18,37 @@ from fer_bench.data.noise.kinds import KINDS
 from fer_bench.data.open import open_dataset
 from fer_bench.reproduce.definition import NO_WEIGHTS, Column, Definition, Row, own_recipe
 from fer_bench.store.folder import RunFolder
-from fer_bench.store.frame import to_row
 from fer_bench.store.model_selection import SELECTIONS
-from fer_bench.store.records import read_record
+from fer_bench.store.records import Record, read_records
 from fer_bench.sweep.plan import Plan, PlannedRun, make_plan
 from fer_bench.sweep.recipe import resolve_recipe
 from fer_bench.sweep.request import Request
 
-Say = Callable[[str, int, int], None]
-
 
 @dataclass(frozen=True)
 class Budget:
-    """What a person changes of a table: the options of ``fer-bench reproduce``. None leaves it as the table has it."""
+    """What is changed of a table: the options of ``fer-bench reproduce``. None leaves it as the table has it.
+
+    Attributes:
+        on: Data set on which every column is measured.
+        preset: Replaces the table's recipe; "quick" by default if ``on`` is given.
+        epochs: Number of epochs.
+        train_size: Size of the stratified subset to train on.
+        seeds: Training seeds.
+        backbone: One network for all columns.
+        image_size: Side of the images in pixels.
+        precision: Precision of forward passes.
+        compile: Whether networks are compiled.
+        pretrained: ``FILE``, ``timm`` or ``none``; for a table with several networks ``BACKBONE=FILE``.
+        select: Key of the reported epoch, see ``fer_bench.store.model_selection``.
+        data_root: Folder that holds the data sets.
+        dedup: Whether training images that are copies of test images are left out.
+        data_seed: Seed of the draw of the training data.
+        plugins: Folders with methods.
+    """
 
     on: str | None = None
-    """Data set on which every column is measured."""
     preset: str | None = None
-    """Replaces the table's recipe; "quick" unless given where ``on`` is."""
     epochs: int | None = None
     train_size: int | None = None
     seeds: Sequence[int] | None = None
@@ -44,9 +57,7 @@ class Budget:
     precision: str | None = None
     compile: bool | None = None
     pretrained: Sequence[str] = ()
-    """``FILE``, ``timm`` or ``none``; for a table with several networks ``BACKBONE=FILE``."""
     select: str | None = None
-    """Key of the reported epoch, see ``fer_bench.store.model_selection``."""
     data_root: Path | None = None
     dedup: bool = False
     data_seed: int = 0
@@ -55,17 +66,32 @@ class Budget:
 
 @dataclass(frozen=True)
 class Slot:
-    """One cell of the grid: its runs, or the reason why it has none."""
+    """One cell of the grid.
+
+    Attributes:
+        row: Its row.
+        column: Its column.
+        dataset: Data set that it is measured on.
+        recipe: Recipe that it is trained with.
+        own: Recipe as the table has it, without weights.
+        classes: Number of classes of the data set.
+        runs: Runs to train.
+        reason: Why it has no runs; "" if it has some.
+    """
 
     row: Row
     column: Column
     dataset: str
     recipe: Recipe
     own: Recipe
-    """The recipe as the table has it, without weights."""
     classes: int = 0
     runs: tuple[PlannedRun, ...] = ()
     reason: str = ""
+
+    def records(self, out: Path) -> list[Record]:
+        """The finished runs that can be read."""
+        folders = [RunFolder.of(out, run.spec) for run in self.runs]
+        return read_records(folder for folder in folders if folder.final)[0]
 
 
 @dataclass(frozen=True)
@@ -79,72 +105,103 @@ class Grid:
 
     @cached_property
     def by_place(self) -> dict[tuple[str, int], Slot]:
-        """Slots by the name of the row and the place of the column."""
+        """Slots by the name of the row and the index of the column."""
         columns = len(self.table.columns)
         return {(slot.row.name, i % columns): slot for i, slot in enumerate(self.slots)}
 
     @property
     def seeds(self) -> tuple[int, ...]:
+        """Training seeds."""
         return tuple(self.table.content.seeds if self.budget.seeds is None else self.budget.seeds)
 
     @property
     def selection(self) -> str:
+        """Key of the reported epoch."""
         return self.budget.select or self.table.content.selection
 
     @property
+    def preset(self) -> str:
+        """Name of the preset that replaces the table's recipe, "" if none does."""
+        return self.budget.preset or ("quick" if self.budget.on else "")
+
+    @property
     def name(self) -> str:
-        """A folder's name for the table on these data."""
+        """Name of a folder for the table on these data."""
         return self.table.id + (f"-on-{Path(self.budget.on).stem}" if self.budget.on else "")
 
     def sweep_names(self, name: str) -> list[tuple[str, Plan]]:
-        """The sweep of each plan: ``name``, with the data set and a number where there are several."""
+        """The sweep of each plan: ``name``, with the data set and a number if there are several."""
         names: list[str] = []
         for each in self.plans:
             base = f"{name}-{Path(each.dataset.name).stem}" if len(self.plans) > 1 else name
             names.append(f"{base}-{names.count(base) + 1}" if base in names else base)
         return list(zip(names, self.plans, strict=True))
 
-    def rows(self, slot: Slot, out: Path) -> list[dict[str, Any]]:
-        """The finished runs of a cell, flat."""
-        folders = [RunFolder.of(out, run.spec) for run in slot.runs]
-        return [to_row(read_record(folder)) for folder in folders if folder.final]
-
     def reductions(self) -> list[str]:
-        """What is not as in the table's definition, one phrase each; empty for the table as it is defined."""
+        """What differs from the table's definition, one phrase each; empty for the table as it is defined."""
         budget, lines = self.budget, []
         if budget.on:
             others = dict.fromkeys(c.label for c in self.table.columns if c.data != budget.on)
             if others:
                 lines.append(f"measured on {Path(budget.on).name} instead of {', '.join(others)}")
-        changes: dict[str, dict[str, None]] = {}
-        for slot in self.slots:
-            if not slot.row.method:
-                continue
-            for field in dataclasses.fields(Recipe):
-                used, own = getattr(slot.recipe, field.name), getattr(slot.own, field.name)
-                if used != own and field.name != "pretrained":
-                    text = f"{field.name} {_plain(used)} instead of {_plain(own)}"
-                    changes.setdefault(field.name, {})[text if field.name != "augmentation" else field.name] = None
-        if budget.preset or budget.on:
-            lines.append(f"preset {self._preset} in place of the table's recipe")
-        lines += [text for texts in changes.values() for text in texts]
+        if self.preset:
+            lines.append(f"preset {self.preset} in place of the table's recipe")
+        lines += self._changed_settings()
         if budget.train_size is not None:
-            lines.append(f"a part of {budget.train_size} training images")
+            lines.append(f"a subset of {budget.train_size} training images")
         if len(self.seeds) < len(self.table.content.seeds):
             lines.append(f"n = {len(self.seeds)} instead of {len(self.table.content.seeds)}")
         return lines
 
-    @property
-    def _preset(self) -> str:
-        return self.budget.preset or "quick"
+    def _changed_settings(self) -> list[str]:
+        changes: dict[str, dict[str, None]] = {}
+        for slot in self.slots:
+            for setting in dataclasses.fields(Recipe) if slot.row.method else ():
+                used, own = getattr(slot.recipe, setting.name), getattr(slot.own, setting.name)
+                if used != own and setting.name != "pretrained":
+                    text = f"{setting.name} {_plain(used)} instead of {_plain(own)}"
+                    text = "another augmentation" if setting.name == "augmentation" else text
+                    changes.setdefault(setting.name, {})[text] = None
+        return [text for texts in changes.values() for text in texts]
 
 
-def prepare(table: Definition, budget: Budget, say: Say = lambda what, done, total: None) -> Grid:
-    """Plans every cell. SpecError for a budget that makes no sense; missing data and weights become reasons."""
+OnProgress = Callable[[str, int, int], None]
+
+
+def prepare(table: Definition, budget: Budget, on_progress: OnProgress = lambda what, done, total: None) -> Grid:
+    """Plans every cell of a table. Missing data and weights become the reasons of cells without runs.
+
+    Args:
+        table: The table.
+        budget: What is changed of it.
+        on_progress: Called with (what, done, total) while images are decoded.
+
+    Raises:
+        SpecError: The budget makes no sense.
+    """
     chosen = budget.select or table.content.selection
     require(chosen in SELECTIONS, f"--select {chosen!r}{nearest(chosen, SELECTIONS)}")
     require(budget.seeds is None or bool(budget.seeds), "--seeds is empty")
     weights = _weights(table, budget)
+    slots = [_slot(table, budget, weights, each, column) for each in table.rows for column in table.columns]
+    slots = _name_missing_data(slots, budget)
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for number, slot in enumerate(slots):
+        if not slot.reason:
+            groups.setdefault(_group(slot), []).append(number)
+    plans = []
+    for members in groups.values():
+        keys = sorted({slots[number].row.method for number in members})
+        request = _request(table, budget, weights, slots[members[0]], keys)
+        planned, reason = _plan(request, slots[members[0]], on_progress)
+        for number in members:
+            slots[number] = _filled(slots[number], planned) if planned else replace(slots[number], reason=reason)
+        plans += [planned] if planned else []
+    return Grid(table, budget, tuple(slots), tuple(compose(plans)))
+
+
+def _name_missing_data(slots: Iterable[Slot], budget: Budget) -> list[Slot]:
+    """The slots; those without runs also say whether their data are missing."""
 
     @cache
     def absent(dataset: str) -> str:
@@ -154,42 +211,35 @@ def prepare(table: Definition, budget: Budget, say: Say = lambda what, done, tot
             return _missing(dataset, str(error))
         return ""
 
-    slots = [_slot(table, budget, weights, each, column) for each in table.rows for column in table.columns]
-    groups: dict[tuple[Any, ...], list[int]] = {}
-    for number, slot in enumerate(slots):
-        if not slot.reason:
-            groups.setdefault(_group(slot), []).append(number)
-        elif slot.row.method:
-            slots[number] = replace(slot, reason="; ".join(filter(None, (slot.reason, absent(slot.dataset)))))
-    plans = []
-    for members in groups.values():
-        first = slots[members[0]]
-        keys = sorted({slots[number].row.method for number in members})
-        request = _request(table, budget, weights, first, keys)
-        try:
-            planned = make_plan(request, say)
-        except DataError as error:
-            reason = _missing(first.dataset, str(error))
-        except SpecError as error:
-            if not KINDS[first.column.noise.kind].needs:
-                raise
-            reason = str(error)  # a kind of noise that the data cannot have
-        else:
-            plans.append(planned)
-            skipped = dict(line.split(": ", 1) for line in planned.skipped)
-            for number in members:
-                slot = slots[number]
-                runs = tuple(run for run in planned.runs if run.spec.method == slot.row.method)
-                slots[number] = replace(slot, runs=runs, reason=skipped.get(slot.row.method, ""),
-                                        classes=len(planned.dataset.classes))  # fmt: skip
-            continue
-        for number in members:
-            slots[number] = replace(slots[number], reason=reason)
-    return Grid(table, budget, tuple(slots), tuple(compose(plans)))
+    return [
+        replace(slot, reason="; ".join(filter(None, (slot.reason, absent(slot.dataset)))))
+        if slot.reason and slot.row.method
+        else slot
+        for slot in slots
+    ]
+
+
+def _plan(request: Request, slot: Slot, on_progress: OnProgress) -> tuple[Plan | None, str]:
+    """The plan of a request, or the reason why there is none."""
+    try:
+        return make_plan(request, on_progress), ""
+    except DataError as error:
+        return None, _missing(slot.dataset, str(error))
+    except SpecError as error:
+        if not KINDS[slot.column.noise.kind].needs:
+            raise
+        return None, str(error)  # a kind of noise that the data cannot have
+
+
+def _filled(slot: Slot, planned: Plan) -> Slot:
+    """The slot with its runs, or with the reason why its method was skipped."""
+    skipped = dict(line.split(": ", 1) for line in planned.skipped)
+    runs = tuple(run for run in planned.runs if run.spec.method == slot.row.method)
+    return replace(slot, runs=runs, reason=skipped.get(slot.row.method, ""), classes=len(planned.dataset.classes))
 
 
 def compose(plans: Sequence[Plan]) -> list[Plan]:
-    """As few plans as train the same runs: plans of one data set, weights and noise file become one."""
+    """Joins plans of one data set, weights and noise file, so that as few plans as possible train the same runs."""
     together: dict[tuple[Any, ...], list[Plan]] = {}
     for each in plans:
         together.setdefault((each.dataset.fingerprint, each.weights, each.request.noise_file), []).append(each)
@@ -219,7 +269,11 @@ def _recipe(table: Definition, budget: Budget, each: Row, column: Column) -> tup
 
 
 def _weights(table: Definition, budget: Budget) -> dict[str, str]:
-    """The given weights by backbone, under "" those for all. SpecError where one file would go to several networks."""
+    """The given weights by backbone, under "" those for all.
+
+    Raises:
+        SpecError: One file would go to several networks.
+    """
     given: dict[str, str] = {}
     networks = set()
     for each in table.rows:
@@ -285,7 +339,7 @@ def _request(
 
 
 def _group(slot: Slot) -> tuple[Any, ...]:
-    """Cells with one of these are planned together: they differ in their method only."""
+    """Cells of one group are planned together: they differ in their method only."""
     column, settings = slot.column, json.dumps([slot.row.method, slot.row.settings]) if slot.row.settings else ""
     return (slot.dataset, column.noise, column.noise_file, column.imbalance, slot.recipe, settings)
 

@@ -1,281 +1,109 @@
-"""Measured and published numbers in one table, with a footnote wherever the two are not of the same thing."""
+"""The table of a paper with measured and published numbers side by side."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from string import ascii_letters
 from typing import TYPE_CHECKING, Any
 
 from fer_bench import __version__
-from fer_bench.core.files import write_atomically
 from fer_bench.core.spec import weights_name
-from fer_bench.report.caption import arithmetic, budget, source
+from fer_bench.report.notes import source, training, values_text
 from fer_bench.report.rendering import MISSING, Block, Cell, Table
-from fer_bench.reproduce.definition import NO_WEIGHTS, Column, Definition, Row
-from fer_bench.reproduce.plan import Grid, Slot
-from fer_bench.reproduce.published import Number
+from fer_bench.reproduce.compare import Entry, compare
+from fer_bench.reproduce.definition import NO_WEIGHTS, Column, Definition
+from fer_bench.reproduce.plan import Grid
 from fer_bench.store.folder import RunFolder
+from fer_bench.store.frame import to_row
 from fer_bench.store.model_selection import SELECTIONS
+from fer_bench.store.records import run_state
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TITLES = {"overall": "Overall accuracy, %", "mean": "Mean accuracy (over classes), %"}
+TITLES = {"overall": "Overall accuracy (%)", "mean": "Mean accuracy over classes (%)"}
 
 
-@dataclass(frozen=True)
-class Measured:
-    """Values of one cell in %, one for each run."""
+def paper_table(grid: Grid, out: Path) -> tuple[Table, pd.DataFrame]:
+    """The table as far as it is measured, and its finished runs, one line each.
 
-    values: tuple[float, ...] = ()
-
-    @property
-    def mean(self) -> float:
-        return statistics.fmean(self.values)
-
-    @property
-    def sd(self) -> float | None:
-        return statistics.stdev(self.values) if len(self.values) > 1 else None
-
-    def text(self, sign: str = "") -> str:
-        if not self.values:
-            return MISSING
-        spread = "" if self.sd is None else f" ± {self.sd:.2f}"
-        return f"{self.mean:{sign}.2f}{spread} (n={len(self.values)})"
-
-
-@dataclass(frozen=True)
-class PaperTable(Table):
-    """A Table whose footnotes are notes below it, and in LaTeX a part of each caption, because floats move."""
-
-    footnotes: tuple[str, ...] = ()
-
-    def latex(self) -> str:
-        fields = {name: getattr(self, name) for name in Table.__dataclass_fields__}
-        fields["caption"] = " ".join((self.caption, *self.footnotes))
-        fields["legend"] = tuple(text.removesuffix(".") for text in self.footnotes)
-        fields["notes"] = tuple(note for note in self.notes if note not in self.footnotes)
-        return Table(**fields).latex()
-
-
-@dataclass(frozen=True)
-class _Line:
-    """One line of the numbers: a cell of the grid with all that stands beside it."""
-
-    row: Row
-    column: Column
-    slot: Slot
-    metric: str
-    measured: Measured
-    gain: Measured
-    number: Number | None
-    published: float | None
-    published_gain: float | None
-    remarks: tuple[str, ...]
-    mark: str
-
-    @property
-    def difference(self) -> float | None:
-        """Measured less published, where both are of one data set: two test sets have no scale in common."""
-        if self.published is None or not self.measured.values or self.slot.dataset != self.column.data:
-            return None
-        return self.measured.mean - self.published
-
-
-class _Marks:
-    """Letters for footnotes; one text has one letter."""
-
-    def __init__(self) -> None:
-        self.texts: dict[str, str] = {}
-
-    def __call__(self, texts: Sequence[str]) -> str:
-        """The letters of some texts as a cell has them, `` [ab]``; "" without a text."""
-        for text in texts:
-            place = len(self.texts)
-            letter = ascii_letters[place] if place < len(ascii_letters) else f"({place})"
-            self.texts.setdefault(text, letter)
-        return f" [{''.join(sorted(self.texts[text] for text in texts))}]" if texts else ""
-
-
-def join(grid: Grid, out: Path) -> tuple[PaperTable, pd.DataFrame]:
-    """The table as far as it is measured, and its finished runs, one row each."""
+    Args:
+        grid: The planned table.
+        out: Folder of the results.
+    """
     import pandas as pd
 
-    table, marks = grid.table, _Marks()
-    runs = {place: grid.rows(slot, out) for place, slot in grid.by_place.items()}
-    lines = [
-        _line(grid, runs, each, place, metric, marks)
-        for metric in table.content.metrics for place in range(len(table.columns)) for each in table.rows
-    ]  # fmt: skip
+    runs = {place: [to_row(record) for record in slot.records(out)] for place, slot in grid.by_place.items()}
+    entries, legend = compare(grid, runs)
+    frame = pd.DataFrame({run["key"]: run for found in runs.values() for run in found}.values())
     reduced = grid.reductions()
-    title = f"{table.id}: {table.content.title}" + (f" (reduced: {_brief(grid)})" if reduced else "")
-    footnotes = tuple(f"[{letter}] {text}." for text, letter in marks.texts.items())
-    notes = (*footnotes, *_notes(grid, out))
-    every = {run["key"]: run for found in runs.values() for run in found}
-    return (
-        PaperTable(
-            title, tuple(_blocks(lines)), _caption(grid, list(every.values()), reduced), notes,
-            pd.DataFrame([_record(table, line, grid.selection) for line in lines]), footnotes=footnotes,
-        ),
-        pd.DataFrame(every.values()),
-    )  # fmt: skip
-
-
-def write(table: PaperTable, runs: pd.DataFrame, folder: Path) -> list[Path]:
-    """Writes table.md, .csv, .tex and .html, and runs.csv where there are runs; the paths."""
-    contents = {
-        "table.md": table.markdown(),
-        "table.csv": table.csv(),
-        "table.tex": table.latex(),
-        "table.html": table.html(),
-    }
-    if len(runs):
-        contents["runs.csv"] = runs.to_csv(index=False, lineterminator="\n")
-    for name, content in contents.items():
-        write_atomically(folder / name, content.encode())
-    return [folder / name for name in contents]
-
-
-# --- one line --------------------------------------------------------------------------------------------------------
-
-
-def _line(
-    grid: Grid, runs: dict[tuple[str, int], list[dict[str, Any]]], each: Row, place: int, metric: str, marks: _Marks
-) -> _Line:
-    table, column, slot = grid.table, grid.table.columns[place], grid.by_place[each.name, place]
-    measured = _by_seed(runs[each.name, place], metric, grid.selection)
-    number, base = table.number(each, column), table.baseline(each)
-    gain, published_gain = Measured(), None
-    if base is not None and base is not each:
-        if grid.by_place[base.name, place].recipe == slot.recipe:
-            over = _by_seed(runs[base.name, place], metric, grid.selection)
-            gain = Measured(tuple(value - over[seed] for seed, value in measured.items() if seed in over))
-        published_gain = _published_gain(number, table.number(base, column), metric)
-    value = number.value(metric) if number else None
-    remarks = _remarks(slot, number, bool(measured), grid.selection) if number and value is not None else []
-    return _Line(
-        each,
-        column,
-        slot,
-        metric,
-        Measured(tuple(measured.values())),
-        gain,
-        number,
-        value,
-        published_gain,
-        tuple(remarks),
-        marks(remarks),
+    title = f"{grid.table.id}: {grid.table.content.title}" + (f" (reduced: {_brief(grid)})" if reduced else "")
+    content = Table(
+        title,
+        tuple(_blocks(entries)),
+        _caption(grid, frame),
+        tuple(_notes(grid, frame, out)),
+        pd.DataFrame([_csv_line(grid.table, entry, grid.selection) for entry in entries]),
+        legend,
     )
-
-
-def _by_seed(rows: Sequence[dict[str, Any]], metric: str, selection: str) -> dict[tuple[int, int], float]:
-    """Accuracy in % of each (data seed, seed)."""
-    name = SELECTIONS[selection].column(metric)
-    return {(run["data_seed"], run["seed"]): 100 * run[name] for run in rows if run[name] is not None}
-
-
-def _published_gain(number: Number | None, base: Number | None, metric: str) -> float | None:
-    """Over the paper's own baseline; None where the two are known to be of different networks."""
-    value, over = (n.value(metric) if n else None for n in (number, base))
-    if value is None or over is None or number is None or base is None:
-        return None
-    if number.backbone and base.backbone and number.backbone != base.backbone:
-        return None
-    return value - over
-
-
-def _remarks(slot: Slot, number: Number, measured: bool, selection: str) -> list[str]:
-    """Where the published number and the measured one are, or may be, of different things."""
-    parts = []
-    if measured:
-        if slot.dataset != slot.column.data:
-            parts.append(f"measured on {Path(slot.dataset).name}, published on {number.dataset}")
-        if number.num_classes is None:
-            parts.append(f"{slot.classes} classes here, number of classes of the paper not seen")
-        elif number.num_classes != slot.classes:
-            parts.append(f"{slot.classes} classes here, {number.num_classes} in the paper")
-        recipe = slot.recipe
-        if _plain(number.backbone) != _plain(recipe.backbone):
-            parts.append(_both(f"network {recipe.backbone}", number.backbone, "network"))
-        parts.append(_both(weights_name(recipe.pretrained), number.pretrain, "weights"))
-        if number.selection != selection:
-            theirs = SELECTIONS[number.selection].title if number.selection else ""
-            parts.append(_both(SELECTIONS[selection].title, theirs, "choice of epoch"))
-    return parts + ([f"of the published number: {number.doubt}"] if number.doubt else [])
-
-
-def _both(here: str, there: str, what: str) -> str:
-    return f"{here} here, {there} in the paper" if there else f"{here} here, {what} of the paper not seen"
-
-
-def _plain(backbone: str) -> str:
-    return "".join(c for c in backbone.lower() if c.isalnum())
+    return content, frame
 
 
 # --- blocks ----------------------------------------------------------------------------------------------------------
 
 
-def _blocks(lines: Sequence[_Line]) -> list[Block]:
-    """For each metric and measured data set the accuracies and the gains, with a published column for each data set of
-    the paper that is measured there."""
-    panels: dict[tuple[str, str], list[_Line]] = {}
-    for line in lines:
-        panels.setdefault((line.metric, line.slot.dataset), []).append(line)
+def _blocks(entries: Sequence[Entry]) -> list[Block]:
+    """Accuracies and gains for each metric and measured data set.
+
+    Each block has a published column for every data set of the paper that is measured there.
+    """
+    panels: dict[tuple[str, str], list[Entry]] = {}
+    for entry in entries:
+        panels.setdefault((entry.metric, entry.slot.dataset), []).append(entry)
     several = len({data for _, data in panels}) > 1
     return [block for (metric, data), members in panels.items() for block in _panel(metric, data, members, several)]
 
 
-def _panel(metric: str, dataset: str, lines: Sequence[_Line], several: bool) -> list[Block]:
-    labels = list(dict.fromkeys(line.column.label for line in lines))
-    same = {label: any(x.column.label == label and x.column.data == dataset for x in lines) for label in labels}
+def _panel(metric: str, dataset: str, entries: Sequence[Entry], several: bool) -> list[Block]:
+    labels = list(dict.fromkeys(entry.column.label for entry in entries))
+    same = {label: any(e.column.label == label and e.column.data == dataset for e in entries) for label in labels}
     accuracies, gains = [("Measured", "")], [("Measured", "")]
     for label in labels:
         accuracies += [("Published", label)] + [("Difference", label)] * same[label]
         gains.append(("Published", label))
+    corner, lines = _lines(entries)
 
-    grouped: dict[tuple[str, ...], dict[str, _Line]] = {}
-    for line in lines:
-        grouped.setdefault((*_condition(line.column), line.row.name), {})[line.column.label] = line
-    varied = [len(set(values)) > 1 for values in list(zip(*grouped, strict=True))[:-1]]
-    corner = "Condition, method" if any(varied) else "Method"
-    names = []
-    for *condition, name in grouped:
-        parts = [text for text, differs in zip(condition, varied, strict=True) if differs and text]
-        names.append(", ".join([*parts, name]))
-
-    def block(title: str, columns: list[tuple[str, str]], cell: Callable[[_Line, str], str]) -> Block:
+    def block(title: str, columns: list[tuple[str, str]], cell: Callable[[Entry, str], str]) -> Block:
         heads = tuple(kind + (f", {label}" if label and len(labels) > 1 else "") for kind, label in columns)
         rows = []
-        for name, members in zip(names, grouped.values(), strict=True):
+        for name, members in lines:
             there = [members.get(label) if label else next(iter(members.values())) for _, label in columns]
-            texts = [cell(line, kind) if line else MISSING for line, (kind, _) in zip(there, columns, strict=True)]
+            texts = [cell(entry, kind) if entry else MISSING for entry, (kind, _) in zip(there, columns, strict=True)]
             rows.append((name, tuple(map(Cell, texts))))
         return Block(title, corner, heads, tuple(rows))
 
     where = f": {labels[0]}" if several and len(labels) == 1 else ""
     where += "" if all(same.values()) else f"; measured on {Path(dataset).name}"
     blocks = [block(f"{TITLES[metric]}{where}", accuracies, _accuracy)]
-    if any(line.gain.values or line.published_gain is not None for line in lines):
-        blocks.append(block(f"Gain over the baseline, points of {metric} accuracy{where}", gains, _gain))
+    if any(entry.gain.values or entry.published_gain is not None for entry in entries):
+        blocks.append(block(f"Gain over the baseline (points of {metric} accuracy){where}", gains, _gain))
     return blocks
 
 
-def _accuracy(line: _Line, kind: str) -> str:
-    if kind == "Measured":
-        return "not measured" if line.slot.reason else line.measured.text()
-    if kind == "Difference":
-        return _signed(line.difference, line.mark)
-    if line.number is None or line.published is None:
-        return MISSING
-    sd = line.number.sd(line.metric)
-    return f"{line.published:.2f}" + ("" if sd is None else f" ± {sd:.2f}") + line.mark
+def _lines(entries: Sequence[Entry]) -> tuple[str, list[tuple[str, dict[str, Entry]]]]:
+    """The corner of the block, and the name and the entries by label of each line.
 
-
-def _gain(line: _Line, kind: str) -> str:
-    return line.gain.text("+") if kind == "Measured" else _signed(line.published_gain, line.mark)
+    A name holds those parts of the condition in which the lines differ.
+    """
+    grouped: dict[tuple[str, ...], dict[str, Entry]] = {}
+    for entry in entries:
+        grouped.setdefault((*_condition(entry.column), entry.row.name), {})[entry.column.label] = entry
+    varied = [len(set(values)) > 1 for values in list(zip(*grouped, strict=True))[:-1]]
+    lines = []
+    for (*condition, name), members in grouped.items():
+        parts = [text for text, differs in zip(condition, varied, strict=True) if differs and text]
+        lines.append((", ".join([*parts, name]), members))
+    return "Condition, method" if any(varied) else "Method", lines
 
 
 def _condition(column: Column) -> tuple[str, ...]:
@@ -283,6 +111,21 @@ def _condition(column: Column) -> tuple[str, ...]:
     factor = "" if column.imbalance.factor == 1 else f"{column.imbalance.kind} imbalance {column.imbalance.factor:g}"
     weights = {NO_WEIGHTS: "no pre-training"}.get(column.weights, column.weights)
     return (weights, column.published.get("backbone", column.backbone), column.noise.label, factor)
+
+
+def _accuracy(entry: Entry, kind: str) -> str:
+    if kind == "Measured":
+        return "not measured" if entry.slot.reason else entry.measured.text()
+    if kind == "Difference":
+        return _signed(entry.difference, entry.mark)
+    if entry.number is None or entry.published is None:
+        return MISSING
+    sd = entry.number.sd(entry.metric)
+    return f"{entry.published:.2f}" + ("" if sd is None else f" ± {sd:.2f}") + entry.mark
+
+
+def _gain(entry: Entry, kind: str) -> str:
+    return entry.gain.text("+") if kind == "Measured" else _signed(entry.published_gain, entry.mark)
 
 
 def _signed(value: float | None, mark: str) -> str:
@@ -296,49 +139,65 @@ def _brief(grid: Grid) -> str:
     """The reductions that a title has room for."""
     budget = grid.budget
     parts = [f"on {Path(budget.on).name}"] if budget.on else []
-    if budget.preset or budget.on:
-        parts.append(f"preset {budget.preset or 'quick'}")
+    parts += [f"preset {grid.preset}"] if grid.preset else []
     epochs = sorted({slot.recipe.epochs for slot in grid.slots if slot.row.method})
     parts.append(f"{' or '.join(map(str, epochs))} epoch{'s' if epochs != [1] else ''}")
     parts += [f"{budget.train_size} training images"] if budget.train_size else []
     return ", ".join([*parts, f"n = {len(grid.seeds)}"])
 
 
-def _caption(grid: Grid, runs: Sequence[dict[str, Any]], reduced: Sequence[str]) -> str:
-    import pandas as pd
+def _caption(grid: Grid, frame: pd.DataFrame) -> str:
+    """Two sentences; the notes say the rest."""
+    after = f"After {grid.table.content.paper}."
+    if frame.empty:
+        return f"{after} Nothing is measured yet; the published numbers are shown."
+    names = ", ".join(sorted({Path(name).name for name in frame["dataset"]}))
+    rule = f"{SELECTIONS[grid.selection].title} of {values_text(frame, 'epochs')}"
+    return f"{after} Measured on {names}: mean ± standard deviation over n runs with different training seeds, {rule}."
 
-    table = grid.table
-    sentences = [f"REDUCED, not the budget of the table: {'; '.join(reduced)}"] if reduced else []
-    sentences.append(f"After {table.content.paper}")
-    if runs:
-        names = sorted({Path(run["dataset"]).name for run in runs})
-        epochs = ", ".join(map(str, sorted({run["epochs"] for run in runs})))
-        rule = SELECTIONS[grid.selection].title
-        chosen = "" if grid.selection != "last" else "; no epoch was chosen by its test accuracy"
-        sentences.append(f"Measured: {', '.join(names)}, {rule} of {epochs}{chosen}")
-        sentences.append("Mean ± standard deviation (divisor n - 1) over n runs that differ in their training seed")
-        networks = sorted({(run["backbone"], run["image_size"], run["pretrained"]) for run in runs})
-        nets = "; ".join(f"{net} at {size} px, {weights_name(weights)}" for net, size, weights in networks)
-        frame = pd.DataFrame(runs)
-        sentences += [f"{nets}{arithmetic(frame)}; data seed {grid.budget.data_seed}", budget(frame)]
-    else:
-        sentences.append("Nothing is measured yet")
-    if any(table.baseline(each) for each in table.rows):
-        sentences.append(
-            "Gain: points over the baseline, measured over the measured one with the same seed, published over the one "
-            "in the same published table; gains compare, accuracies of different set-ups do not"
+
+def _notes(grid: Grid, frame: pd.DataFrame, out: Path) -> list[str]:
+    table, reduced = grid.table, grid.reductions()
+    notes = [f"Reduced: this is not the budget of the table. {'; '.join(reduced)}."] if reduced else []
+    if len(frame):
+        notes.append(SELECTIONS[grid.selection].description)
+    if any(table.baseline(row) for row in table.rows):
+        notes.append(
+            "Gain: points over the baseline. Measured gains pair runs of the same seed, and published gains are within "
+            "one published table. Gains of different set-ups can be compared; their accuracies cannot."
         )
-    sentences.append("Difference: measured less published, for the same data set only")
-    sentences.append("Published: numbers that were seen in a source (table.csv names it); – was not seen")
-    sentences.append("Letters in brackets: what differs from the paper, or is doubtful")
-    sentences.append(source(pd.DataFrame(runs)) if runs else f"fer-bench {__version__}")
-    return ". ".join(sentences) + "."
+    notes += [
+        "Difference: measured minus published, for the same data set only.",
+        f"Published: numbers that were seen in a source, which table.csv names; {MISSING} where none was seen. Letters "
+        "in brackets mark what differs from the paper or is doubtful.",
+    ]
+    if len(frame):
+        networks = sorted(set(zip(frame["backbone"], frame["image_size"], frame["pretrained"], strict=True)))
+        if len(networks) > 1:
+            each = (f"{net} at {size} px, {weights_name(weights)}" for net, size, weights in networks)
+            notes.append(f"Networks: {'; '.join(each)}.")
+        notes += [training(frame), f"Data seed {grid.budget.data_seed}.", source(frame)]
+    else:
+        notes.append(f"fer-bench {__version__}.")
+    notes += [table.content.note.strip()] if table.content.note else []
+    return [*notes, *_not_measured(grid, out)]
 
 
-def _notes(grid: Grid, out: Path) -> list[str]:
-    """The table's own note, then why cells are not measured, one line for each reason."""
-    table = grid.table
-    notes = [table.content.note] if table.content.note else []
+def _not_measured(grid: Grid, out: Path) -> list[str]:
+    """Why cells are not measured, one line for each reason."""
+    reasons = _reasons(grid, out)
+    every = {row.name for row in grid.table.rows if row.method}
+    found = []
+    for (reason, where), names in reasons.items():
+        partly = any(set(seeds) < set(grid.seeds) for seeds in names.values())
+        who = [name + (f" (seed {', '.join(map(str, names[name]))})" if partly else "") for name in names]
+        everyone = set(names) >= every and not partly
+        found.append(f"Not measured: {'every method' if everyone else ', '.join(who)}{where}: {reason}")
+    return found
+
+
+def _reasons(grid: Grid, out: Path) -> Mapping[tuple[str, str], dict[str, list[int]]]:
+    """Seeds by method that are not measured, by (reason, where)."""
     reasons: dict[tuple[str, str], dict[str, list[int]]] = {}
     for (name, place), slot in grid.by_place.items():
         data = Path(slot.dataset).name
@@ -346,36 +205,31 @@ def _notes(grid: Grid, out: Path) -> list[str]:
             where = f" on {data}" if slot.row.method else ""
             reasons.setdefault((slot.reason, where), {})[name] = list(grid.seeds)
         for run in slot.runs:
-            folder = RunFolder.of(out, run.spec)
-            if (state := folder.state) != "done":
-                why = f": {folder.failure['error']}" if state == "failed" else ""
-                said = {"new": "not trained yet", "interrupted": "training was interrupted"}.get(state, state) + why
-                where = f" on {data}, {table.columns[place].noise.label}"
-                reasons.setdefault((said, where), {}).setdefault(name, []).append(run.spec.seed)
-    every = {each.name for each in table.rows if each.method}
-    for (reason, where), names in reasons.items():
-        some = any(set(seeds) < set(grid.seeds) for seeds in names.values())
-        who = [name + (f" (seed {', '.join(map(str, names[name]))})" if some else "") for name in names]
-        all_of_them = set(names) >= every and not some
-        notes.append(f"not measured: {'every method' if all_of_them else ', '.join(who)}{where}: {reason}")
-    return notes
+            state, why = run_state(RunFolder.of(out, run.spec))
+            if state == "done":
+                continue
+            text = {"new": "not trained yet", "interrupted": "training was interrupted"}.get(state, state)
+            where = f" on {data}, {grid.table.columns[place].noise.label}"
+            seeds = reasons.setdefault((text + (f": {why}" if why else ""), where), {})
+            seeds.setdefault(name, []).append(run.spec.seed)
+    return reasons
 
 
-def _record(table: Definition, line: _Line, selection: str) -> dict[str, Any]:
+def _csv_line(table: Definition, entry: Entry, selection: str) -> dict[str, Any]:
     """A line of the CSV, unrounded."""
-    column, number = line.column, line.number
-    measured, gain = line.measured, line.gain
+    column, number = entry.column, entry.number
+    measured, gain = entry.measured, entry.gain
     return {
         "table": table.id,
-        "metric": line.metric,
+        "metric": entry.metric,
         "unit": "%",
-        "row": line.row.name,
-        "method": line.row.method,
+        "row": entry.row.name,
+        "method": entry.row.method,
         "noise": column.noise.label,
         "imbalance": column.imbalance.factor,
-        "backbone": line.slot.recipe.backbone if line.row.method else "",
-        "pretrained": line.slot.recipe.pretrained,
-        "dataset": line.slot.dataset,
+        "backbone": entry.slot.recipe.backbone if entry.row.method else "",
+        "pretrained": entry.slot.recipe.pretrained,
+        "dataset": entry.slot.dataset,
         "selection": selection,
         "n": len(measured.values),
         "mean": measured.mean if measured.values else None,
@@ -383,17 +237,17 @@ def _record(table: Definition, line: _Line, selection: str) -> dict[str, Any]:
         "gain_n": len(gain.values),
         "gain": gain.mean if gain.values else None,
         "gain_sd": gain.sd,
-        "not_measured": line.slot.reason,
+        "not_measured": entry.slot.reason,
         "paper_dataset": column.label,
-        "published": line.published,
-        "published_sd": number.sd(line.metric) if number else None,
-        "published_gain": line.published_gain,
+        "published": entry.published,
+        "published_sd": number.sd(entry.metric) if number else None,
+        "published_gain": entry.published_gain,
         "published_selection": number.selection if number else "",
         "published_runs": number.runs if number else None,
         "published_classes": number.num_classes if number else None,
         "published_backbone": number.backbone if number else "",
         "published_weights": number.pretrain if number else "",
         "source": f"{number.paper}, {number.table}: {number.source_url}" if number else "",
-        "difference": line.difference,
-        "remarks": "; ".join(line.remarks),
+        "difference": entry.difference,
+        "remarks": "; ".join(entry.remarks),
     }

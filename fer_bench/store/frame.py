@@ -66,6 +66,9 @@ def to_row(record: Record) -> dict[str, Any]:
         **{f"imbalance_{name}": value for name, value in imbalance.items()},
         **{name: value for name, value in recipe.items() if name not in ("augmentation", "mean", "std")},
         "config": json.dumps(spec["config"], sort_keys=True),
+        **{name: spec.get(name, "") for name in ("code", "unlabelled", "landmarks")},
+        # where clean labels come from: "reference", or "given" for the data set's own labels before noise was injected
+        "labels": final.get("labels", spec.get("labels", "reference")),
         **{name: final[name] for name in ("train_images", "realised_rate", "noisy_imbalance", "uses_noise_rate")},
         **{
             name: final[name]
@@ -88,6 +91,7 @@ def to_row(record: Record) -> dict[str, Any]:
         values[selection.column("head")], values[selection.column("tail")] = head_tail(test.get("recall"), counts)
         values[selection.column("epoch")] = selected.epochs[-1] if selected else None
     environment = record.environment
+    values["device"] = str(environment.get("device") or "")
     values["commit"] = environment.get("commit") or ""
     values["version"] = (environment.get("packages") or {}).get("fer-bench", "")
     values["path"] = str(record.folder.path)

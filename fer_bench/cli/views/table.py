@@ -28,7 +28,7 @@ class TableView:
                 yield Text(title, style="bold")
                 yield Padding(_rich_table(part, options.max_width), (0, 0, 1, 0))
         yield Text(self.table.caption, style="dim")
-        for note in self.table.notes:
+        for note in self.table.below:
             yield Text(f"- {note}", style="dim")
 
 

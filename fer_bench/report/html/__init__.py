@@ -1,4 +1,7 @@
-"""``fer-bench report``: one self-contained HTML page of a sweep. ``collect`` reads, ``render`` writes."""
+"""``fer-bench report``: one self-contained HTML page of a sweep.
+
+``collect`` gathers its content, ``render`` writes it.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,16 @@ from fer_bench.sweep.record import Sweep
 
 
 def write(sweep: Sweep, path: Path, plugins: list[str] | None = None, faces: FacesShown = "own") -> Path:
-    """Writes the page of ``sweep`` to ``path``. ``plugins`` are folders with methods, as for ``fer-bench run``;
-    ``faces`` says which pictures may be in it. ValueError where no run is finished."""
+    """Writes the page of a sweep.
+
+    Args:
+        sweep: A sweep with at least one finished run.
+        path: The file to write.
+        plugins: Folders with methods, as for ``fer-bench run``.
+        faces: Which pictures may go into the page.
+
+    Raises:
+        ValueError: No run is finished.
+    """
     write_atomically(path, render(collect(sweep, discover(plugins or []), faces)).encode())
     return path

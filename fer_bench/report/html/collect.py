@@ -1,4 +1,4 @@
-"""Everything that the page shows, as plain values: read from the store, never from a running program."""
+"""Everything that the page shows, as plain values, from the records of a sweep."""
 
 from __future__ import annotations
 
@@ -9,67 +9,71 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from fer_bench.plugins.registry import Plugin
-from fer_bench.report.aggregate import class_names
-from fer_bench.report.arrange import arrange, row_order, unique
-from fer_bench.report.footnotes import Marks, marks
-from fer_bench.report.html import gallery, labels, ranks
-from fer_bench.report.html import summary as cells
-from fer_bench.report.html import weight_surfaces as weights
+from fer_bench.report.arrange import Runs, arrange
+from fer_bench.report.footnotes import footnotes
+from fer_bench.report.html import gallery, labels, ranks, summary, weight_surfaces
 from fer_bench.report.html.rounding import percent, rounded
-from fer_bench.report.html.run_details import COST, FALSE_ALARMS, describe
+from fer_bench.report.html.run_details import FALSE_ALARMS, describe
 from fer_bench.report.tables import comparison
+from fer_bench.report.training_data import draws
 from fer_bench.store.model_selection import SELECTIONS
 from fer_bench.sweep.record import Sweep
 
 
 def collect(sweep: Sweep, plugins: Mapping[str, Plugin], faces: gallery.FacesShown = "own") -> dict[str, Any]:
-    """The content of the page of a sweep with at least one finished run; ValueError where there is none."""
-    frame = cells.with_gaps(arrange(sweep.finished()))
-    rows, conditions = row_order(frame), unique(frame, "condition")
-    numbers = {name: place for place, name in enumerate(rows)}
-    places = {name: place for place, name in enumerate(conditions)}
-    signs = marks(frame)
-    runs = [describe(run, numbers, places) for run in frame.to_dict("records")]
-    shown, pictures, reasons = gallery.galleries(frame, rows, conditions, faces)
+    """The content of the page.
+
+    Args:
+        sweep: A sweep with at least one finished run.
+        plugins: Methods by key, for the surfaces of sample weights.
+        faces: Which pictures may go into the page.
+
+    Raises:
+        ValueError: No run is finished.
+    """
+    runs = arrange(sweep.records(), sweep.classes)
+    data, table = draws(runs), comparison(runs)
+    shown, pictures, withheld = gallery.galleries(runs, faces)
     return {
         "sweep": sweep.name,
         "command": sweep.content.get("command", ""),
         "made": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "version": _version(),
-        "caption": comparison(sweep.finished(), classes=sweep.classes).caption,
+        "caption": table.caption,
+        "notes": list(table.below),
         "unfinished": sweep.unfinished(),
+        "wrong": runs.wrong,
         "selections": [asdict(selection) for selection in SELECTIONS.values()],
-        "measures": [asdict(measure) for measure in cells.TABLE],
-        "cost": list(COST),
+        "metrics": summary.metrics(runs.wrong),
         "false_alarms": [rounded(100 * rate, 3) for rate in FALSE_ALARMS],
-        "rows": _rows(frame, rows, signs),
-        "legend": list(signs.legend),
-        "conditions": _conditions(frame, conditions, sweep),
-        "runs": runs,
-        "table": cells.table(frame, rows, conditions),
-        "ranks": ranks.diagrams(frame, rows),
-        "labels": labels.describe(frame, conditions),
-        "surfaces": weights.surfaces(frame, rows, conditions, plugins),
+        "rows": _rows(runs),
+        "legend": list(table.legend),
+        "conditions": _conditions(runs),
+        "runs": [describe(run, runs.rows, runs.conditions) for run in runs.frame.to_dict("records")],
+        "folders": any(record.folder.path.exists() for record in runs.frame["record"]),
+        "table": summary.table(runs),
+        "ranks": ranks.diagrams(runs),
+        "labels": labels.describe(data, runs.conditions),
+        "surfaces": weight_surfaces.surfaces(runs, plugins),
         "galleries": shown,
         "pictures": pictures,
-        "withheld": reasons,
+        "withheld": withheld,
     }
 
 
-def _rows(frame: pd.DataFrame, rows: list[str], signs: Marks) -> list[dict[str, Any]]:
-    first = frame.drop_duplicates("row").set_index("row")
-    return [{"name": row, "method": first.at[row, "method"], "signs": signs.signs.get(row, "")} for row in rows]
+def _rows(runs: Runs) -> list[dict[str, Any]]:
+    signs = footnotes(runs.frame).signs
+    methods = dict(zip(runs.frame["row"], runs.frame["method"], strict=True))
+    return [{"name": row, "method": methods[row], "signs": signs.get(row, "")} for row in runs.rows]
 
 
-def _conditions(frame: pd.DataFrame, conditions: list[str], sweep: Sweep) -> list[dict[str, Any]]:
+def _conditions(runs: Runs) -> list[dict[str, Any]]:
     """What was asked of the runs of each condition, and the names of their classes."""
     found = []
-    for name, group in frame.groupby("condition", sort=False):
+    for name, group in runs.frame.groupby("condition", sort=False):
         run = group.iloc[0]
-        labelled = labels.describe(group.head(1), conditions)[0]["purity"]
+        classes = len(run["record"].epochs[-1]["test"]["recall"])
         found.append(
             {
                 "name": str(name),
@@ -78,7 +82,7 @@ def _conditions(frame: pd.DataFrame, conditions: list[str], sweep: Sweep) -> lis
                 "rate": percent(run["noise_rate"]),
                 "realised": percent(group["realised_rate"].mean()),
                 "factor": rounded(run["imbalance_factor"], 3),
-                "classes": class_names(sweep.classes, run["dataset"], len(labelled)),
+                "classes": runs.class_names(run["dataset"], classes),
             }
         )
     return found

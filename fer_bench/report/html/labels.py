@@ -1,31 +1,29 @@
-"""The labels that the methods were given: who was taken for whom, and how pure each class is."""
+"""The training labels on the page: which class was labelled as which, and how pure each class is."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import pandas as pd
-
 from fer_bench.report.html.rounding import percent, rounded
-from fer_bench.store.folder import RunFolder
+from fer_bench.report.training_data import Draw
 
 
-def describe(frame: pd.DataFrame, conditions: list[str]) -> list[dict[str, Any]]:
-    """One entry for each condition and draw of the data: ``confusion`` [C][C] counts (rows true, columns given),
-    ``purity`` [C] in per cent, and the realised rate."""
-    found = []
-    for run in frame.drop_duplicates(["condition", "data_seed"]).to_dict("records"):
-        noise = (RunFolder(Path(run["path"])).final or {}).get("noise", {})
-        found.append(
-            {
-                "condition": conditions.index(run["condition"]),
-                "data_seed": int(run["data_seed"]),
-                "confusion": noise.get("confusion"),
-                "purity": [percent(share) for share in noise.get("purity", [])],
-                "rate": percent(run["realised_rate"]),
-                "imbalance": rounded(run["noisy_imbalance"], 2),
-                "images": int(run["train_images"]),
-            }
-        )
-    return found
+def describe(draws: Sequence[Draw], conditions: Sequence[str]) -> list[dict[str, Any]]:
+    """One entry for each condition and draw of the data.
+
+    ``confusion`` holds [C][C] counts (rows clean labels, columns noisy labels) or None, ``purity`` [C] per cent.
+    """
+    return [
+        {
+            "condition": conditions.index(draw.condition),
+            "data_seed": draw.data_seed,
+            "classes": list(draw.classes),
+            "confusion": draw.confusion,
+            "purity": [percent(share) for share in draw.purity],
+            "rate": percent(draw.wrong_rate),
+            "imbalance": rounded(draw.imbalance, 2),
+            "images": draw.images,
+        }
+        for draw in draws
+    ]

@@ -1,4 +1,4 @@
-"""The critical-difference diagram: mean ranks over blocks, and which methods a test cannot tell apart."""
+"""The critical-difference diagram of the page: mean ranks over blocks, and which methods do not differ."""
 
 from __future__ import annotations
 
@@ -6,30 +6,33 @@ from typing import Any
 
 import pandas as pd
 
+from fer_bench.report.arrange import Runs
 from fer_bench.report.html.rounding import rounded
-from fer_bench.report.html.summary import TABLE
+from fer_bench.report.html.summary import SHOWN
 from fer_bench.report.statistics import ALPHA, MIN_PAIRS, blocks, friedman, nemenyi
 from fer_bench.store.model_selection import SELECTIONS
 
 
-def diagrams(frame: pd.DataFrame, rows: list[str]) -> dict[str, Any]:
-    """By selection of epochs and measure: ``ranks`` as [row, mean rank], best first, Friedman's ``p``, the number of
-    ``blocks``, and ``groups``, index ranges [first, last] of ``ranks`` that Nemenyi's test does not tell apart.
+def diagrams(runs: Runs) -> dict[str, Any]:
+    """The diagrams by selected epoch and metric, of the metrics that have enough complete blocks.
 
-    ``frame`` are the arranged runs. A measure without enough complete blocks is left out; the page says why.
+    Returns:
+        For each: ``ranks`` as [row, mean rank], best first; Friedman's ``p``; the number of ``blocks``; and ``groups``,
+        index ranges [first, last] of ``ranks`` that Nemenyi's test does not find different. Besides, ``alpha`` and
+        ``least``, the fewest blocks.
     """
     found: dict[str, Any] = {"alpha": ALPHA, "least": MIN_PAIRS}
     for selection in SELECTIONS:
         found[selection] = {
-            measure.key: diagram
-            for measure in TABLE
-            if measure.chosen and measure.key != "gap" and measure.higher is not None
-            if (diagram := _diagram(blocks(frame, measure.column(selection)), measure.higher, rows))
+            metric.name: diagram
+            for metric in SHOWN
+            if metric.compared and metric.by_epoch
+            if (diagram := _diagram(blocks(runs.frame, metric.column(selection)), metric.better > 0, runs.rows))
         }
     return found
 
 
-def _diagram(table: pd.DataFrame, higher: bool, rows: list[str]) -> dict[str, Any] | None:
+def _diagram(table: pd.DataFrame, higher: bool, rows: tuple[str, ...]) -> dict[str, Any] | None:
     ranked = friedman(table, higher)
     if ranked is None:
         return None
@@ -43,7 +46,7 @@ def _diagram(table: pd.DataFrame, higher: bool, rows: list[str]) -> dict[str, An
 
 
 def _groups(p: pd.DataFrame) -> list[list[int]]:
-    """The longest runs of neighbours, in the order of their ranks, whose ends the test does not tell apart."""
+    """The longest runs of neighbours, in the order of their ranks, whose ends the test does not find different."""
     ends = [
         max(last for last in range(first, len(p)) if p.iat[first, last] >= ALPHA or last == first)
         for first in range(len(p))

@@ -1,56 +1,52 @@
-"""What the page holds of each run: measures, curves, detection of wrong labels, cost, and where it ran."""
+"""What the page holds of each run: test measures, curves, detection of wrong labels, settings and environment."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fer_bench.report.html.rounding import percent, rounded
-from fer_bench.store.folder import RunFolder
 from fer_bench.store.model_selection import MEASURES, SELECTIONS, select
-
-COST = ("seconds", "parameters", "images_forward", "images_backward", "skipped_steps")
+from fer_bench.store.records import Record
 
 FALSE_ALARMS = np.linspace(0, 1, 61) ** 2
-"""False positive rates at which every ROC curve is read off, denser towards 0; one grid, so that curves have a mean."""
+"""False positive rates at which every ROC curve is read off, denser towards 0: one grid, so that curves have a mean."""
 
 
-def describe(run: Mapping[str, Any], rows: Mapping[str, int], conditions: Mapping[str, int]) -> dict[str, Any]:
-    """One run of the arranged frame as plain values; accuracies in per cent. ``row`` and ``condition`` are numbers."""
-    folder = RunFolder(Path(run["path"]))
-    epochs, final = folder.epochs(), folder.final or {}
+def describe(run: Mapping[str, Any], rows: Sequence[str], conditions: Sequence[str]) -> dict[str, Any]:
+    """One run of the arranged frame as plain values, shares in per cent; ``row`` and ``condition`` are numbers."""
+    record: Record = run["record"]
+    final = record.final
     return {
-        "key": run["key"],
-        "row": rows[run["row"]],
-        "condition": conditions[run["condition"]],
+        "key": record.key,
+        "row": rows.index(run["row"]),
+        "condition": conditions.index(run["condition"]),
         "seed": int(run["seed"]),
         "data_seed": int(run["data_seed"]),
-        "measures": {key: _measures(epochs, key) for key in SELECTIONS},
+        "measures": {key: _measures(record, key) for key in SELECTIONS},
         "memorised": percent(final["memorisation"]["memorised"]),
         "auroc": percent(final["detection"]["auroc"]),
-        "ap": percent(final["detection"]["ap"]),
-        "cost": {name: rounded(final[name], 1) for name in COST},
-        "curves": _curves(epochs),
-        "roc": roc(folder),
-        "spec": folder.spec,
-        "env": environment(folder),
+        "seconds": rounded(final["seconds"], 1),
+        "curves": _curves(record.epochs),
+        "roc": roc(record),
+        "spec": record.spec,
+        "env": record.environment,
         "scored_by": final.get("detection_by", ""),
     }
 
 
-def _measures(epochs: list[dict[str, Any]], selection: str) -> dict[str, Any] | None:
-    found = select(epochs, selection)
+def _measures(record: Record, selection: str) -> dict[str, Any] | None:
+    found = select(record.epochs, selection)
     if found is None:
         return None
+    test = found.test
     return {
-        **{name: percent(found.test[name]) for name in MEASURES if name != "nll"},
-        "nll": rounded(found.test["nll"], 4),
-        "recall": [percent(value) for value in found.test["recall"]],
-        "confusion": found.test["confusion"],
+        **{name: percent(test[name]) for name in MEASURES if name != "nll"},
+        "nll": rounded(test["nll"], 4),
+        "recall": [percent(value) for value in test["recall"]],
+        "confusion": test["confusion"],
         "epoch": list(found.epochs),
     }
 
@@ -58,33 +54,26 @@ def _measures(epochs: list[dict[str, Any]], selection: str) -> dict[str, Any] | 
 def _curves(epochs: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]]:
     """After each epoch, in per cent: test accuracies, and how the training images are fitted."""
     return {
-        **{name: [percent(record["test"][name]) for record in epochs] for name in ("overall", "mean")},
+        **{name: [percent(epoch["test"][name]) for epoch in epochs] for name in ("overall", "mean")},
         **{
-            name: [percent(record["train_fit"][name]) for record in epochs]
+            name: [percent(epoch["train_fit"][name]) for epoch in epochs]
             for name in ("memorised", "fit_noisy", "fit_clean")
         },
     }
 
 
-def roc(folder: RunFolder) -> list[float] | None:
-    """Share of wrong labels found (per cent) at FALSE_ALARMS, suspicion = low clean score. None without both kinds."""
-    import torch
-    from torchmetrics.functional.classification import binary_roc
+def roc(record: Record) -> list[float] | None:
+    """Share of wrong labels found, per cent, at FALSE_ALARMS; a low clean score is a suspicion.
 
-    stored = folder.scores()
+    None without scores, or unless there are both wrong and correct labels.
+    """
+    from sklearn.metrics import roc_curve
+
+    stored = record.scores()
     if not {"clean_score", "noisy_label", "clean_label"} <= stored.keys():
         return None
-    wrong = torch.from_numpy(stored["noisy_label"] != stored["clean_label"])
+    wrong = stored["noisy_label"] != stored["clean_label"]
     if not wrong.any() or wrong.all():
         return None
-    # ranks in [0, 1]: outside it torchmetrics applies a sigmoid, which ties large scores
-    rank = torch.unique(-torch.from_numpy(stored["clean_score"]).double(), return_inverse=True)[1].double()
-    false_alarms, found, _ = binary_roc(rank / max(float(rank.max()), 1.0), wrong.long())
-    return [rounded(value, 2) for value in 100 * np.interp(FALSE_ALARMS, false_alarms.numpy(), found.numpy())]
-
-
-def environment(folder: RunFolder) -> dict[str, Any]:
-    try:
-        return json.loads((folder.path / "env.json").read_text())
-    except (OSError, ValueError):
-        return {}
+    false_alarms, found, _ = roc_curve(wrong, -stored["clean_score"].astype(np.float64))
+    return [rounded(value, 2) for value in 100 * np.interp(FALSE_ALARMS, false_alarms, found)]

@@ -1,111 +1,73 @@
-"""The main table: n, mean and sd (ddof 1) of every measure, method, condition and selected epoch, and what is bold.
+"""The main table of the page: n, mean, sd and bold of every metric, row, condition and selected epoch.
 
-All from the columns of runs that the other tables are made from, so that the page says what they say.
+All come from the columns and tests that the other tables use, so that the page shows the same numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from fer_bench.report.arrange import Runs
 from fer_bench.report.html.rounding import rounded
-from fer_bench.report.measures import METRICS, View
-from fer_bench.report.significance import Conclusions
+from fer_bench.report.measures import METRICS, Metric, View
+from fer_bench.report.significance import Significance
+from fer_bench.report.wording import sentence_case
 from fer_bench.store.model_selection import SELECTIONS
 
-SCALES = {"%": 100, "points": 100, "MB": 1e-6}
-"""What turns a column of runs into a unit; 1 for the others."""
-
-COMPARED = {metric.name: metric for metric in METRICS if metric.better}
+SHOWN = tuple(metric for metric in METRICS if metric.name not in ("fit_noisy", "fit_clean"))
+"""Metrics of the page; how the training labels are fitted has curves instead."""
 
 
-@dataclass(frozen=True)
-class Measure:
-    """``higher`` says which end is good, None where neither is; ``chosen`` whether the selected epoch changes it."""
-
-    key: str
-    title: str
-    unit: str
-    higher: bool | None
-    chosen: bool
-    digits: int = 2
-
-    def column(self, selection: str) -> str:
-        """The column of the runs, with :func:`with_gaps`, that holds it."""
-        return SELECTIONS[selection].column(self.key) if self.chosen else self.key
-
-
-TABLE = (
-    Measure("overall", "Overall accuracy", "%", True, True),
-    Measure("mean", "Mean accuracy over classes", "%", True, True),
-    Measure("macro_f1", "Macro F1", "%", True, True),
-    Measure("worst", "Worst class", "%", True, True),
-    Measure("head", "Head classes", "%", True, True),
-    Measure("tail", "Tail classes", "%", True, True),
-    Measure("ece", "Calibration error (ECE)", "%", False, True),
-    Measure("nll", "Negative log-likelihood", "nats", False, True, 3),
-    Measure("gap", "Gap to the best test epoch (oracle)", "points", False, True),
-    Measure("memorised", "Wrong labels memorised", "%", False, False),
-    Measure("detection_auroc", "Wrong-label detection, AUROC", "%", True, False),
-    Measure("detection_ap", "Wrong-label detection, average precision", "%", True, False),
-    Measure("seconds", "Seconds a run", "s", False, False, 0),
-    Measure("peak_memory_bytes", "Peak memory", "MB", False, False, 0),
-    Measure("images_forward", "Images forwarded", "images", False, False, 0),
-    Measure("images_backward", "Images backwarded", "images", False, False, 0),
-    Measure("parameters", "Parameters", "parameters", False, False, 0),
-    Measure("skipped_steps", "Skipped steps", "steps", None, False, 0),
-)
+def metrics(wrong: str) -> list[dict[str, Any]]:
+    """What the page must know of each metric. ``wrong`` names the wrong labels."""
+    return [
+        {
+            "key": metric.name,
+            "title": sentence_case(metric.title.format(wrong=wrong)),
+            "unit": metric.unit,
+            "digits": metric.digits,
+            "better": metric.better,
+            "compared": metric.compared,
+            "by_epoch": metric.by_epoch,
+            "cost": metric.cost,
+        }
+        for metric in SHOWN
+    ]
 
 
-def with_gaps(frame: pd.DataFrame) -> pd.DataFrame:
-    """The runs with the gap of each selection of epochs to the oracle."""
-    best = frame["best_test_overall"]
-    return frame.assign(**{s.column("gap"): best - frame[s.column("overall")] for s in SELECTIONS.values()})
-
-
-def table(frame: pd.DataFrame, rows: Sequence[str], conditions: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    """By selection of epochs, one entry per row and condition with {measure: [n, mean, sd, bold]}.
-
-    sd is None for one run.
-
-    ``frame`` are the arranged runs :func:`with_gaps`.
-    """
-    conclusions = Conclusions(frame, View())
+def table(runs: Runs) -> dict[str, list[dict[str, Any]]]:
+    """By selected epoch, one entry per row and condition with {metric: [n, mean, sd, bold]}; sd is None for one run."""
+    significance = Significance(runs, View())
     made: dict[str, dict[tuple[str, str], list[Any]]] = {}
     found: dict[str, list[dict[str, Any]]] = {}
     for selection in SELECTIONS:
-        columns = {measure.key: measure.column(selection) for measure in TABLE}
-        for measure in TABLE:
-            if (column := columns[measure.key]) not in made:
-                made[column] = _cells(frame, measure, selection, conclusions)
+        columns = {metric.name: metric.column(selection) for metric in SHOWN}
+        for metric in SHOWN:
+            if (column := columns[metric.name]) not in made:
+                made[column] = _cells(significance, metric, selection)
         found[selection] = [
             {
-                "row": rows.index(row),
-                "condition": conditions.index(condition),
+                "row": runs.rows.index(row),
+                "condition": runs.conditions.index(condition),
                 "values": {
                     key: made[name][row, condition] for key, name in columns.items() if (row, condition) in made[name]
                 },
             }
-            for row, condition in dict.fromkeys(zip(frame["row"], frame["condition"], strict=True))
+            for row, condition in dict.fromkeys(zip(runs.frame["row"], runs.frame["condition"], strict=True))
         ]
     return found
 
 
-def _cells(
-    frame: pd.DataFrame, measure: Measure, selection: str, conclusions: Conclusions
-) -> dict[tuple[str, str], list[Any]]:
-    values = pd.to_numeric(frame[measure.column(selection)]).astype(float) * SCALES.get(measure.unit, 1)
+def _cells(significance: Significance, metric: Metric, selection: str) -> dict[tuple[str, str], list[Any]]:
+    frame = significance.runs.frame
+    values = pd.to_numeric(frame[metric.column(selection)]).astype(float) * metric.scale
     groups = values.groupby([frame["condition"], frame["row"]], sort=False).agg(["count", "mean", "std"])
     groups = groups[groups["count"] > 0]
-    bold = {
-        str(condition): conclusions.column(COMPARED[measure.key], selection, str(condition))[0]
-        for condition in groups.index.get_level_values("condition").unique()
-        if measure.key in COMPARED
-    }
+    conditions = groups.index.get_level_values("condition").unique()
+    bold = {condition: significance.column(metric, selection, str(condition))[0] for condition in conditions}
     return {
-        (row, condition): [int(n), rounded(mean, 8), rounded(sd, 8), row in bold.get(condition, ())]
+        (row, condition): [int(n), rounded(mean, 8), rounded(sd, 8), row in bold[condition]]
         for (condition, row), n, mean, sd in groups.itertuples()
     }

@@ -1,67 +1,69 @@
-"""Critical-difference diagrams (Demšar, JMLR 7, 2006): mean ranks over blocks, and which are not told apart."""
+"""Critical-difference diagrams (Demšar, JMLR 7, 2006): mean ranks over blocks, and which do not differ."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from fer_bench.report.footnotes import marks
-from fer_bench.report.plots.style import Panel, Runs, headline, join, plain
-from fer_bench.report.significance import p_text
-from fer_bench.report.statistics import ALPHA, blocks, friedman, nemenyi
+from fer_bench.core.text import counted
+from fer_bench.report.arrange import Runs, joined_text
+from fer_bench.report.footnotes import footnotes
+from fer_bench.report.measures import BY_NAME, Metric
+from fer_bench.report.plots.style import headline, looks, plain
+from fer_bench.report.significance import p_equation
+from fer_bench.report.statistics import ALPHA, Ranks, blocks, friedman, nemenyi
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import pandas as pd
-
-PANELS = (
-    Panel("test_overall", "Overall accuracy, last epoch", ""),
-    Panel("test_mean", "Mean accuracy over classes, last epoch", ""),
-)
 
 
 def critical_differences(runs: Runs) -> Iterator[tuple[str, Figure]]:
-    """One diagram for each measure; none below three methods or MIN_PAIRS complete blocks."""
-    for panel in PANELS:
-        figure = diagram(
-            runs.frame, panel.column, panel.title, {row: look["color"] for row, look in runs.looks.items()}
-        )
+    """One diagram for each accuracy; none below three methods or six complete blocks."""
+    for name in ("overall", "mean"):
+        figure = diagram(runs, BY_NAME[name])
         if figure is not None:
-            yield join("critical-difference", panel.column.removeprefix("test_")), figure
+            yield joined_text("critical-difference", name), figure
 
 
-def diagram(
-    frame: pd.DataFrame, column: str, title: str, colours: Mapping[str, Any], *, unit: str = "seed", higher: bool = True
-) -> Figure | None:
-    """Mean ranks of the rows of arranged runs, and a bar over those that Nemenyi's test does not tell apart at 0.05.
+def diagram(runs: Runs, metric: Metric) -> Figure | None:
+    """Mean ranks of the methods, and a bar over those that Nemenyi's test does not find different at 0.05.
 
-    Where Friedman's test finds no difference at all one bar spans all rows. None where ranks cannot be tested.
+    If Friedman's test finds no difference at all, one bar spans all methods. None where ranks cannot be tested.
     """
     import pandas as pd
-    from scikit_posthocs import critical_difference_diagram
 
-    table = blocks(frame, column, unit)
-    ranks = friedman(table, higher)
+    table = blocks(runs.frame, metric.column("last"))
+    ranks = friedman(table, metric.better > 0)
     if ranks is None:
         return None
-    signs = marks(frame)
+    signs = footnotes(runs.frame)
     names = {row: plain(signs.name(str(row))) for row in table.columns}
     p = nemenyi(table).rename(index=names, columns=names)
     if ranks.p >= ALPHA:
         p = pd.DataFrame(1.0, p.index, p.columns)
-    rows = len(names)
+    colours = {names[row]: looks(runs.rows)[row]["color"] for row in table.columns}
+    figure = _draw(ranks.mean.rename(index=names), p, colours)
+    about = " ".join(_below(runs, ranks, signs.legend))
+    figure.supxlabel("\n".join(textwrap.wrap(plain(about), 110)), x=0.01, ha="left", fontsize="small", color="0.4")
+    headline(figure, f"Mean ranks by {metric.title[0].lower()}{metric.title[1:]}, last epoch")
+    return figure
+
+
+def _draw(ranks: pd.Series, p: pd.DataFrame, colours: dict[str, object]) -> Figure:
+    from scikit_posthocs import critical_difference_diagram
+
+    rows = len(ranks)
     figure = Figure(figsize=(8, 1.6 + 0.27 * rows), layout="constrained")
     ax = figure.subplots()
     drawn = critical_difference_diagram(
-        ranks.mean.rename(index=names),
+        ranks,
         p,
         alpha=ALPHA,
         ax=ax,
-        color_palette={names[row]: colours[row] for row in table.columns},
+        color_palette=colours,
         label_fmt_left="{label}  {rank:.2f} ",
         label_fmt_right=" {rank:.2f}  {label}",
         label_props={"size": "medium"},
@@ -77,14 +79,23 @@ def diagram(
     ax.set_xlabel("Mean rank (1 is best)")
     ax.xaxis.set_label_position("top")
     ax.grid(False)
-    which = f"Friedman's test over {ranks.blocks} blocks: p {'= ' * (ranks.p >= 0.001)}{p_text(ranks.p)}"
-    bars = "Bars join methods that Nemenyi's test does not tell apart at 0.05"
-    if ranks.p >= ALPHA:
-        bars = "No difference is shown, so one bar joins all"
-    draws = frame["data_seed"].nunique()
-    limits = f"Blocks: {frame['condition'].nunique()} conditions, {draws} draw{'s' * (draws > 1)} of the training data"
-    limits += f", {frame['seed'].nunique()} training seeds" if unit == "seed" else ", means over seeds"
-    about = ". ".join([which, bars, limits + "; they are not independent data", *signs.legend]) + "."
-    figure.supxlabel("\n".join(textwrap.wrap(plain(about), 110)), x=0.01, ha="left", fontsize="small", color="0.4")
-    headline(figure, f"Critical differences: {title}")
     return figure
+
+
+def _below(runs: Runs, ranks: Ranks, legend: Sequence[str]) -> list[str]:
+    """The sentences below the diagram."""
+    frame = runs.frame
+    bars = f"Bars join methods that Nemenyi's test does not find different at {ALPHA}."
+    if ranks.p >= ALPHA:
+        bars = "No difference is significant, so one bar joins all methods."
+    sizes = (
+        counted(frame["condition"].nunique(), "condition"),
+        counted(frame["data_seed"].nunique(), "draw") + " of the training data",
+        counted(frame["seed"].nunique(), "training seed"),
+    )
+    return [
+        f"Friedman's test over {counted(ranks.blocks, 'block')}: {p_equation(ranks.p)}.",
+        bars,
+        f"Blocks: {', '.join(sizes)}. They are not independent.",
+        *legend,
+    ]

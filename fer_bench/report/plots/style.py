@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from fer_bench.core.files import write_atomically
-from fer_bench.store.folder import RunFolder
+from fer_bench.report.arrange import Runs
+from fer_bench.report.measures import Metric
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,77 +30,63 @@ MARKERS = "osD^v<>Pp*Xh8dosD^v"
 LINES = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
 
 COLOURS = (0, 1, 2, 3, 4, 9, 5, 7, 6, 8)
-"""Seaborn's colour-blind palette, its two palest colours last."""
+"""Order of seaborn's colour-blind palette, its two palest colours last."""
 
 POINT: dict[str, Any] = {"markersize": 7, "markeredgecolor": "white", "markeredgewidth": 0.6, "linewidth": 1.6}
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One measured column of the runs, as a fraction."""
+@cache
+def looks(rows: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Colour, marker and dashes of each row: the same in all figures.
 
-    column: str
-    title: str
-    label: str
-
-
-@dataclass(frozen=True)
-class Runs:
-    """Arranged runs, the look of each row, and their records, each read once."""
-
-    frame: pd.DataFrame
-    rows: list[str]
-    classes: Mapping[str, Sequence[str]]
-    _records: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-
-    def records(self, path: str) -> list[dict[str, Any]]:
-        if path not in self._records:
-            self._records[path] = RunFolder(Path(path)).epochs()
-        return self._records[path]
-
-    @cached_property
-    def looks(self) -> dict[str, dict[str, Any]]:
-        """Colour, marker and dashes of a row: the same in all figures. Colours return after ten rows with other dashes,
-        markers do not return before."""
-        palette = sns.color_palette("colorblind", 10)
-        return {
-            row: {
-                "color": palette[COLOURS[k % 10]],
-                "marker": MARKERS[k % len(MARKERS)],
-                "linestyle": LINES[k // 10 % len(LINES)],
-            }
-            for k, row in enumerate(self.rows)
+    Colours repeat after ten rows, with other dashes; markers do not repeat before twenty.
+    """
+    palette = sns.color_palette("colorblind", 10)
+    return {
+        row: {
+            "color": palette[COLOURS[k % 10]],
+            "marker": MARKERS[k % len(MARKERS)],
+            "linestyle": LINES[k // 10 % len(LINES)],
         }
-
-    def among(self, frame: pd.DataFrame) -> list[str]:
-        present = set(frame["row"])
-        return [row for row in self.rows if row in present]
+        for k, row in enumerate(rows)
+    }
 
 
-def lines(ax: Axes, runs: Runs, part: pd.DataFrame, x: str, panel: Panel, *, by: str, scale: float = 1) -> None:
-    """Mean, range and single runs of each row against column ``x``; runs with one value of ``by`` are one point."""
-    for row in runs.among(part):
-        mine = part[(part["row"] == row) & part[panel.column].notna()]
+def lines(ax: Axes, runs: Runs, part: pd.DataFrame, metric: Metric, x: str, by: str) -> None:
+    """Mean, range and single runs of each row.
+
+    Args:
+        ax: Axes to draw into.
+        runs: Arranged runs, for the order and looks of the rows.
+        part: The runs to draw.
+        metric: What is drawn, at the last epoch.
+        x: Column of the horizontal axis; shares are drawn in per cent.
+        by: Runs with one value of this column are one point, at their mean ``x``.
+    """
+    column, scale = metric.column("last"), 100 if x == "realised_rate" else 1
+    for row in runs.present(part):
+        mine = part[(part["row"] == row) & part[column].notna()]
         if mine.empty:
             continue
-        look = runs.looks[row]
+        look = looks(runs.rows)[row]
         places = scale * mine.groupby(by)[x].mean()
-        points = 100 * mine.groupby(by)[panel.column].agg(["mean", "min", "max"])
-        ax.scatter(scale * mine[x], 100 * mine[panel.column], s=8, color=look["color"], alpha=0.6, lw=0, zorder=2)
+        points = metric.scale * mine.groupby(by)[column].agg(["mean", "min", "max"])
+        dots = {"s": 8, "color": look["color"], "alpha": 0.6, "lw": 0, "zorder": 2}
+        ax.scatter(scale * mine[x], metric.scale * mine[column], **dots)
         ax.plot(places, points["mean"], **look, **POINT)
         if (points["max"] > points["min"]).any():
             ax.fill_between(places, points["min"], points["max"], color=look["color"], alpha=0.14, linewidth=0)
-    ax.set_ylabel(panel.label)
+    ax.set_ylabel(metric.label(runs.wrong))
 
 
-def points(ax: Axes, runs: Runs, part: pd.DataFrame, panel: Panel, name: str) -> None:
+def hollow(ax: Axes, runs: Runs, part: pd.DataFrame, metric: Metric, name: str) -> None:
     """A kind of noise without a rate: a hollow marker for each row at the share of wrong labels that it has."""
     place = 100 * part["realised_rate"].mean()
-    for row in runs.among(part):
-        mine = part[part["row"] == row][panel.column].dropna()
-        look = runs.looks[row]
+    for row in runs.present(part):
+        values = part[part["row"] == row][metric.column("last")].dropna()
+        look = looks(runs.rows)[row]
         ax.plot(
-            [place], [100 * mine.mean()], color=look["color"], marker=look["marker"], markersize=7,
+            [place], [metric.scale * values.mean()], color=look["color"], marker=look["marker"], markersize=7,
             markerfacecolor="white", markeredgewidth=1.5, linestyle="",
         )  # fmt: skip
     ax.axvline(place, color="0.8", linewidth=0.8, linestyle=":", zorder=0)
@@ -108,13 +94,24 @@ def points(ax: Axes, runs: Runs, part: pd.DataFrame, panel: Panel, name: str) ->
         plain(name), (place, 0.01), xycoords=("data", "axes fraction"), xytext=(3, 0), textcoords="offset points",
         color="0.4", fontsize="small",
     )  # fmt: skip
-    ax.set_ylabel(panel.label)
+    ax.set_ylabel(metric.label(runs.wrong))
 
 
-def heat(ax: Axes, values: pd.DataFrame, *, vmin: float, vmax: float, form: str, small: bool = False) -> None:
+def heat(
+    ax: Axes, values: pd.DataFrame, limits: tuple[float, float] = (0, 100), form: str = ".0f", small: bool = False
+) -> None:
+    """A heat map with its numbers, where there are few enough columns to read them.
+
+    Args:
+        ax: Axes to draw into.
+        values: The numbers, with names of rows and columns.
+        limits: Values of the first and the last colour.
+        form: Format of the numbers.
+        small: Whether the numbers are smaller than usual.
+    """
     few = values.shape[1] <= 12
     sns.heatmap(
-        values, ax=ax, vmin=vmin, vmax=vmax, cmap="viridis", cbar=False, annot=few, fmt=form, linewidths=0.5,
+        values, ax=ax, vmin=limits[0], vmax=limits[1], cmap="viridis", cbar=False, annot=few, fmt=form, linewidths=0.5,
         xticklabels=True, yticklabels=True, annot_kws={"size": "x-small" if small else "small"},
     )  # fmt: skip
     ax.grid(False)  # it would show through cells without runs
@@ -135,7 +132,7 @@ def bar(figure: Figure, axes: Sequence[Axes], label: str) -> None:
 
 
 def grid(rows: int, columns: int, width: float, height: float, sharey: Any = False) -> tuple[Figure, np.ndarray]:
-    """A figure of its own, known to no window manager: nothing has to be closed."""
+    """A figure outside pyplot, so that nothing has to be closed, and its axes [rows, columns]."""
     figure = Figure(figsize=(columns * width, rows * height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey)
     for ax in axes.flat:
@@ -146,11 +143,12 @@ def grid(rows: int, columns: int, width: float, height: float, sharey: Any = Fal
 
 
 def across(number: int) -> int:
+    """Panels beside each other."""
     return min(number, 4)
 
 
 def room_for(rows: Sequence[str]) -> float:
-    """Height in inches of a panel with a line for each of ``rows``: more lines need more room to be told apart."""
+    """Height in inches of a panel with a line for each of ``rows``: more lines need more room."""
     return 3.2 + 0.13 * max(0, len(rows) - 8)
 
 
@@ -164,8 +162,9 @@ def tiles(number: int, width: float, height: float) -> tuple[Figure, list[Axes]]
 
 
 def finish(figure: Figure, runs: Runs, part: pd.DataFrame, title: str, about: str) -> None:
-    """Legend beside the panels, title above, and what lines and bands are below."""
-    handles = [Line2D([], [], **runs.looks[row], **POINT, label=plain(row)) for row in runs.among(part)]
+    """Adds a legend beside the panels, the title above, and below what lines and bands mean."""
+    style = looks(runs.rows)
+    handles = [Line2D([], [], **style[row], **POINT, label=plain(row)) for row in runs.present(part)]
     width, height = figure.get_size_inches()
     columns = -(-len(handles) // max(1, int((height - 0.4) / 0.23)))
     longest = max(len(str(handle.get_label())) for handle in handles)
@@ -179,26 +178,23 @@ def finish(figure: Figure, runs: Runs, part: pd.DataFrame, title: str, about: st
 
 
 def headline(figure: Figure, text: str) -> None:
-    """Broken at the width of the figure, so that a long condition is never cut."""
+    """The title, broken at the width of the figure, so that a long condition is never cut."""
     lines = textwrap.wrap(text, max(20, int(figure.get_figwidth() * 8.5)))
     figure.suptitle("\n".join(map(plain, lines)), x=0.01, ha="left", fontsize="large", fontweight="bold")
 
 
-def join(*parts: object) -> str:
-    return ", ".join(str(part) for part in parts if part)
-
-
 def plain(text: str) -> str:
-    """Text without mathematics: a dollar in a name is a dollar."""
+    """The text without mathematics: matplotlib would typeset what is between two dollars."""
     return text.replace("$", r"\$")
 
 
 def file_name(name: str) -> str:
+    """The name in lower case, with hyphens for everything but letters, digits and dots."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.").lower()
 
 
 def save(figure: Figure, path: Path) -> list[Path]:
-    """As png and pdf, without a date: equal runs make equal files."""
+    """Saves the figure as PNG and PDF, without a date, so that equal runs make equal files; the paths."""
     paths = []
     # the layout is most of the work, and the same for both
     figure.draw_without_rendering()

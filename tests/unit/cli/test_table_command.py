@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from fer_bench.cli.main import main
-from tests.unit.report.test_tables import CLASSES, CLEAN, NOISY, finish
+from tests.helpers.runs import CLASSES, CLEAN, NOISY, finish
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def usual(out: Path) -> str:
 
 
 def test_the_default_is_the_last_epoch_with_the_gap_to_the_oracle(usual: str) -> None:
-    assert "## Overall accuracy, last epoch, %" in usual and "## Gap from the last to the best test epoch" in usual
+    assert "## Overall accuracy (%), last epoch" in usual and "## Gap to the best test epoch" in usual
     assert "best epoch on the test set" not in usual and "sign-flip" in usual and "± standard deviation" in usual
 
 
@@ -63,7 +64,7 @@ def test_a_folder_that_cannot_be_written_still_shows_its_table(
     def locked(*_: object) -> None:
         raise OSError(30, "Read-only file system", "table.md")
 
-    monkeypatch.setattr("fer_bench.report.tables.save", locked)
+    monkeypatch.setattr("fer_bench.report.outputs.write_table", locked)
     result = ask(out, "--format", "markdown")
     assert result.exit_code == 1 and usual.strip() in result.output and "Read-only file system" in result.output
 
@@ -71,10 +72,10 @@ def test_a_folder_that_cannot_be_written_still_shows_its_table(
 def test_selections_and_metrics(out: Path) -> None:
     said = markdown(out, "--select", "mean_last_5,best_test", "--metrics", "worst,ece,detection_auroc")
     for heading in (
-        "## Accuracy on the worst class, mean of the last 5 epochs, %",
-        "## Accuracy on the worst class, best epoch on the test set (oracle), %",
-        "## Expected calibration error, best epoch on the test set (oracle), %",
-        "## Detection of wrong labels, area under the ROC curve",
+        "## Worst-class accuracy (%), mean of the last 5 epochs",
+        "## Worst-class accuracy (%), best epoch on the test set (oracle)",
+        "## Expected calibration error (%), best epoch on the test set (oracle)",
+        "## Detection of wrong labels, AUROC (%)",
     ):
         assert heading in said
     assert "## Overall accuracy" not in said and "last epoch" not in said
@@ -89,7 +90,7 @@ def test_selections_and_metrics(out: Path) -> None:
     [
         (("--baseline", "beta"), ("beta",)),
         (("--test", "wilcoxon"), ("Wilcoxon",)),
-        (("--unit", "draw"), ("there are 2 pairs and 6 are needed",)),
+        (("--unit", "draw"), ("No test was made with 2 pairs",)),
         (("--spread", "interval"), ("95 % interval", "[")),
         (("--spread", "interval", "--interval", "bootstrap"), ("bootstrap",)),
     ],
@@ -129,4 +130,20 @@ def test_what_was_asked_for_is_written(out: Path) -> None:
     folder = out / "sweeps" / "s"
     for name in ("table.md", "table.csv", "table.tex", "table.html"):
         assert "best_test" in (text := (folder / name).read_text()) or "oracle" in text, name
-    assert not (folder / "plots").exists()
+
+
+def test_missing_plots_are_drawn_and_present_ones_kept(out: Path) -> None:
+    plots = out / "sweeps" / "s" / "plots"
+    shutil.rmtree(plots, ignore_errors=True)
+    markdown(out)
+    (first, *_) = sorted(plots.glob("*.png"))
+    first.write_bytes(b"kept")
+    markdown(out)
+    assert first.read_bytes() == b"kept"
+    result = CliRunner().invoke(main, ["plot", "s", "--out", str(out)])
+    assert result.exit_code == 0 and str(first) in result.output and first.read_bytes() != b"kept"
+    assert "plot " not in CliRunner().invoke(main, ["--help"]).output
+
+
+def test_protocol_is_an_alias_of_select(out: Path) -> None:
+    assert markdown(out, "--protocol", "best_test") == markdown(out, "--select", "best_test")

@@ -24,6 +24,7 @@ from fer_bench.core.spec import Imbalance, Noise, RunSpec
 from fer_bench.data.open import open_dataset
 from fer_bench.plugins.registry import discover
 from fer_bench.report import html as page
+from fer_bench.report.arrange import arrange
 from fer_bench.report.html import gallery
 from fer_bench.report.html.collect import collect
 from fer_bench.report.html.render import embedded, render
@@ -33,9 +34,10 @@ from fer_bench.report.statistics import nemenyi
 from fer_bench.report.tables import comparison
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.model_selection import MEASURES
+from fer_bench.store.records import read_record
 from fer_bench.sweep.record import Sweep, find_sweep
 from tests.helpers.plugins import LOSS, plugin_source
-from tests.unit.report.test_tables import CLASSES, CLEAN, NOISY, finish
+from tests.helpers.runs import CLASSES, CLEAN, NOISY, finish
 
 HARM = "<script>alert(1)</script>"
 CLOSED = "</script><img src=x onerror=alert(1)>"
@@ -65,14 +67,10 @@ def score(folder: RunFolder, wrong: int = 20, size: int = 100, **more: np.ndarra
     """Scores for an invented run: the wrong labels come first, and most of them have low scores."""
     rng = np.random.default_rng(0)
     true = np.arange(size) % len(CLASSES)
-    given = np.where(np.arange(size) < wrong, (true + 1) % len(CLASSES), true)
-    clean = np.where(given == true, 1.0, -1.0) + rng.normal(0, 1, size)
-    arrays = {
-        "noisy_label": given,
-        "clean_label": true,
-        "clean_score": clean.astype(np.float32),
-        "train_row": np.arange(size),
-    }
+    noisy = np.where(np.arange(size) < wrong, (true + 1) % len(CLASSES), true)
+    clean = np.where(noisy == true, 1.0, -1.0) + rng.normal(0, 1, size)
+    labels = {"noisy_label": noisy, "clean_label": true}
+    arrays = {**labels, "clean_score": clean.astype(np.float32), "train_row": np.arange(size)}
     replace_arrays(folder, "scores.npz", **arrays, **more)
 
 
@@ -123,32 +121,34 @@ def test_the_page_says_what_the_table_says(tmp_path: Path) -> None:
             finish(tmp_path, method, NOISY, Imbalance("exp", 10), seed=seed, skill=skill)
     sweep = sweep_of(tmp_path)
     content = collect(sweep, {})
-    blocks = comparison(sweep.finished(), view=View(metrics=("all",))).blocks
+    blocks = comparison(arrange(sweep.records(), sweep.classes), View(metrics=("all",))).blocks
     titles = {block.title: block for block in blocks}
     values = [cell["values"] for cell in content["table"]["last"]]
-    compared = [metric for metric in METRICS if metric.heading("last") in titles and metric.name in values[0]]
+    headings = {metric: metric.heading("last", "wrong labels") for metric in METRICS}
+    compared = [metric for metric in METRICS if headings[metric] in titles and metric.name in values[0]]
     for metric in compared:
-        for (_, (shown,)), cell in zip(titles[metric.heading("last")].rows, values, strict=True):
+        for (_, (shown,)), cell in zip(titles[headings[metric]].rows, values, strict=True):
             _, mean, sd, bold = cell[metric.name]
-            assert (f"{mean:.2f} ± {sd:.2f}", bold) == (shown.text, shown.bold), metric.name
+            text = f"{mean:.{metric.digits}f} ± {sd:.{metric.digits}f}"
+            assert (text, bold) == (shown.text, shown.bold), metric.name
     assert len(compared) == 12 and "tail" in values[0]
     assert [cell["overall"][3] for cell in values] == [True, True, False]
-    (ranked,) = [block for title, block in titles.items() if title.startswith("Overall accuracy, last epoch, %: all")]
+    (ranked,) = [block for title, block in titles.items() if title.startswith("Overall accuracy (%), last epoch: all")]
     of_page = {content["rows"][row]["name"]: rank for row, rank in content["ranks"]["last"]["overall"]["ranks"]}
     assert {name: f"{of_page[name]:.2f}" for name in of_page} == {name: cells[1].text for name, cells in ranked.rows}
 
 
 def test_roc_is_read_off_the_scores(tmp_path: Path) -> None:
     folder = finish(tmp_path, "alpha", NOISY)
-    given, true = np.array([1, 1, 0, 0]), np.array([0, 0, 0, 0])
-    replace_arrays(folder, "scores.npz", clean_score=np.array([-2.0, 1.0, 0.0, 3.0]), given=given, true=true)
-    found = roc(folder)
+    noisy, clean, score = np.array([1, 1, 0, 0]), np.array([0, 0, 0, 0]), np.array([-2.0, 1.0, 0.0, 3.0])
+    replace_arrays(folder, "scores.npz", clean_score=score, noisy_label=noisy, clean_label=clean)
+    found = roc(read_record(folder))
     assert found is not None
-    # suspicion finds one wrong label, then one right one, then the other wrong one
+    # suspicion finds one wrong label, then one correct one, then the other wrong one
     at = {float(rate): value for rate, value in zip(FALSE_ALARMS, found, strict=True)}
     assert (at[0.0], found[int(np.searchsorted(FALSE_ALARMS, 0.25))], at[1.0]) == (50, 50, 100)
-    replace_arrays(folder, "scores.npz", clean_score=np.zeros(4), given=true, true=true)
-    assert roc(folder) is None, "without a wrong label there is no curve"
+    replace_arrays(folder, "scores.npz", clean_score=np.zeros(4), noisy_label=clean, clean_label=clean)
+    assert roc(read_record(folder)) is None, "without a wrong label there is no curve"
 
 
 def test_groups_are_the_pairs_that_the_test_does_not_tell_apart(tmp_path: Path) -> None:
@@ -171,9 +171,25 @@ def test_missing_arrays_are_no_error(tmp_path: Path) -> None:
     folder = finish(tmp_path, "alpha", NOISY)  # its scores hold test logits alone
     content = collect(sweep_of(tmp_path), {})
     assert content["galleries"] == [] and content["runs"][0]["roc"] is None and content["surfaces"] == []
+    assert content["folders"]
     (folder.path / "scores.npz").unlink()
     (folder.path / "env.json").unlink()
     assert collect(sweep_of(tmp_path, "again"), {})["runs"][0]["env"] == {}
+
+
+def test_the_compact_file_gives_the_page_without_arrays(tmp_path: Path) -> None:
+    for noise in (CLEAN, NOISY):
+        score(finish(tmp_path, "alpha", noise, environment={"device": "Processor A"}))
+    sweep = sweep_of(tmp_path)
+    whole = collect(sweep, {})
+    sweep.save_records()
+    shutil.rmtree(tmp_path / "runs")
+    compact = collect(find_sweep(tmp_path, sweep.name), {})
+    arrays = {"galleries", "pictures", "withheld", "surfaces"}
+    for name in whole.keys() - arrays - {"made", "runs", "folders"}:
+        assert compact[name] == whole[name], name
+    assert compact["runs"] == [{**run, "roc": None} for run in whole["runs"]]
+    assert not compact["folders"] and not any(compact[name] for name in arrays)
 
 
 # --- weights -------------------------------------------------------------------------------------------------------
@@ -409,7 +425,7 @@ def test_every_section_draws_without_error_or_network(browser: Any, written: Pat
         "return [...document.querySelectorAll('section')].map((s) => [s.id, s.querySelectorAll('.main-svg').length])"
     )
     bare = {name for name, count in plots if not count}
-    assert bare == {"table", "measures", "weights", "gallery", "runs"}, "tables, and what these runs have no data for"
+    assert bare == {"table", "metrics", "weights", "gallery", "runs"}, "tables, and what these runs have no data for"
     assert shown.run("return document.querySelectorAll('#content script, #content img[src=x]').length") == 0
     assert shown.run("return document.querySelector('#recall svg').textContent").count("<script>alert(1)</script>") == 0
     assert "<img src=x" in shown.run("return document.querySelector('#labels .ytick, #labels').textContent")
@@ -480,10 +496,10 @@ def test_selection_changes_numbers_and_marks_the_oracle(shown: Shown, sweep: Swe
     assert "an oracle" in shown.run("return document.getElementById('oracle').innerText")
     assert "oracle" in shown.run("return document.querySelector('#table .about').innerText")
     shown.choose("selection", "best_val")
-    assert "No run has this measure" in shown.run("return document.querySelector('#table').innerText")
+    assert "No run has this metric" in shown.run("return document.querySelector('#table').innerText")
     shown.choose("selection", "last")
-    shown.choose("measure", "memorised")
-    assert "memorised" in shown.run("return document.querySelector('#table .about').innerText")
+    shown.choose("metric", "memorised")
+    assert "Memorised" in shown.run("return document.querySelector('#table .about').innerText")
 
 
 def test_a_run_shows_its_settings_and_the_theme_can_be_switched(shown: Shown, sweep: Sweep) -> None:
@@ -517,5 +533,5 @@ def test_faces_and_weights_are_drawn(browser: Any, tmp_path: Path, faces_folder:
     before = shown.run("return document.querySelectorAll('#weights figcaption span')[1].innerText")
     shown.run("const f = document.querySelector('#weights input'); f.value = 2; f.dispatchEvent(new Event('input'))")
     assert (before, shown.run("return document.querySelectorAll('#weights figcaption span')[1].innerText")) == (
-        "Weight in epoch 6", "Weight in epoch 3",
+        "Weights in epoch 6", "Weights in epoch 3",
     )  # fmt: skip

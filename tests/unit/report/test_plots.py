@@ -6,19 +6,16 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 
 from fer_bench.core.spec import Imbalance, Noise, Recipe
-from fer_bench.report.arrange import arrange, row_order
+from fer_bench.report.arrange import arrange
 from fer_bench.report.plots import figures as plots
 from fer_bench.report.plots import style as figures
-from fer_bench.store.frame import load_runs
-from tests.unit.report.test_tables import CLASSES, CLEAN, HUMAN, NOISY, RECIPE, finish
+from tests.helpers.runs import CLASSES, CLEAN, HUMAN, NOISY, RECIPE, arranged, finish, records
 
 pytestmark = pytest.mark.filterwarnings("error")  # matplotlib warns where a layout collapses
-TITLES = {"alpha": "Alpha $x$ <script>"}
 
 
 def names(paths: list[Path]) -> set[str]:
@@ -26,13 +23,13 @@ def names(paths: list[Path]) -> set[str]:
 
 
 def test_a_joint_sweep_has_every_figure(tmp_path: Path) -> None:
-    for method in ("alpha", "beta"):
+    for method in ("alpha $x$ <script>", "beta"):
         for factor in (1.0, 10.0):
             for noise in (CLEAN, NOISY):
                 for seed in range(2):
                     finish(tmp_path, method, noise, Imbalance("exp", factor), seed=seed)
     before = dict(mpl.rcParams), mpl.get_backend()
-    paths = plots.write(load_runs(tmp_path), tmp_path / "report", titles=TITLES, classes={"faces": CLASSES})
+    paths = plots.write(arranged(tmp_path), tmp_path / "report")
     assert (dict(mpl.rcParams), mpl.get_backend()) == before
     conditions = ("clean", "clean-exp-10", "symmetric-0.2", "symmetric-0.2-exp-10")
     assert names(paths) == {
@@ -41,7 +38,7 @@ def test_a_joint_sweep_has_every_figure(tmp_path: Path) -> None:
         *(f"{kind}-{condition}" for kind in ("recall", "confusion") for condition in conditions),
     }
     assert {path.suffix for path in paths} == {".png", ".pdf"}
-    assert all(path.parent == tmp_path / "report" / "plots" for path in paths)
+    assert all(path.parent == tmp_path / "report" for path in paths)
     for path in paths:
         if path.suffix == ".png":
             pixels = np.asarray(Image.open(path).convert("RGB"))
@@ -55,26 +52,22 @@ def test_a_joint_sweep_has_every_figure(tmp_path: Path) -> None:
 def test_one_run_has_no_sweep(classes: int, tmp_path: Path) -> None:
     finish(tmp_path, "alpha", NOISY, size=classes)
     called = {"faces": (*CLASSES, "contempt")[-classes:]}
-    paths = plots.write(load_runs(tmp_path), tmp_path / "report", classes=called)
+    paths = plots.write(arrange(records(tmp_path), called), tmp_path / "report")
     assert names(paths) == {"recall-symmetric-0.2", "confusion-symmetric-0.2", "curves"}
 
 
 def test_one_epoch_has_no_curve(tmp_path: Path) -> None:
     finish(tmp_path, "alpha", CLEAN, recipe=Recipe(epochs=1))
-    assert "curves" not in names(plots.write(load_runs(tmp_path), tmp_path / "report"))
-
-
-def runs_of(frame: pd.DataFrame) -> figures.Runs:
-    arranged = arrange(frame)
-    return figures.Runs(arranged, row_order(arranged), {})
+    assert "curves" not in names(plots.write(arranged(tmp_path), tmp_path / "report"))
 
 
 def test_points_are_the_means_and_every_seed(tmp_path: Path) -> None:
     for noise in (CLEAN, NOISY, Noise("symmetric", 0.4), HUMAN):
         for seed in range(3):
             finish(tmp_path, "alpha", noise, seed=seed)
-    frame = load_runs(tmp_path)
-    (name, figure), *others = plots.against_noise(runs_of(frame))
+    runs = arranged(tmp_path)
+    frame = runs.frame
+    (name, figure), *others = plots.against_noise(runs)
     assert name == "noise" and not others
     overall, _, memorised = figure.axes
     line = next(each for each in overall.lines if len(each.get_xdata()) == 3)
@@ -90,26 +83,26 @@ def test_points_are_the_means_and_every_seed(tmp_path: Path) -> None:
 
 def test_only_wrong_free_or_single_noise_draws_no_sweep(tmp_path: Path) -> None:
     finish(tmp_path, "alpha", HUMAN)
-    assert not list(plots.against_noise(runs_of(load_runs(tmp_path))))
+    assert not list(plots.against_noise(arranged(tmp_path)))
     finish(tmp_path, "alpha", CLEAN)
-    assert len(list(plots.against_noise(runs_of(load_runs(tmp_path))))) == 1
+    assert len(list(plots.against_noise(arranged(tmp_path)))) == 1
 
 
 def test_two_kinds_of_noise_are_two_rows_with_the_same_colours(tmp_path: Path) -> None:
     for method in ("alpha", "beta"):
         for noise in (CLEAN, NOISY, Noise("pair", 0.2)):
             finish(tmp_path, method, noise)
-    runs = runs_of(load_runs(tmp_path))
+    runs = arranged(tmp_path)
     ((_, figure),) = plots.against_noise(runs)
     assert len(figure.axes) == 6
     assert [handle.get_color() for handle in figure.legends[0].legend_handles] == [
-        runs.looks[row]["color"] for row in ("alpha", "beta")
+        figures.looks(runs.rows)[row]["color"] for row in ("alpha", "beta")
     ]
 
 
 def test_looks_of_many_methods_differ() -> None:
     rows = [f"m{k}" for k in range(19)]
-    looks = figures.Runs(pd.DataFrame(), rows, {}).looks
+    looks = figures.looks(tuple(rows))
     assert len({(*look["color"], look["marker"], str(look["linestyle"])) for look in looks.values()}) == 19
 
 
@@ -117,11 +110,11 @@ def test_legend_and_titles_stay_inside_the_figure(tmp_path: Path) -> None:
     for k in range(19):
         for noise in (CLEAN, NOISY):
             finish(tmp_path, f"method_{k}_with_a_long_name", noise, recipe=RECIPE)
-    ((_, figure),) = plots.against_noise(runs_of(load_runs(tmp_path)))
+    ((_, figure),) = plots.against_noise(arranged(tmp_path))
     figure.draw_without_rendering()
     legend, page = figure.legends[0].get_window_extent(), figure.bbox
     assert page.x0 <= legend.x0 and legend.x1 <= page.x1 and page.y0 <= legend.y0 and legend.y1 <= page.y1
     for ax in figure.axes:
         assert ax.get_window_extent().x1 < legend.x0
     title = figure.get_suptitle()
-    assert "Label noise" in title
+    assert "label noise" in title

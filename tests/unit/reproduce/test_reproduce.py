@@ -18,12 +18,13 @@ from fer_bench.cli import run as run_commands
 from fer_bench.core.errors import SpecError
 from fer_bench.models.networks import make_network
 from fer_bench.plugins.registry import discover
+from fer_bench.report.rendering import Table
 from fer_bench.reproduce import definition, published
 from fer_bench.reproduce import plan as grid
-from fer_bench.reproduce import table as joined
+from fer_bench.reproduce.compare import Letters
 from fer_bench.reproduce.definition import Definition
 from fer_bench.reproduce.plan import Budget, Grid
-from fer_bench.reproduce.table import PaperTable
+from fer_bench.reproduce.table import paper_table
 from fer_bench.store.folder import RunFolder
 from fer_bench.sweep.plan import PlannedRun
 from tests.helpers.commands import call
@@ -68,7 +69,7 @@ def finish(out: Path, run: PlannedRun, overall: float, best: float | None = None
     folder.finish(final, {"test_logits": np.zeros((1, 3))})
 
 
-def cells(table: PaperTable, title: str) -> dict[tuple[str, str], str]:
+def cells(table: Table, title: str) -> dict[tuple[str, str], str]:
     block = next(b for b in table.blocks if b.title.startswith(title))
     return {
         (name, column): cell.text
@@ -179,7 +180,7 @@ def test_measured_published_difference_and_gain(tmp_path: Path, faces_table: Def
         if run.spec.noise.rate:
             level = (base if run.spec.method == "ce" else other)[run.spec.seed]
             finish(tmp_path, run, level, best=0.9)
-    table, runs = joined.join(planned, tmp_path)
+    table, runs = paper_table(planned, tmp_path)
     assert len(runs) == 6
     found = cells(table, "Overall accuracy")
     name = "symmetric 0.2, Cross-entropy"
@@ -188,15 +189,15 @@ def test_measured_published_difference_and_gain(tmp_path: Path, faces_table: Def
     assert found[name, "Published"].startswith("70.00 [")
     assert found[name, "Difference"].startswith(f"{mean - 70:+.2f} [")
     gains = [100 * (b - a) for a, b in zip(base, other, strict=True)]
-    gained = cells(table, "Gain over the baseline, points of overall")
+    gained = cells(table, "Gain over the baseline (points of overall accuracy)")
     expected = f"{statistics.mean(gains):+.2f} ± {statistics.stdev(gains):.2f} (n=3)"
     assert gained["symmetric 0.2, Balanced Softmax, half", "Measured"] == expected
     assert gained["symmetric 0.2, Their method", "Published"] == "+5.50"
     assert found["symmetric 0.2, Their method", "Measured"] == "not measured"
     assert found["symmetric 0.2, Their method", "Published"] == "75.50 ± 0.40"
     assert found["clean, Cross-entropy", "Measured"] == "–"  # planned, not trained
-    notes = " ".join(table.notes)
-    assert "not measured: Their method: fer-bench has no such method" in notes
+    notes = " ".join(table.below)
+    assert "Not measured: Their method: fer-bench has no such method" in notes
     assert "clean: not trained yet" in notes
     for text in (
         "3 classes here, 7 in the paper",
@@ -206,9 +207,9 @@ def test_measured_published_difference_and_gain(tmp_path: Path, faces_table: Def
         assert text in notes and text in table.html()
         assert table.latex().count(text) == table.latex().count(r"\caption"), "once for each float"
     assert "network" not in notes
-    assert "ferres8 at 48 px, random initial weights; data seed 0. Budget: 120 training images, " in table.caption
-    assert "batches of 64, adam with learning rate 0.0025" in table.caption and "commit" in table.caption
-    assert "reduced" not in table.title and "REDUCED" not in table.caption
+    assert "Training: 120 images, 10 epochs, batch size 64, adam, learning rate 0.0025" in notes
+    assert "Backbone: ferres8 from random initial weights, images of 48 px." in notes and "Data seed 0." in notes
+    assert "reduced" not in table.title and "Reduced" not in notes and "commit" in notes
     numbers = table.numbers.set_index(["metric", "row", "noise"])
     assert numbers.loc[("overall", "Cross-entropy", "symmetric 0.2"), "difference"] == pytest.approx(mean - 70)
     assert numbers.loc[("mean", "Cross-entropy", "symmetric 0.2"), "mean"] == pytest.approx(mean / 2)
@@ -218,10 +219,10 @@ def test_another_selection_is_another_epoch_and_says_oracle(tmp_path: Path, face
     planned = grid.prepare(faces_table, Budget(seeds=[0], select="best_test"))
     for run in planned.plans[0].runs:
         finish(tmp_path, run, 0.6, best=0.9)
-    table, _ = joined.join(planned, tmp_path)
+    table, _ = paper_table(planned, tmp_path)
     assert cells(table, "Overall")["clean, Cross-entropy", "Measured"] == "90.00 (n=1)"
     assert "best epoch on the test set (oracle) of 10" in table.caption
-    assert "reduced" in table.title and "n = 1 instead of 3" in table.caption
+    assert "reduced" in table.title and "n = 1 instead of 3" in table.notes[0]
 
 
 def test_an_unknown_selection_is_an_error(faces_table: Definition) -> None:
@@ -236,23 +237,23 @@ def test_on_other_data_nothing_is_subtracted_and_all_is_stamped(tmp_path: Path, 
     assert {run.spec.recipe.epochs for run in plan.runs} == {2} and planned.name == "lanet-t1-on-faces"
     for run in plan.runs:
         finish(tmp_path, run, 0.5)
-    table, _ = joined.join(planned, tmp_path)
+    table, _ = paper_table(planned, tmp_path)
     assert all("Difference" not in column for block in table.blocks for column in block.columns)
-    found = cells(table, "Overall accuracy, %; measured on faces")
+    found = cells(table, "Overall accuracy (%); measured on faces")
     assert found["symmetric 0.3, EAC", "Published, FERPlus"].startswith("85.44 [")
     gained = cells(table, "Gain")
     assert gained["symmetric 0.3, EAC", "Published, RAF-DB"].startswith("+8.92 [")
     assert gained["symmetric 0.3, EAC", "Measured"] == "+0.00 (n=1)"
-    notes = " ".join(table.notes)
+    notes = " ".join(table.below)
     for text in ("measured on faces, published on RAF-DB", "3 classes here, 7 in the paper",
                  "network ferres8 here, network of the paper not seen",
                  "last epoch here, choice of epoch of the paper not seen",
-                 "not measured: LA-Net on faces: needs 19 landmarks"):  # fmt: skip
+                 "Not measured: LA-Net on faces: needs 19 landmarks"):  # fmt: skip
         assert text in notes
     assert "(reduced: on faces, preset quick, 2 epochs, 30 training images, n = 1)" in table.title
     for text in ("faces instead of RAF-DB, FERPlus, AffectNet", "backbone ferres8 instead of resnet18",
-                 "epochs 2 instead of 60", "a part of 30 training images", "n = 1 instead of 3"):  # fmt: skip
-        assert text in table.caption
+                 "epochs 2 instead of 60", "a subset of 30 training images", "n = 1 instead of 3"):  # fmt: skip
+        assert text in table.notes[0]
 
 
 def test_networks_stay_where_they_are_compared(faces_folder: Path) -> None:
@@ -273,10 +274,12 @@ def test_missing_data_and_weights_leave_the_published_numbers(tmp_path: Path) ->
     planned = grid.prepare(load("idn-t2"), Budget(data_root=tmp_path, pretrained=["none"]))
     assert "needs the weights" not in reasons(planned)["SCN"]
     assert "does not exist" in reasons(planned)["SCN"] and "fer-bench datasets ferplus" in reasons(planned)["SCN"]
-    table, runs = joined.join(planned, tmp_path)
+    table, runs = paper_table(planned, tmp_path)
     assert runs.empty and "Nothing is measured yet" in table.caption
-    assert cells(table, "Overall accuracy, %: RAF-DB")["SCN", "Published"].startswith("88.14")
-    assert cells(table, "Gain over the baseline, points of overall accuracy: RAF-DB")["SCN", "Published"] == "+3.07 [a]"
+    assert cells(table, "Overall accuracy (%): RAF-DB")["SCN", "Published"].startswith("88.14")
+    assert (
+        cells(table, "Gain over the baseline (points of overall accuracy): RAF-DB")["SCN", "Published"] == "+3.07 [a]"
+    )
 
 
 def weights_file(folder: Path, backbone: str) -> Path:
@@ -313,7 +316,7 @@ def test_noise_that_the_data_cannot_have_is_a_reason(tmp_path: Path, faces_table
 
 
 def test_footnote_letters_never_run_out() -> None:
-    marks = joined._Marks()
+    marks = Letters()
     letters = [marks([f"text {i}"]) for i in range(60)]
     assert len(set(letters)) == 60 and letters[0] == " [a]" and letters[52] == " [(52)]"
     assert marks(["text 1", "text 0"]) == " [ab]" and marks([]) == ""
@@ -325,7 +328,7 @@ def test_a_gain_over_another_network_is_no_gain(tmp_path: Path, faces_folder: Pa
     planned = grid.prepare(replace(table, rows=rows), Budget(on=str(faces_folder), seeds=[0]))
     for run in planned.plans[0].runs:
         finish(tmp_path, run, 0.5)
-    content, _ = joined.join(planned, tmp_path)
+    content, _ = paper_table(planned, tmp_path)
     gained = cells(content, "Gain")
     assert gained["CE baseline (ResNet-50)", "Measured"] == "–" and gained["SCN", "Measured"] == "+0.00 (n=1)"
 
@@ -347,12 +350,12 @@ def test_own_table_as_documented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     first = run()
     assert first.returncode == 0, first.stderr
-    assert "[4/4]" in first.stdout and "not measured: Their method" in first.stdout.replace("\n", " ")
+    assert "[4/4]" in first.stdout and "Not measured: Their method" in first.stdout.replace("\n", " ")
     folder = tmp_path / "results" / "reproduce" / "my_table"
     files = {
         name: (folder / name).read_text() for name in ("table.md", "table.csv", "table.tex", "table.html", "runs.csv")
     }
-    assert "75.50 ± 0.40" in files["table.md"] and "REDUCED" in files["table.html"]
+    assert "75.50 ± 0.40" in files["table.md"] and "Reduced: " in files["table.html"]
     assert len(files["runs.csv"].splitlines()) == 1 + 4
     again = run()
     assert again.returncode == 0 and "/4]" not in again.stdout

@@ -1,4 +1,4 @@
-"""The folder of a sweep: what it holds, and when its plots are drawn again."""
+"""The folder of a sweep: what it holds, and how it is found."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from click.testing import CliRunner
 
 from fer_bench.cli.main import main
 from fer_bench.core.errors import SpecError
-from fer_bench.report import outputs
 from fer_bench.sweep.plan import make_plan
-from fer_bench.sweep.record import Sweep, find_sweep, save_sweep
+from fer_bench.sweep.record import find_sweep, save_sweep
 from fer_bench.sweep.request import Request
-from tests.unit.store.test_folder import finished
 
 
 def test_a_damaged_sweep_is_written_anew(tmp_path: Path, faces_folder: Path) -> None:
@@ -48,21 +46,3 @@ def test_a_sweep_without_its_runs_says_where_its_tables_are(tmp_path: Path, face
     said = CliRunner().invoke(main, ["table", "--out", str(tmp_path)])
     assert said.exit_code == 1 and "the runs of mine are not here" in said.output
     assert str(tmp_path / "sweeps" / "mine") in said.output
-
-
-def test_plots_are_drawn_again_after_a_kill_and_for_other_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    paths = [str(finished(tmp_path, seed=seed).path.relative_to(tmp_path)) for seed in (0, 1)]
-    content = {"name": "s", "runs": paths[:1], "skipped": [], "names": {}, "classes": {}}
-    one, both = (Sweep("s", tmp_path / "sweeps" / "s", {**content, "runs": runs}) for runs in (paths[:1], paths))
-    monkeypatch.setattr("fer_bench.report.tables.write", lambda *_, **__: [])
-
-    def killed(*_: object, **__: object) -> list[Path]:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("fer_bench.report.plots.figures.write", killed)
-    with pytest.raises(KeyboardInterrupt):
-        outputs.write_outputs(one)
-    assert not outputs.plots_are_current(one)
-    monkeypatch.setattr("fer_bench.report.plots.figures.write", lambda *_, **__: [])
-    outputs.write_outputs(one)
-    assert outputs.plots_are_current(one) and not outputs.plots_are_current(both)

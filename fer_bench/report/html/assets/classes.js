@@ -1,6 +1,6 @@
 // By class: recalls of all methods, and the confusion matrices of any two runs.
 
-const recalls = section("recall", "Recall by class", "Mean over seeds, in per cent.", (body) => {
+const recalls = section("recall", "Recall by class", "Mean over seeds (%).", (body) => {
   const [field, chosen] = pick(recalls, "condition", "Condition", conditionOptions(), String(DATA.conditions.length - 1));
   body.append(h("div", { class: "row" }, field));
   const rows = shownRows().filter((row) => runsOf(row, Number(chosen)).some((run) => run.measures[state.selection]));
@@ -9,10 +9,10 @@ const recalls = section("recall", "Recall by class", "Mean over seeds, in per ce
     const found = runsOf(row, Number(chosen)).map((run) => run.measures[state.selection]?.recall).filter(Boolean);
     return found[0].map((_, name) => (found.some((each) => each[name] === null) ? null : mean(found.map((each) => each[name]))));
   });
-  heat(body, `Recall, % (${selectionNow().label}): ${DATA.conditions[chosen].name}`, values, DATA.conditions[chosen].classes, rows.map(rowName));
+  heat(body, `Recall (%), ${selectionNow().label}: ${DATA.conditions[chosen].name}`, values, DATA.conditions[chosen].classes, rows.map(rowName));
 });
 
-const confusion = section("confusion", "Confusion matrices", "Test images; each row is a true class and adds to 100 %. Choose any two runs to compare.", (body) => {
+const confusion = section("confusion", "Confusion matrices", "Share of the test images of each true class (%); rows add up to 100 %. Choose two runs to compare.", (body) => {
   const grid = h("div", { class: "panels" });
   body.append(grid);
   const last = String(DATA.conditions.length - 1);
@@ -30,6 +30,6 @@ const confusion = section("confusion", "Confusion matrices", "Test images; each 
     const counts = found[0].map((line, y) => line.map((_, x) => found.reduce((sum, each) => sum + each[y][x], 0)));
     const shares = counts.map((line) => { const whole = line.reduce((sum, value) => sum + value, 0); return line.map((value) => (whole ? (100 * value) / whole : null)); });
     const { classes } = DATA.conditions[place];
-    heat(cellOf, `${DATA.rows[row].name}, ${DATA.conditions[place].name} (${selectionNow().label})`, shares, classes, classes, { x: "predicted", y: "true", height: 150 + 34 * classes.length });
+    heat(cellOf, `${DATA.rows[row].name}, ${DATA.conditions[place].name}, ${selectionNow().label}`, shares, classes, classes, { x: "predicted", y: "true", height: 150 + 34 * classes.length });
   }
 });

@@ -1,7 +1,7 @@
 // What all sections share: the data, what was chosen, looks of methods, elements, and plots.
 const DATA = JSON.parse(document.getElementById("data").textContent);
 
-const state = { selection: "last", measure: "overall", hidden: new Set(), theme: "light" };
+const state = { selection: "last", metric: "overall", hidden: new Set(), theme: "light" };
 
 // Ten colours for colour-blind readers, for a light and for a dark ground; markers and dashes go on beyond ten methods.
 const COLOURS = {
@@ -24,7 +24,7 @@ function scale() {
   return state.theme === "dark" ? [[0, "#20242c"], [0.5, "#2f6ea8"], [1, "#9fd4ff"]] : [[0, "#f3f6fa"], [0.5, "#7fb2de"], [1, "#0a3f7a"]];
 }
 
-// --- elements: text goes in as text, never as markup ----------------------------------------------------------------
+// --- elements: text is always added as text, never as markup ----------------------------------------------------------------
 
 function h(tag, attributes, ...children) {
   const element = document.createElement(tag);
@@ -44,12 +44,12 @@ function choice(title, options, value, change) {
   return h("label", { class: "field" }, h("span", {}, title), list);
 }
 
-// A name that may break after an underscore, which browsers do not do by themselves
+// Browsers do not break a name after an underscore by themselves
 function breakable(text) {
   return text.split(/(?<=_)/).flatMap((part, place) => (place ? [h("wbr"), part] : [part]));
 }
 
-// Plotly reads a little HTML in its texts; a name is never HTML, and long ones would cover the plot.
+// Plotly interprets HTML in its texts. Names are escaped, and cut so that they do not cover the plot.
 function plain(text, longest = 60) {
   const short = text.length > longest ? `${text.slice(0, longest - 1)}…` : text;
   return short.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
@@ -97,7 +97,7 @@ const watcher = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: "300px" });
 
-// draw(body) fills an empty element; it is called again after every change
+// draw(body) fills an empty element and is called again after every change
 function section(id, title, about, draw) {
   const body = h("div", { class: "body" });
   const element = h("section", { id, "aria-labelledby": `${id}-title` }, h("h2", { id: `${id}-title` }, title),
@@ -114,7 +114,7 @@ function refresh(entry) {
   entry.drawn = true;
   for (const plot of entry.body.querySelectorAll(".js-plotly-plot")) Plotly.purge(plot);
   const held = entry.body.contains(document.activeElement) ? document.activeElement.dataset.hold : null;
-  entry.body.style.minHeight = `${entry.body.offsetHeight}px`; // the page does not jump while it is drawn anew
+  entry.body.style.minHeight = `${entry.body.offsetHeight}px`; // the page does not jump while it is drawn again
   entry.body.replaceChildren();
   entry.draw(entry.body);
   entry.body.style.minHeight = "";
@@ -128,7 +128,7 @@ function changed() {
   }
 }
 
-// A choice that belongs to one section and is kept while the section is drawn anew.
+// A choice of one section, which is kept while the section is drawn again.
 const kept = {};
 function pick(entry, name, title, options, first) {
   const key = `${entry.id}-${name}`;
@@ -144,7 +144,7 @@ function absent(body, text) {
 
 // --- plots -----------------------------------------------------------------------------------------------------------
 
-// A plot beside which another one is put later, or whose window changes, is drawn in its new width
+// Plots adapt to the width of their panel
 const fitting = new ResizeObserver((entries) => {
   for (const { target } of entries) if (target.isConnected && target.offsetWidth) Plotly.Plots.resize(target);
 });
@@ -167,7 +167,7 @@ function panel(parent, title, traces, layout, options = {}) {
   return place;
 }
 
-// The values of a heat map, each in the ink that reads best on its colour
+// The numbers of a heat map, each in the colour with the better contrast
 function numbers(values, { low = 0, high = 100, digits = 0 }) {
   const shown = values.flatMap((line, y) => line.map((value, x) => ({ x, y, value }))).filter(({ value }) => value !== null);
   const dark = (value) => (state.theme === "dark" ? (value - low) / (high - low) < 0.62 : (value - low) / (high - low) > 0.68);
@@ -195,7 +195,7 @@ function heat(parent, title, values, columns, lines, options = {}) {
 // --- what the data say -------------------------------------------------------------------------------------------------
 
 const selectionNow = () => DATA.selections.find((each) => each.key === state.selection);
-const measureOf = (key) => DATA.measures.find((each) => each.key === key);
+const metricOf = (key) => DATA.metrics.find((each) => each.key === key);
 const shownRows = () => DATA.rows.map((_, row) => row).filter((row) => !state.hidden.has(row));
 const mean = (values) => (values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : null);
 
@@ -203,21 +203,29 @@ function rowName(row) {
   return DATA.rows[row].name + DATA.rows[row].signs;
 }
 
-// [n, mean, sd] of a measure, or null
-function cell(row, condition, measure, selection = state.selection) {
+// [n, mean, sd, bold] of a metric, or null
+function cell(row, condition, metric, selection = state.selection) {
   const found = DATA.table[selection].find((each) => each.row === row && each.condition === condition);
-  return found?.values[measure] || null;
+  return found?.values[metric] || null;
 }
 
-// The title of a measure with the selection of epochs that its numbers follow
-function titled(measure) {
-  const { title, unit, chosen } = measureOf(measure);
-  return `${title}, ${unit}${chosen ? ` (${selectionNow().label})` : ""}`;
+const wrongLabel = DATA.wrong.replace(/s$/, "");
+
+// A name that starts a heading
+const sentence = (text) => text[0].toUpperCase() + text.slice(1);
+
+// The title of a metric, with the epoch that its numbers are of
+function titled(metric) {
+  const { title, unit, by_epoch } = metricOf(metric);
+  return `${title} (${unit})${by_epoch ? `, ${selectionNow().label}` : ""}`;
 }
 
 function conditionOptions(keep = () => true) {
   return DATA.conditions.map((each, place) => [String(place), each.name]).filter(([place]) => keep(Number(place)));
 }
+
+// Why a section is empty whose data are arrays in the folders of the runs
+const NO_ARRAYS = DATA.folders ? "" : " It needs arrays from the run folders, which are not on the machine that made this page.";
 
 function runsOf(row, condition) {
   return DATA.runs.filter((run) => run.row === row && run.condition === condition);

@@ -13,15 +13,15 @@ function spread(row, found) {
   return { type: "data", array: found.map(([, , sd]) => sd ?? 0), visible: found.some(([, , sd]) => sd), color: look(row).colour, thickness: 1, width: 3 };
 }
 
-// One line a method over the conditions; x(condition) is the place of a condition
-function against(parent, title, conditions, measure, x, axis, hollow = []) {
+// One line for each method over the conditions; x(condition) is the position of a condition
+function against(parent, title, conditions, metric, x, axis, hollow = []) {
   const traces = [];
   for (const row of shownRows()) {
-    const places = conditions.filter((place) => cell(row, place, measure)).sort((a, b) => x(a) - x(b));
-    const found = places.map((place) => cell(row, place, measure));
+    const places = conditions.filter((place) => cell(row, place, metric)).sort((a, b) => x(a) - x(b));
+    const found = places.map((place) => cell(row, place, metric));
     if (found.length) traces.push(line(row, places.map(x), found.map(([, value]) => value), { error_y: spread(row, found) }));
     for (const place of hollow) {
-      const point = cell(row, place, measure);
+      const point = cell(row, place, metric);
       if (!point) continue;
       const { colour, symbol } = look(row);
       traces.push(line(row, [x(place)], [point[1]], { mode: "markers", marker: { color: colour, symbol: `${symbol}-open`, size: 10, line: { width: 2 } },
@@ -31,7 +31,7 @@ function against(parent, title, conditions, measure, x, axis, hollow = []) {
   if (traces.length) panel(parent, title, traces, { xaxis: axis });
 }
 
-section("noise", "Accuracy against label noise", "Points are means over seeds, bars one standard deviation. Hollow markers: noise with a rate of its own, such as human labels.", (body) => {
+section("noise", "Results against label noise", "Points: mean over seeds. Bars: one standard deviation. Hollow markers: kinds of noise without a rate, such as human labels.", (body) => {
   const grid = h("div", { class: "panels" });
   body.append(grid);
   for (const context of new Set(DATA.conditions.map((each) => each.context))) {
@@ -45,18 +45,18 @@ section("noise", "Accuracy against label noise", "Points are means over seeds, b
     if (!swept.length && !(fixed.length && clean.length)) continue;
     for (const kind of swept.length ? swept : [""]) {
       const top = Math.max(...mine.map((place) => DATA.conditions[place].realised));
-      const axis = { title: { text: "Wrong training labels, %", standoff: 8 }, range: [-0.04 * top, 1.04 * top] };
-      for (const measure of new Set([state.measure, "memorised"])) {
+      const axis = { title: { text: `${sentence(DATA.wrong)} in the training set (%)`, standoff: 8 }, range: [-0.04 * top, 1.04 * top] };
+      for (const metric of new Set([state.metric, "memorised"])) {
         const about = [kind && `${kind} noise`, context].filter(Boolean).join(", ");
-        against(grid, `${titled(measure)}${about ? `: ${about}` : ""}`, [...clean, ...(kind ? of(kind) : [])], measure,
+        against(grid, `${titled(metric)}${about ? `: ${about}` : ""}`, [...clean, ...(kind ? of(kind) : [])], metric,
           (place) => DATA.conditions[place].realised, axis, hollow);
       }
     }
   }
-  if (!grid.children.length) absent(body, "This sweep has no two noise rates to compare, or every method is switched off.");
+  if (!grid.children.length) absent(body, "This sweep has fewer than two noise rates, or no method is shown.");
 });
 
-section("imbalance", "Accuracy against class imbalance", "Imbalance factor: largest class over smallest, 1 leaves the data as they are. Points are means over seeds, bars one standard deviation.", (body) => {
+section("imbalance", "Results against class imbalance", "Imbalance factor: size of the largest class over the smallest; 1 is the original data. Points: mean over seeds. Bars: one standard deviation.", (body) => {
   const grid = h("div", { class: "panels" });
   body.append(grid);
   for (const setting of new Set(DATA.conditions.map((each) => each.setting))) {
@@ -64,20 +64,20 @@ section("imbalance", "Accuracy against class imbalance", "Imbalance factor: larg
     const factors = [...new Set(mine.map((place) => DATA.conditions[place].factor))].sort((a, b) => a - b);
     if (factors.length < 2) continue;
     const axis = { title: { text: "Imbalance factor", standoff: 8 }, type: "log", tickvals: factors, ticktext: factors.map(String) };
-    for (const measure of new Set([state.measure, "mean", "worst"]))
-      against(grid, `${titled(measure)}: ${setting}`, mine, measure, (place) => DATA.conditions[place].factor, axis);
+    for (const metric of new Set([state.metric, "mean", "worst"]))
+      against(grid, `${titled(metric)}: ${setting}`, mine, metric, (place) => DATA.conditions[place].factor, axis);
   }
-  if (!grid.children.length) absent(body, "This sweep has one imbalance factor; --imbalance 1,10,50 would sweep it.");
+  if (!grid.children.length) absent(body, "This sweep has one imbalance factor, or no method is shown.");
 });
 
-const learning = section("curves", "Learning curves", "Lines are means over seeds, bands reach from the lowest to the highest seed. Memorised: of the wrong training labels, the share that the network predicts.", (body) => {
+const learning = section("curves", "Learning curves", `Lines: mean over seeds. Bands: range over seeds. Memorised ${DATA.wrong}: share of them that the network predicts.`, (body) => {
   const last = DATA.conditions.length - 1;
   const [field, chosen] = pick(learning, "condition", "Condition", conditionOptions(), String(last));
   body.append(h("div", { class: "row" }, field));
   const grid = h("div", { class: "panels" });
   body.append(grid);
-  const curves = [["overall", "Overall test accuracy, %"], ["memorised", "Wrong labels memorised, %"], ["fit_noisy", "Training images fitted to their given label, %"],
-    ["fit_clean", "Training images fitted to their true label, %"]];
+  const curves = [["overall", "Overall test accuracy (%)"], ["memorised", `Memorised ${DATA.wrong} (%)`], ["fit_noisy", "Training accuracy on the noisy labels (%)"],
+    ["fit_clean", "Training accuracy on the clean labels (%)"]];
   for (const [name, title] of curves) {
     const traces = [];
     for (const row of shownRows()) {
@@ -97,10 +97,10 @@ const learning = section("curves", "Learning curves", "Lines are means over seed
     const whole = { title: { text: "Epoch", standoff: 8 }, dtick: longest > 16 ? undefined : Math.ceil(longest / 8), nticks: 8 };
     if (traces.length) panel(grid, title, traces, { xaxis: whole });
   }
-  if (!grid.children.length) absent(body, "No method is switched on that has runs under this condition.");
+  if (!grid.children.length) absent(body, "None of the methods shown has a run for this condition.");
 });
 
-// Where the name of each point goes, so that names cover neither points nor each other: the first free side, in pixels
+// The side of each point on which its name is, so that names cover neither points nor each other; in pixels
 function besides(points, width, height, log) {
   const at = (value, all, length) => {
     const [low, high] = [Math.min(...all), Math.max(...all)];
@@ -124,16 +124,15 @@ function besides(points, width, height, log) {
   return chosen;
 }
 
-const pareto = section("cost", "Accuracy against cost", "The dashed line joins the methods that no other beats in both: nothing cheaper is as good, nothing better is as cheap.", (body) => {
+const pareto = section("cost", "Results against cost", "The dashed line joins the Pareto-optimal methods: no other method is both better and cheaper.", (body) => {
   const [field, chosen] = pick(pareto, "condition", "Condition", conditionOptions(), String(DATA.conditions.length - 1));
-  const costs = DATA.measures.filter((measure) => ["seconds", "images_forward", "images_backward", "parameters", "peak_memory_bytes"].includes(measure.key)
-    && DATA.table.last.some((each) => each.values[measure.key]));
-  const [price, cost] = pick(pareto, "cost", "Cost", costs.map((measure) => [measure.key, measure.title]), "seconds");
+  const costs = DATA.metrics.filter((metric) => metric.cost && metric.better && DATA.table.last.some((each) => each.values[metric.key]));
+  const [price, cost] = pick(pareto, "cost", "Cost", costs.map((metric) => [metric.key, metric.title]), "seconds");
   body.append(h("div", { class: "row" }, field, price));
-  const points = shownRows().map((row) => ({ row, x: cell(row, Number(chosen), cost)?.[1], y: cell(row, Number(chosen), state.measure)?.[1] }))
+  const points = shownRows().map((row) => ({ row, x: cell(row, Number(chosen), cost)?.[1], y: cell(row, Number(chosen), state.metric)?.[1] }))
     .filter((point) => point.x !== undefined && point.y !== undefined);
-  if (!points.length) return absent(body, "No method is switched on that has this measure under this condition.");
-  const sign = measureOf(state.measure).higher === false ? -1 : 1;
+  if (!points.length) return absent(body, "None of the methods shown has this metric for this condition.");
+  const sign = metricOf(state.metric).better < 0 ? -1 : 1;
   const front = points.filter((a) => !points.some((b) => b !== a && b.x <= a.x && sign * b.y >= sign * a.y && (b.x < a.x || sign * b.y > sign * a.y)))
     .sort((a, b) => a.x - b.x);
   const high = Math.max(...points.map((point) => point.x)) / Math.min(...points.map((point) => point.x)) > 20;
@@ -144,6 +143,6 @@ const pareto = section("cost", "Accuracy against cost", "The dashed line joins t
       marker: { color: look(point.row).colour, symbol: look(point.row).symbol, size: 13, line: { color: ink("--card"), width: 1 } } }))];
   const grid = h("div", { class: "panels" });
   body.append(grid);
-  panel(grid, `${titled(state.measure)}: ${DATA.conditions[chosen].name}`, traces,
-    { xaxis: { title: { text: cost === "peak_memory_bytes" ? titled(cost) : measureOf(cost).title, standoff: 8 }, type: high ? "log" : "linear" } }, { height: 380 });
+  panel(grid, `${titled(state.metric)}: ${DATA.conditions[chosen].name}`, traces,
+    { xaxis: { title: { text: ["seconds", "peak_memory_bytes"].includes(cost) ? titled(cost) : metricOf(cost).title, standoff: 8 }, type: high ? "log" : "linear" } }, { height: 380 });
 });

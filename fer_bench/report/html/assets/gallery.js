@@ -1,7 +1,7 @@
-// The faces whose labels a method trusts least.
+// The training faces whose labels a method trusts least.
 
-const gallery = section("gallery", "Faces that a method thinks mislabelled", "The training faces with the lowest clean scores, the most suspected first. A red frame: the label is indeed wrong.", (body) => {
-  if (!DATA.galleries.length) return absent(body, "No run of this sweep has stored clean scores.");
+const gallery = section("gallery", "Suspected training faces", `The training faces with the lowest clean scores, lowest first. Red frame: the face has a ${wrongLabel}.`, (body) => {
+  if (!DATA.galleries.length) return absent(body, `No run has stored clean scores.${NO_ARRAYS}`);
   for (const line of DATA.withheld) body.append(h("p", { class: "note absent" }, line));
   const rows = [...new Set(DATA.galleries.map((each) => each.row))].map((row) => [String(row), DATA.rows[row].name]);
   const [method, row] = pick(gallery, "row", "Method", rows, rows[0][0]);
@@ -10,13 +10,13 @@ const gallery = section("gallery", "Faces that a method thinks mislabelled", "Th
   body.append(h("div", { class: "row" }, method, condition));
   const shown = mine.find((each) => each.condition === Number(place));
   const { classes } = DATA.conditions[shown.condition];
-  const wrong = shown.faces.filter((_, each) => shown.given[each] !== shown.true[each]).length;
-  body.append(h("p", { class: "note" }, `${wrong} of these ${shown.faces.length} labels are wrong; of all training labels ${number(shown.rate)} %. Seed ${shown.seed}.`));
+  const wrong = shown.faces.filter((_, each) => shown.noisy_label[each] !== shown.clean_label[each]).length;
+  body.append(h("p", { class: "note" }, `${wrong} of these ${shown.faces.length} faces have ${DATA.wrong}, against ${number(shown.rate)} % of all training faces. Seed ${shown.seed}.`));
   body.append(h("ol", { class: "faces" }, ...shown.faces.map((face, each) => {
-    const [given, truth] = [classes[shown.given[each]], classes[shown.true[each]]];
+    const [label, truth] = [classes[shown.noisy_label[each]], classes[shown.clean_label[each]]];
     const picture = DATA.pictures[`${shown.dataset}/${face}`];
-    const bad = given !== truth;
+    const bad = label !== truth;
     return h("li", { class: bad ? "wrong" : null }, picture ? h("img", { src: picture, alt: `face ${face}`, loading: "lazy", title: `score ${shown.score[each]}` }) : h("div", { class: "blank" }),
-      h("b", {}, given), h("span", {}, bad ? `is ${truth}` : "right"));
+      h("b", {}, label), h("span", {}, bad ? `is ${truth}` : "correct"));
   })));
 });

@@ -40,10 +40,10 @@ const themeButton = h("button", { id: "theme", type: "button", "aria-label": "Sw
 } }, "◐");
 const selectionField = choice("Epoch", DATA.selections.map((each) => [each.key, each.label]), state.selection, setSelection);
 selectionField.querySelector("select").id = "selection";
-const measureField = choice("Measure", DATA.measures.filter((each) => DATA.table.last.some((found) => found.values[each.key])).map((each) => [each.key, each.title]), state.measure,
-  (value) => { state.measure = value; changed(); });
-measureField.querySelector("select").id = "measure";
-document.getElementById("controls").append(h("div", { class: "row" }, selectionField, measureField, themeButton), legend, oracle);
+const metricField = choice("Metric", DATA.metrics.filter((each) => DATA.table.last.some((found) => found.values[each.key])).map((each) => [each.key, each.title]), state.metric,
+  (value) => { state.metric = value; changed(); });
+metricField.querySelector("select").id = "metric";
+document.getElementById("controls").append(h("div", { class: "row" }, selectionField, metricField, themeButton), legend, oracle);
 // Sections grow when they are drawn, so those above a link's target are drawn before the page goes there
 document.querySelector("header.page").append(h("nav", { "aria-label": "Sections" }, h("ul", {}, ...sections.map(({ id, title }, place) =>
   h("li", {}, h("a", { href: `#${id}`, onclick: () => sections.slice(0, place + 1).forEach(refresh) }, title))))));

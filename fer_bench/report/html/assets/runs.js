@@ -1,6 +1,6 @@
-// Every run with its specification and where it ran.
+// Every run, with its settings and the machine it ran on.
 
-const everyRun = section("runs", "Every run", "Choose a run to see its whole specification and the machine it ran on.", (body) => {
+const everyRun = section("runs", "Runs", "Choose a run to see all its settings and the machine it ran on.", (body) => {
   const selection = selectionNow().label;
   const runs = DATA.runs.filter((run) => !state.hidden.has(run.row));
   const place = h("div", { "aria-live": "polite" });
@@ -15,13 +15,13 @@ const everyRun = section("runs", "Every run", "Choose a run to see its whole spe
     const plainNumber = (value, digits = 2) => ({ text: number(value, digits), order: value });
     return [{ text: rowName(run.row), order: rowName(run.row), row: run.row }, { text: DATA.conditions[run.condition].name, order: DATA.conditions[run.condition].name },
       plainNumber(run.seed, 0), plainNumber(measured?.overall), plainNumber(measured?.mean), { text: measured ? measured.epoch.join(", ") : "–", order: measured?.epoch[0] },
-      plainNumber(run.memorised), plainNumber(run.auroc), plainNumber(run.cost.seconds, 0),
+      plainNumber(run.memorised), plainNumber(run.auroc), plainNumber(run.seconds, 0),
       { text: run.key, order: run.key, node: h("button", { class: "plain", type: "button", onclick: () => show(run) }, run.key) }];
   });
   const box = h("div", { class: "tall" });
   body.append(box);
-  sortable(box, "runs", "Every run", [{ title: "Method", text: true }, { title: "Condition", text: true }, { title: "Seed" }, { title: `Overall, % (${selection})` },
-    { title: `Mean, % (${selection})` }, { title: "Epoch" }, { title: "Memorised, %" }, { title: "AUROC, %" }, { title: "Seconds" }, { title: "Run", text: true }], lines);
+  sortable(box, "runs", "Runs", [{ title: "Method", text: true }, { title: "Condition", text: true }, { title: "Seed" }, { title: `Overall (%), ${selection}` },
+    { title: `Mean (%), ${selection}` }, { title: "Epoch" }, { title: "Memorised (%)" }, { title: "AUROC (%)" }, { title: "Time (s)" }, { title: "Run", text: true }], lines);
   body.append(place);
   const before = runs.find((run) => run.key === kept["runs-key"]);
   if (before) show(before);

@@ -1,4 +1,4 @@
-// The main table, one measure at a time, and the table of all measures; both sort by every column and can be searched.
+// The main table, one metric at a time, and the table of all metrics; both can be sorted by any column and searched.
 
 // columns: [{title, text}]; lines: [[cell…]] with cell {text, order, note, best, share, row}. Rows are headed by their first cell.
 function sortable(body, key, caption, columns, lines, search = true) {
@@ -26,15 +26,15 @@ function sortable(body, key, caption, columns, lines, search = true) {
 }
 sortable.kept = {};
 
-// Shades by place between the worst and the best.
-function shade(cells, higher) {
+// Shades cells by their position between the worst and the best.
+function shade(cells, better) {
   const values = cells.map((each) => each.order).filter((value) => value !== null && value !== undefined);
   const [low, high] = [Math.min(...values), Math.max(...values)];
-  if (higher === null || values.length < 2 || low === high) return;
+  if (!better || values.length < 2 || low === high) return;
   for (const each of cells) {
     if (each.order === null || each.order === undefined) continue;
     const share = (each.order - low) / (high - low);
-    each.share = higher ? share : 1 - share;
+    each.share = better > 0 ? share : 1 - share;
   }
 }
 
@@ -49,30 +49,28 @@ function mostRuns() {
   return Math.max(...DATA.table.last.map((each) => Math.max(...Object.values(each.values).map(([n]) => n))));
 }
 
-const BOLD = `Bold: the best mean of a column, and where it has ${DATA.ranks.least} pairs or more all that a sign-flip test (Holm-corrected, ${DATA.ranks.alpha}) does not tell from it.`;
-
 section("table", "Main table", null, (body) => {
-  const measure = measureOf(state.measure);
+  const metric = metricOf(state.metric);
   const conditions = DATA.conditions.map((_, place) => place)
-    .filter((place) => DATA.rows.some((_, row) => cell(row, place, measure.key)));
-  body.append(h("p", { class: "about" }, `${titled(measure.key)}. Mean ± standard deviation (n − 1) of ${mostRuns()} run${mostRuns() > 1 ? "s" : ""}`
-    + ` unless a cell says otherwise. ${BOLD}`
-    + DATA.legend.map((meaning) => ` ${meaning}.`).join("")));
-  if (!conditions.length) return absent(body, `No run has this measure for “${selectionNow().label}”.`);
+    .filter((place) => DATA.rows.some((_, row) => cell(row, place, metric.key)));
+  body.append(h("p", { class: "about" }, `${titled(metric.key)}. ${mostRuns() > 1 ? `Mean ± standard deviation over ${mostRuns()} runs unless a cell says otherwise` : "One run per cell"}.`
+    + (metric.compared ? " Bold: the best mean of a column and, where this can be tested, all methods not significantly worse." : "")
+    + DATA.legend.map((meaning) => ` ${meaning}`).join("")));
+  if (!conditions.length) return absent(body, `No run has this metric for “${selectionNow().label}”.`);
   const rows = shownRows();
-  const lines = rows.map((row) => [{ text: rowName(row), order: rowName(row), row }, ...conditions.map((place) => written(cell(row, place, measure.key), measure.digits, mostRuns()))]);
-  for (let place = 1; place <= conditions.length; place += 1) shade(lines.map((line) => line[place]), measure.higher);
-  sortable(body, "table", titled(measure.key), [{ title: "Method", text: true }, ...conditions.map((place) => ({ title: DATA.conditions[place].name }))], lines);
+  const lines = rows.map((row) => [{ text: rowName(row), order: rowName(row), row }, ...conditions.map((place) => written(cell(row, place, metric.key), metric.digits, mostRuns()))]);
+  for (let place = 1; place <= conditions.length; place += 1) shade(lines.map((line) => line[place]), metric.better);
+  sortable(body, "table", titled(metric.key), [{ title: "Method", text: true }, ...conditions.map((place) => ({ title: DATA.conditions[place].name }))], lines);
 });
 
-const everything = section("measures", "All measures", "Every method under every condition, with cost and the quality of wrong-label detection beside the accuracy. Bold as in the main table, within a condition.", (body) => {
+const everything = section("metrics", "All metrics", "Every metric of every method and condition. Bold as in the main table, within a condition.", (body) => {
   const [field, chosen] = pick(everything, "condition", "Condition", [["all", "all conditions"], ...conditionOptions()], "all");
   body.append(h("div", { class: "row" }, field));
-  const measures = DATA.measures.filter((measure) => DATA.table[state.selection].some((each) => each.values[measure.key]));
+  const metrics = DATA.metrics.filter((metric) => DATA.table[state.selection].some((each) => each.values[metric.key]));
   const places = DATA.conditions.map((_, place) => place).filter((place) => chosen === "all" || place === Number(chosen));
   const lines = places.flatMap((place) => shownRows().filter((row) => runsOf(row, place).length).map((row) => [
     { text: rowName(row), order: rowName(row), row }, { text: DATA.conditions[place].name, order: DATA.conditions[place].name },
-    ...measures.map((measure) => written(cell(row, place, measure.key), measure.digits, mostRuns()))]));
-  sortable(body, "measures", "All measures", [{ title: "Method", text: true }, { title: "Condition", text: true },
-    ...measures.map((measure) => ({ title: `${measure.title}, ${measure.unit}` }))], lines);
+    ...metrics.map((metric) => written(cell(row, place, metric.key), metric.digits, mostRuns()))]));
+  sortable(body, "metrics", "All metrics", [{ title: "Method", text: true }, { title: "Condition", text: true },
+    ...metrics.map((metric) => ({ title: `${metric.title} (${metric.unit})` }))], lines);
 });

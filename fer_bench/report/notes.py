@@ -1,0 +1,122 @@
+"""The notes below a table: definitions, budget, and where the numbers come from. Each is a sentence or two."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fer_bench.core.spec import weights_name
+from fer_bench.core.text import counted
+from fer_bench.report.arrange import Runs
+from fer_bench.report.measures import View
+from fer_bench.report.rendering import MISSING, value_range
+from fer_bench.report.training_data import Draw, head_tail_notes
+from fer_bench.report.wording import GIVEN, no_reference_note, sentence_case
+from fer_bench.store.model_selection import SELECTIONS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FEW = 3
+"""Commits that a note names."""
+
+
+def gaps(runs: Runs) -> list[str]:
+    """What is missing or uneven in this table."""
+    sizes = runs.frame.groupby(["row", "condition"]).size()
+    found = []
+    if len(sizes) < len(runs.rows) * len(runs.conditions):
+        found.append(f"{MISSING}: there is no finished run.")
+    if sizes.nunique() > 1:
+        found.append("Cells have different numbers of runs, so the means of a column are not over the same seeds.")
+    if runs.repeats:
+        found.append(
+            f"{counted(runs.repeats, 'run')} with noise rate 0 repeated a clean run of the same seeds and "
+            f"{'is' if runs.repeats == 1 else 'are'} not counted twice."
+        )
+    return found
+
+
+def definitions(runs: Runs, view: View, draws: Sequence[Draw]) -> list[str]:
+    """What the numbers are."""
+    chosen = [SELECTIONS[key] for key in dict.fromkeys(view.selections)]
+    found = [
+        selection.description if len(chosen) == 1 else f"{sentence_case(selection.title)}: {selection.description}"
+        for selection in chosen
+    ]
+    frame, shown = runs.frame, {metric.name for metric in view.chosen}
+    if frame.groupby(["row", "condition"]).size().max() > 1:
+        found += [_seeds(frame), _spread(view)]
+    if "gap" in shown:
+        found.append("Gap: overall accuracy of the best test epoch minus that of the reported one.")
+    if "memorised" in shown and frame["memorised"].notna().any():
+        found.append(
+            f"Memorised {runs.wrong}: share of the {runs.wrong} of the training set that the network predicts, after "
+            "the last epoch."
+        )
+    if shown & {"head", "tail"}:
+        found += head_tail_notes(draws)
+    if shown & {"detection_auroc", "detection_ap"}:
+        found.append(
+            f"Detection: how well {runs.wrong} are ranked below correct ones, by the method's own score of clean "
+            "labels if it has one, and by the loss of the trained network otherwise."
+        )
+    given = frame.loc[frame["labels"] == GIVEN, "dataset"]
+    if len(given):
+        found.append(no_reference_note(sorted({Path(name).name for name in given})))
+    return found
+
+
+def _seeds(frame: pd.DataFrame) -> str:
+    seeds = "Runs of a cell differ in the training seed (initial weights, batch order, augmentation)"
+    if frame["data_seed"].nunique() > 1:
+        return f"{seeds} and in the draw of the training data (noise, imbalance, subset)."
+    return f"{seeds} and share one draw of the training data (data seed {values_text(frame, 'data_seed')})."
+
+
+def _spread(view: View) -> str:
+    if view.spread == "sd":
+        return "±: standard deviation over runs, with divisor n - 1."
+    name = "Student's t" if view.interval == "t" else "BCa bootstrap with 9,999 resamples"
+    return f"Brackets: 95 % interval of the mean over runs ({name})."
+
+
+def training(frame: pd.DataFrame) -> str:
+    """What the runs were trained with."""
+    images = value_range(frame["train_images"], lambda v: f"{v:,.0f}")
+    weights = ", ".join(weights_name(name) for name in sorted(frame["pretrained"].unique()))
+    text = (
+        f"Training: {images} images, {values_text(frame, 'epochs')} epochs, batch size "
+        f"{values_text(frame, 'batch_size')}, {values_text(frame, 'optimizer')}, learning rate "
+        f"{values_text(frame, 'lr')}, {values_text(frame, 'schedule')} schedule. Backbone: "
+        f"{values_text(frame, 'backbone')} from {weights}, images of {values_text(frame, 'image_size')} px"
+    )
+    if set(frame["precision"]) != {"float32"}:
+        text += f", forward passes in {values_text(frame, 'precision').replace(', ', ' or ')}"
+    if frame["compile"].any():
+        text += ", compiled" if frame["compile"].all() else ", compiled in some runs"
+    return f"{text}."
+
+
+def source(frame: pd.DataFrame) -> str:
+    """The versions, commits and devices that trained the runs."""
+    versions = values_text(frame[frame["version"] != ""], "version") or "of unknown version"
+    commits = [commit for commit in sorted(frame["commit"].unique()) if commit]
+    changed = " (+: with uncommitted changes)" if any(commit.endswith("+") for commit in commits) else ""
+    if len(commits) > FEW:
+        text = f"{len(commits)} commits, see runs.csv{changed}"
+    elif commits:
+        text = f"commit{'s' * (len(commits) > 1)} {', '.join(commits)}{changed}"
+    else:
+        text = "commit not recorded"
+    devices = [device for device in sorted(frame["device"].unique()) if device]
+    where = f" Trained on {' and '.join(devices)}." if devices else ""
+    if len(devices) > 1:
+        where += " Times of different devices do not compare."
+    return f"fer-bench {versions}, protocol version {values_text(frame, 'protocol')}, {text}.{where}"
+
+
+def values_text(frame: pd.DataFrame, column: str) -> str:
+    """The values of a column, sorted, with commas."""
+    return ", ".join(str(value) for value in sorted(frame[column].unique(), key=str))
