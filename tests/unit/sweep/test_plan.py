@@ -44,5 +44,5 @@ def test_a_sweep_without_its_runs_says_where_its_tables_are(tmp_path: Path, face
     assert "no run of mine is finished yet" in CliRunner().invoke(main, ["table", "--out", str(tmp_path)]).output
     (tmp_path / "sweeps" / "mine" / "runs.csv").write_text("key\n")
     said = CliRunner().invoke(main, ["table", "--out", str(tmp_path)])
-    assert said.exit_code == 1 and "the runs of mine are not here" in said.output
+    assert said.exit_code == 1 and "the runs of mine are not on this machine" in said.output
     assert str(tmp_path / "sweeps" / "mine") in said.output
