@@ -28,21 +28,8 @@ from fer_bench.ops import (
     mean_log_probability,
     membership,
     require_positive,
-    small_loss,
+    small_loss_exchange,
 )
-
-
-def peer_losses(ce_a: Tensor, ce_b: Tensor, count: int, divide_twice: bool = False) -> tuple[Tensor, ...]:
-    """(L_a, L_b, S_a, S_b) of per-sample cross-entropies [B]: L_a is the mean of ce_a over S_b, L_b of ce_b over S_a.
-
-    S_k int64 [count] are the positions of the smallest ce_k. ``divide_twice`` divides both losses once more by
-    ``count``, as the official loss.py does.
-    """
-    kept_by_a, kept_by_b = small_loss(ce_a, count), small_loss(ce_b, count)
-    loss_a, loss_b = ce_a[kept_by_b].mean(), ce_b[kept_by_a].mean()
-    if divide_twice:
-        loss_a, loss_b = loss_a / count, loss_b / count
-    return loss_a, loss_b, kept_by_a, kept_by_b
 
 
 class Coteaching(Method):
@@ -117,7 +104,7 @@ class Coteaching(Method):
         if count == 0:
             run.record_selection(batch.index, torch.zeros_like(labels, dtype=torch.bool))
             return {"forget_rate": rate}
-        loss_a, loss_b, _, kept_by_b = peer_losses(ce_a, ce_b, count, self.config.divide_twice)
+        loss_a, loss_b, _, kept_by_b = small_loss_exchange(ce_a, ce_b, count, divide_twice=self.config.divide_twice)
         # What the headline network is trained on is the choice of the other one.
         run.record_selection(batch.index, membership(kept_by_b, len(batch)))
         run.minimize(loss_a, "a")

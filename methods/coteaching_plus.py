@@ -195,7 +195,7 @@ class CoteachingPlus(Method):
         ce_b = cross_entropy(logits_b, labels, double_softmax)
         if len(members) > 0:
             count = count_kept(len(members), rate, c.counting)
-            loss_a, loss_b, _, kept = small_loss_exchange(ce_a, ce_b, members, count, c.divide_twice)
+            loss_a, loss_b, _, kept = small_loss_exchange(ce_a, ce_b, count, members, c.divide_twice)
         else:
             train = c.when_agreed == "official" and run.epoch * run.step < OFFICIAL_STEPS
             kept = torch.arange(len(batch) if train else 0, device=labels.device)

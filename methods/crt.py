@@ -21,13 +21,12 @@ from torch import Tensor, nn
 
 from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Needs, Run, Stage, Task, hparam
 from fer_bench.ops import (
-    class_aware_rows,
-    class_cycle_rows,
+    Shuffle,
     class_probability,
     generator_shuffle,
     independent_rows,
-    progressive_probability,
     require_range,
+    shuffled_cycle,
 )
 
 Sampler = Literal["instance", "class_aware", "sqrt", "progressive"]
@@ -38,6 +37,48 @@ FIRST, SECOND = "representation", "classifier"
 SMALLEST_NORM = 1e-12
 LEAST_EPOCHS = 2
 """Of the second stage, after four times as many: one epoch of a small set does not train a new classifier."""
+
+
+def progressive_probability(
+    counts: Tensor, epoch: int, epochs: int, formula: Literal["official", "paper"] = "official"
+) -> Tensor:
+    """(1 - a) natural + a balanced: float64 [C] of counts [C], in the 0-based ``epoch`` of ``epochs``.
+
+    "official": a = t / (T - 1), balanced in the last epoch. "paper": a = t / T, which never gets there.
+    """
+    steps = epochs if formula == "paper" else max(1, epochs - 1)
+    a = min(1.0, epoch / steps)
+    return (1 - a) * class_probability(counts, 1.0) + a * class_probability(counts, 0.0)
+
+
+def class_aware_rows(labels: Tensor, draws: int, per_class: int, shuffle: Shuffle) -> Tensor:
+    """Rows int64 [draws] with every present class equally often (ClassAwareSampler.py).
+
+    Classes come from a shuffled cycle, so each comes once in every C blocks. A block is ``per_class`` samples of the
+    class in a row, from a shuffled cycle of its own, so no sample comes again before all others of its class did.
+    """
+    classes = shuffled_cycle(labels.unique().tolist(), shuffle)
+    rows = {c: shuffled_cycle((labels == c).nonzero().squeeze(1).tolist(), shuffle) for c in labels.unique().tolist()}
+    drawn: list[int] = []
+    while len(drawn) < draws:
+        block = rows[next(classes)]
+        drawn.extend(next(block) for _ in range(per_class))
+    return torch.tensor(drawn[:draws], dtype=torch.int64)
+
+
+def class_cycle_rows(labels: Tensor, probability: Tensor, draws: int, generator: torch.Generator) -> Tensor:
+    """Rows int64 [draws] (ClassPrioritySampler.py).
+
+    Classes are independent by ``probability`` [C]; the samples of a class go round in a shuffled cycle.
+    """
+    classes = torch.multinomial(probability, draws, replacement=True, generator=generator)
+    rows = torch.empty(draws, dtype=torch.int64)
+    for c in classes.unique().tolist():
+        members, drawn = (labels == c).nonzero().squeeze(1), (classes == c).nonzero().squeeze(1)
+        rounds = -(-len(drawn) // len(members))
+        order = torch.cat([torch.randperm(len(members), generator=generator) for _ in range(rounds)])
+        rows[drawn] = members[order[: len(drawn)]]
+    return rows
 
 
 def tau_grid() -> Tensor:

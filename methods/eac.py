@@ -20,7 +20,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fer_bench.method import Batch, Info, MakeNet, Method, Needs, Run, hparam
-from fer_bench.ops import class_activation_maps, flip_consistency, pooled_linear_classifier, require_range
+from fer_bench.ops import class_activation_maps, mirror, pooled_linear_classifier, require_range
+
+
+def flip_consistency(maps: Tensor, maps_of_mirror: Tensor) -> Tensor:
+    """AC = mean over (b, k, h, w) of (A1 - mirror(A2))^2, a scalar, of maps [B, K, H, W] (src/loss.py, ACLoss)."""
+    return (maps - mirror(maps_of_mirror)).square().mean()
 
 
 def attention_consistency(features: Tensor, features_mirror: Tensor, weight: Tensor) -> Tensor:

@@ -378,7 +378,7 @@ class Mentornet(Method):
         with torch.no_grad():
             weight, wanted = torch.sigmoid(mentor(test[:, :4].float())), test[:, 4].float()
         quality = area_under_roc(weight, wanted > 0) if c.data_driven else F.mse_loss(weight, wanted)
-        self.mentor_quality.fill_(quality)
+        self.mentor_quality.fill_(float("nan") if quality is None else quality)
         self.mentor.load_state_dict(mentor.state_dict())
 
     def recorded(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fer_bench.method import Batch, Info, Method, Needs, Run, SampleWeight, hparam
-from fer_bench.ops import bhattacharyya, jensen_shannon, require_positive, require_range
+from fer_bench.ops import require_positive, require_range
 
 Regulariser = Literal["bhattacharyya_scaled", "bhattacharyya_sum", "jsd_mean"]
 Form = Literal["density", "unnormalised"]
@@ -77,6 +77,18 @@ def ambiguity_weight(
 ) -> Tensor:
     """w* [B]: the True Gaussian (times t_lambda) where p_GT >= p_NN, a tie included; the False one elsewhere."""
     return torch.where(p_gt >= p_nn, t_lambda * true(p_gt, p_nn, form), false(p_gt, p_nn, form))
+
+
+def bhattacharyya(logits_p: Tensor, logits_q: Tensor) -> Tensor:
+    """-log sum_k sqrt(p_k q_k), [B], for p, q = softmax of the logits [B, K]; 0 iff p = q, unbounded above."""
+    return -torch.logsumexp((F.log_softmax(logits_p, dim=1) + F.log_softmax(logits_q, dim=1)) / 2, dim=1)
+
+
+def jensen_shannon(logits_p: Tensor, logits_q: Tensor) -> Tensor:
+    """0.5 KL(p || m) + 0.5 KL(q || m) with m = (p + q) / 2, [B], for logits [B, K]; at most log 2."""
+    log_p, log_q = F.log_softmax(logits_p, dim=1), F.log_softmax(logits_q, dim=1)
+    log_m = torch.logaddexp(log_p, log_q) - math.log(2.0)
+    return 0.5 * (log_p.exp() * (log_p - log_m) + log_q.exp() * (log_q - log_m)).sum(dim=1)
 
 
 def flip_regulariser(

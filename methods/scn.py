@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fer_bench.method import Batch, Info, MakeNet, Method, Run, Task, hparam
-from fer_bench.ops import membership, require_range
+from fer_bench.ops import clearly_better_class, membership, require_range
 
 NOT_RELABELLED = -1
 
@@ -54,16 +54,6 @@ def rank_regularisation(alpha: Tensor, beta: float, margin: float, official: boo
         return alpha.sum() * 0.0
     high_mean, low_mean = group_means(alpha, beta)
     return F.relu(margin - (high_mean - low_mean))
-
-
-def relabelling(probabilities: Tensor, labels: Tensor, margin: float) -> tuple[Tensor, Tensor]:
-    """(changed bool [B], best class int64 [B]) of probabilities [B, K]; changed where max_k P - P[y] > margin (strict).
-
-    The first class wins a tie (src/train.py).
-    """
-    p_max, best = probabilities.max(dim=1)
-    p_gt = probabilities.gather(1, labels[:, None]).squeeze(1)
-    return p_max - p_gt > margin, best
 
 
 class Scn(Method):
@@ -146,7 +136,7 @@ class Scn(Method):
 
         z [B, K] are the weighted logits of the training pass, from before the step.
         """
-        changed, best = relabelling(F.softmax(z, dim=1), labels, self.config.margin_2)
+        changed, best = clearly_better_class(F.softmax(z, dim=1), labels, self.config.margin_2)
         if self.config.relabel_scope == "low":
             changed &= membership(importance_groups(alpha, self.config.beta)[1], len(alpha))
         self.new_label[index] = torch.where(changed, best, self.new_label[index])

@@ -1,27 +1,27 @@
-"""Pieces that more than one method uses. A method imports from here and from ``fer_bench.method``, nothing else."""
+"""Pieces that methods are made of. A method imports from here and from ``fer_bench.method``, nothing else.
 
-from fer_bench.ops.agreement import bhattacharyya, jensen_shannon, kl_divergence, mean_log_probability
+What only one method uses stands in its own file. Exceptions: the heatmaps of LA-Net and the mentor of MentorNet.
+"""
+
+from fer_bench.metrics import area_under_roc
+from fer_bench.ops.agreement import kl_divergence, mean_log_probability
 from fer_bench.ops.backbone_stages import copied, follow, resolution_stages
 from fer_bench.ops.checks import require_positive, require_range
 from fer_bench.ops.class_weights import effective_number, effective_number_weights
-from fer_bench.ops.consistency import class_activation_maps, flip_consistency, mirror, pooled_linear_classifier
+from fer_bench.ops.consistency import class_activation_maps, mirror, pooled_linear_classifier
 from fer_bench.ops.heatmaps import adaptive_wing, gaussian_heatmaps, heatmap_weights, landmark_cells
 from fer_bench.ops.mentor import (
     MentorNetwork,
-    area_under_roc,
     curriculum_table,
     data_driven_table,
     fit_mentor,
     split_table,
 )
-from fer_bench.ops.meta_sampler import class_draw_probability, initial_rates, straight_through_loss
 from fer_bench.ops.sampling import (
-    class_aware_rows,
-    class_cycle_rows,
+    Shuffle,
     class_probability,
     generator_shuffle,
     independent_rows,
-    progressive_probability,
     shuffled_cycle,
 )
 from fer_bench.ops.small_loss import (
@@ -44,13 +44,10 @@ from fer_bench.ops.two_networks import PeerSettings
 __all__ = [
     "MentorNetwork",
     "PeerSettings",
+    "Shuffle",
     "adaptive_wing",
     "area_under_roc",
-    "bhattacharyya",
     "class_activation_maps",
-    "class_aware_rows",
-    "class_cycle_rows",
-    "class_draw_probability",
     "class_probability",
     "clean_score_from_losses",
     "clearly_better_class",
@@ -62,15 +59,12 @@ __all__ = [
     "effective_number",
     "effective_number_weights",
     "fit_mentor",
-    "flip_consistency",
     "follow",
     "forget_rate_at",
     "gaussian_heatmaps",
     "generator_shuffle",
     "heatmap_weights",
     "independent_rows",
-    "initial_rates",
-    "jensen_shannon",
     "keep_count",
     "kl_divergence",
     "landmark_cells",
@@ -81,7 +75,6 @@ __all__ = [
     "official_learning_rate",
     "pooled_linear_classifier",
     "positions",
-    "progressive_probability",
     "require_positive",
     "require_range",
     "resolution_stages",
@@ -90,5 +83,4 @@ __all__ = [
     "small_loss",
     "small_loss_exchange",
     "split_table",
-    "straight_through_loss",
 ]

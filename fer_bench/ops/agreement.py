@@ -1,4 +1,4 @@
-"""Divergences between two predictions, per sample, computed from logits."""
+"""How two networks' predictions agree, per sample, computed from logits."""
 
 from __future__ import annotations
 
@@ -10,10 +10,20 @@ from torch import Tensor
 
 
 def kl_divergence(logits_p: Tensor, logits_q: Tensor, stable: bool = True) -> Tensor:
-    """KL(p || q) = sum_k p_k (log p_k - log q_k) for p, q = softmax of the logits [B, K]: [B]; nothing is detached.
+    """KL(p || q) = sum_k p_k (log p_k - log q_k), in nats. Nothing is detached.
 
-    ``stable=False`` is ``F.kl_div`` on probabilities, as in JoCoR's ``algorithm/loss.py``: the same values, but its
-    gradient is NaN where a probability underflows to 0.
+    Args:
+        logits_p: [B, K], with p = softmax.
+        logits_q: [B, K], with q = softmax.
+        stable: False is ``F.kl_div`` on probabilities, as in JoCoR's ``algorithm/loss.py``: the same values, but its
+            gradient is NaN where a probability underflows to 0.
+
+    Returns:
+        [B].
+
+    >>> half, sure = torch.zeros(1, 2), torch.tensor([[0.0, -100.0]])
+    >>> [round(x.item(), 4) for x in (kl_divergence(half, half), kl_divergence(sure, half))]
+    [0.0, 0.6931]
     """
     log_q = F.log_softmax(logits_q, dim=1)
     if not stable:
@@ -22,19 +32,18 @@ def kl_divergence(logits_p: Tensor, logits_q: Tensor, stable: bool = True) -> Te
     return (log_p.exp() * (log_p - log_q)).sum(dim=1)
 
 
-def bhattacharyya(logits_p: Tensor, logits_q: Tensor) -> Tensor:
-    """-log sum_k sqrt(p_k q_k): [B], for p, q = softmax of the logits [B, K]; 0 iff p = q, unbounded above."""
-    return -torch.logsumexp((F.log_softmax(logits_p, dim=1) + F.log_softmax(logits_q, dim=1)) / 2, dim=1)
-
-
-def jensen_shannon(logits_p: Tensor, logits_q: Tensor) -> Tensor:
-    """0.5 KL(p || m) + 0.5 KL(q || m) with m = (p + q) / 2: [B], at most log 2."""
-    log_p, log_q = F.log_softmax(logits_p, dim=1), F.log_softmax(logits_q, dim=1)
-    log_m = torch.logaddexp(log_p, log_q) - math.log(2.0)
-    return 0.5 * (log_p.exp() * (log_p - log_m) + log_q.exp() * (log_q - log_m)).sum(dim=1)
-
-
 def mean_log_probability(*logits: Tensor) -> Tensor:
-    """log of the mean of the softmax probabilities of several networks' logits [B, K]: [B, K]."""
+    """The log of the mean of several networks' softmax probabilities.
+
+    Args:
+        logits: [B, K] each.
+
+    Returns:
+        float32 [B, K], logits of the ensemble.
+
+    >>> a, b = torch.tensor([[0.25, 0.75]]).log(), torch.tensor([[0.75, 0.25]]).log()
+    >>> mean_log_probability(a, b).exp()
+    tensor([[0.5000, 0.5000]])
+    """
     stacked = torch.stack([F.log_softmax(z.float(), dim=1) for z in logits])
     return torch.logsumexp(stacked, dim=0) - math.log(len(logits))

@@ -14,12 +14,30 @@ PROBE = 64
 
 
 def resolution_stages(net: Any) -> list[tuple[int, nn.Sequential]]:
-    """(stride, layers) of the parts of ``net.forward_features``: layers whose outputs share a resolution, finest first.
+    """The parts of ``net.forward_features`` whose outputs share a resolution, finest first.
 
-    The layers are the network's own, not copies; one after the other they are ``forward_features``. That is tried on an
-    image rather than read off the architecture: a network that is more than a sequence of its children (tokens, skips
-    over stages, a channels-last map) is a ValueError. A part that changes the resolution begins with the layer that
-    does, so ResNet gives (2, stem), (4, pooling and layer 1), (8, layer 2), (16, layer 3), (32, layer 4).
+    The layers are the network's own, not copies, and one after the other they are ``forward_features``. That is tried
+    on an image rather than read off the architecture. A part begins with the layer that changes the resolution: ResNet
+    gives (2, stem), (4, pooling and layer 1), (8, layer 2), (16, layer 3), (32, layer 4).
+
+    Args:
+        net: A network as ``make_net`` returns it.
+
+    Returns:
+        (stride, layers) of each part.
+
+    Raises:
+        ValueError: The network is more than a sequence of its children (tokens, skips over stages, a channels-last
+            map).
+
+    >>> class Net(nn.Sequential):
+    ...     def forward_features(self, x):
+    ...         return self[1](self[0](x))
+    ...     def get_classifier(self):
+    ...         return self[2]
+    >>> net = Net(nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 8, 3, 2, 1), nn.Linear(8, 2))
+    >>> [(stride, len(layers)) for stride, layers in resolution_stages(net)]
+    [(2, 1), (4, 1)]
     """
     device = next(net.parameters()).device
     x = torch.linspace(-1, 1, 2 * 3 * PROBE * PROBE, device=device).sin().mul(3).view(2, 3, PROBE, PROBE)
@@ -81,7 +99,11 @@ def _units(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
 
 
 def copied(modules: Any) -> Any:
-    """A deep copy that takes no gradient: what :func:`follow` moves."""
+    """A deep copy of ``modules`` that takes no gradient, for :func:`follow`.
+
+    >>> copied(nn.Linear(1, 1)).weight.requires_grad
+    False
+    """
     copy_of = copy.deepcopy(modules)
     for parameter in copy_of.parameters():
         parameter.requires_grad_(False)
@@ -90,7 +112,15 @@ def copied(modules: Any) -> Any:
 
 @torch.no_grad()
 def follow(slow: nn.Module, fast: nn.Module, momentum: float) -> None:
-    """slow <- momentum * slow + (1 - momentum) * fast for parameters; buffers such as BatchNorm's are copied."""
+    """slow <- momentum * slow + (1 - momentum) * fast for parameters; buffers such as BatchNorm's are copied.
+
+    >>> slow, fast = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+    >>> for net, value in ((slow, 0.0), (fast, 1.0)):
+    ...     _ = nn.init.constant_(net.weight, value)
+    >>> follow(slow, fast, momentum=0.75)
+    >>> slow.weight.item()
+    0.25
+    """
     for mine, other in zip(slow.parameters(), fast.parameters(), strict=True):
         mine.mul_(momentum).add_(other, alpha=1 - momentum)
     for own, its in zip(slow.buffers(), fast.buffers(), strict=True):

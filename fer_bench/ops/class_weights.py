@@ -9,10 +9,20 @@ from torch import Tensor
 
 
 def effective_number(counts: Tensor, beta: float) -> Tensor:
-    """E_c = (1 - beta^n_c) / (1 - beta): float64 [C] of counts [C]; beta = 0 gives 1 (for n_c > 0).
+    """The effective number of samples of each class, E_c = (1 - beta^n_c) / (1 - beta).
 
-    1 - beta^n is taken as -expm1(n log beta), which keeps its digits as beta approaches 1.
-    (Cui et al. 2019; richardaecn/class-balanced-loss ``src/cifar_main.py``.)
+    1 - beta^n is taken as -expm1(n log beta), which keeps its digits as beta approaches 1. (Cui et al. 2019;
+    richardaecn/class-balanced-loss ``src/cifar_main.py``.)
+
+    Args:
+        counts: [C], training images of each class.
+        beta: In [0, 1). 0 gives 1 for every present class; towards 1 the result approaches the counts.
+
+    Returns:
+        float64 [C].
+
+    >>> effective_number(torch.tensor([1, 2, 100]), 0.5)
+    tensor([1.0000, 1.5000, 2.0000], dtype=torch.float64)
     """
     counts = counts.double()
     if beta == 0.0:
@@ -21,10 +31,19 @@ def effective_number(counts: Tensor, beta: float) -> Tensor:
 
 
 def effective_number_weights(counts: Tensor, beta: float, official: bool = False) -> Tensor:
-    """w_c proportional to 1 / E_c, with sum_c w_c = the number of present classes: float64 [C] of counts [C].
+    """Weights of classes, proportional to 1 / E_c. (richardaecn/class-balanced-loss ``src/cifar_main.py``.)
 
-    An absent class (count 0) has weight 0. ``official=True`` has no such case and gives NaN there and 0 elsewhere.
-    (richardaecn/class-balanced-loss ``src/cifar_main.py``.)
+    Args:
+        counts: [C], training images of each class.
+        beta: In [0, 1).
+        official: True treats an absent class (count 0) as the official code does: its weight is NaN and that of the
+            others is 0.
+
+    Returns:
+        float64 [C] with the sum of the number of present classes; 0 for an absent class.
+
+    >>> effective_number_weights(torch.tensor([1, 2, 0]), 0.5)
+    tensor([1.2000, 0.8000, 0.0000], dtype=torch.float64)
     """
     inverse = 1.0 / effective_number(counts, beta)
     if official:

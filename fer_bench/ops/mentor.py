@@ -25,6 +25,10 @@ class MentorNetwork(nn.Module):
     As the LSTM sees a single step from a zero state and hands on its CELL state, only its input gate and candidate
     matter: c = sigmoid(w_i (l, d) + b_i) tanh(w_j (l, d) + b_j) for each direction. The last "bias" is added to every
     output WEIGHT. The embedding of the percentage is random and is not fitted.
+
+    >>> mentor = MentorNetwork()
+    >>> mentor(torch.zeros(5, 4)).shape
+    torch.Size([5])
     """
 
     def __init__(self, hidden: int = 20) -> None:
@@ -65,9 +69,15 @@ class MentorNetwork(nn.Module):
 
 
 def curriculum_table(curriculum: Curriculum) -> Tensor:
-    """All rows of the official grid with the curriculum's weight as fifth column: float64 [1.2 million, 5].
+    """All rows of the official grid, with the curriculum's weight as fifth column.
 
-    Losses 0 to 10 by 0.1 and 10 to 30 by 1, differences -5 to 5 by 0.1, percentages 0 to 99.
+    Losses are 0 to 10 by 0.1 and 10 to 30 by 1, differences -5 to 5 by 0.1, percentages 0 to 99.
+
+    Args:
+        curriculum: The weights to imitate.
+
+    Returns:
+        float64 [1.2 million, 5].
     """
     loss = torch.cat([torch.arange(100, dtype=torch.float64) * 0.1, torch.arange(10, 30, dtype=torch.float64)])
     difference = -5 + torch.arange(100, dtype=torch.float64) * 0.1
@@ -77,11 +87,19 @@ def curriculum_table(curriculum: Curriculum) -> Tensor:
 
 
 def data_driven_table(dump: Tensor, percentile: float, one_row_per_sample: bool = False) -> Tensor:
-    """Rows with the target 1[label is right], float64 [N, 5], of a dump [N, 5] of a first run on known labels.
+    """Rows with the target 1[label is right], from the losses of a first run on known labels.
 
-    The dump's columns are sample, percentage, observed label, true label, loss; differences are to ONE percentile
-    (0 to 100, interpolated) of all losses. ``one_row_per_sample`` keeps the last row of a sample, in the place of its
-    first, as the official reader does.
+    Args:
+        dump: [N, 5], with the columns sample, percentage, noisy label, clean label, loss.
+        percentile: Differences are to this percentile of all losses, 0 to 100, interpolated.
+        one_row_per_sample: True keeps the last row of a sample, in the place of its first, as the official reader does.
+
+    Returns:
+        [N, 5], in the type of the dump.
+
+    >>> data_driven_table(torch.tensor([[0.0, 10.0, 1.0, 1.0, 0.5], [1.0, 10.0, 2.0, 1.0, 2.5]]), 50)
+    tensor([[ 0.5000, -1.0000,  0.0000, 10.0000,  1.0000],
+            [ 2.5000,  1.0000,  0.0000, 10.0000,  0.0000]])
     """
     if one_row_per_sample:
         dump = torch.stack(list({int(row[0]): row for row in dump}.values()))
@@ -92,9 +110,16 @@ def data_driven_table(dump: Tensor, percentile: float, one_row_per_sample: bool 
 
 
 def split_table(table: Tensor, order: Tensor, size: int | None = None, official: bool = False) -> tuple[Tensor, Tensor]:
-    """(rows to fit, rows to test) in ``order`` int64, at most ``size`` of them: 80 % and the rest.
+    """Rows to fit on, 80 %, and rows to test on.
 
-    ``official`` loses the first row of the rest.
+    Args:
+        table: [N, ...].
+        order: int64 [N], the order in which rows are taken.
+        size: Rows at most; None = all.
+        official: True loses the first row of the rest.
+
+    >>> split_table(torch.arange(5), torch.tensor([4, 3, 2, 1, 0]))
+    (tensor([4, 3, 2, 1]), tensor([0]))
     """
     table = table[order[:size]]
     count = int(len(table) * 0.8)
@@ -104,10 +129,11 @@ def split_table(table: Tensor, order: Tensor, size: int | None = None, official:
 def fit_mentor(
     mentor: MentorNetwork, table: Tensor, steps: int, generator: torch.Generator, batch_size: int = 32
 ) -> None:
-    """Fits the mentor to the fifth column: Adam, gradient norm at most 5, a rate of 0.1 that falls by a tenth 29 times.
+    """Fits the mentor to the fifth column of a table [N, 5].
 
-    Officially every 1000 of 30000 steps; here at the same parts of ``steps``.
-    The loss is binary cross-entropy where all targets are 0 or 1, else the squared error of the weights.
+    Adam, gradient norm at most 5, a rate of 0.1 that falls by a tenth 29 times: officially every 1000 of 30000 steps,
+    here at the same shares of ``steps``. The loss is binary cross-entropy where all targets are 0 or 1, else the
+    squared error of the weights.
     """
     table = table.float()
     rows, target = table[:, :4], table[:, 4]
@@ -127,13 +153,3 @@ def fit_mentor(
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 5.0)
         optimizer.step()
-
-
-def area_under_roc(score: Tensor, positive: Tensor) -> float:
-    """How often a positive sample [N] scores above another one, a tie being half; NaN without both kinds.
-
-    ``score`` float [N], ``positive`` bool [N].
-    """
-    others = score[~positive].sort().values
-    below = torch.searchsorted(others, score[positive]) + torch.searchsorted(others, score[positive], right=True)
-    return (below.double() / (2 * len(others))).mean().item() if len(others) else math.nan

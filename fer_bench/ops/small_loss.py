@@ -15,11 +15,18 @@ Counting = Literal["at-least-one", "official"]
 
 
 def keep_count(size: int, forget_rate: float, counting: Counting = "at-least-one") -> int:
-    """How many of ``size`` samples are kept at a forget rate r.
+    """How many samples are kept.
 
-    "official" is ``int((1 - r) * size)`` in double precision: it loses one sample where the product lands just below an
-    integer ((1 - 0.8) * 10 -> 1) and can be 0, which makes a mean loss NaN. "at-least-one" is the exact floor, and at
-    least 1. (Co-teaching ``loss.py``, JoCoR ``algorithm/loss.py``.)
+    Args:
+        size: Samples to choose from.
+        forget_rate: r in [0, 1].
+        counting: "at-least-one" is the exact floor of (1 - r) size, and at least 1. "official" is
+            ``int((1 - r) * size)`` in double precision: it loses one sample where the product lands just below an
+            integer, and it can be 0, which makes a mean loss NaN. (Co-teaching ``loss.py``, JoCoR
+            ``algorithm/loss.py``.)
+
+    >>> keep_count(10, 0.8), keep_count(10, 0.8, "official"), keep_count(10, 1.0)
+    (2, 1, 1)
     """
     if counting == "official":
         return int((1 - forget_rate) * size)
@@ -27,39 +34,69 @@ def keep_count(size: int, forget_rate: float, counting: Counting = "at-least-one
 
 
 def small_loss(per_sample: Tensor, count: int) -> Tensor:
-    """Positions of the ``count`` smallest entries of ``per_sample`` [B], in ascending order of loss: int64 [count].
+    """Positions of the smallest losses. Ties go to the lower position. No gradient flows through the choice.
 
-    Ties go to the lower position (stable sort). No gradient flows through the choice.
+    Args:
+        per_sample: [B], losses.
+        count: How many.
+
+    Returns:
+        int64 [count], in ascending order of loss.
+
+    >>> small_loss(torch.tensor([3.0, 1.0, 2.0, 1.0]), 3)
+    tensor([1, 3, 2])
     """
     return torch.sort(per_sample.detach(), stable=True).indices[:count]
 
 
 def membership(positions: Tensor, size: int) -> Tensor:
-    """bool [size]: true at ``positions`` int64 [n]."""
+    """bool [size]: true at ``positions`` int64 [n].
+
+    >>> membership(torch.tensor([2, 0]), 4)
+    tensor([ True, False,  True, False])
+    """
     mask = torch.zeros(size, dtype=torch.bool, device=positions.device)
     mask[positions] = True
     return mask
 
 
 def clean_score_from_losses(last_loss: Tensor) -> Tensor:
-    """Minus the last loss of every sample [N]; a sample that was never seen (NaN) gets the mean of the others."""
+    """Minus the last loss of every sample [N]; a sample that was never seen (NaN) gets the mean of the others.
+
+    >>> clean_score_from_losses(torch.tensor([1.0, float("nan"), 3.0]))
+    tensor([-1., -2., -3.])
+    """
     score = -last_loss
     return torch.where(score.isnan(), score.nanmean(), score)
 
 
 def default_num_gradual(epochs: int) -> int:
-    """T_k for a budget: the papers' 10 epochs, or a quarter of a budget of fewer than 40 (2 at least)."""
+    """T_k for a budget of epochs: the papers' 10, or a quarter of a budget of fewer than 40, and at least 2.
+
+    >>> [default_num_gradual(epochs) for epochs in (4, 20, 200)]
+    [2, 5, 10]
+    """
     return 10 if epochs >= 40 else max(2, epochs // 4)
 
 
 def forget_rate_at(
     epoch: int, tau: float, num_gradual: int, exponent: float = 1.0, schedule: Schedule = "paper"
 ) -> float:
-    """The forget rate r_e of a 0-based epoch e; it grows to ``tau`` within T_k = ``num_gradual`` epochs.
+    """The forget rate r_e of an epoch. (``main.py`` of Co-teaching, ``jocor.py`` of JoCoR.)
 
-    "paper":    r_e = tau * min((e / T_k)^c, 1), the exponent c acting on time.
-    "official": r_e = tau^c * e / (T_k - 1) for e < T_k, then tau: the exponent acts on the rate, so for c != 1 the ramp
-    ends at tau^c and jumps to tau. T_k = 1 gives 0, tau, tau, ... (``main.py`` of Co-teaching, ``jocor.py`` of JoCoR.)
+    Args:
+        epoch: e, 0-based.
+        tau: The final rate, in [0, 1].
+        num_gradual: T_k, epochs within which the rate grows to ``tau``.
+        exponent: c, above 0.
+        schedule: "paper" is tau min((e / T_k)^c, 1): the exponent acts on time. "official" is tau^c e / (T_k - 1) for
+            e < T_k, then tau: the exponent acts on the rate, so that for c != 1 the ramp ends at tau^c and jumps to
+            tau. T_k = 1 gives 0, tau, tau, ...
+
+    >>> [forget_rate_at(epoch, 0.4, 2) for epoch in range(4)]
+    [0.0, 0.2, 0.4, 0.4]
+    >>> [forget_rate_at(epoch, 0.4, 2, schedule="official") for epoch in range(3)]
+    [0.0, 0.4, 0.4]
     """
     if schedule == "paper":
         return tau * min((epoch / num_gradual) ** exponent, 1.0)
@@ -69,7 +106,11 @@ def forget_rate_at(
 
 
 def official_learning_rate(epoch: int, epochs: int, lr: float, decay_start: int) -> float:
-    """Constant up to ``decay_start``, then lr * (E - e) / (E - start) (official ``adjust_learning_rate``)."""
+    """Constant up to ``decay_start``, then lr * (E - e) / (E - start) (official ``adjust_learning_rate``).
+
+    >>> [official_learning_rate(epoch, 4, 0.1, 2) for epoch in range(4)]
+    [0.1, 0.1, 0.1, 0.05]
+    """
     return lr if epoch < decay_start else lr * (epochs - epoch) / (epochs - decay_start)
 
 
@@ -81,7 +122,15 @@ def official_beta1(epoch: int, decay_start: int) -> float:
 def set_official_schedule(
     optimizers: Iterable[torch.optim.Optimizer], epoch: int, epochs: int, lr: float, decay_start: int | None
 ) -> None:
-    """Sets the official learning rate of an epoch and, for Adam, beta1; no ``decay_start`` = 40 % of the budget."""
+    """Sets the official learning rate of an epoch and, for Adam, beta1.
+
+    Args:
+        optimizers: All of the method.
+        epoch: 0-based.
+        epochs: The budget.
+        lr: The rate before the decay.
+        decay_start: First epoch of the decay; None = 40 % of the budget.
+    """
     start = int(0.4 * epochs) if decay_start is None else decay_start
     for optimizer in optimizers:
         for group in optimizer.param_groups:
@@ -91,21 +140,42 @@ def set_official_schedule(
 
 
 def disagreement(logits_a: Tensor, logits_b: Tensor) -> Tensor:
-    """bool [B]: where the best classes of two predictions [B, C] differ; the first class wins a tie. No gradient."""
+    """bool [B]: where the best classes of two predictions [B, C] differ. The first class wins a tie. No gradient.
+
+    >>> disagreement(torch.tensor([[0.0, 1.0], [1.0, 1.0]]), torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
+    tensor([ True, False])
+    """
     return logits_a.detach().max(dim=1).indices != logits_b.detach().max(dim=1).indices
 
 
 def small_loss_exchange(
-    per_sample_a: Tensor, per_sample_b: Tensor, members: Tensor, count: int, divide_twice: bool = False
+    per_sample_a: Tensor, per_sample_b: Tensor, count: int, members: Tensor | None = None, divide_twice: bool = False
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(L_a, L_b, S_a, S_b): each network's mean loss over what has a small loss for the OTHER, within ``members``.
+    """Each network's mean loss over the samples that have a small loss for the OTHER network.
 
-    ``per_sample_a`` and ``per_sample_b`` are losses [B], ``members`` int64 [m] positions of the batch; S_k int64
-    [count] are the members with the smallest ``per_sample_k``, as positions of the batch. ``divide_twice`` divides the
-    means once more by ``count``. (``loss.py`` of Co-teaching and of Co-teaching+.)
+    (``loss.py`` of Co-teaching and of Co-teaching+.)
+
+    Args:
+        per_sample_a: [B], losses of network a.
+        per_sample_b: [B], losses of network b.
+        count: How many samples are kept.
+        members: int64 [m], positions of the batch to choose from; None = all.
+        divide_twice: True divides the means once more by ``count``, as officially.
+
+    Returns:
+        (L_a, L_b, S_a, S_b): two scalars, and the positions int64 [count] with the smallest loss for a and for b. L_a
+        is a mean over S_b, and L_b over S_a.
+
+    >>> a, b = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([6.0, 5.0, 4.0])
+    >>> small_loss_exchange(a, b, 1)
+    (tensor(3.), tensor(6.), tensor([0]), tensor([2]))
+    >>> small_loss_exchange(a, b, 1, members=torch.tensor([1, 2]))
+    (tensor(3.), tensor(5.), tensor([1]), tensor([2]))
     """
-    kept_a = members[small_loss(per_sample_a[members], count)]
-    kept_b = members[small_loss(per_sample_b[members], count)]
+    kept_a, kept_b = (
+        small_loss(losses, count) if members is None else members[small_loss(losses[members], count)]
+        for losses in (per_sample_a, per_sample_b)
+    )
     loss_a, loss_b = per_sample_a[kept_b].mean(), per_sample_b[kept_a].mean()
     if divide_twice:
         loss_a, loss_b = loss_a / count, loss_b / count
@@ -113,15 +183,28 @@ def small_loss_exchange(
 
 
 def positions(mask: Tensor) -> Tensor:
-    """int64 [n]: the positions of the true entries of ``mask`` bool [B], in order."""
+    """int64 [n]: the positions of the true entries of ``mask`` bool [B], in order.
+
+    >>> positions(torch.tensor([False, True, True]))
+    tensor([1, 2])
+    """
     return torch.nonzero(mask).squeeze(1)
 
 
 def clearly_better_class(probabilities: Tensor, labels: Tensor, margin: float) -> tuple[Tensor, Tensor]:
-    """(changed bool [B], best class int64 [B]) of probabilities [B, K]; changed where max_k P - P[y] > margin (strict).
+    """Which labels the Self-Cure Network would change, and to what. (``src/train.py``.)
 
-    The first class wins a tie. The rule of the Self-Cure Network (``src/train.py``).
+    Args:
+        probabilities: P [B, K].
+        labels: y int64 [B].
+        margin: A label is changed where max_k P - P[y] > margin.
+
+    Returns:
+        changed bool [B], and the best class int64 [B]. The first class wins a tie.
+
+    >>> clearly_better_class(torch.tensor([[0.2, 0.8], [0.4, 0.6]]), torch.tensor([0, 0]), 0.25)
+    (tensor([ True, False]), tensor([1, 1]))
     """
     p_max, best = probabilities.max(dim=1)
-    p_given = probabilities.gather(1, labels[:, None]).squeeze(1)
-    return p_max - p_given > margin, best
+    p_label = probabilities.gather(1, labels[:, None]).squeeze(1)
+    return p_max - p_label > margin, best

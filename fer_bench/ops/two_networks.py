@@ -12,7 +12,12 @@ from fer_bench.ops.small_loss import default_num_gradual, set_official_schedule
 
 @dataclass(frozen=True)
 class PeerSettings:
-    """The part of a Config that the three have in common. Sources: main.py of each, jocor.py of JoCoR."""
+    """The part of a Config that the three have in common. Sources: main.py of each, jocor.py of JoCoR.
+
+    >>> settings = PeerSettings(num_gradual=5)
+    >>> settings.target(noise_rate=0.2), settings.ramp_epochs(200), PeerSettings(forget_rate=0.3).target(None)
+    (0.2, 5, 0.3)
+    """
 
     forget_rate: float | None = hparam(
         None, "final forget rate tau; none = the realised noise rate of the training labels", "official main.py"
@@ -47,7 +52,7 @@ class PeerSettings:
         require_positive("official_lr", self.official_lr)
 
     def target(self, noise_rate: float | None) -> float:
-        """tau: ``forget_rate`` where it is set, else the noise rate that the task tells. ValueError without either."""
+        """tau: ``forget_rate`` where it is set, else the noise rate of the task. ValueError without either."""
         if self.forget_rate is not None:
             return self.forget_rate
         if noise_rate is None:

@@ -35,7 +35,7 @@ FILE_SCALED = {"eac": 1e-6, "nla": 1e-7}
 """Added to the absolute tolerance as a share of the largest number of an output, where its small entries are
 differences of large ones: EAC's mirrored maps, NLA's gradients (the official density has a float32 pi in float64)."""
 
-FLOAT32_CASES = ("meta_", "tiny_batches")
+FLOAT32_CASES = ("tiny_batches",)
 """Families whose numbers are float32 without saying so."""
 
 INPUTS_AMONG_OUTPUTS = {"noise_imbalance": ("count_matrix_rows_clean_cols_noisy",)}

@@ -358,7 +358,7 @@ def test_coteaching_trains_each_network_on_the_choice_of_the_other() -> None:
     z2[4:, 0] += 5
     z1.requires_grad_(), z2.requires_grad_()
     ce_1, ce_2 = (F.cross_entropy(z, y, reduction="none") for z in (z1, z2))
-    loss_1, loss_2, kept_1, kept_2 = coteaching.peer_losses(ce_1, ce_2, 4)
+    loss_1, loss_2, kept_1, kept_2 = ops.small_loss_exchange(ce_1, ce_2, 4)
     assert sorted(kept_1.tolist()) == [0, 1, 2, 3] and sorted(kept_2.tolist()) == [4, 5, 6, 7]
     torch.testing.assert_close(loss_1, ce_1[4:].mean())
     (g1,) = torch.autograd.grad(loss_1, z1)
@@ -370,21 +370,21 @@ def test_coteaching_trains_each_network_on_the_choice_of_the_other() -> None:
 def test_coteaching_without_forgetting_is_plain_cross_entropy() -> None:
     z1, z2, y = logits(0), logits(1), labels(2)
     ce_1, ce_2 = (F.cross_entropy(z, y, reduction="none") for z in (z1, z2))
-    loss_1, loss_2, *_ = coteaching.peer_losses(ce_1, ce_2, ops.keep_count(B, 0.0))
+    loss_1, loss_2, *_ = ops.small_loss_exchange(ce_1, ce_2, ops.keep_count(B, 0.0))
     torch.testing.assert_close(loss_1, F.cross_entropy(z1, y))
     torch.testing.assert_close(loss_2, F.cross_entropy(z2, y))
-    twice, *_ = coteaching.peer_losses(ce_1, ce_2, 4, divide_twice=True)
-    once, *_ = coteaching.peer_losses(ce_1, ce_2, 4)
+    twice, *_ = ops.small_loss_exchange(ce_1, ce_2, 4, divide_twice=True)
+    once, *_ = ops.small_loss_exchange(ce_1, ce_2, 4)
     torch.testing.assert_close(twice * 4, once)
 
 
 def test_coteaching_selection_follows_the_batch_order() -> None:
     ce_1, ce_2 = torch.rand(2, B, generator=torch.Generator().manual_seed(0))
     order = torch.randperm(B, generator=torch.Generator().manual_seed(1))
-    *_, kept, _ = coteaching.peer_losses(ce_1, ce_2, 5)
-    *_, kept_permuted, _ = coteaching.peer_losses(ce_1[order], ce_2[order], 5)
+    *_, kept, _ = ops.small_loss_exchange(ce_1, ce_2, 5)
+    *_, kept_permuted, _ = ops.small_loss_exchange(ce_1[order], ce_2[order], 5)
     assert sorted(order[kept_permuted].tolist()) == sorted(kept.tolist())
-    *_, same_1, same_2 = coteaching.peer_losses(ce_1, ce_1, 5)
+    *_, same_1, same_2 = ops.small_loss_exchange(ce_1, ce_1, 5)
     assert torch.equal(same_1, same_2)
 
 
@@ -540,11 +540,11 @@ def test_scn_group_sizes_and_tiny_batches() -> None:
 
 def test_scn_relabelling_is_strict_and_first_class_wins() -> None:
     p = torch.tensor([[0.4, 0.6, 0, 0, 0, 0, 0], [0.3, 0.7, 0, 0, 0, 0, 0], [0.2, 0.4, 0.4, 0, 0, 0, 0]]).double()
-    changed, best = scn.relabelling(p, torch.tensor([0, 0, 3]), 0.25)
+    changed, best = ops.clearly_better_class(p, torch.tensor([0, 0, 3]), 0.25)
     assert changed.tolist() == [False, True, True] and best.tolist() == [1, 1, 1]
-    assert not bool(scn.relabelling(p, best, 0.2)[0].any())
+    assert not bool(ops.clearly_better_class(p, best, 0.2)[0].any())
     exact = torch.tensor([[0.25, 0.75, 0, 0, 0, 0, 0]])
-    assert not bool(scn.relabelling(exact, torch.tensor([0]), 0.5)[0].any())
+    assert not bool(ops.clearly_better_class(exact, torch.tensor([0]), 0.5)[0].any())
 
 
 def test_scn_relabels_from_its_epoch_on_and_remembers() -> None:
@@ -611,11 +611,11 @@ def test_scn_weights_logits_and_scores_by_alpha() -> None:
 def test_eac_consistency() -> None:
     g = torch.Generator().manual_seed(0)
     a, b = torch.randn(2, 3, C, 4, 6, generator=g, dtype=torch.float64)
-    assert number(ops.flip_consistency(a, ops.mirror(a))) == 0 and number(ops.flip_consistency(a, a)) > 0
+    assert number(eac.flip_consistency(a, ops.mirror(a))) == 0 and number(eac.flip_consistency(a, a)) > 0
     assert torch.equal(ops.mirror(a)[..., 0], a[..., -1])
-    torch.testing.assert_close(ops.flip_consistency(a, b), ops.flip_consistency(ops.mirror(b), ops.mirror(a)))
+    torch.testing.assert_close(eac.flip_consistency(a, b), eac.flip_consistency(ops.mirror(b), ops.mirror(a)))
     constant = torch.ones(1, C, 7, 7)
-    assert number(ops.flip_consistency(2 * constant, -1 * constant)) == 9
+    assert number(eac.flip_consistency(2 * constant, -1 * constant)) == 9
 
 
 def test_eac_gradient_reaches_both_features_and_not_the_classifier() -> None:
@@ -787,11 +787,3 @@ def build_loss_without(method: Any, batch: Batch) -> Tensor:
     keep = [0, 2, 3, 4, 5, 6]
     z = method.net(batch.view("weak"))[:, keep] + method.prior[keep]
     return F.cross_entropy(z, torch.zeros(B, dtype=torch.int64))
-
-
-def test_meta_sampler_rates() -> None:
-    torch.testing.assert_close(ops.initial_rates(RAF, 0.0).sigmoid(), torch.full((C,), 0.5))
-    rates = ops.initial_rates(RAF, 0.3).sigmoid()
-    assert bool((rates[RAF.argsort()].diff() < 0).all())
-    assert number(rates.min() + rates.max()) == pytest.approx(1)
-    assert number(ops.class_draw_probability(RAF, ops.initial_rates(RAF, 0.3)).sum()) == pytest.approx(1)

@@ -9,6 +9,7 @@ from typing import Any
 
 import fer_bench_methods.crt as crt
 import fer_bench_methods.dcl as dcl
+import fer_bench_methods.eac as eac
 import fer_bench_methods.man as man
 import fer_bench_methods.mek as mek
 import pytest
@@ -394,7 +395,7 @@ def test_mek_attention_consistency() -> None:
     rac = mek.rebalanced_attention_consistency
     assert number(rac(a, ops.mirror(a), weights)) == 0 and number(rac(a, b, weights)) > 0
     torch.testing.assert_close(rac(a, b, weights), rac(b, a, weights))
-    torch.testing.assert_close(rac(a, b, torch.full((C,), 1 / C).double()), ops.flip_consistency(a, b))
+    torch.testing.assert_close(rac(a, b, torch.full((C,), 1 / C).double()), eac.flip_consistency(a, b))
     features, other = (torch.randn(B, 5, 4, 4, generator=generator).requires_grad_() for _ in range(2))
     weight, bias = torch.randn(C, 5, generator=generator).requires_grad_(), torch.randn(C, generator=generator)
     maps = ops.class_activation_maps(features, weight)
@@ -554,14 +555,14 @@ def test_sampling_probabilities() -> None:
     assert absent.tolist() == [0.5, 0, 0.5]
     natural, balanced = ops.class_probability(RAF, 1.0), ops.class_probability(RAF, 0.0)
     for formula, last in (("official", balanced), ("paper", 0.1 * natural + 0.9 * balanced)):
-        torch.testing.assert_close(ops.progressive_probability(RAF, 0, 10, formula), natural)
-        torch.testing.assert_close(ops.progressive_probability(RAF, 9, 10, formula), last)
-    torch.testing.assert_close(ops.progressive_probability(RAF, 0, 1), natural)
+        torch.testing.assert_close(crt.progressive_probability(RAF, 0, 10, formula), natural)
+        torch.testing.assert_close(crt.progressive_probability(RAF, 9, 10, formula), last)
+    torch.testing.assert_close(crt.progressive_probability(RAF, 0, 1), natural)
 
 
 @pytest.mark.parametrize("per_class", [1, 4])
 def test_class_aware_rows(per_class: int) -> None:
-    rows = ops.class_aware_rows(SMALL_LABELS, 20 * C * per_class, per_class, ops.generator_shuffle(g()))
+    rows = crt.class_aware_rows(SMALL_LABELS, 20 * C * per_class, per_class, ops.generator_shuffle(g()))
     drawn = SMALL_LABELS[rows].view(-1, C, per_class)
     for block in drawn:  # each class exactly once in every C blocks
         assert sorted(block[:, 0].tolist()) == list(range(C)) and bool((block == block[:, :1]).all())
@@ -571,18 +572,18 @@ def test_class_aware_rows(per_class: int) -> None:
         size = int(SMALL[c])
         for start in range(0, len(mine) - size + 1, size):
             assert len(set(mine[start : start + size])) == size
-    again = ops.class_aware_rows(SMALL_LABELS, 20 * C * per_class, per_class, ops.generator_shuffle(g()))
+    again = crt.class_aware_rows(SMALL_LABELS, 20 * C * per_class, per_class, ops.generator_shuffle(g()))
     assert torch.equal(rows, again)
-    assert len(ops.class_aware_rows(SMALL_LABELS, 11, per_class, random.Random(0).shuffle)) == 11
+    assert len(crt.class_aware_rows(SMALL_LABELS, 11, per_class, random.Random(0).shuffle)) == 11
 
 
 def test_independent_and_cycling_rows() -> None:
     probability = ops.class_probability(SMALL, 0.5)
-    for draw in (ops.independent_rows, ops.class_cycle_rows):
+    for draw in (ops.independent_rows, crt.class_cycle_rows):
         rows = draw(SMALL_LABELS, probability, 20_000, g())
         share = torch.bincount(SMALL_LABELS[rows], minlength=C) / 20_000
         torch.testing.assert_close(share.double(), probability, rtol=0, atol=0.012)
-    seen = torch.bincount(ops.class_cycle_rows(SMALL_LABELS, probability, 2000, g()), minlength=len(SMALL_LABELS))
+    seen = torch.bincount(crt.class_cycle_rows(SMALL_LABELS, probability, 2000, g()), minlength=len(SMALL_LABELS))
     for c in range(C):  # in a cycle, samples of a class are seen equally often, give or take one
         of_class = seen[SMALL_LABELS.eq(c)]
         assert int(of_class.max() - of_class.min()) <= 1

@@ -1,4 +1,4 @@
-"""Golden cases of Balanced Softmax, through fer_bench_methods.balanced_softmax; of the Meta Sampler, through ops."""
+"""Golden cases of Balanced Softmax, through fer_bench_methods.balanced_softmax."""
 
 from __future__ import annotations
 
@@ -9,30 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fer_bench.ops import class_draw_probability, initial_rates, straight_through_loss
 from tests.golden.adapters._tools import floats, integers, pick
 
 
 def compute(case: dict[str, Any]) -> dict[str, Any]:
-    inputs = case["inputs"]
-    if "logits" in inputs:
-        return pick(case, _loss(case))
-    if "per_sample_loss" in inputs:
-        per_sample = torch.tensor(inputs["per_sample_loss"], dtype=torch.float32)
-        chosen = integers(case, "chosen")
-        one_hot = F.one_hot(chosen, inputs["n_train"]).float().requires_grad_()
-        value = straight_through_loss(per_sample, one_hot)
-        (grad,) = torch.autograd.grad(value, one_hot)
-        return pick(case, {"value": value, "mean_loss": per_sample.mean(), "grad_wrt_sample": grad})
-    if "init_pow" in case["params"]:
-        counts = integers(case, "counts")
-        psi = initial_rates(counts, case["params"]["init_pow"])
-        draws = class_draw_probability(counts, psi)
-        return pick(case, {"fc_weight": psi, "sigmoid": psi.sigmoid(), "class_draw_probability": draws})
-    raise NotImplementedError(case["name"])
-
-
-def _loss(case: dict[str, Any]) -> dict[str, Any]:
     logits, labels = floats(case, "logits", grad=True), integers(case, "labels")
     tau = case["params"].get("tau", 1.0)
     prior = bs.log_prior(integers(case, "counts"), tau)
@@ -47,4 +27,4 @@ def _loss(case: dict[str, Any]) -> dict[str, Any]:
     if "counts_scaled" in case["inputs"]:
         scaled = bs.log_prior(integers(case, "counts_scaled"), tau)
         found["loss_mean_scaled"] = bs.balanced_softmax_loss(logits, labels, scaled)
-    return found
+    return pick(case, found)

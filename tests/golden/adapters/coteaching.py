@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import fer_bench_methods.coteaching as coteaching
 import torch
 import torch.nn.functional as F
 
-from fer_bench.ops import forget_rate_at, keep_count, official_beta1, official_learning_rate, small_loss
+from fer_bench.ops import (
+    forget_rate_at,
+    keep_count,
+    official_beta1,
+    official_learning_rate,
+    small_loss,
+    small_loss_exchange,
+)
 from tests.golden.adapters._tools import floats, integers, pick
 
 TABLE_SIZES = (1, 2, 5, 7, 16, 32, 48, 64, 100, 128, 256)
@@ -54,7 +60,7 @@ def _batch(case: dict[str, Any]) -> dict[str, Any]:
     if count == 0:
         return found
     for name, twice in (("mean", False), ("official", True)):
-        loss_1, loss_2, set_1, set_2 = coteaching.peer_losses(ce_1, ce_2, count, divide_twice=twice)
+        loss_1, loss_2, set_1, set_2 = small_loss_exchange(ce_1, ce_2, count, divide_twice=twice)
         assert torch.equal(set_1, kept_1) and torch.equal(set_2, kept_2)
         key = "loss_{}_mean" if name == "mean" else "official_loss_{}"
         found[key.format(1)], found[key.format(2)] = loss_1, loss_2

@@ -55,8 +55,8 @@ def _warm_up(case: dict[str, Any]) -> dict[str, Any]:
     ce = [plus.cross_entropy(z, labels) for z in logits]
     everybody = torch.arange(len(labels))
     count = plus.count_kept(len(labels), rate, "official")
-    official = small_loss_exchange(*ce, everybody, count, divide_twice=True)
-    mean = small_loss_exchange(*ce, everybody, count)
+    official = small_loss_exchange(*ce, count, everybody, divide_twice=True)
+    mean = small_loss_exchange(*ce, count, everybody)
     # These cases record the mean as the official loss times its count, in double precision.
     recorded = [official[k].item() * count for k in (0, 1)]
     torch.testing.assert_close(torch.tensor(recorded, dtype=dtype), torch.stack(mean[:2]).detach())
@@ -100,7 +100,7 @@ def _losses(z1: Tensor, z2: Tensor, labels: Tensor, members: Tensor, rate: float
     else:
         # The cases count by truncation, as the official code does, and keep one where that leaves none.
         count = max(1, keep_count(len(members), rate, "official"))
-        loss_1, loss_2, kept_1, kept_2 = small_loss_exchange(ce_1, ce_2, members, count)
+        loss_1, loss_2, kept_1, kept_2 = small_loss_exchange(ce_1, ce_2, count, members)
     grad_1, grad_2 = _gradients(loss_1, loss_2, z1, z2)
     return {
         "kept_by_net1_sorted": sorted(kept_1.tolist()),
@@ -124,7 +124,7 @@ def _official(
         told = members[rows[members] != 0]
         members = members[: len(told)]
         count = plus.count_kept(len(members), params["forget_rate"], "official")
-        loss_1, loss_2, kept_1, kept_2 = small_loss_exchange(ce_1, ce_2, members, count, divide_twice=True)
+        loss_1, loss_2, kept_1, kept_2 = small_loss_exchange(ce_1, ce_2, count, members, divide_twice=True)
         # The purity is looked up by the row numbers that are left, whose places no longer match the members'.
         ratio = [_share(clean, told[torch.isin(members, kept)]) for kept in (kept_1, kept_2)]
     grad_1, grad_2 = _gradients(loss_1, loss_2, z1, z2)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fer_bench import metrics
-from fer_bench.ops import class_aware_rows, class_probability, progressive_probability
+from fer_bench.ops import class_probability
 from tests.golden.adapters._tools import floats, integers, pick
 
 
@@ -58,7 +58,7 @@ def _sampling(case: dict[str, Any]) -> dict[str, Any]:
     if "epochs" in params:
         epochs = params["epochs"]
         return {
-            name: torch.stack([progressive_probability(counts, e, epochs, formula) for e in range(epochs)])
+            name: torch.stack([crt.progressive_probability(counts, e, epochs, formula) for e in range(epochs)])
             for name, formula in (
                 ("official_class_probability_by_epoch", "official"),
                 ("paper_formula_t_over_T_zero_based", "paper"),
@@ -77,7 +77,7 @@ def _class_aware(counts: Tensor, per_class: int, seed: int) -> dict[str, Any]:
     labels = torch.arange(len(counts)).repeat_interleave(counts)
     # the official object's length; the drawing goes on without end
     length = int(counts.max()) * len(counts)
-    drawn = labels[class_aware_rows(labels, length, per_class, random.Random(seed).shuffle)]
+    drawn = labels[crt.class_aware_rows(labels, length, per_class, random.Random(seed).shuffle)]
     blocks = drawn[: length // per_class * per_class].view(-1, per_class)
     return {
         "len": length,

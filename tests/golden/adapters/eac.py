@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fer_bench.ops import class_activation_maps, flip_consistency, mirror
+from fer_bench.ops import class_activation_maps, mirror
 from tests.golden.adapters._tools import floats, integers, pick
 
 
@@ -19,7 +19,7 @@ def compute(case: dict[str, Any]) -> dict[str, Any]:
         return pick(case, _full(case))
     if "cam" in inputs:
         cam, cam_flip = floats(case, "cam", grad=True), floats(case, "cam_flip", grad=True)
-        ac = flip_consistency(cam, cam_flip)
+        ac = eac.flip_consistency(cam, cam_flip)
         grad, grad_flip = torch.autograd.grad(ac, (cam, cam_flip))
         return pick(case, {"ac_loss": ac, "grad_cam": grad, "grad_cam_flip": grad_flip})
     if "w" in inputs:
