@@ -6,12 +6,13 @@ import difflib
 import importlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
 from fer_bench.core.errors import DataError
 from fer_bench.data.dataset import Manifest
+from fer_bench.data.names import splits_of
 
 ROOT_VARIABLE = "FER_BENCH_DATA"
 
@@ -121,23 +122,42 @@ def open_manifest(name_or_path: str | Path, root: Path | None = None) -> Manifes
     """
     from fer_bench.data.readers import folder, table
 
-    name = str(name_or_path)
+    name, path = str(name_or_path), Path(name_or_path)
     if name in DATASETS:
-        return DATASETS[name].read(root or default_root())
-    path = Path(name)
+        return _read_known(DATASETS[name], root or default_root())
     if path.is_file() and path.suffix.lower() in table.SUFFIXES:
         return table.read(path, root or default_root())
     if path.is_dir():
         tables = [path / each for each in TABLE_NAMES if (path / each).is_file()]
         if len(tables) > 1:
             raise DataError(f"{path} holds both {' and '.join(TABLE_NAMES)}: name the one to read")
-        return table.read(tables[0], root or default_root()) if tables else folder.read(path)
+        if not tables:
+            return folder.read(path)
+        manifest = table.read(tables[0], root or default_root())
+        return replace(manifest, files=[*manifest.files, *(path / each for each in TABLE_NAMES)])
     if path.is_file():
         raise DataError(f"{path}: a data set is a folder or a {' or '.join(table.SUFFIXES)} file")
     raise _unknown(name)
 
 
+def _read_known(entry: Entry, root: Path) -> Manifest:
+    """Reads a known data set; the error names a folder that was meant by its path."""
+    home = root / entry.folder
+    if not entry.drawn and not home.is_dir() and Path(entry.name).is_dir():
+        raise DataError(
+            f"{home} does not exist; did you mean ./{entry.name}? Use --dataset ./{entry.name} if it is a folder of "
+            f"images by class, or --data-root . if it is as expected:{entry.layout.rstrip()}"
+        )
+    try:
+        return entry.read(root)
+    except DataError as error:
+        if entry.drawn or not home.is_dir() or not splits_of(child.name for child in home.iterdir()):
+            raise
+        raise DataError(f"{error}\nIf its images are in folders by class, use --dataset {home}") from None
+
+
 def default_root() -> Path:
+    """The folder of the known data sets: FER_BENCH_DATA, else ./data."""
     return Path(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT)
 
 

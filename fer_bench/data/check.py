@@ -13,6 +13,9 @@ from fer_bench.core.errors import DataError
 from fer_bench.data.dataset import SPLITS, Manifest
 from fer_bench.data.landmarks import problems
 
+ONE_COLOUR = 2
+"""Levels by which the pixels of an image of one colour may differ: JPEG is not exact."""
+
 _BATCH = 256
 
 
@@ -32,6 +35,8 @@ class Report:
     expected     images per split of the official release, where known
     undecodable  (id, cause) of each image that cannot be decoded
     duplicates   groups of images with identical stored content
+    plain        ids of images of one colour
+    notes        what the reader left out or assumed, one sentence each
     located      images with landmarks per split and class; None where the data set has no landmarks
     misplaced    what looks wrong with the landmarks, one sentence each
     """
@@ -42,6 +47,8 @@ class Report:
     expected: Mapping[str, int]
     undecodable: tuple[tuple[str, str], ...]
     duplicates: tuple[tuple[Copy, ...], ...]
+    plain: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     located: Mapping[str, tuple[int, ...]] | None = None
     misplaced: tuple[str, ...] = ()
 
@@ -70,7 +77,8 @@ class Report:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Every finding as one sentence; empty where the data set is as it should be."""
-        found = [
+        found = list(self.notes)
+        found += [
             f"{split}: {sum(self.counts[split])} images, expected are {self.expected[split]}"
             for split in SPLITS
             if split in self.expected and sum(self.counts[split]) != self.expected[split]
@@ -86,6 +94,8 @@ class Report:
             found.append(f"one class only: {self.classes[0]}")
         if self.undecodable:
             found.append(f"images that cannot be decoded: {len(self.undecodable)}")
+        if self.plain:
+            found.append(f"images of one colour: {len(self.plain)}, such as {', '.join(self.plain[:3])}")
         found += [
             f"{split}: images with an exact copy in train: {n} (--dedup leaves the copies out of train)"
             for split, n in self.leaked.items()
@@ -99,11 +109,14 @@ class Report:
 def check(manifest: Manifest) -> Report:
     """Counts, decodes and hashes every image; a damaged one is reported and does not stop the check."""
     broken: dict[int, str] = {}
+    plain: list[int] = []
     copies: dict[bytes, list[int]] = defaultdict(list)
     order = np.argsort(manifest.ids, kind="stable").tolist()
     for start in range(0, len(order), _BATCH):
         rows = order[start : start + _BATCH]
-        broken |= _undecodable(manifest, rows)
+        damaged, one_colour = _decoded(manifest, rows)
+        broken |= damaged
+        plain += one_colour
         sound = [row for row in rows if row not in broken]
         for row, content in zip(sound, manifest.source.digest(sound), strict=True):
             copies[content].append(row)
@@ -114,6 +127,8 @@ def check(manifest: Manifest) -> Report:
         expected=manifest.expected,
         undecodable=tuple((str(manifest.ids[row]), cause) for row, cause in broken.items()),
         duplicates=tuple(tuple(_copy(manifest, row) for row in rows) for rows in copies.values() if len(rows) > 1),
+        plain=tuple(str(manifest.ids[row]) for row in plain),
+        notes=manifest.notes,
         **_landmarks(manifest),
     )
 
@@ -137,12 +152,18 @@ def _copy(manifest: Manifest, row: int) -> Copy:
     return Copy(str(manifest.ids[row]), str(manifest.split[row]), manifest.classes[manifest.label[row]])
 
 
-def _undecodable(manifest: Manifest, rows: list[int]) -> dict[int, str]:
-    """Row -> cause for each of ``rows`` that cannot be decoded; one by one only where the whole batch fails."""
+def _decoded(manifest: Manifest, rows: list[int]) -> tuple[dict[int, str], list[int]]:
+    """Row -> cause for each of ``rows`` that cannot be decoded, and the rows whose images have one colour.
+
+    Images are decoded one by one only where the whole batch fails.
+    """
     try:
-        manifest.source.pixels(rows, 32)
+        images = manifest.source.pixels(rows, 32)
     except DataError as error:
         if len(rows) == 1:
-            return {rows[0]: str(error)}
-        return {row: cause for each in rows for row, cause in _undecodable(manifest, [each]).items()}
-    return {}
+            return {rows[0]: str(error)}, []
+        parts = [_decoded(manifest, [row]) for row in rows]
+        causes = {row: cause for part, _ in parts for row, cause in part.items()}
+        return causes, [row for _, part in parts for row in part]
+    reach = np.ptp(images.reshape(len(rows), 3, -1), axis=2).max(axis=1)
+    return {}, [row for row, levels in zip(rows, reach, strict=True) if levels <= ONE_COLOUR]

@@ -21,6 +21,23 @@ _EMOTION_WORDS = {
 }  # fmt: skip
 
 
+_SPLIT_WORDS = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
+    "testing": "test",
+}  # fmt: skip
+
+_PARTS_OF_FER2013 = {"publictest": "val", "privatetest": "test"}
+
+_UNCLEAR_SPLITS = {
+    "dev", "eval", "evaluation", "holdout", "heldout", "trainval", "traintest", "trn", "tst", "vld",
+}  # fmt: skip
+
+_FILLERS = {
+    "set", "data", "dataset", "images", "image", "imgs", "img", "faces", "face", "folder", "split", "fer", "2013",
+    "plus", "ferplus", "affectnet", "raf", "db", "rafdb", "sfew", "expw", "basic", "aligned",
+}  # fmt: skip
+
+
 def class_name(word: str) -> str:
     """The name of the class that a folder, a table or a list calls ``word``.
 
@@ -39,6 +56,35 @@ def class_order(names: Iterable[str]) -> tuple[str, ...]:
     distinct = set(names)
     numeric = all(name.isdecimal() for name in distinct)
     return tuple(sorted(distinct, key=lambda name: (int(name) if numeric else 0, name)))
+
+
+def splits_of(words: Iterable[str]) -> dict[str, str]:
+    """The splits "train", "val" and "test" that folders or labels are called by; words that are no split are left out.
+
+    Names in the wild are understood: Training, valid, test_set, FER2013Train. PublicTest and PrivateTest are the
+    validation and the test split of FER2013 where both are there.
+    """
+    found: dict[str, str] = {}
+    plain = {word: "".join(_tokens(word)) for word in words}
+    for word, key in plain.items():
+        split = _SPLIT_WORDS.get(key)
+        if split is not None:
+            found[word] = split
+        elif {"publictest", "privatetest"} <= set(plain.values()) and key in _PARTS_OF_FER2013:
+            found[word] = _PARTS_OF_FER2013[key]
+    return found
+
+
+def looks_like_split(word: str) -> bool:
+    """Whether a name has a word for a split in it, so that it is no class, although it may be unclear which."""
+    return any(token in _SPLIT_WORDS or token in _UNCLEAR_SPLITS for token in _tokens(word))
+
+
+def _tokens(word: str) -> list[str]:
+    """The words in a name in small letters, without those that say nothing about a split: ``test_set`` is "test"."""
+    found = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+", word)
+    plain = [re.sub(r"(?<=.)(set|data|images|imgs|faces)$", "", token.lower()) for token in found]
+    return [token for token in plain if token not in _FILLERS]
 
 
 def image_path(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -19,6 +20,8 @@ from fer_bench.data.names import IMAGE_SUFFIXES
 from fer_bench.data.readers.common import images_under
 from fer_bench.data.sources import FileSource
 
+log = logging.getLogger(__name__)
+
 
 def open_dataset(name_or_path: str, root: Path | None = None, dedup: bool = False) -> Dataset:
     """A data set by its known name or by the path of a folder or table.
@@ -28,6 +31,7 @@ def open_dataset(name_or_path: str, root: Path | None = None, dedup: bool = Fals
     """
     key = _key(location(name_or_path, root), f"dedup {dedup}")
     dataset = _opened(key, partial(read_manifest, name_or_path, root, dedup))
+    _say_once(dataset.name, dataset.notes)
     return landmarks.added(dataset, name_or_path, root)
 
 
@@ -91,6 +95,12 @@ def _opened(key: str, function: Callable[[], Manifest]) -> Dataset:
 def _key(*words: str) -> str:
     """A hash of what is asked for, and of the code that reads or draws it."""
     return hashlib.sha256("\x1f".join((*words, _code())).encode(errors="surrogateescape")).hexdigest()[:32]
+
+
+@cache
+def _say_once(name: str, notes: tuple[str, ...]) -> None:
+    for note in notes:
+        log.warning("%s: %s", name, note)
 
 
 @cache

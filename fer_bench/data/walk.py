@@ -17,6 +17,8 @@ SYSTEM_FOLDERS = frozenset(
 )
 """Folders that archives, network drives and operating systems add beside the data."""
 
+SYSTEM_FILES = frozenset({"Thumbs.db", "desktop.ini", "Icon\r", "ehthumbs.db"})
+
 RESULTS_FOLDERS = ("reproduce", "runs", "sweeps")
 
 _Visited = set[tuple[int, int]]
@@ -63,7 +65,7 @@ def _split(folder: Path) -> tuple[list[Path], list[Path]]:
         with os.scandir(folder) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 path = Path(entry.path)
-                if entry.name.startswith(".") or entry.name in SYSTEM_FOLDERS:
+                if entry.name.startswith(".") or entry.name in SYSTEM_FOLDERS | SYSTEM_FILES:
                     continue
                 if entry.is_symlink():
                     (links if path.is_dir() else files).append(path)

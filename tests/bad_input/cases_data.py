@@ -44,7 +44,7 @@ FOLDERS = (
     Case(
         "no test split beside train",
         "run …",
-        ("faces/test does not exist beside train/", "Expected layout"),
+        ("faces: there is train/, but no test/", "Expected layout"),
         make=gone("faces/test"),
     ),
     Case(
@@ -194,7 +194,7 @@ IMAGES = (
     Case(
         "a header of 0 x 0 pixels", CHECK, (NAMED, "cannot be decoded"), 1, make=bomb(IMAGE, 0), foreign=r"\(\w+:.*?\)"
     ),
-    Case("1 x 1 pixel", CHECK, ("nothing to complain about",), 0, make=picture(IMAGE, size=(1, 1))),
+    Case("1 x 1 pixel", CHECK, (f"images of one colour: 1, such as {NAMED}",), 0, make=picture(IMAGE, size=(1, 1))),
     Case("1 x 5000 pixels", CHECK, ("nothing to complain about",), 0, make=picture(IMAGE, size=(1, 5000))),
     Case("transparent pixels", CHECK, ("nothing to complain about",), 0, make=picture(IMAGE, "RGBA")),
     Case(

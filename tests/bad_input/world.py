@@ -116,7 +116,11 @@ def both(*steps: Step) -> Step:
 def picture(name: str, mode: str = "RGB", size: tuple[int, int] = (32, 32), **options: Any) -> Step:
     def step(here: Path) -> None:
         (here / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new(mode, size).save(here / name, **options)
+        image = Image.new(mode, size)
+        if size != (1, 1):  # two colours, also without the transparency
+            white = 255 if len(mode) < 2 else (255,) * len(mode)
+            image.paste(white, (0, 0, max(size[0] // 2, 1), size[1] // 2))
+        image.save(here / name, **options)
 
     return step
 

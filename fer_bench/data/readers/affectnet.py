@@ -10,6 +10,7 @@ import pandas as pd
 
 from fer_bench.core.errors import DataError
 from fer_bench.data.dataset import Manifest
+from fer_bench.data.names import image_path
 from fer_bench.data.readers.common import first_existing, images_under, inside, missing, require_files, unique_ids
 from fer_bench.data.readers.fer2013 import numbers, read_csv
 from fer_bench.data.sources import FileSource
@@ -78,7 +79,7 @@ def _csv_split(base: Path, split: str, classes: int) -> _Part:
     label = numbers(table, "expression", listed)
     kept = (label >= 0) & (label < classes)
     table, label = table[kept].reset_index(drop=True), label[kept]
-    ids = table["subDirectory_filePath"].str.strip().tolist()
+    ids = [image_path(name) for name in table["subDirectory_filePath"]]
     paths = [inside(images, name, str(listed)) for name in ids]
     require_files(paths, LAYOUT)
     return _Part(ids, paths, label, _boxes(table, listed), files=[*lists, *paths])

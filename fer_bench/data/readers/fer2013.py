@@ -10,7 +10,7 @@ import pandas as pd
 
 from fer_bench.core.errors import DataError
 from fer_bench.data.dataset import Manifest
-from fer_bench.data.readers.common import missing
+from fer_bench.data.readers.common import first_existing, listed
 from fer_bench.data.sources import ArraySource
 
 CLASSES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
@@ -20,6 +20,9 @@ EXPECTED = {"train": 28_709, "val": 3_589, "test": 3_589}
 USAGE = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
 
 SIDE = 48
+
+FILES = ("fer2013.csv", "icml_face_data.csv")
+"""Names that the file has; its columns may have any order."""
 
 LAYOUT = """
   <root>/fer2013/fer2013.csv     columns emotion,pixels,Usage
@@ -31,9 +34,7 @@ def read(root: Path) -> Manifest:
 
     The file has no names, so the id of a face is its row in the official file, ``row00000`` first.
     """
-    path = root / "fer2013" / "fer2013.csv"
-    if not path.is_file():
-        raise missing(path, LAYOUT)
+    path = find(root)
     label, split, frames = load(path)
     return Manifest(
         name="fer2013",
@@ -43,8 +44,13 @@ def read(root: Path) -> Manifest:
         label=label,
         source=ArraySource(frames),
         expected=EXPECTED,
-        files=[path],
+        files=[root / "fer2013" / name for name in FILES],
     )
+
+
+def find(root: Path) -> Path:
+    """The csv file under a data root; DataError where it is missing."""
+    return first_existing([root / "fer2013" / name for name in FILES], LAYOUT)
 
 
 def row_id(row: int) -> str:
@@ -76,7 +82,11 @@ def read_csv(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     table.columns = table.columns.str.strip()
     absent = [name for name in columns if name not in table.columns]
     if absent:
-        raise DataError(f"{path}: no column {absent[0]!r}; found {', '.join(table.columns)}")
+        found = [str(name) for name in table.columns]
+        if found[0].isdecimal():
+            raise DataError(f"{path}: the file has no header; its first line must be {','.join(columns)}")
+        shown = ", ".join(name[:40] for name in listed(found))
+        raise DataError(f"{path}: no column {absent[0]!r}; found {shown}")
     return table
 
 

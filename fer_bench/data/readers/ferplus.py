@@ -10,7 +10,7 @@ from fer_bench.core.errors import DataError
 from fer_bench.data.dataset import Manifest
 from fer_bench.data.names import EMOTIONS
 from fer_bench.data.readers import fer2013
-from fer_bench.data.readers.common import first_existing, missing
+from fer_bench.data.readers.common import first_existing
 from fer_bench.data.sources import ArraySource
 
 CLASSES = EMOTIONS  # the column order of fer2013new.csv
@@ -36,9 +36,7 @@ def read(root: Path, classes: int = 8) -> Manifest:
     ``votes`` are the annotators' counts over these classes, ``distribution`` their shares, and ``human`` is the
     original FER2013 label of the same face: real label noise.
     """
-    faces = root / "fer2013" / "fer2013.csv"
-    if not faces.is_file():
-        raise missing(faces, LAYOUT)
+    faces = fer2013.find(root)
     lists = [root / "ferplus" / "fer2013new.csv", root / "fer2013new.csv"]
     listed = first_existing(lists, LAYOUT)
     table = fer2013.read_csv(listed, ("Usage", *VOTE_COLUMNS))
@@ -62,7 +60,7 @@ def read(root: Path, classes: int = 8) -> Manifest:
         distribution=(counts / counts.sum(axis=1, keepdims=True)).astype(np.float32),
         human=to_plus[original[kept]],
         expected=EXPECTED[classes],
-        files=[faces, *lists],
+        files=[*(root / "fer2013" / name for name in fer2013.FILES), *lists],
     )
 
 

@@ -2,83 +2,196 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from fer_bench.core.errors import DataError
 from fer_bench.core.seeds import uniform_by_id
+from fer_bench.core.text import counted
 from fer_bench.data.dataset import SPLITS, Manifest
-from fer_bench.data.names import class_name, class_order
-from fer_bench.data.readers.common import SPLIT_NAMES, images_under, missing, unique_ids
+from fer_bench.data.names import EMOTIONS, IMAGE_SUFFIXES, class_name, class_order, looks_like_split, splits_of
+from fer_bench.data.readers.common import images_under, listed, missing, printable, unique_ids
 from fer_bench.data.sources import FileSource
-from fer_bench.data.walk import folders_in
+from fer_bench.data.walk import files_under, folders_in
 
 TEST_SHARE = 0.2
 
-LAYOUT = """
-  <path>/{train,val,test}/<class>/*.{jpg,jpeg,png,bmp,webp,tif,tiff}     val is optional
+LAYOUT = f"""
+  <path>/{{train,val,test}}/<class>/<images>     val is optional
 or, without official splits (a stratified 80/20 train/test split is then derived),
-  <path>/<class>/*.{jpg,jpeg,png,bmp,webp,tif,tiff}
+  <path>/<class>/<images>
+with images of the formats {" ".join(IMAGE_SUFFIXES)}
 """
+
+NO_CLASSES = frozenset({"images", "image", "imgs", "img", "aligned", "data"})
+"""Names of folders between a split and its images that say that these are not sorted into classes."""
+
+
+@dataclass
+class _Images:
+    """The images of a data set, in columns of equal length."""
+
+    paths: list[Path] = field(default_factory=list)
+    splits: list[str] = field(default_factory=list)
+    classes: list[str] = field(default_factory=list)
 
 
 def read(root: Path) -> Manifest:
-    """Classes are the sub-folders in alphabetical order; names of basic emotions become canonical (Happy and happiness
-    are one class).
+    """Reads a folder of images.
 
-    Without split folders, the fifth of each class whose ids hash lowest is the test split: the same in any file order
-    and for every run.
+    Classes are the sub-folders in the order of :func:`fer_bench.data.names.class_order`; names of basic emotions become
+    canonical (Happy and happiness are one class). Without split folders, the fifth of each class whose ids hash lowest
+    is the test split: the same in any file order and for every run.
+
+    Raises:
+        DataError: The folder has another layout. Splits that would become classes are such a layout.
     """
     if not root.is_dir():
         raise missing(root, LAYOUT)
-    named = [(child, SPLIT_NAMES.get(child.name.lower())) for child in _folders(root)]
-    parts = {child: split for child, split in named if split is not None}
-    absent = [split for split in ("train", "test") if parts and split not in parts.values()]
-    if absent:
-        raise DataError(f"{root / absent[0]} does not exist beside {sorted(parts)[0].name}/. {_expected()}")
-    if len(set(parts.values())) < len(parts):
-        raise DataError(f"{root}: two folders for one split among {', '.join(sorted(p.name for p in parts))}")
-
-    found = [(split, folder) for part, split in parts.items() for folder in _folders(part)]
-    found = found or [("", folder) for folder in _folders(root)]
+    folders = folders_in(root)
+    parts = _find_splits(root, folders)
+    found = [(split, folder) for part, split in parts.items() for folder in _class_folders(part)]
+    found = found or [("", folder) for folder in folders]
     classes = class_order(class_name(folder.name) for _, folder in found)
-    ids, paths, splits, labels = [], [], [], []
+    images = _Images()
     for split, folder in found:
-        for path in images_under(folder):
-            ids.append(path.relative_to(root).as_posix())
-            paths.append(path)
-            splits.append(split)
-            labels.append(classes.index(class_name(folder.name)))
-    if not ids:
+        paths = images_under(folder)
+        _require_class(root, folder, paths, classes)
+        images.paths += paths
+        images.splits += [split] * len(paths)
+        images.classes += [class_name(folder.name)] * len(paths)
+    if not images.paths:
         raise DataError(f"{root}: no image in it. {_expected()}")
-    names, label = unique_ids(ids, root), np.array(labels, dtype=np.int64)
+    ids = unique_ids((path.relative_to(root).as_posix() for path in images.paths), root)
+    label = np.array([classes.index(name) for name in images.classes], dtype=np.int64)
     return Manifest(
-        name=root.resolve().name,
+        name=printable(root.resolve().name),
         classes=classes,
-        ids=names,
-        split=np.array(splits, dtype=str) if parts else _derived_split(names, label),
+        ids=ids,
+        split=np.array(images.splits, dtype=str) if parts else _derived_split(ids, label),
         label=label,
-        source=FileSource(paths),
-        files=paths,
+        source=FileSource(images.paths),
+        files=images.paths,
         folders=[root],
+        notes=_left_out(root, images.paths, [folder for _, folder in found]),
     )
-
-
-def _folders(path: Path) -> list[Path]:
-    return folders_in(path)
 
 
 def _expected() -> str:
     return f"Expected layout:\n{LAYOUT.strip()}"
 
 
+# --- splits ----------------------------------------------------------------------------------------------------------
+
+
+def _find_splits(root: Path, folders: Sequence[Path]) -> dict[Path, str]:
+    """The folders that are splits; none where the folders are classes. DataError where that is unclear."""
+    known = splits_of(folder.name for folder in folders)
+    parts = {folder: known[folder.name] for folder in folders if folder.name in known}
+    unclear = [folder.name for folder in folders if folder.name not in known and looks_like_split(folder.name)]
+    _refuse_affectnet(root, folders)
+    if unclear:
+        raise DataError(
+            f"{root}: {_slashed(unclear)} {'look like splits' if len(unclear) > 1 else 'looks like a split'}; splits "
+            "are called train, val and test: rename it, or move it elsewhere"
+        )
+    if len(set(parts.values())) < len(parts):
+        raise DataError(f"{root}: two folders for one split among {', '.join(sorted(part.name for part in parts))}")
+    absent = [split for split in ("train", "test") if parts and split not in parts.values()]
+    if absent:
+        there = _slashed(part.name for part in parts)
+        held_out = next((part.name for part, split in parts.items() if split == "val"), "")
+        advice = f": rename {held_out}/ to test/ if it is what you report" if held_out and absent == ["test"] else ""
+        raise DataError(f"{root}: there is {there}, but no {absent[0]}/{advice}. {_expected()}")
+    return parts
+
+
+def _refuse_affectnet(root: Path, folders: Sequence[Path]) -> None:
+    names = {folder.name for folder in folders}
+    if {"train_set", "val_set"} <= names and (root / "train_set" / "images").is_dir():
+        raise DataError(
+            f"{root}: train_set/ and val_set/ with images/ are AffectNet as it is released, which has its labels in "
+            "annotations/: use --dataset affectnet7 or affectnet8, and name the folder that holds affectnet/ with "
+            "--data-root"
+        )
+
+
+def _class_folders(part: Path) -> list[Path]:
+    """The class folders of a split. DataError where its images are in no class folder."""
+    folders = folders_in(part)
+    unsorted = not folders or (len(folders) == 1 and folders[0].name.lower() in NO_CLASSES)
+    if unsorted and any(path.suffix.lower() in IMAGE_SUFFIXES for path in files_under(part)):
+        inner = folders[0] if folders else part
+        raise DataError(f"{inner}: its images are not in one folder for each class. {_expected()}")
+    return folders
+
+
+# --- classes ---------------------------------------------------------------------------------------------------------
+
+
+def _require_class(root: Path, folder: Path, paths: Sequence[Path], classes: Sequence[str]) -> None:
+    """DataError for a class folder with folders in it that are called like splits or like other classes."""
+    own = class_name(folder.name)
+    inner = dict.fromkeys(part for path in paths for part in path.relative_to(folder).parts[:-1])
+    splits = [name for name in inner if name in splits_of(inner) or looks_like_split(name)]
+    if splits:
+        raise DataError(
+            f"{folder}: there {'are' if len(splits) > 1 else 'is'} {_slashed(splits)} in it, so that it is no class. "
+            f"If it is the data set, use --dataset {folder}; else the splits come first. {_expected()}"
+        )
+    if len(classes) == 1 and len(inner) > 1 and all(path.parent != folder for path in paths):
+        raise DataError(
+            f"{folder} is the only folder, and its images are in {_slashed(inner)}: use --dataset {folder} if these "
+            f"are the classes. {_expected()}"
+        )
+    named = [name for name in inner if class_name(name) in {*classes, *EMOTIONS} - {own}]
+    if named:
+        raise DataError(
+            f"{folder}: {_slashed(named)} in it {'are' if len(named) > 1 else 'is'} called like a class: is "
+            f"{folder.relative_to(root)} one? {_expected()}"
+        )
+
+
+def _slashed(names: Iterable[str]) -> str:
+    return " and ".join(listed([f"{name}/" for name in sorted(names)]))
+
+
+# --- the rest --------------------------------------------------------------------------------------------------------
+
+
+def _left_out(root: Path, paths: Sequence[Path], folders: Sequence[Path]) -> tuple[str, ...]:
+    """What lies in the folder and is no part of the data set: images elsewhere, and other files among the images."""
+    used, homes = set(paths), set(folders)
+    rest = [path for path in files_under(root) if path not in used]
+    strays = [path for path in rest if path.suffix.lower() in IMAGE_SUFFIXES]
+    if strays:
+        real = {path.resolve() for path in paths}  # an image may be in the data set by a link
+        strays = [path for path in strays if path.resolve() not in real]
+    others = [
+        path.suffix.lower() or "no suffix"
+        for path in rest
+        if path.suffix.lower() not in IMAGE_SUFFIXES and not homes.isdisjoint(path.parents)
+    ]
+    notes = []
+    if strays:
+        names = ", ".join(listed([path.relative_to(root).as_posix() for path in strays]))
+        notes.append(f"{counted(len(strays), 'image')} outside of the class folders left out: {names}")
+    if others:
+        kinds = ", ".join(f"{suffix} {count}" for suffix, count in sorted(Counter(others).items()))
+        notes.append(f"{counted(len(others), 'file')} with other suffixes left out: {kinds}")
+    return tuple(notes)
+
+
 def _derived_split(ids: np.ndarray, label: np.ndarray) -> np.ndarray:
     train, _, test = SPLITS
     split = np.full(len(ids), train, dtype="<U5")
-    place = uniform_by_id(0, "folder/split", ids)[:, 0]
+    position = uniform_by_id(0, "folder/split", ids)[:, 0]
     for number in np.unique(label):
         rows = np.flatnonzero(label == number)
         held_out = max(round(TEST_SHARE * len(rows)), int(len(rows) > 1))
-        split[rows[np.argsort(place[rows], kind="stable")[:held_out]]] = test
+        split[rows[np.argsort(position[rows], kind="stable")[:held_out]]] = test
     return split

@@ -8,12 +8,16 @@ import numpy as np
 
 from fer_bench.core.errors import DataError
 from fer_bench.data.dataset import Manifest
+from fer_bench.data.names import without_suffix
 from fer_bench.data.readers.common import first_existing, missing, read_lines, require_files, unique_ids
 from fer_bench.data.sources import FileSource
 
 CLASSES = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")  # official label minus 1
 
 EXPECTED = {"train": 12_271, "test": 3_068}
+
+LISTS = ("list_patition_label.txt", "list_partition_label.txt")
+"""The official name of the list, and its spelling without the slip."""
 
 LAYOUT = """
   <root>/rafdb/EmoLabel/list_patition_label.txt     lines "train_00001.jpg 5", labels 1 to 7; or beside Image/
@@ -23,32 +27,40 @@ LAYOUT = """
 
 
 def read(root: Path) -> Manifest:
-    """12,271 training and 3,068 test faces; there is no official validation set. Ids are the names of the list file."""
+    """Reads 12,271 training and 3,068 test faces; there is no official validation set.
+
+    Ids are the names of the official list, also where the list or the images are called otherwise (with or without
+    ``_aligned``). A third column of the list is not used.
+
+    Raises:
+        DataError: The list or an image is missing, or a line is wrong.
+    """
     bases = [root / "rafdb", root / "rafdb" / "basic"]
     if not bases[0].is_dir():
         raise missing(bases[0], LAYOUT)
-    list_name = "list_patition_label.txt"
-    lists = [base / "EmoLabel" / list_name for base in bases] + [base / list_name for base in bases]
+    lists = [base / inner / name for inner in ("EmoLabel", ".") for name in LISTS for base in bases]
     folders = [base / "Image" / "aligned" for base in bases]
     listed, images = first_existing(lists, LAYOUT), first_existing(folders, LAYOUT)
 
-    names, labels, splits = [], [], []
+    stems, labels = [], []
     for number, fields in read_lines(listed):
-        split = fields[0].split("_")[0]
-        if len(fields) != 2 or fields[1] not in "1234567" or len(fields[1]) != 1 or split not in ("train", "test"):
+        stem = without_suffix(fields[0])
+        known = stem.split("_")[0] in ("train", "test") and len(fields) in (2, 3) and fields[1] in set("1234567")
+        if not known:
             raise DataError(f'{listed}, line {number}: expected "train_00001.jpg 5" (label 1 to 7), found {fields}')
-        names.append(fields[0])
+        stems.append(stem)
         labels.append(int(fields[1]) - 1)
-        splits.append(split)
-    paths = [images / f"{Path(name).stem}_aligned.jpg" for name in names]
+    aligned = [images / f"{stem}_aligned.jpg" for stem in stems]
+    plain = [images / f"{stem}.jpg" for stem in stems]
+    paths = plain if plain and plain[0].is_file() and not aligned[0].is_file() else aligned
     require_files(paths, LAYOUT)
     return Manifest(
         name="rafdb",
         classes=CLASSES,
-        ids=unique_ids(names, listed),
-        split=np.array(splits, dtype=str),
+        ids=unique_ids((f"{stem}.jpg" for stem in stems), listed),
+        split=np.array([stem.split("_")[0] for stem in stems], dtype=str),
         label=np.array(labels, dtype=np.int64),
         source=FileSource(paths),
         expected=EXPECTED,
-        files=[*lists, *folders, *paths],
+        files=[*lists, *folders, *aligned[:1], *paths],
     )

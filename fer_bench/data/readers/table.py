@@ -12,9 +12,8 @@ import pandas as pd
 
 from fer_bench.core.errors import DataError
 from fer_bench.data.dataset import Manifest
-from fer_bench.data.names import class_name, class_order
+from fer_bench.data.names import class_name, class_order, image_path, splits_of
 from fer_bench.data.readers.common import (
-    SPLIT_NAMES,
     inside,
     missing,
     require_files,
@@ -27,7 +26,7 @@ SUFFIXES = (".csv", ".parquet")
 
 LAYOUT = """
   <name>.csv or <name>.parquet with the columns
-    path        image file, relative to the folder of the table, and in it or under --data-root
+    path        image file, relative to the folder of the table or to --data-root
     label       class name or number; the classes are the sorted distinct values
     split       train, val or test
     landmarks   (optional) JSON list of [x, y] as fractions of width and height; empty = none found
@@ -46,8 +45,9 @@ def read(root: Path, *also: Path) -> Manifest:
     if table.empty:
         raise DataError(f"{root}: holds no rows")
 
-    written = [_text(value).replace("\\", "/") for value in table["path"]]  # as a Windows program writes them
+    written = [image_path(_text(value)) for value in table["path"]]
     paths = [inside(root.parent, path, f"{root}, row {row}", also) for row, path in enumerate(written, 1)]
+    beside = [root.parent / path for path in written]
     require_files(paths, LAYOUT)
     classes, label = _labels(table["label"], root)
     landmarks, found = _landmarks(table["landmarks"], root) if "landmarks" in table else (None, None)
@@ -58,7 +58,7 @@ def read(root: Path, *also: Path) -> Manifest:
         split=_splits(table["split"], root),
         label=label,
         source=FileSource(paths),
-        files=[root, *paths],
+        files=[root, *beside, *paths],
         landmarks=landmarks,
         landmarks_ok=found,
     )
@@ -95,6 +95,8 @@ def _damaged(path: Path, error: Exception) -> DataError:
 def _require_columns(names: list[str], path: Path) -> None:
     for name in ("path", "label", "split"):
         if name not in names:
+            if {"emotion", "pixels"} <= set(names):
+                raise DataError(f"{path}: this is the csv file of FER2013: use --dataset fer2013")
             near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise DataError(f"{path}: no column {name!r}; found {', '.join(names)}{hint}. Expected:\n{LAYOUT.strip()}")
@@ -124,11 +126,12 @@ def _labels(column: pd.Series, path: Path) -> tuple[tuple[str, ...], np.ndarray]
 
 def _splits(column: pd.Series, path: Path) -> np.ndarray:
     """Splits of the harness, str [N]; raises DataError naming the first row with another value."""
-    split = []
-    for row, value in enumerate(column, 1):
-        name = SPLIT_NAMES.get(_text(value).lower())
+    words, split = [_text(value) for value in column], []
+    known = splits_of(set(words))
+    for row, value in enumerate(words, 1):
+        name = known.get(value)
         if name is None:
-            raise DataError(f"{path}, row {row}: unknown split {_text(value)!r}, not one of train, val, test")
+            raise DataError(f"{path}, row {row}: unknown split {value!r}, not one of train, val, test")
         split.append(name)
     for name in ("train", "test"):
         if name not in split:

@@ -32,7 +32,7 @@ ROWS: list[Row] = [  # id, split, label, grey value (the same value is the same 
 
 def manifest(rows: list[Row] = ROWS) -> Manifest:
     ids, split, label, value = zip(*rows, strict=True)
-    frames = np.array(value, dtype=np.uint8)[:, None, None] * np.ones((1, 4, 4), dtype=np.uint8)
+    frames = np.array(value, dtype=np.uint8)[:, None, None] + np.arange(16, dtype=np.uint8).reshape(1, 4, 4)
     expected = {"train": 5, "val": 3, "test": 3}
     return Manifest(
         "tiny", CLASSES, np.array(ids), np.array(split), np.array(label, dtype=np.int64), source=ArraySource(frames),
@@ -90,7 +90,7 @@ def test_damaged_images_are_listed_and_are_no_duplicates(tmp_path: Path) -> None
 
     paths = [tmp_path / f"{name}.png" for name in "abcd"]
     Image.new("L", (4, 4), 3).save(paths[0])
-    Image.new("L", (4, 4), 9).save(paths[3])
+    Image.fromarray(np.arange(16, dtype=np.uint8).reshape(4, 4)).save(paths[3])
     paths[1].touch()
     paths[2].touch()
     files = Manifest(
@@ -102,6 +102,7 @@ def test_damaged_images_are_listed_and_are_no_duplicates(tmp_path: Path) -> None
     assert "0 bytes" in report.undecodable[0][1] and str(paths[1]) in report.undecodable[0][1]
     assert report.duplicates == ()
     assert "images that cannot be decoded: 2" in report.warnings
+    assert report.plain == ("a",) and "images of one colour: 1, such as a" in report.warnings
     with (console := Console(width=200)).capture() as shown:
         console.print(data_report(report))
     assert "images that cannot be decoded (2" in shown.get()

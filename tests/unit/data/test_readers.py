@@ -19,7 +19,7 @@ from fer_bench.core.errors import DataError
 from fer_bench.data import catalog
 from fer_bench.data.dataset import Manifest
 from fer_bench.data.names import EMOTIONS, class_name
-from fer_bench.data.readers import affectnet, expw, fer2013, ferplus, folder, rafdb, sfew, table
+from fer_bench.data.readers import affectnet, expw, fer2013, ferplus, rafdb, sfew, table
 from fer_bench.data.sources import ArraySource, FileSource, decode
 
 BASIC = set(EMOTIONS[:7])
@@ -148,6 +148,30 @@ def test_rafdb_says_what_is_wrong(tmp_path: Path) -> None:
         rafdb.read(tmp_path)
 
 
+RAF_LISTS = {
+    "aligned names": ("{stem}_aligned.jpg {label}", "{stem}_aligned.jpg", "list_patition_label.txt", "\n"),
+    "a third column": ("{stem}.jpg {label} 1", "{stem}_aligned.jpg", "list_patition_label.txt", "\n"),
+    "the other spelling": ("{stem}.jpg {label}", "{stem}_aligned.jpg", "list_partition_label.txt", "\n"),
+    "tabs": ("{stem}.jpg\t{label}", "{stem}_aligned.jpg", "list_patition_label.txt", "\r\n"),
+    "images without _aligned": ("{stem}.jpg {label}", "{stem}.jpg", "list_patition_label.txt", "\n"),
+    "both": ("{stem}_aligned.jpg {label}", "{stem}.jpg", "list_patition_label.txt", "\n"),
+}
+
+
+@pytest.mark.parametrize("kind", RAF_LISTS)
+def test_rafdb_lists_as_they_circulate(tmp_path: Path, kind: str) -> None:
+    line, image, name, end = RAF_LISTS[kind]
+    stems = [f"train_{i:05d}" for i in range(1, 8)] + ["test_0001"]
+    lines = [line.format(stem=stem, label=i % 7 + 1) + end for i, stem in enumerate(stems)]
+    write(tmp_path / "other" / "rafdb" / "EmoLabel" / name, "".join(lines))
+    for number, stem in enumerate(stems):
+        save(tmp_path / "other" / "rafdb" / "Image" / "aligned" / image.format(stem=stem), (number, 0, 0))
+        save(tmp_path / "rafdb" / "Image" / "aligned" / f"{stem}_aligned.jpg", (number, 0, 0))
+    plain = "".join(f"{stem}.jpg {i % 7 + 1}\n" for i, stem in enumerate(stems))
+    write(tmp_path / "rafdb" / "EmoLabel" / "list_patition_label.txt", plain)
+    assert rafdb.read(tmp_path / "other").fingerprint() == rafdb.read(tmp_path).fingerprint()
+
+
 @pytest.mark.parametrize("header", ["emotion,pixels,Usage", "\ufeffemotion, pixels, Usage"])
 def test_fer2013(tmp_path: Path, header: str) -> None:
     lay_fer2013(tmp_path, header)
@@ -181,6 +205,25 @@ def test_fer2013_says_what_is_wrong(tmp_path: Path, old: str, new: str, message:
         fer2013.read(tmp_path)
 
 
+def test_fer2013_files_as_they_circulate(tmp_path: Path) -> None:
+    path = lay_fer2013(tmp_path)
+    wanted = fer2013.read(tmp_path).fingerprint()
+    text = path.read_text()
+    icml = path.rename(path.with_name("icml_face_data.csv"))
+    columns = [line.split(",") for line in text.splitlines()]
+    icml.write_text("\n".join(f"{emotion}, {usage}, {pixels}" for emotion, pixels, usage in columns))
+    assert fer2013.read(tmp_path).fingerprint() == wanted
+    icml.rename(path.with_name("train.csv"))
+    with pytest.raises(DataError, match=r"fer2013\.csv does not exist \(train\.csv is there\)"):
+        fer2013.read(tmp_path)
+    path.write_text("\n".join(text.splitlines()[1:]))
+    with pytest.raises(DataError, match=r"the file has no header; its first line must be emotion,pixels,Usage$"):
+        fer2013.read(tmp_path)
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"this is the csv file of FER2013: use --dataset fer2013$"):
+        catalog.open_manifest(path)
+
+
 @pytest.mark.parametrize("place", ["ferplus/fer2013new.csv", "fer2013new.csv"])
 @pytest.mark.parametrize("classes", [7, 8])
 def test_ferplus_majority(tmp_path: Path, place: str, classes: int) -> None:
@@ -199,7 +242,7 @@ def test_ferplus_majority(tmp_path: Path, place: str, classes: int) -> None:
 
 
 def test_ferplus_says_what_is_wrong(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"fer2013\.csv does not exist(?s:.*)fer2013new\.csv"):
+    with pytest.raises(DataError, match=r"fer2013\.csv does not exist"):
         ferplus.read(tmp_path)
     lay_fer2013(tmp_path)
     with pytest.raises(DataError, match=r"ferplus/fer2013new\.csv does not exist"):
@@ -275,50 +318,6 @@ def test_names_agree_between_data_sets() -> None:
     assert [class_name(name) for name in (" Happy", "ANGRY", "Fear", "Joy")] == ["happiness", "anger", "fear", "Joy"]
 
 
-# --- any folder ----------------------------------------------------------------------------------------------------
-
-
-def test_folder_with_splits(tmp_path: Path) -> None:
-    for part in ("train", "Validation", "test"):
-        save(tmp_path / part / "Happy" / "a.JPG")
-        save(tmp_path / part / "fear" / "deeper" / "b.png")
-    save(tmp_path / "train" / "Happy" / "._a.jpg")
-    write(tmp_path / "train" / "Happy" / "notes.txt", "not an image")
-    save(tmp_path / "thumbnails" / "fear" / "b.png")
-    manifest = folder.read(tmp_path)
-    assert manifest.classes == ("fear", "happiness")
-    assert sorted(zip(manifest.ids, manifest.split, strict=True)) == [
-        ("Validation/Happy/a.JPG", "val"), ("Validation/fear/deeper/b.png", "val"), ("test/Happy/a.JPG", "test"),
-        ("test/fear/deeper/b.png", "test"), ("train/Happy/a.JPG", "train"), ("train/fear/deeper/b.png", "train"),
-    ]  # fmt: skip
-
-
-def test_folder_without_splits(tmp_path: Path) -> None:
-    for name, count in (("b", 20), ("a", 10), ("rare", 2), ("single", 1)):
-        for number in range(count):
-            save(tmp_path / name / f"{number}.bmp")
-    manifest = folder.read(tmp_path)
-    held_out = np.bincount(manifest.label[manifest.split == "test"], minlength=4)
-    assert manifest.classes == ("a", "b", "rare", "single")
-    assert held_out.tolist() == [2, 4, 1, 0]
-    assert not len(manifest.rows("val"))
-    assert folder.read(tmp_path).fingerprint() == manifest.fingerprint()
-
-
-def test_folder_says_what_is_wrong(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"nowhere does not exist"):
-        folder.read(tmp_path / "nowhere")
-    with pytest.raises(DataError, match="no image in it"):
-        folder.read(tmp_path)
-    save(tmp_path / "train" / "a" / "1.png")
-    with pytest.raises(DataError, match=r"test does not exist beside train/"):
-        folder.read(tmp_path)
-    save(tmp_path / "test" / "a" / "1.png")
-    save(tmp_path / "testing" / "a" / "1.png")
-    with pytest.raises(DataError, match="two folders for one split among test, testing, train"):
-        folder.read(tmp_path)
-
-
 # --- any table -----------------------------------------------------------------------------------------------------
 
 
@@ -392,6 +391,18 @@ def test_table_says_what_is_wrong(faces: Path, text: str, message: str) -> None:
         table.read(write(faces / "mine.csv", text))
 
 
+def test_the_images_of_a_table_may_lie_under_the_data_root(faces: Path) -> None:
+    text = "path,label,split\nfaces/0.png,a,Training\n.\\faces\\1.png,b,PublicTest\nfaces/2.png,b,PrivateTest\n"
+    path = write(faces / "lists" / "mine.csv", text)
+    manifest = table.read(path, faces)
+    assert manifest.ids.tolist() == [f"faces/{n}.png" for n in range(3)]
+    assert manifest.split.tolist() == ["train", "val", "test"]
+    save(faces / "lists" / "faces" / "0.png", (200, 0, 0))
+    assert table.read(path, faces).source.pixels([0], 2)[0, 0, 0, 0] == 200, "beside the table comes first"
+    with pytest.raises(DataError, match=r"lists/faces/1\.png does not exist \(2 of 3"):
+        table.read(path)
+
+
 def test_table_that_is_none(faces: Path) -> None:
     with pytest.raises(DataError, match=r"mine\.parquet: cannot be read as a table"):
         table.read(write(faces / "mine.parquet", "no parquet"))
@@ -418,8 +429,18 @@ def test_open_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(catalog.open_manifest("sfew")) == 14
     monkeypatch.delenv("FER_BENCH_DATA")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match=r"^data/sfew/Train/Angry does not exist"):
+    with pytest.raises(DataError, match=r"^data/sfew does not exist; did you mean \./sfew\? .* --data-root \."):
         catalog.open_manifest("sfew")
+    assert len(catalog.open_manifest("sfew", Path())) == 14
+
+
+def test_a_folder_of_classes_called_like_a_known_set_is_hinted_at(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        save(tmp_path / "rafdb" / part / "1" / "a.jpg")
+    with pytest.raises(
+        DataError, match=r"EmoLabel/list_patition_label\.txt does not exist(?s:.*)use --dataset .*/rafdb$"
+    ):
+        catalog.open_manifest("rafdb", tmp_path)
 
 
 def test_open_by_path(faces: Path) -> None:
