@@ -26,7 +26,7 @@ demo: setup
 check: lint types layers
 	$(BIN)/pytest -m '$(FAST)'
 
-test: lint types layers
+test: lint types layers docs
 	$(BIN)/pytest
 
 lint: setup
@@ -39,6 +39,9 @@ types: setup
 
 layers: setup
 	$(BIN)/lint-imports
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 coverage: setup
 	$(BIN)/pytest --cov --cov-report=term-missing --cov-report=html

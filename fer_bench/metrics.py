@@ -34,7 +34,7 @@ def classification(logits: ArrayLike | Tensor, labels: ArrayLike | Tensor) -> di
         ece: Expected calibration error: over 15 equal-width bins of confidence, the mean absolute difference between
             accuracy and confidence, weighted by the samples of a bin.
         recall: [C], None for a class without test images.
-        confusion: [C][C] counts, rows true, columns predicted.
+        confusion: [C, C] counts, rows true, columns predicted.
 
     Raises:
         ValueError: The logits are empty or not finite, or the labels do not fit them.

@@ -73,7 +73,7 @@ class Selected:
 
     Attributes:
         epochs: Numbers of the epochs, from 1; several for a mean.
-        test: Test measures, ``recall`` [C] and ``confusion`` [C][C] (counts; summed for a mean).
+        test: Test measures, ``recall`` [C] and ``confusion`` [C, C] (counts; summed for a mean).
     """
 
     epochs: tuple[int, ...]
