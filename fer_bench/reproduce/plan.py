@@ -333,7 +333,7 @@ def _request(
         preset=preset,
         overrides=overrides,
         pretrained="" if NO_WEIGHTS in (chosen, column.weights) else chosen,
-        settings=tuple(f"{slot.row.method}.{name}={json.dumps(value)}" for name, value in slot.row.settings.items()),
+        settings={slot.row.method: slot.row.settings} if slot.row.settings else {},
         plugins=tuple(budget.plugins),
     )
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from fer_bench.core.errors import DataError, PluginError, nearest, require
 from fer_bench.core.presets import load_preset
 from fer_bench.core.spec import Imbalance, Noise, Recipe, RunSpec
-from fer_bench.plugins.registry import Plugin, choose, describe_config, discover, plugin_folders, settings_by_method
+from fer_bench.plugins.registry import Plugin, choose, describe_config, discover, plugin_folders
+from fer_bench.sweep.grid import distinct, expand_noise
 from fer_bench.sweep.recipe import resolve_recipe
-from fer_bench.sweep.request import Request, distinct, expand_noise
+from fer_bench.sweep.request import Request
 
 if TYPE_CHECKING:
     from fer_bench.data.cache import OnProgress
@@ -71,7 +72,7 @@ class Plan:
 class Grid:
     """A checked request: the values that a sweep combines, and the methods that are asked for.
 
-    ``settings`` are hyper-parameters by method; ``plugins`` are all known methods, by key.
+    ``plugins`` are all known methods by key, ``methods`` the keys of those that are asked for.
     """
 
     request: Request
@@ -80,7 +81,6 @@ class Grid:
     seeds: Sequence[int]
     plugins: Mapping[str, Plugin]
     methods: Sequence[str]
-    settings: Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,7 @@ def check_request(request: Request) -> Grid:
     require(request.data_seed >= 0, f"--data-seed {request.data_seed}: a seed is 0 or more")
     plugins = discover(plugin_folders(request.plugins))
     methods = choose(request.methods, plugins)
-    settings = settings_by_method(request.settings)
-    for key in settings:
+    for key in request.settings:
         require(key in plugins, f"--set {key}.…: unknown method {key!r}{nearest(key, plugins)}")
         require(key in methods, f"--set {key}.…: {key} is not among --methods {','.join(methods)}")
     return Grid(
@@ -142,7 +141,6 @@ def check_request(request: Request) -> Grid:
         seeds=distinct(request.seeds, "--seeds"),
         plugins=plugins,
         methods=methods,
-        settings=settings,
     )
 
 
@@ -172,7 +170,7 @@ def choose_methods(grid: Grid, dataset: Dataset) -> tuple[list[ChosenMethod], li
 
     chosen, skipped = [], []
     for key in grid.methods:
-        plugin, settings = grid.plugins[key], grid.settings.get(key, {})
+        plugin, settings = grid.plugins[key], grid.request.settings.get(key, {})
         try:
             method = plugin.load()
             configs = {noise.label: plugin.configure(dataset.name, noise.label, settings) for noise in grid.noises}

@@ -1,20 +1,67 @@
-"""A request for a sweep: the options of ``fer-bench run``, checked."""
+"""A request for a sweep: what ``fer_bench.run`` and ``fer-bench run`` are asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
-from fer_bench.core.errors import SpecError, require
-from fer_bench.core.files import file_checksum
-from fer_bench.core.spec import Noise
+from fer_bench.core.errors import nearest, require
+from fer_bench.core.spec import Imbalance, Noise
+from fer_bench.plugins.registry import settings_by_method
+from fer_bench.sweep.arguments import (
+    plain,
+    to_bool,
+    to_choice,
+    to_float,
+    to_int,
+    to_location,
+    to_path,
+    to_rate,
+    to_text,
+    to_tuple,
+)
+
+RECIPE: Mapping[str, Callable[[Any, str], Any]] = {
+    "epochs": to_int,
+    "batch_size": to_int,
+    "lr": to_float,
+    "backbone": to_text,
+    "image_size": to_int,
+    "precision": to_text,
+    "compile": to_bool,
+}
+"""Settings of the recipe that a request can replace, and how each is converted."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asks for; the fields are the options of ``fer-bench run``."""
+    """What a person asks for. :func:`make_request` makes one from arguments of any usual type.
+
+    Attributes:
+        methods: Keys and globs of methods; "all" for every method.
+        dataset: Name of a data set, path of a folder of images, or path of a table.
+        data_root: Folder that holds the named data sets; None for ``FER_BENCH_DATA`` or ``./data``.
+        dedup: Whether training images that are copies of held-out images are left out.
+        noise: Rates of label noise, 0 to 1; None for 0, or for kinds that have no rate.
+        noise_types: Kinds of label noise.
+        noise_mode: "exact" for an exact number of wrong labels, "bernoulli" for an independent draw for each label.
+        noise_file: File for the kinds that read one.
+        imbalance: Imbalance factors: largest class over smallest; 1 leaves the data set as it is.
+        imbalance_type: "exp" for class sizes that fall exponentially, "step" for two sizes.
+        seeds: Training seeds.
+        data_seed: Seed of the noise, the imbalance, the part of the training set and the hold-out.
+        train_size: Images in a stratified part of the training set; None for all of them.
+        preset: Name of a training recipe, or path of a TOML file.
+        overrides: Settings of the recipe that replace those of the preset, by name.
+        pretrained: File or name of pre-trained weights; "" for random weights.
+        settings: Hyper-parameters of methods: {method: {name: value}}.
+        plugins: Folders and files with methods of the user.
+        unlabelled: Folder of images for methods that learn from unlabelled ones; None for the training images without
+            their labels.
+    """
 
     methods: Sequence[str]
     dataset: str = "synthetic"
@@ -30,58 +77,60 @@ class Request:
     data_seed: int = 0
     train_size: int | None = None
     preset: str = "quick"
-    overrides: dict[str, Any] = field(default_factory=dict)
-    """Settings of the recipe that replace the preset's: epochs, batch_size, lr, backbone, image_size, precision,
-    compile."""
+    overrides: Mapping[str, Any] = field(default_factory=dict)
     pretrained: str = ""
-    settings: Sequence[str] = ()
-    """``key.field=value`` strings."""
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     plugins: Sequence[str] = ()
     unlabelled: Path | None = None
-    """A folder of images for methods that learn from unlabelled ones; None = the training images, labels hidden."""
-
-
-def expand_noise(request: Request) -> list[Noise]:
-    """Every noise setting asked for, once; rate 0 of any kind is the same clean setting. SpecError for bad rates."""
-    from fer_bench.data.noise.kinds import KINDS, check, find_kind
-
-    file = ""
-    if request.noise_file is not None:
-        require(request.noise_file.is_file(), f"--noise-file {request.noise_file}: no such file")
-        file = f"sha256:{file_checksum(request.noise_file)}"
-    named = distinct(request.noise_types, "--noise-type")
-    try:
-        kinds = list(dict.fromkeys(map(find_kind, named)))
-    except ValueError as error:
-        raise SpecError(f"--noise-type: {error}") from None
-    asked = ", ".join(kinds)
-    reads = any(KINDS[kind].needs == "file" for kind in kinds)
-    require(reads or not file, f"--noise-file {request.noise_file}: none of {asked} reads it")
-    rated = any(KINDS[kind].rate for kind in kinds)
-    require(request.noise is None or rated, f"--noise gives rates, but {asked} has its own")
-    settings = []
-    for kind in kinds:
-        mine = file if KINDS[kind].needs == "file" else ""
-        if not KINDS[kind].rate:
-            settings.append(Noise(kind, file=mine))
-            continue
-        for rate in distinct(request.noise if request.noise is not None else (0.0,), "--noise"):
-            try:
-                check(kind, rate, request.noise_mode)
-            except ValueError as error:
-                raise SpecError(f"--noise {rate}: {error}") from None
-            settings.append(Noise(kind, float(rate), request.noise_mode, mine) if rate else Noise("none"))  # type: ignore[arg-type]
-    return list(dict.fromkeys(settings))
-
-
-def distinct(values: Iterable[Any], option: str) -> list[Any]:
-    values = list(values)
-    require(bool(values), f"{option} is empty")
-    return list(dict.fromkeys(values))
 
 
 def make_request(**options: Any) -> Request:
-    """A Request from its fields and from settings of the recipe, by name. TypeError for a name that is neither."""
-    recipe = ("epochs", "batch_size", "lr", "backbone", "image_size", "precision", "compile")
-    overrides = {key: options.pop(key) for key in recipe if options.get(key) is not None}
-    return Request(**{key: value for key, value in options.items() if key not in recipe}, overrides=overrides)
+    """A request from its fields and from settings of the recipe, by name; None leaves a default.
+
+    Args:
+        **options: Fields of :class:`Request` but ``overrides``, and the settings of the recipe in :data:`RECIPE`.
+            ``settings`` may also be ``METHOD.FIELD=VALUE`` strings.
+
+    Raises:
+        SpecError: A value has the wrong type; the message names the option.
+        TypeError: There is no such option.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    unknown = given.keys() - RECIPE.keys() - CONVERTERS.keys()
+    if unknown:
+        raise TypeError(f"a request has no {min(unknown)!r}{nearest(min(unknown), [*RECIPE, *CONVERTERS])}")
+    overrides = {name: convert(given[name], name) for name, convert in RECIPE.items() if name in given}
+    fields = {name: convert(given[name], name) for name, convert in CONVERTERS.items() if name in given}
+    return Request(**fields, overrides=overrides)
+
+
+def _to_settings(value: Any, name: str) -> dict[str, dict[str, Any]]:
+    """Hyper-parameters by method, from a mapping of mappings or from ``METHOD.FIELD=VALUE`` strings."""
+    if not isinstance(value, Mapping):
+        return settings_by_method(to_tuple(value, name, to_text))
+    for method, values in value.items():
+        require(isinstance(values, Mapping), f"{name}[{method!r}] = {values!r}: a mapping {{name: value}} is needed")
+    return {method: {key: plain(each) for key, each in values.items()} for method, values in value.items()}
+
+
+CONVERTERS: Mapping[str, Callable[[Any, str], Any]] = {
+    "methods": partial(to_tuple, convert=to_text),
+    "dataset": to_location,
+    "data_root": to_path,
+    "dedup": to_bool,
+    "noise": partial(to_tuple, convert=to_rate),
+    "noise_types": partial(to_tuple, convert=to_text),
+    "noise_mode": partial(to_choice, choices=get_args(get_type_hints(Noise)["mode"])),
+    "noise_file": to_path,
+    "imbalance": partial(to_tuple, convert=to_rate),
+    "imbalance_type": partial(to_choice, choices=get_args(get_type_hints(Imbalance)["kind"])),
+    "seeds": partial(to_tuple, convert=to_int),
+    "data_seed": to_int,
+    "train_size": to_int,
+    "preset": to_location,
+    "pretrained": lambda value, name: "" if value == "" else to_location(value, name),
+    "settings": _to_settings,
+    "plugins": partial(to_tuple, convert=to_location),
+    "unlabelled": to_path,
+}
+"""How each field of a request is converted."""

@@ -1,0 +1,105 @@
+"""Converts arguments of ``fer_bench.run`` and options of the command line to plain Python values.
+
+Each is converted once, before it is used: numbers of NumPy and PyTorch become numbers of Python, text becomes a path,
+``~`` the home folder, and a single value a list of one. A value that would lose something raises SpecError with the
+name of the argument: a whole number is never taken from 1.0 or True.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fer_bench.core.errors import SpecError, nearest, require
+
+T = TypeVar("T")
+
+
+def to_int(value: Any, name: str) -> int:
+    """A whole number of any library. Not a float and not a bool."""
+    if not _is_bool(value):
+        with suppress(TypeError):
+            return operator.index(value)
+    raise SpecError(f"{name} = {value!r}: a whole number is needed")
+
+
+def to_float(value: Any, name: str) -> float:
+    """A finite number of any library. A float32 of 0.2 becomes 0.2, and not 0.20000000298."""
+    if isinstance(value, (str, bytes)) or _is_bool(value) or not hasattr(value, "__float__"):
+        raise SpecError(f"{name} = {value!r}: a number is needed")
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise SpecError(f"{name} = {value!r}: a number is needed") from None
+    require(math.isfinite(number), f"{name} = {number} is not finite")
+    if not isinstance(value, (float, int)):
+        with suppress(ValueError):
+            number = float(str(value))
+    return number
+
+
+def to_rate(value: Any, name: str) -> float:
+    """A number as a person writes it, with 12 digits, so that ``numpy.arange(0, 0.4, 0.1)[3]`` is 0.3."""
+    return float(f"{to_float(value, name):.12g}")
+
+
+def to_bool(value: Any, name: str) -> bool:
+    """True or False of any library."""
+    require(_is_bool(value), f"{name} = {value!r}: True or False is needed")
+    return bool(value)
+
+
+def to_text(value: Any, name: str) -> str:
+    """A string."""
+    require(isinstance(value, str), f"{name} = {value!r}: a string is needed")
+    return str(value)
+
+
+def to_location(value: Any, name: str) -> str:
+    """A name or a path as text; ``~`` becomes the home folder."""
+    require(isinstance(value, (str, os.PathLike)), f"{name} = {value!r}: a string or a path is needed")
+    text = os.fspath(value)
+    require(isinstance(text, str), f"{name} = {value!r}: a path of text is needed, not of bytes")
+    require(text != "", f"{name} is empty")
+    return os.path.expanduser(text)  # noqa: PTH111  Path.expanduser raises RuntimeError for an unknown user
+
+
+def to_path(value: Any, name: str) -> Path:
+    """A path; ``~`` becomes the home folder."""
+    return Path(to_location(value, name))
+
+
+def to_tuple(value: Any, name: str, convert: Callable[[Any, str], T]) -> tuple[T, ...]:
+    """Several values, each converted; a single value counts as one of them."""
+    require(not isinstance(value, Mapping), f"{name} = {value!r}: a list is needed")
+    if isinstance(value, (str, bytes, os.PathLike)):
+        return (convert(value, name),)
+    try:
+        values = list(value)
+    except TypeError:  # a number, an array without dimensions
+        return (convert(value, name),)
+    return tuple(convert(each, name) for each in values)
+
+
+def to_choice(value: Any, name: str, choices: Iterable[str]) -> str:
+    """One of a few words."""
+    text, choices = to_text(value, name), list(choices)
+    require(text in choices, f"{name} = {text!r}{nearest(text, choices)}")
+    return text
+
+
+def plain(value: Any) -> Any:
+    """A value of a hyper-parameter as TOML would give it: scalars of NumPy and PyTorch become scalars of Python."""
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    return value.item() if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else value
+
+
+def _is_bool(value: Any) -> bool:
+    """Whether it is a truth value of Python, NumPy or PyTorch."""
+    return isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")

@@ -1,0 +1,72 @@
+"""The values that a sweep combines: noise settings, and lists without repetitions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+from fer_bench.core.errors import SpecError, require
+from fer_bench.core.files import file_checksum
+from fer_bench.core.spec import Noise
+from fer_bench.sweep.request import Request
+
+T = TypeVar("T")
+
+
+def expand_noise(request: Request) -> list[Noise]:
+    """Every noise setting of a request, once. Rate 0 of any kind is the same clean setting.
+
+    Raises:
+        SpecError: A kind is unknown, a rate is out of range, or the file is missing or not used.
+    """
+    from fer_bench.data.noise.kinds import KINDS, find_kind
+
+    try:
+        kinds = distinct(map(find_kind, request.noise_types), "--noise-type")
+    except ValueError as error:
+        raise SpecError(f"--noise-type: {error}") from None
+    rated = any(KINDS[kind].rate for kind in kinds)
+    require(request.noise is None or rated, f"--noise gives rates, but {', '.join(kinds)} has its own")
+    file = _noise_file(request, kinds)
+    settings: list[Noise] = []
+    for kind in kinds:
+        own_file = file if KINDS[kind].needs == "file" else ""
+        if KINDS[kind].rate:
+            settings += _with_rates(kind, request, own_file)
+        else:
+            settings.append(Noise(kind, file=own_file))
+    return list(dict.fromkeys(settings))
+
+
+def distinct(values: Iterable[T], option: str) -> list[T]:
+    """The values without repetitions, in order. SpecError where there are none."""
+    values = list(values)
+    require(bool(values), f"{option} is empty")
+    return list(dict.fromkeys(values))
+
+
+def _noise_file(request: Request) -> str:
+    """ "sha256:" and the hash of the noise file, "" without one."""
+    from fer_bench.data.noise.apply import KINDS
+
+    path, kinds = request.noise_file, request.noise_types
+    if path is None:
+        return ""
+    require(path.is_file(), f"--noise-file {path}: no such file")
+    used = any(KINDS[kind].needs == "file" for kind in kinds)
+    require(used, f"--noise-file {path}: none of {', '.join(kinds)} reads it")
+    return f"sha256:{file_checksum(path)}"
+
+
+def _with_rates(kind: str, request: Request, file: str) -> list[Noise]:
+    """The settings of a kind of noise that has rates."""
+    from fer_bench.data.noise.kinds import check
+
+    settings = []
+    for rate in distinct(request.noise if request.noise is not None else (0.0,), "--noise"):
+        try:
+            check(kind, rate, request.noise_mode)
+        except ValueError as error:
+            raise SpecError(f"--noise {rate}: {error}") from None
+        settings.append(Noise(kind, rate, request.noise_mode, file) if rate else Noise("none"))  # type: ignore[arg-type]
+    return settings
