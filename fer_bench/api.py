@@ -2,36 +2,150 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from fer_bench.core.errors import IncompleteSweep
-from fer_bench.launch import Launcher, choose
-from fer_bench.launch.devices import check_compiled, choose_places
+from fer_bench.core.errors import IncompleteSweep, require
+from fer_bench.launch.devices import check_compiled, devices_for
+from fer_bench.launch.launcher import Launcher, choose_launcher
 from fer_bench.launch.progress import OnEvent, Progress, ProgressEvent, log_event
+from fer_bench.launch.work import Work
 from fer_bench.report.outputs import write_outputs
 from fer_bench.store.folder import RunFolder
+from fer_bench.sweep.arguments import to_bool, to_float, to_int, to_path, to_text, to_tuple
 from fer_bench.sweep.estimate import estimate
 from fer_bench.sweep.plan import Plan, PlannedRun, make_plan
-from fer_bench.sweep.record import Sweep, find_sweep, save_sweep
-from fer_bench.sweep.request import make_request
+from fer_bench.sweep.record import Sweep, check_sweep_name, make_sweep
+from fer_bench.sweep.request import Request, make_request
 
 if TYPE_CHECKING:
     import pandas as pd
 
+logger = logging.getLogger(__name__)
+
+
+def run(
+    methods: str | Sequence[str],
+    noise: float | Sequence[float] | None = None,
+    *,
+    dataset: str | PathLike[str] = "synthetic",
+    data_root: str | PathLike[str] | None = None,
+    dedup: bool = False,
+    noise_types: str | Sequence[str] = "symmetric",
+    noise_mode: Literal["exact", "bernoulli"] = "exact",
+    noise_file: str | PathLike[str] | None = None,
+    imbalance: float | Sequence[float] = 1.0,
+    imbalance_type: Literal["exp", "step"] = "exp",
+    seeds: int | Sequence[int] = 0,
+    data_seed: int = 0,
+    train_size: int | None = None,
+    preset: str | PathLike[str] = "quick",
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    backbone: str | None = None,
+    image_size: int | None = None,
+    precision: Literal["float32", "bf16"] | None = None,
+    compile: bool | None = None,
+    pretrained: str | PathLike[str] = "",
+    settings: Mapping[str, Mapping[str, Any]] | Sequence[str] = (),
+    plugins: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
+    unlabelled: str | PathLike[str] | None = None,
+    out: str | PathLike[str] = "results",
+    name: str | None = None,
+    replace: bool = False,
+    force: bool = False,
+    device: str | Sequence[str] = "auto",
+    jobs: int | None = None,
+    jobs_per_device: int | None = None,
+    time_limit: float | None = None,
+    launcher: Literal["local", "ray", "slurm"] = "local",
+    launcher_options: Mapping[str, Any] | Sequence[str] = (),
+    on_event: OnEvent = log_event,
+) -> pd.DataFrame:
+    """Trains methods under label noise and imbalance, and writes tables and plots. What is done is not done again.
+
+    A single value stands for a list of one. Numbers may be of NumPy, paths may be strings, ``~`` is the home folder.
+    The arguments are the options of ``fer-bench run``; ``settings`` is its ``--set``.
+
+    Args:
+        methods: Keys of methods, globs, or "all".
+        noise: Rates of label noise, 0 to 1.
+        dataset: A name (``fer-bench datasets`` lists them), a folder of images, or a CSV file.
+        data_root: Folder that holds the named data sets; by default ``FER_BENCH_DATA`` or ``./data``.
+        dedup: Leave out training images that are copies of held-out images.
+        noise_types: Kinds of label noise: symmetric, pair, class-dependent, instance, human, …
+        noise_mode: An exact number of wrong labels, or an independent draw for each label.
+        noise_file: File for the kinds confusion, instance-hard and file.
+        imbalance: Imbalance factors, largest class over smallest; 1 leaves the data as they are.
+        imbalance_type: Class sizes that fall exponentially, or in one step.
+        seeds: Training seeds.
+        data_seed: Seed of the noise, the imbalance, the part of the training set and the hold-out.
+        train_size: Train on a stratified part of this many images.
+        preset: A recipe: quick (for CPUs), standard, paper (for GPUs), or the path of a TOML file.
+        epochs: Replaces the recipe's number of epochs.
+        batch_size: Replaces the recipe's batch size.
+        lr: Replaces the recipe's learning rate.
+        backbone: Replaces the recipe's network: ferres8, or any timm model.
+        image_size: Replaces the recipe's side of the images, in pixels.
+        precision: Replaces the recipe's precision of forward passes.
+        compile: Compile the networks, which takes minutes at first.
+        pretrained: A file of weights, "efficientnet-lite0", or "timm".
+        settings: Hyper-parameters: ``{"nla": {"tau": 0.5}}``, or strings ``"nla.tau=0.5"``.
+        plugins: Folders and files with methods of your own.
+        unlabelled: Folder of images for methods that learn from unlabelled ones.
+        out: Folder of runs and sweeps.
+        name: Name of the sweep's folder; by default the data set and a hash.
+        replace: Take the place of a sweep of that name with other runs. No run is deleted.
+        force: Train again what is done.
+        device: auto, cpu, cuda (every GPU), cuda:N, or several of these.
+        jobs: Runs at the same time; by default one for each core, or one for each GPU.
+        jobs_per_device: In place of ``jobs``: runs at the same time on each device.
+        time_limit: Minutes after which a run is ended. It has failed; a later call goes on from its last epoch.
+        launcher: Who trains: processes on this machine, a Ray cluster, or Slurm.
+        launcher_options: Options of the launcher: ``{"partition": "gpu"}``, or strings ``"partition=gpu"``.
+        on_event: Called with each :class:`fer_bench.launch.progress.ProgressEvent`; by default, the end of each run is
+            logged.
+
+    Returns:
+        One row for each finished run of the sweep, with the columns of :func:`fer_bench.load_runs`.
+
+    Raises:
+        SpecError: An argument is unknown, of the wrong type or out of range; nothing was trained.
+        DataError: The data set cannot be used; nothing was trained.
+        PluginError: A method cannot be used; nothing was trained.
+        IncompleteSweep: A run failed. The others are finished and are in the tables.
+    """
+    arguments = dict(locals())
+    del arguments["on_event"], arguments["name"]
+    sweep_name = None if name is None else check_sweep_name(to_text(name, "name"))
+    execution = make_execution(**{option: arguments.pop(option) for option in EXECUTION})
+    request = make_request(**arguments)
+    plan = make_plan(request, on_checked=execution.launcher.warm_up)
+    for reason in plan.skipped:
+        logger.warning("skipped %s", reason)
+    outcome = execute_plan(plan, execution, sweep_name, _as_call(request, execution, sweep_name), on_event)
+    if outcome.failed:
+        raise IncompleteSweep("\n".join(outcome.sweep.unfinished()))
+    return outcome.sweep.finished()
+
 
 @dataclass(frozen=True)
 class Execution:
-    """Who trains the runs of a plan, and where results go.
+    """Who trains the runs of a plan, and where results go. Nothing of it changes a number of a run.
 
     Attributes:
         out: Folder of runs and sweeps.
-        jobs: Runs at the same time; by default one per core, or one per GPU.
+        jobs: Runs at the same time; by default one for each core, or one for each GPU.
         jobs_per_device: Instead of ``jobs``: runs at the same time on each device.
         device: auto, cpu, cuda, cuda:N, or a list as "cuda:0,cuda:1".
-        force: Whether runs that are done are repeated.
+        force: Whether runs that are done are trained again.
+        replace: Whether a sweep may take the place of one of its name with other runs.
         launcher: Who trains.
     """
 
@@ -40,7 +154,52 @@ class Execution:
     jobs_per_device: int | None = None
     device: str = "auto"
     force: bool = False
-    launcher: Launcher = field(default_factory=choose)
+    replace: bool = False
+    launcher: Launcher = field(default_factory=choose_launcher)
+
+
+EXECUTION = ("out", "jobs", "jobs_per_device", "device", "force", "replace", "time_limit", "launcher",
+             "launcher_options")  # fmt: skip
+"""Arguments of :func:`make_execution`."""
+
+
+def make_execution(
+    *,
+    out: str | PathLike[str] = "results",
+    jobs: int | None = None,
+    jobs_per_device: int | None = None,
+    device: str | Sequence[str] = "auto",
+    force: bool = False,
+    replace: bool = False,
+    time_limit: float | None = None,
+    launcher: str = "local",
+    launcher_options: Mapping[str, Any] | Sequence[str] = (),
+) -> Execution:
+    """An execution from arguments of any usual type; they are described at :func:`run`.
+
+    Raises:
+        SpecError: An argument has the wrong type, or there is no such launcher; the message names it.
+    """
+    limit = None if time_limit is None else to_float(time_limit, "time_limit")
+    require(limit is None or limit > 0, f"time_limit = {limit}: more than 0 minutes are needed")
+    return Execution(
+        out=to_path(out, "out"),
+        jobs=None if jobs is None else to_int(jobs, "jobs"),
+        jobs_per_device=None if jobs_per_device is None else to_int(jobs_per_device, "jobs_per_device"),
+        device=",".join(to_tuple(device, "device", to_text)),
+        force=to_bool(force, "force"),
+        replace=to_bool(replace, "replace"),
+        launcher=choose_launcher(to_text(launcher, "launcher"), launcher_options, limit),
+    )
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A plan that can be executed: its sweep, the runs that are not done, and a device for each worker."""
+
+    sweep: Sweep
+    todo: list[PlannedRun]
+    devices: list[str]
 
 
 @dataclass(frozen=True)
@@ -52,98 +211,61 @@ class Outcome:
     trained: int
 
 
-def run(
-    methods: Sequence[str] | str,
-    noise: Sequence[float] | None = None,
-    *,
-    out: str | Path = "results",
-    jobs: int | None = None,
-    jobs_per_device: int | None = None,
-    device: str = "auto",
-    name: str | None = None,
-    force: bool = False,
-    time_limit: float | None = None,
-    launcher: str = "local",
-    launcher_options: Sequence[str] = (),
-    on_event: OnEvent = log_event,
-    **options: Any,
-) -> pd.DataFrame:
-    """Trains a sweep and returns one row per finished run, as ``fer_bench.load_runs`` does.
+def prepare(plan: Plan, execution: Execution, name: str | None = None, command: str = "") -> Prepared:
+    """Checks what an execution needs, and writes nothing. Arguments as for :func:`execute_plan`.
 
-    ``methods`` are keys or globs, ``noise`` are rates; ``options`` are the other fields of
-    :class:`fer_bench.sweep.request.Request` (``dataset=``, ``seeds=``, ``preset=``, ...) and settings of the recipe
-    (``epochs=``, ``lr=``, ``backbone=``, ...). What is already in ``out`` is not trained again; ``time_limit`` is in
-    minutes for each run. Raises SpecError or DataError for bad input before anything is trained, IncompleteSweep if a
-    run failed.
-
-    ``on_event`` gets each :class:`fer_bench.launch.progress.ProgressEvent`; by default, the end of each run is logged.
-
-    ``launcher`` is local, ray or slurm, ``launcher_options`` are its ``KEY=VALUE`` options: docs/cluster.md.
+    Raises:
+        SpecError: No method can run, a device is missing, networks cannot be compiled, or another sweep has the name.
     """
-    launch = choose(launcher, launcher_options, time_limit)
-    request = make_request(methods=[methods] if isinstance(methods, str) else list(methods), noise=noise, **options)
-    planned = make_plan(request, on_checked=launch.warm_up)
-    command = f"fer_bench.run({request})"
-    execution = Execution(Path(out), jobs, jobs_per_device, device, force, launch)
-    outcome = execute_plan(planned, execution, name, command, on_event)
-    if outcome.failed:
-        raise IncompleteSweep("\n".join(outcome.sweep.unfinished()))
-    return outcome.sweep.finished()
+    require(bool(plan.runs), f"no method can run: {'; '.join(plan.skipped)}")
+    sweep = make_sweep(plan, execution.out, name or plan.name, command)
+    sweep.check_name(execution.replace)
+    todo = missing(plan, execution)
+    devices = devices_for(execution.launcher, execution.device, execution.jobs, len(todo), execution.jobs_per_device)
+    check_compiled(todo, devices)
+    return Prepared(sweep, todo, devices)
 
 
 def execute_plan(
-    planned: Plan,
+    plan: Plan,
     execution: Execution,
     name: str | None = None,
     command: str = "",
     on_event: OnEvent = log_event,
 ) -> Outcome:
-    """Trains the runs of a plan that are not done, then writes the sweep's tables and plots.
+    """Trains the runs of a plan that are not done, then writes the tables and plots of its sweep.
 
     Args:
-        planned: The sweep.
+        plan: The runs.
         execution: Who trains, and where results go.
-        name: Name of the sweep's folder; by default :attr:`Plan.name`.
+        name: Name of the sweep; by default :attr:`Plan.name`.
         command: What asked for the sweep; it is stored with it.
         on_event: Called with each event.
 
     Raises:
-        SpecError: The devices do not exist, or networks cannot be compiled on them.
-        KeyboardInterrupt: The sweep was interrupted; finished epochs are kept.
+        SpecError: As for :func:`prepare`.
+        KeyboardInterrupt: Training was stopped. Finished epochs are kept.
     """
-    out, launcher = execution.out, execution.launcher
-    todo = missing(planned, execution)
-    devices = choose_devices(todo, execution)
-    sweep_name = name or planned.name
-    save_sweep(planned, out, sweep_name, command)
-    progress = Progress(todo, estimate(todo, out, devices) if todo and launcher.local else None)
+    prepared = prepare(plan, execution, name, command)
+    sweep, todo, devices, launcher = prepared.sweep, prepared.todo, prepared.devices, execution.launcher
+    sweep.save()
+    expected = estimate(todo, execution.out, devices) if todo and launcher.local else None
+    progress = Progress(todo, expected)
 
-    def tell(worker: int, run: PlannedRun, event: Mapping[str, Any]) -> None:
+    def on_run_event(worker: int, run: PlannedRun, event: Mapping[str, Any]) -> None:
         progress.update(worker, run, event)
         on_event(ProgressEvent(event["state"], progress, run, worker, event))
 
     if todo:
         on_event(ProgressEvent("training", progress))
-        launcher.train(planned, todo, out, devices, execution.force, tell)
-    sweep = find_sweep(out, sweep_name)
+        launcher.train(Work(plan, todo, execution.out, devices, execution.force, on_run_event))
     on_event(ProgressEvent("writing", progress))
     write_outputs(sweep, redraw=bool(todo))
     return Outcome(sweep, progress.failed, len(todo))
 
 
-def choose_devices(todo: list[PlannedRun], execution: Execution) -> list[str]:
-    """A device for each worker; none if other machines train.
-
-    Raises:
-        SpecError: A device does not exist, or networks cannot be compiled on it.
-    """
-    devices = choose_places(execution.launcher, execution.device, execution.jobs, len(todo), execution.jobs_per_device)
-    check_compiled(todo, devices)
-    return devices
-
-
-def missing(planned: Plan, execution: Execution) -> list[PlannedRun]:
-    """The runs of a plan that are to be trained: those without results, with damaged ones, or left untidy by a kill.
+def missing(plan: Plan, execution: Execution) -> list[PlannedRun]:
+    """The runs of a plan that are to be trained: without results, with damaged ones, or with left-over files.
 
     Unreadable runs are included so that each fails individually with its own error.
     """
@@ -154,4 +276,25 @@ def missing(planned: Plan, execution: Execution) -> list[PlannedRun]:
         except OSError:
             return False
 
-    return [run for run in planned.runs if execution.force or not done(RunFolder.of(execution.out, run.spec))]
+    return [run for run in plan.runs if execution.force or not done(RunFolder.of(execution.out, run.spec))]
+
+
+def _as_call(request: Request, execution: Execution, name: str | None) -> str:
+    """The call of :func:`run` that makes the same sweep, with the arguments that are not defaults."""
+    given: dict[str, Any] = {}
+    for each, default in ((request, Request(())), (execution, Execution())):
+        names = [part.name for part in dataclasses.fields(each) if part.name not in ("overrides", "launcher")]
+        given |= {name: getattr(each, name) for name in names if getattr(each, name) != getattr(default, name)}
+    given |= dict(request.overrides)
+    if not execution.launcher.local:
+        given["launcher"] = execution.launcher.name
+    if name is not None:
+        given["name"] = name
+    return f"fer_bench.run({', '.join(f'{name}={_as_argument(value)!r}' for name, value in given.items())})"
+
+
+def _as_argument(value: Any) -> Any:
+    """A value as a person writes it: paths are strings, tuples are lists."""
+    if isinstance(value, tuple):
+        return [_as_argument(each) for each in value]
+    return str(value) if isinstance(value, Path) else value

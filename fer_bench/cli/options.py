@@ -64,8 +64,8 @@ _EXECUTION = (
                  help="auto, cpu, cuda, cuda:N, or a list: cuda:0,cuda:1."),
     click.option("--launcher", default="local", show_default=True,
                  help="Who trains: local, ray (a Ray cluster) or slurm; see docs/cluster.md."),
-    click.option("--launcher-option", "launcher_options", multiple=True, metavar="KEY=VALUE",
-                 help="Of ray: address, gpus, …; of slurm: partition, minutes, array, …"),
+    click.option("--launcher-option", "--launcher-options", "launcher_options", multiple=True,
+                 metavar="KEY=VALUE", help="Of ray: address, gpus, …; of slurm: partition, minutes, array, …"),
     click.option("--force", is_flag=True, help="Repeat runs that are done."),
 )  # fmt: skip
 

@@ -43,31 +43,30 @@ if TYPE_CHECKING:
               help="Show the runs, what cannot be measured and why, and the time; train nothing.")  # fmt: skip
 @stoppable
 def reproduce(
-    table: str | None, listing: bool, out: Path, name: str | None, jobs: int | None, jobs_per_device: int | None,
-    device: str, launcher: str, launcher_options: tuple[str, ...], force: bool, dry_run: bool, **budget: Any,
+    table: str | None, listing: bool, out: Path, name: str | None, dry_run: bool, **options: Any
 ) -> None:  # fmt: skip
     """Trains the table of a paper again and puts the published numbers beside the measured ones.
 
     TABLE is an id of --list, or a TOML file of your own. Cells that cannot be measured keep their published number and
     say what is missing.
     """
-    from fer_bench.api import Execution
+    from fer_bench.api import EXECUTION, make_execution
     from fer_bench.cli.views.papers import paper_list
-    from fer_bench.launch import choose
     from fer_bench.plugins.registry import discover, plugin_folders
     from fer_bench.reproduce.definition import available, load
     from fer_bench.reproduce.plan import Budget, prepare
-    from fer_bench.sweep.record import folder_name
+    from fer_bench.sweep.record import check_sweep_name
 
-    execution = Execution(out, jobs, jobs_per_device, device, force, choose(launcher, launcher_options))
-    name = name if name is None else folder_name(name)
-    plugins = discover(plugin_folders(budget["plugins"]))
+    given = {option: options.pop(option) for option in EXECUTION if option in options}
+    execution = make_execution(out=out, replace=True, **given)  # the sweeps of a table hold the last budget
+    name = name if name is None else check_sweep_name(name)
+    plugins = discover(plugin_folders(options["plugins"]))
     if listing or table is None:
         console().print(paper_list(load(each, plugins) for each in available()))
         return
     wanted = load(table, plugins)
     with status("reading the data …") as update:
-        planned = prepare(wanted, Budget(**budget), lambda what, done, total: update(f"{what}: {done:,} of {total:,}"))
+        planned = prepare(wanted, Budget(**options), lambda what, done, total: update(f"{what}: {done:,} of {total:,}"))
     folder = out / "reproduce" / (name or planned.name)
     failed = _train(planned, execution, folder.name, dry_run)
     _show(planned, folder, out, dry_run)
@@ -83,7 +82,7 @@ def _train(planned: Grid, execution: Execution, name: str, dry_run: bool) -> int
     failed = 0
     for sweep, plan in planned.sweep_names(name):
         if dry_run:
-            show_plan(plan, execution)
+            show_plan(plan, execution, sweep)
             continue
         with Display(console()) as display:
             failed += api.execute_plan(plan, execution, sweep, command_line(), display).failed

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @main.command()
 @click.option("--methods", type=Names(), required=True, help="Keys, globs, or 'all'; see `fer-bench methods`.")
 @click.option("--noise", type=Numbers(float), default=None, help="Rates of label noise, 0 to 1 [default: 0].")
-@click.option("--noise-type", "noise_types", type=Names(), default="symmetric", show_default=True,
+@click.option("--noise-type", "--noise-types", "noise_types", type=Names(), default="symmetric", show_default=True,
               help="Kinds of label noise: symmetric, pair, class-dependent, instance, human, …")  # fmt: skip
 @click.option("--noise-mode", type=click.Choice(["exact", "bernoulli"]), default="exact", show_default=True,
               help="An exact number of wrong labels, or an independent draw for each label.")  # fmt: skip
@@ -59,31 +59,28 @@ if TYPE_CHECKING:
 @click.option("--pretrained", default="", help="A file of weights, 'efficientnet-lite0', or 'timm'.")
 @click.option("--unlabelled", type=click.Path(path_type=Path), default=None, metavar="FOLDER",
               help="Images for methods that learn from unlabelled ones [default: the training images].")  # fmt: skip
-@click.option("--set", "settings", multiple=True, metavar="METHOD.FIELD=VALUE", help="A hyper-parameter of a method.")
+@click.option("--set", "--settings", "settings", multiple=True, metavar="METHOD.FIELD=VALUE",
+              help="A hyper-parameter of a method.")  # fmt: skip
 @PLUGINS
 @OUT
 @click.option("--name", default=None, help="Name of the sweep's folder [default: data set and a hash].")
+@click.option("--replace", is_flag=True, help="Take the place of a sweep of that name with other runs.")
 @execution_options
 @click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), default=None, metavar="MINUTES",
               help="Stop a run that takes longer. It counts as failed; a later call resumes it.")  # fmt: skip
 @click.option("--dry-run", is_flag=True,
               help="Show the runs, what is done, what is skipped and why, and the time; train nothing.")  # fmt: skip
 @stoppable
-def run(
-    out: Path, name: str | None, jobs: int | None, jobs_per_device: int | None, device: str, launcher: str,
-    launcher_options: tuple[str, ...], force: bool, time_limit: float | None, dry_run: bool, **options: Any,
-) -> None:  # fmt: skip
+def run(name: str | None, dry_run: bool, **options: Any) -> None:
     """Trains methods under label noise and imbalance, and writes tables and plots. Finished runs are not repeated."""
-    from fer_bench.api import Execution
-    from fer_bench.launch import choose
-    from fer_bench.sweep.record import folder_name
+    from fer_bench.api import EXECUTION, make_execution
+    from fer_bench.sweep.record import check_sweep_name
 
-    chosen = choose(launcher, launcher_options, time_limit)
-    execution = Execution(out, jobs, jobs_per_device, device, force, chosen)
-    name = name if name is None else folder_name(name)
+    execution = make_execution(**{option: options.pop(option) for option in EXECUTION})
+    name = name if name is None else check_sweep_name(name)
     planned = _plan(options, execution, dry_run)
     if dry_run:
-        show_plan(planned, execution)
+        show_plan(planned, execution, name)
     else:
         _train(planned, execution, name)
 
@@ -107,16 +104,16 @@ def _plan(options: dict[str, Any], execution: Execution, dry_run: bool) -> Plan:
     return planned
 
 
-def show_plan(planned: Plan, execution: Execution) -> None:
-    """Shows which runs of a plan are done, which would be trained, and how long that takes."""
+def show_plan(planned: Plan, execution: Execution, name: str | None) -> None:
+    """Shows the name of the sweep, which of its runs are done, which would be trained, and how long that takes."""
     from fer_bench import api
     from fer_bench.cli.views.plan import plan_table, plan_totals
     from fer_bench.sweep.estimate import estimate
 
-    todo = api.missing(planned, execution)
+    prepared = api.prepare(planned, execution, name)
+    todo, devices = prepared.todo, prepared.devices
     screen = console()
-    screen.print(plan_table(planned, execution.out, execution.force))
-    devices = api.choose_devices(todo, execution)
+    screen.print(plan_table(planned, prepared.sweep.name, execution.out, execution.force))
     seconds = None
     if execution.launcher.local:
         with status("measuring the speed of this machine …"):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, TextIO, TypeVar
 
 FIRST, READERS = 32, 16
+
+ATTEMPTS = 5
 
 T = TypeVar("T")
 
@@ -31,13 +35,35 @@ def write_atomically(path: Path, content: Content, parts: Path | None = None) ->
         path.parent.mkdir(parents=True, exist_ok=True)
     part = (parts or path.parent) / f".{path.name}.{secrets.token_hex(4)}.part"
     try:
-        with named(path), part.open("wb") as handle:
+        with named(path), part.open("xb") as handle:
             content(handle) if callable(content) else handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def open_log(path: Path) -> TextIO:
+    """Opens a text file for appending, written line by line. It is made if it is not there.
+
+    In a folder that others can write, a link or a pipe may lie in its place and lead to another file. Such a thing is
+    removed: only a regular file with one name is opened.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    for _ in range(ATTEMPTS):
+        try:
+            number = os.open(path, flags, 0o666)
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.EMLINK, errno.ENXIO):  # a link; a pipe that nobody reads
+                raise
+        else:
+            found = os.fstat(number)
+            if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+                return os.fdopen(number, "a", buffering=1, encoding="utf-8", errors="backslashreplace")
+            os.close(number)
+        path.unlink(missing_ok=True)
+    raise OSError(errno.ELOOP, "another program replaces the file again and again", str(path))
 
 
 @contextmanager

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_HIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_HIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, line separators, changes of the writing direction, and bytes that are not UTF-8."""
 
 
 def visible(text: str) -> str:
     r"""The text with everything written out that is neither text nor newline nor tab.
 
-    Control characters become ``\x1b``, so that a file's name cannot move the cursor or set colours. A byte of a name
+    Control characters become ``\x1b``, so that a file's name cannot move the cursor, set colours or turn the direction
+    of writing. A byte of a name
     that is not UTF-8 becomes ``\xbd``, so that the name can be written at all.
     """
     return _HIDDEN.sub(_written_out, text)
@@ -22,6 +24,11 @@ def _written_out(found: re.Match[str]) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # how Python keeps a byte that is not UTF-8
         code -= 0xDC00
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def printable(text: str) -> bool:
+    """Whether :func:`visible` leaves the text as it is: letters of any script, spaces of any kind, newlines, tabs."""
+    return visible(text) == text
 
 
 def one_line(text: str) -> str:

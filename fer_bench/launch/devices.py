@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from fer_bench.core.errors import require
-from fer_bench.launch import Launcher
+from fer_bench.launch.launcher import Launcher
 from fer_bench.sweep.plan import PlannedRun
 
 
@@ -18,11 +18,14 @@ def check_compiled(todo: list[PlannedRun], devices: list[str]) -> None:
             check_compiler(kind)
 
 
-def choose_places(
+def devices_for(
     launcher: Launcher, device: str, jobs: int | None, runs: int, jobs_per_device: int | None = None
 ) -> list[str]:
-    """The devices of :func:`choose_devices`, or none where another machine trains. SpecError for options of the local
-    pool that would be ignored there."""
+    """The devices of :func:`choose_devices` for the local launcher; none where other machines train.
+
+    Raises:
+        SpecError: A device is missing, a number is below 1, or another launcher is given options of the local one.
+    """
     if launcher.local:
         return choose_devices(device, jobs, runs, jobs_per_device)
     require(
@@ -34,11 +37,16 @@ def choose_places(
 
 
 def choose_devices(device: str, jobs: int | None, runs: int, jobs_per_device: int | None = None) -> list[str]:
-    """One device for each worker process, ``jobs`` of them in turns on the devices, or ``jobs_per_device`` on each; by
-    default every GPU, or one worker for each core. Never more workers than runs, and at least one.
+    """One device for each worker process.
 
-    ``device`` is auto, cpu, cuda (every GPU) or a list as "cuda:0,cuda:1". SpecError for a missing device, a number
-    below 1, or both numbers.
+    Args:
+        device: auto, cpu, cuda (every GPU), or a list as "cuda:0,cuda:1".
+        jobs: Number of workers, which take turns on the devices. By default one for each GPU, or one for each core.
+        runs: Number of runs. There are never more workers than runs, and at least one.
+        jobs_per_device: Number of workers on each device, in place of ``jobs``.
+
+    Raises:
+        SpecError: A device is missing, a number is below 1, or both numbers are given.
     """
     import torch
 
@@ -46,23 +54,23 @@ def choose_devices(device: str, jobs: int | None, runs: int, jobs_per_device: in
     if device == "auto":
         device = "cuda" if gpus else "cpu"
     if device == "cpu":
-        places = ["cpu"]
+        names = ["cpu"]
         default = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     else:
-        places = list(dict.fromkeys(place for part in device.split(",") for place in _gpus(part.strip(), device, gpus)))
-        default = len(places)
+        names = list(dict.fromkeys(name for part in device.split(",") for name in _gpus(part.strip(), device, gpus)))
+        default = len(names)
     for option, number in (("--jobs", jobs), ("--jobs-per-device", jobs_per_device)):
         require(number is None or number >= 1, f"{option} {number}: at least 1 is needed")
     require(
         jobs is None or jobs_per_device is None,
         f"--jobs {jobs} and --jobs-per-device {jobs_per_device} contradict each other: give one of them",
     )
-    wanted = len(places) * jobs_per_device if jobs_per_device else jobs or default
-    return [places[i % len(places)] for i in range(max(1, min(wanted, runs or 1)))]
+    wanted = len(names) * jobs_per_device if jobs_per_device else jobs or default
+    return [names[i % len(names)] for i in range(max(1, min(wanted, runs or 1)))]
 
 
 def _gpus(part: str, device: str, gpus: int) -> list[str]:
-    """The devices of one part of the list ``device`` on a machine with ``gpus`` GPUs. SpecError where there is none."""
+    """The GPUs that one part of the list ``device`` names, on a machine with ``gpus`` of them. SpecError for none."""
     kind, _, number = part.partition(":")
     require(
         kind == "cuda" and (not number or number.isdigit()),

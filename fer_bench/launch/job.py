@@ -10,7 +10,8 @@ from pathlib import Path
 
 from fer_bench.core.errors import SpecError
 from fer_bench.core.spec import RunSpec
-from fer_bench.launch.worker import Event, train_one
+from fer_bench.launch.task import Task, train_run
+from fer_bench.launch.work import Event, Work
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.lease import Busy
 from fer_bench.sweep.plan import Plan, PlannedRun, make_plan
@@ -22,11 +23,18 @@ AGAIN = 5.0
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is told: plain values, and no data. It plans the run again from the request, opens the data by the
-    request's own words, and trains only what has the key that was asked for.
+    """What a worker is sent: plain values, and no data.
 
-    home         the folder that relative paths of the request start from
-    environment  the variables of fer-bench (data root, cache, plugins) where the sweep was started
+    The worker plans again from the request, and refuses to train if the key of the run differs.
+
+    Attributes:
+        request: Request for this one run.
+        spec: The run.
+        keep_networks: Whether another run starts from the networks of this one.
+        out: Folder of the results, absolute.
+        device: Device that trains.
+        home: Folder that relative paths of the request start from.
+        environment: Variables of fer-bench (data root, cache, plugins) where the sweep was started.
     """
 
     request: Request
@@ -38,46 +46,59 @@ class Job:
     environment: dict[str, str]
 
     def train(self, stopping: Callable[[], bool]) -> Event:
-        """Trains the run and says how it ended, as :func:`fer_bench.launch.worker.train_one` does, but waits for a run
-        that another process holds. What keeps it from starting is stored as the run's failure."""
+        """Trains the run; waits for one that another process holds. What keeps it from starting is stored as a failure.
+
+        Returns:
+            The last event of the run, as :func:`fer_bench.launch.task.train_run` does, but never "busy".
+        """
         folder = RunFolder.of(self.out, self.spec)
         try:
             os.chdir(self.home)
             os.environ.update(self.environment)
-            planned = make_plan(self.request)
-            run = replace(self._mine(planned), keep_networks=self.keep_networks)
+            plan = make_plan(self.request)
+            run = replace(self._find(plan), keep_networks=self.keep_networks)
         except Exception as error:
             message = f"the worker cannot start the run: {type(error).__name__}: {error}"
-            fail(folder, message)
+            store_failure(folder, message)
             return {"state": "failed", "error": message}
         while not stopping():
-            event = train_one(planned, run, self.out, self.device, False, stopping, lambda event: None)
+            event = train_run(Task(plan, run, self.out, self.device), stopping)
             if event["state"] != "busy":
                 return event
             time.sleep(AGAIN)
         return {"state": "stopped"}
 
-    def _mine(self, planned: Plan) -> PlannedRun:
-        for run in planned.runs:
+    def _find(self, plan: Plan) -> PlannedRun:
+        """The run in a plan that was made here. SpecError where the same request gives another run."""
+        for run in plan.runs:
             if run.spec.key == self.spec.key:
                 return run
-        if planned.skipped:
-            raise SpecError(planned.skipped[0])
-        other = planned.runs[0].spec
+        if plan.skipped:
+            raise SpecError(plan.skipped[0])
+        other = plan.runs[0].spec
         names = [field.name for field in fields(other) if getattr(other, field.name) != getattr(self.spec, field.name)]
         raise SpecError(f"here it would be another run: {', '.join(names)} differ from where the sweep was started")
 
 
-def jobs(plan: Plan, todo: list[PlannedRun], out: Path, device: str) -> list[Job]:
-    """A job for each run, in the order of ``todo``."""
+def make_jobs(work: Work, device: str) -> dict[str, Job]:
+    """A job for each run, by key, the most expensive run first."""
     environment = {name: value for name, value in os.environ.items() if name.startswith("FER_BENCH_")}
-    return [
-        Job(alone(plan.request, run.spec), run.spec, run.keep_networks, out.resolve(), device, Path.cwd(), environment)
-        for run in todo
-    ]
+    out, home = work.out.resolve(), Path.cwd()
+    return {
+        run.spec.key: Job(
+            request=request_for_run(work.plan.request, run.spec),
+            spec=run.spec,
+            keep_networks=run.keep_networks,
+            out=out,
+            device=device,
+            home=home,
+            environment=environment,
+        )
+        for run in work.dear_first()
+    }
 
 
-def alone(request: Request, spec: RunSpec) -> Request:
+def request_for_run(request: Request, spec: RunSpec) -> Request:
     """The request for one run of those that ``request`` asks for."""
     rated = spec.noise.rate > 0
     clean = spec.noise.kind == "none"
@@ -89,15 +110,19 @@ def alone(request: Request, spec: RunSpec) -> Request:
         noise_file=request.noise_file if spec.noise.file else None,
         imbalance=(spec.imbalance.factor,),
         seeds=(spec.seed,),
+        settings={method: values for method, values in request.settings.items() if method == spec.method},
         unlabelled=request.unlabelled if spec.unlabelled else None,
     )
 
 
-def forget(todo: list[PlannedRun], out: Path) -> None:
-    """For ``--force``: forgets what was trained, once, before any job starts, so that a job that is started again goes
-    on. Busy for a run that is being trained."""
-    for run in todo:
-        folder = RunFolder.of(out, run.spec)
+def clear_runs(work: Work) -> None:
+    """Forgets what was trained, for ``--force``: once, before any job starts, so that a restarted job goes on.
+
+    Raises:
+        Busy: A run is being trained.
+    """
+    for run in work.todo:
+        folder = RunFolder.of(work.out, run.spec)
         try:
             with folder.claim():
                 folder.clear()
@@ -105,7 +130,7 @@ def forget(todo: list[PlannedRun], out: Path) -> None:
             raise Busy(f"{error}; stop it before it is trained again") from None
 
 
-def fail(folder: RunFolder, message: str) -> None:
+def store_failure(folder: RunFolder, message: str) -> None:
     """Stores a failure that no worker could store itself, unless another worker holds the run."""
     try:
         with folder.claim():

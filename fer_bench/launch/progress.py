@@ -33,7 +33,7 @@ class Progress:
         self._partial: dict[int, float] = {}
 
     def update(self, worker: int, run: PlannedRun, event: Mapping[str, Any]) -> None:
-        """Takes one event of a worker (:data:`fer_bench.launch.worker.Tell`)."""
+        """Takes one event of a worker (:data:`fer_bench.launch.work.OnRunEvent`)."""
         state = event["state"]
         if state == "progress":
             steps = max(1, event["steps"])

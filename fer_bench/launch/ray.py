@@ -1,29 +1,29 @@
-"""A Ray cluster: one task for each run. A task whose node is lost starts again elsewhere, and goes on from the last
-finished epoch."""
+"""A Ray cluster: one task for each run.
+
+A task whose node is lost starts again on another node and goes on from the last finished epoch.
+"""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import ray
 
 from fer_bench.core.errors import SpecError, require
-from fer_bench.launch.job import Job, fail, forget, jobs
+from fer_bench.launch.job import Job, clear_runs, make_jobs, store_failure
 from fer_bench.launch.remote import LOOK, Follower
-from fer_bench.launch.worker import Event, Tell
+from fer_bench.launch.work import Event, Work
 from fer_bench.store.folder import RunFolder
-from fer_bench.sweep.plan import Plan, PlannedRun
 
 
 @dataclass(frozen=True)
 class Options:
-    """What ``--launcher-option`` can say."""
+    """Options of ``--launcher ray``."""
 
     address: str = ""
-    """Of an existing cluster, "auto" = the one on this machine or in RAY_ADDRESS; "" = that one if RAY_ADDRESS is set,
-    else a new one on this machine, for the time of the sweep."""
+    """Address of a cluster, or "auto" for the one on this machine or in RAY_ADDRESS. By default that of RAY_ADDRESS if
+    it is set, else a new cluster on this machine for the time of the sweep."""
     cpus: float = 0.0
     """Cores that Ray sets aside for a run; 0 = the threads of its recipe."""
     gpus: float = 0.0
@@ -36,30 +36,48 @@ class Options:
         require(self.retries >= -1, "retries is the number of new starts; -1 = no limit")
 
 
-def train_all(plan: Plan, todo: list[PlannedRun], out: Path, force: bool, tell: Tell, options: Options) -> None:
-    """Trains ``todo`` on a Ray cluster, as ``fer_bench.launch.local.train_all`` does here. KeyboardInterrupt cancels
-    the tasks; finished epochs are kept."""
+def train_all(work: Work, options: Options) -> None:
+    """Trains runs on a Ray cluster. Finished epochs are kept.
+
+    Raises:
+        SpecError: There is no such cluster, or no node of it has room for a run.
+        KeyboardInterrupt: The command was stopped; the tasks are cancelled.
+    """
     ours = not ray.is_initialized()
     if ours:
         _connect(options)
     try:
-        _check_room(todo, options)
-        if force:
-            forget(todo, out)
-        _train(plan, todo, out, tell, options)
+        _check_room(work, options)
+        if work.force:
+            clear_runs(work)
+        _train(work, options)
     finally:
         if ours:
             ray.shutdown()
 
 
-def _train(plan: Plan, todo: list[PlannedRun], out: Path, tell: Tell, options: Options) -> None:
-    follower = Follower({run.spec.key: run for run in sorted(todo, key=lambda run: -run.cost)}, out, tell)
-    runs = list(follower.todo.values())
-    first = {job.spec.key: job for job in jobs(plan, runs, out, "cuda" if options.gpus else "cpu")}
-    refs: dict[ray.ObjectRef, str] = {}
+def _train(work: Work, options: Options) -> None:
+    follower = Follower.of(work)
+    keys = _submit(work, options)
+    try:
+        while keys:
+            ready, _ = ray.wait(list(keys), num_returns=1, timeout=LOOK)
+            for ref in ready:
+                key = keys.pop(ref)
+                follower.end(key, _result(ref, follower, key))
+            follower.look()
+    except KeyboardInterrupt:
+        for ref in keys:
+            ray.cancel(ref)
+        ray.wait(list(keys), num_returns=len(keys), timeout=30)
+        raise
+
+
+def _submit(work: Work, options: Options) -> dict[ray.ObjectRef, str]:
+    """Submits a task for each run; the keys of the runs by task. A task that takes the result of another waits."""
+    jobs = make_jobs(work, "cuda" if options.gpus else "cpu")
     started: dict[str, ray.ObjectRef] = {}
-    # a task that is given the result of another waits for it
-    for run in sorted(runs, key=lambda run: run.first_stage_of is not None):
+    for run in sorted(work.dear_first(), key=lambda run: run.first_stage_of is not None):
         before = started.get(run.first_stage_of.key) if run.first_stage_of else None
         task = _task.options(
             name=run.spec.name,
@@ -67,20 +85,8 @@ def _train(plan: Plan, todo: list[PlannedRun], out: Path, tell: Tell, options: O
             num_gpus=options.gpus,
             max_retries=options.retries,
         )
-        started[run.spec.key] = ref = task.remote(first[run.spec.key], before)
-        refs[ref] = run.spec.key
-    try:
-        while refs:
-            ready, _ = ray.wait(list(refs), num_returns=1, timeout=LOOK)
-            for ref in ready:
-                key = refs.pop(ref)
-                follower.over(key, _result(ref, follower, key))
-            follower.look()
-    except KeyboardInterrupt:
-        for ref in refs:
-            ray.cancel(ref)
-        ray.wait(list(refs), num_returns=len(refs), timeout=30)
-        raise
+        started[run.spec.key] = task.remote(jobs[run.spec.key], before)
+    return {ref: key for key, ref in started.items()}
 
 
 @ray.remote
@@ -89,7 +95,7 @@ def _task(job: Job, _before: Event | None) -> Event:
 
 
 def _result(ref: ray.ObjectRef, follower: Follower, key: str) -> Event:
-    """What the task said. One that was lost for good has failed its run, unless the store knows better."""
+    """The last event of a task. The run of one that was lost has failed, unless the store knows better."""
     run = follower.todo[key]
     try:
         event: Event = ray.get(ref)
@@ -97,7 +103,7 @@ def _result(ref: ray.ObjectRef, follower: Follower, key: str) -> Event:
     except ray.exceptions.RayError as error:
         folder = RunFolder.of(follower.out, run.spec)
         if not folder.final and not folder.failure:
-            fail(folder, f"Ray lost the worker: {str(error).strip().splitlines()[0]}")
+            store_failure(folder, f"Ray lost the worker: {str(error).strip().splitlines()[0]}")
         return follower.stored(run)
 
 
@@ -113,9 +119,9 @@ def _connect(options: Options) -> None:
         raise SpecError(f"--launcher-option address={address}: no Ray cluster there ({error})") from None
 
 
-def _check_room(todo: list[PlannedRun], options: Options) -> None:
-    """SpecError where no node could ever take a run, for which Ray would wait in silence."""
-    cpus = options.cpus or max((run.spec.recipe.threads for run in todo), default=1)
+def _check_room(work: Work, options: Options) -> None:
+    """SpecError where no node could ever take a run; Ray would wait without a message."""
+    cpus = options.cpus or max((run.spec.recipe.threads for run in work.todo), default=1)
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     require(
         any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= options.gpus for node in alive),

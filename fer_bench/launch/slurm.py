@@ -1,8 +1,8 @@
-"""Slurm, by way of submitit: an array with one job for each run. A job that is preempted or out of time stops at its
-next step, is queued again, and goes on from the last finished epoch.
+"""Slurm, through submitit: an array with one job for each run.
 
-submitit hands a job to the compute node as a pickle in a folder of its own, which belongs to the user alone and lies
-outside the results. Nothing is read back from there: how a run ended is in the store.
+A job that is preempted or out of time stops at its next step, is queued again, and goes on from the last finished
+epoch. submitit passes a job to the compute node as a pickle, in a folder that belongs to the user alone and lies
+outside the results. Nothing is read back from there: the store tells how a run ended.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import platformdirs
 import submitit
 
 from fer_bench.core.errors import require
-from fer_bench.launch.job import Job, fail, forget, jobs
+from fer_bench.launch.job import Job, clear_runs, make_jobs, store_failure
 from fer_bench.launch.remote import LOOK, Follower
-from fer_bench.launch.worker import Event, Tell
+from fer_bench.launch.work import Event, Work
 from fer_bench.store.folder import RunFolder
-from fer_bench.sweep.plan import Plan, PlannedRun
+from fer_bench.sweep.plan import PlannedRun
 
 ASK = 15.0
-"""Seconds between two questions to Slurm about its queue."""
+"""Seconds between two calls of ``squeue``."""
 
 LARGEST_ARRAY = 1000
 """Jobs of one array; Slurm's own limit is 1001 unless a cluster has another."""
@@ -35,7 +35,7 @@ LARGEST_ARRAY = 1000
 
 @dataclass(frozen=True)
 class Options:
-    """What ``--launcher-option`` can say; "" and 0 leave a choice to the cluster."""
+    """Options of ``--launcher slurm``; "" and 0 leave a choice to the cluster."""
 
     partition: str = ""
     account: str = ""
@@ -63,36 +63,50 @@ class Options:
             require(getattr(self, name) >= 0, f"{name} = {getattr(self, name)} is negative")
 
 
-def train_all(plan: Plan, todo: list[PlannedRun], out: Path, force: bool, tell: Tell, options: Options) -> None:
-    """Trains ``todo`` as jobs of Slurm, and returns when all have ended. KeyboardInterrupt cancels the jobs; finished
-    epochs are kept. A process that is killed leaves the jobs to Slurm, and the same command finds what they did."""
-    folder = job_folder(options, out)
-    if force:
-        forget(todo, out)
-    runs = {run.spec.key: run for run in sorted(todo, key=lambda run: -run.cost)}
-    sweep = Submitted(Follower(dict(runs), out, tell))
-    work = {job.spec.key: job for job in jobs(plan, list(runs.values()), out, "cuda" if options.gpus else "cpu")}
+def train_all(work: Work, options: Options) -> None:
+    """Trains runs as jobs of Slurm, and returns when all have ended.
+
+    A process that is killed leaves its jobs to Slurm, and the same command finds their results.
+
+    Raises:
+        SpecError: The folder of submitit lies in the results.
+        KeyboardInterrupt: The command was stopped; the jobs are cancelled. Finished epochs are kept.
+    """
+    folder = job_folder(options, work.out)
+    if work.force:
+        clear_runs(work)
+    follower = Follower.of(work)
+    runs = dict(follower.todo)
+    submitted = Submitted(follower, make_jobs(work, "cuda" if options.gpus else "cpu"))
     try:
-        # jobs that begin with the networks of others wait in the queue for these
+        # jobs that start from the networks of others wait in the queue for them
         waits = {key: run.first_stage_of is not None and run.first_stage_of.key in runs for key, run in runs.items()}
         for late in (False, True):
-            sweep.submit(folder, options, [run for key, run in runs.items() if waits[key] is late], work)
-        sweep.wait()
+            submitted.submit(folder, options, [run for key, run in runs.items() if waits[key] is late])
+        submitted.wait()
     except KeyboardInterrupt:
-        sweep.cancel()
+        submitted.cancel()
         raise
 
 
 @dataclass
 class Submitted:
-    """The jobs of a sweep by the key of their runs, and which of them are over."""
+    """The jobs of a sweep.
+
+    Attributes:
+        follower: Knows the runs that have not ended.
+        work: What each job does, by the key of its run.
+        jobs: Submitted jobs, by the key of their run.
+    """
 
     follower: Follower
+    work: dict[str, Job]
     jobs: dict[str, submitit.Job[None]] = field(default_factory=dict)
     _failed_before: dict[str, int] = field(default_factory=dict)
     _asked: float = 0.0
 
-    def submit(self, folder: Path, options: Options, runs: Sequence[PlannedRun], work: dict[str, Job]) -> None:
+    def submit(self, folder: Path, options: Options, runs: Sequence[PlannedRun]) -> None:
+        """Submits arrays of jobs for the runs; they start after the jobs whose networks they start from."""
         for first in range(0, len(runs), LARGEST_ARRAY):
             part = runs[first : first + LARGEST_ARRAY]
             before = [
@@ -103,11 +117,11 @@ class Submitted:
             executor = make_executor(folder, options, max(run.spec.recipe.threads for run in part), before)
             self._failed_before |= {run.spec.key: self._failure(run.spec.key) for run in part}
             with executor.batch():
-                found = [executor.submit(Element(work[run.spec.key])) for run in part]
+                found = [executor.submit(Element(self.work[run.spec.key])) for run in part]
             self.jobs |= {run.spec.key: job for run, job in zip(part, found, strict=True)}
 
     def wait(self) -> None:
-        """Until every job is over."""
+        """Waits until every job has ended."""
         while self.follower.todo:
             time.sleep(LOOK)
             self.follower.look()
@@ -119,15 +133,16 @@ class Submitted:
                 if event["state"] == "stopped" and key in gone:
                     event = self._lost(key, run)
                 if event["state"] != "stopped":
-                    self.follower.over(key, event)
+                    self.follower.end(key, event)
 
     def cancel(self) -> None:
+        """Cancels the jobs that have not ended."""
         for key in self.follower.todo:
             if key in self.jobs:
                 self.jobs[key].cancel(check=False)
 
     def _gone(self) -> set[str]:
-        """Keys of the runs whose jobs had left the queue before the store was looked at."""
+        """Keys of the runs whose jobs have left the queue; asked for before the store is read."""
         if time.monotonic() - self._asked < ASK:
             return set()
         self._asked = time.monotonic()
@@ -139,10 +154,10 @@ class Submitted:
         return {key for key in self.follower.todo if self.jobs[key].job_id not in waiting}
 
     def _lost(self, key: str, run: PlannedRun) -> Event:
-        """A job that ended without a word, cancelled or killed: nothing is stored but the finished epochs."""
+        """The last event of a run whose job was cancelled or killed: only its finished epochs are stored."""
         job, folder = self.jobs[key], RunFolder.of(self.follower.out, run.spec)
         message = f"job {job.job_id} ended before its run was done; its log is {job.paths.stderr}"
-        fail(folder, message)
+        store_failure(folder, message)
         event = self.follower.stored(run)
         return event if event["state"] != "stopped" else {"state": "failed", "error": message}
 
@@ -157,7 +172,7 @@ class Submitted:
 
 @dataclass(frozen=True)
 class Element:
-    """What a job does; submitit pickles it."""
+    """The function of a job, which submitit pickles."""
 
     job: Job
 
@@ -168,12 +183,12 @@ class Element:
             stop.obey()
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
-        """Called by submitit before it queues the job again: the store has all that was reached."""
+        """Called by submitit before it queues the job again. The store holds the finished epochs."""
         return submitit.helpers.DelayedSubmission(self)
 
 
 class Stop:
-    """Turns the signals by which Slurm ends a job into a wish to stop, which the training sees at its next step."""
+    """Collects the signals with which Slurm ends a job, so that the training can stop at its next step."""
 
     def __enter__(self) -> Stop:
         self._signals: list[int] = []
@@ -187,11 +202,15 @@ class Stop:
             signal.signal(number, handler)
 
     def asked(self) -> bool:
+        """Whether a signal has arrived."""
         return bool(self._signals)
 
     def obey(self) -> None:
-        """After SIGUSR2 (the time is nearly over) submitit queues the job again. After SIGTERM (cancelled, preempted or
-        queued again by hand) Slurm has done what is to be done, and the job only leaves."""
+        """Ends the job.
+
+        After SIGUSR2 (its time is nearly over) submitit queues it again. After SIGTERM (it was cancelled, preempted or
+        queued again by hand) there is nothing to do but to exit.
+        """
         handler: Callable[[int, None], None] | None = self._before.get(signal.SIGUSR2)
         if signal.SIGUSR2 in self._signals and callable(handler):
             handler(signal.SIGUSR2, None)
@@ -199,7 +218,7 @@ class Stop:
 
 
 def make_executor(folder: Path, options: Options, threads: int, before: Sequence[str]) -> submitit.AutoExecutor:
-    """An executor of submitit; its jobs start when those of the ids ``before`` have ended."""
+    """An executor of submitit. Its jobs start when the jobs with the ids ``before`` have ended."""
     executor = submitit.AutoExecutor(folder=folder, cluster=options.cluster, slurm_max_num_timeout=options.requeues)
     executor.update_parameters(
         name="fer-bench",
@@ -220,7 +239,7 @@ def make_executor(folder: Path, options: Options, threads: int, before: Sequence
 
 
 def job_folder(options: Options, out: Path) -> Path:
-    """The folder of submitit, for the user alone. SpecError where it lies in the results: it holds pickles."""
+    """The folder of submitit, readable by the user alone. SpecError where it lies in the results: it holds pickles."""
     folder = Path(options.folder or platformdirs.user_cache_path("fer-bench") / "slurm").expanduser().resolve()
     require(
         not folder.is_relative_to(out.resolve()),
@@ -232,9 +251,9 @@ def job_folder(options: Options, out: Path) -> Path:
 
 
 def in_queue() -> set[str] | None:
-    """The user's jobs that wait or run, elements of arrays one by one ("12_3"); None where Slurm does not answer.
+    """Ids of the user's jobs that wait or run, with each element of an array ("12_3"); None if Slurm does not answer.
 
-    ``squeue`` and not ``sacct``, which needs a database that a cluster may not have.
+    ``squeue`` is asked, because ``sacct`` needs a database that a cluster may not have.
     """
     command = ["squeue", "--noheader", "--array", "--format=%i", f"--user={os.getuid()}"]
     try:

@@ -6,11 +6,12 @@ import ast
 import hashlib
 
 
-def _code_hash(source: str) -> str:
+def code_hash(source: bytes) -> str:
+    """12 hexadecimal digits that change with the code, not with its layout, comments and docstrings."""
     try:
         tree = ast.parse(source)
-    except SyntaxError:
-        return hashlib.sha256(source.encode()).hexdigest()[:12]
+    except (SyntaxError, ValueError):
+        return hashlib.sha256(source).hexdigest()[:12]
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from fer_bench.core.errors import PluginError, SpecError, nearest, require
 from fer_bench.core.presets import read_toml
 from fer_bench.core.schema import build
-from fer_bench.plugins.code_hash import _code_hash
+from fer_bench.plugins.code_hash import code_hash
 from fer_bench.plugins.ranges import Range, read_ranges
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Plugin:
     def code(self) -> str:
         """12 hexadecimal digits that change with the plugin's code, not with its layout, its comments and docstrings,
         ``info`` and ``remarks``."""
-        return _code_hash(self.path.read_text(encoding="utf-8"))
+        return code_hash(self.path.read_bytes())
 
     @property
     def golden(self) -> Golden | None:
@@ -82,14 +82,23 @@ class Plugin:
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise SpecError(f"{path} is no record of golden cases ({error}): remove it") from None
 
-    def load(self) -> type[Method]:
-        """The plugin's one Method subclass. PluginError with the reason if it is broken, or its presets are."""
+    def load(self, code: str = "") -> type[Method]:
+        """The plugin's one Method subclass.
+
+        Args:
+            code: Hash of the code that a run was planned with (:attr:`code`); "" for whatever the file holds.
+
+        Raises:
+            PluginError: The plugin or its presets are broken, or the file holds other code.
+        """
         if self.error:
             raise PluginError(self.error)
         try:
             source = self.path.read_bytes()
         except OSError as error:
             raise PluginError(f"{self.path} cannot be read ({error.strerror})") from None
+        if code and code_hash(source) != code:
+            raise PluginError(f"{self.path} was changed since the sweep was planned; start the command again")
         method = _load(self.key, self.path, self.path.resolve(), source)
         try:
             _check_presets(self.path.with_suffix(".toml"), self.presets(), method.Config)
@@ -229,7 +238,7 @@ def _python_files(folder: Path) -> list[Path]:
 
 
 @cache
-def _load(key: str, path: Path, _place: Path, _source: bytes) -> type[Method]:
+def _load(key: str, path: Path, _place: Path, source: bytes) -> type[Method]:
     """The class in a file; anew where the file was edited, as in a notebook, or another folder is the current one."""
     from fer_bench.method import Info, Method
 
@@ -240,7 +249,7 @@ def _load(key: str, path: Path, _place: Path, _source: bytes) -> type[Method]:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up
     try:
-        spec.loader.exec_module(module)
+        exec(compile(source, str(path), "exec"), module.__dict__)  # what was hashed, and no older byte code
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise PluginError(f"{path}: {type(error).__name__}: {error}{_lines(error, path)}") from None

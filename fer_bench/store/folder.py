@@ -19,13 +19,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 import orjson
 
 from fer_bench.core.errors import StoreError
-from fer_bench.core.files import Content, checksum, write_atomically
+from fer_bench.core.files import Content, checksum, open_log, write_atomically
 from fer_bench.core.spec import RunSpec
+from fer_bench.core.text import one_line, visible
 from fer_bench.store import lease as claims
 from fer_bench.store.lease import Claim
 
@@ -183,11 +184,15 @@ class RunFolder:
             self.note(f"checkpoint.pt is damaged ({error}): this run is trained from the start")
             return None
 
+    def open_log(self) -> TextIO:
+        """``log.txt``, for appending."""
+        return open_log(self.path / "log.txt")
+
     def note(self, text: str) -> None:
-        """Keeps a note of this training, in ``notes`` and in its log."""
+        """Keeps a note of this training, in ``notes`` and as one line of its log."""
         self.notes.append(text)
-        with suppress(OSError), (self.path / "log.txt").open("a", encoding="utf-8") as log:
-            log.write(f"{text}\n")
+        with suppress(OSError), self.open_log() as log:
+            log.write(f"{one_line(visible(text))}\n")
 
     def fail(self, error: str, traceback: str) -> None:
         self._write("status.json", _json({"error": error, "traceback": traceback}))

@@ -24,15 +24,16 @@ from typing import Any
 
 import numpy as np
 
-from fer_bench.core.errors import SpecError, StoreError, require
+from fer_bench.core.errors import StoreError, require
 from fer_bench.core.files import file_checksum, named, write_atomically
 from fer_bench.core.schema import schema_error
+from fer_bench.core.text import printable
 from fer_bench.store.diff import difference
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.frame import to_row
 from fer_bench.store.lease import Busy
 from fer_bench.store.records import read_record
-from fer_bench.sweep.record import Sweep, find_sweep, sweep_folder
+from fer_bench.sweep.record import TABLES, Sweep, check_sweep_name, find_sweep, sweep_folder
 
 FORMAT = 1
 
@@ -44,8 +45,6 @@ RECORDS = ("spec.json", "env.json", "epochs.jsonl", "final.json", "scores.npz")
 OPTIONAL = ("probe.npz", "sums.json", "log.txt")
 
 NETWORKS = "networks.pt"
-
-TABLES = ("table.md", "table.csv", "table.tex", "table.html", "runs.csv")
 
 RUN = re.compile(r"runs/(?P<dataset>[\w.-]+)/(?P<method>[a-z][a-z0-9_]*)/(?P<key>[0-9a-f]{16})")
 
@@ -139,7 +138,7 @@ def unpack(source: Path, out: Path, sha256: str = "", name: str = "") -> Unpacke
         manifest = _extract(source, stage)
         content = _sweep(stage / "sweep" / "sweep.json", source, manifest)
         content["name"] = name or content["name"]
-        _sane_name(content["name"])
+        check_sweep_name(content["name"])
         packed = sorted({match[0] for file in manifest["files"] if (match := RUN.match(file))})
         stray = sorted(set(packed) - set(content["runs"]))
         _refuse(source, [f"{run} is in no sweep of the archive" for run in stray])
@@ -297,15 +296,10 @@ def _sweep(file: Path, source: Path, manifest: dict[str, Any]) -> dict[str, Any]
         raise wrong from None
     known = {"name", "command", "runs", "names", "skipped", "classes", "created"}
     # what a terminal would obey is no text
-    clear = all(isinstance(text, str) and text.replace("\n", " ").isprintable() for text in texts)
+    clear = all(isinstance(text, str) and printable(text) for text in texts)
     if set(content) != known or not (clear and whole):
         raise wrong
     return content
-
-
-def _sane_name(name: str) -> None:
-    if not re.fullmatch(r"[\w][\w. -]*", name):
-        raise SpecError(f"{name!r} is no name of a sweep: letters, digits, '.', '_', '-' and spaces")
 
 
 def _contradiction(packed: Path, stored: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TypeVar
 
 from fer_bench.core.errors import SpecError, require
@@ -45,11 +45,11 @@ def distinct(values: Iterable[T], option: str) -> list[T]:
     return list(dict.fromkeys(values))
 
 
-def _noise_file(request: Request) -> str:
-    """ "sha256:" and the hash of the noise file, "" without one."""
-    from fer_bench.data.noise.apply import KINDS
+def _noise_file(request: Request, kinds: Sequence[str]) -> str:
+    """``sha256:`` and the hash of the noise file, or nothing without one."""
+    from fer_bench.data.noise.kinds import KINDS
 
-    path, kinds = request.noise_file, request.noise_types
+    path = request.noise_file
     if path is None:
         return ""
     require(path.is_file(), f"--noise-file {path}: no such file")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fer_bench.core.errors import DataError, PluginError, nearest, require
 from fer_bench.core.presets import load_preset
 from fer_bench.core.spec import Imbalance, Noise, Recipe, RunSpec
+from fer_bench.core.text import one_line, visible
 from fer_bench.plugins.registry import Plugin, choose, describe_config, discover, plugin_folders
 from fer_bench.sweep.grid import distinct, expand_noise
 from fer_bench.sweep.recipe import resolve_recipe
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from fer_bench.data.cache import OnProgress
     from fer_bench.data.dataset import Dataset
     from fer_bench.method import Needs
+
+LONGEST_STEM = 60
+"""Characters of a data set's name in the default name of a sweep."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ class Plan:
     def name(self) -> str:
         """The data set and a hash of the set of runs. It does not depend on their order in the request."""
         keys = hashlib.sha256("".join(sorted(run.spec.key for run in self.runs)).encode()).hexdigest()
-        return f"{Path(self.dataset.name).stem}-{keys[:8]}"
+        stem = one_line(visible(Path(self.dataset.name).stem)).replace("\\", "_").lstrip(".-")[:LONGEST_STEM]
+        return f"{stem or 'data'}-{keys[:8]}"
 
 
 @dataclass(frozen=True)

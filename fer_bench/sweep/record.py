@@ -1,8 +1,9 @@
-"""The folder of a sweep, and how a sweep is found by name."""
+"""A sweep as it is stored: which runs belong to it, and the command that asked for them."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,51 +11,43 @@ from functools import cached_property
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from fer_bench.core.errors import SpecError, nearest, require
+from fer_bench.core.errors import StoreError, nearest, require
 from fer_bench.core.files import read_each, write_atomically
 from fer_bench.core.schema import schema_error
+from fer_bench.core.text import printable, visible
 from fer_bench.store.compact import COMPACT, read_compact, write_compact
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.frame import to_frame
+from fer_bench.store.lease import owner_of
 from fer_bench.store.records import Record, read_records, run_state
 from fer_bench.sweep.plan import Plan
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# --- the folder of a sweep ----------------------------------------------------------------------------------------
+SWEEP = "sweep.json"
 
+TABLES = ("table.md", "table.csv", "table.tex", "table.html", "runs.csv")
 
-def sweep_folder(out: Path, name: str) -> Path:
-    return out / "sweeps" / folder_name(name)
+OUTPUTS = (*TABLES, "report.html", COMPACT, "plots")
+"""What is made of the runs of a sweep, beside ``sweep.json``."""
 
+SHAPE = {"name": str, "command": str, "created": str, "runs": [str], "skipped": [str], "names": {}, "classes": {}}
 
-def folder_name(name: str) -> str:
-    """``--name`` as it is. SpecError unless it is the name of one folder."""
-    one = name == PurePath(name).name and name not in ("", "..") and name.isprintable()
-    require(one, f"--name {name!r}: a name, not a path")
-    return name
-
-
-def save_sweep(plan: Plan, out: Path, name: str, command: str) -> None:
-    """Writes ``sweep.json``: which runs belong to the sweep, what was skipped, and the command that asked for it."""
-    file = sweep_folder(out, name) / "sweep.json"
-    runs = [str(RunFolder.of(Path(), run.spec).path) for run in plan.runs]
-    content = {
-        "name": name,
-        "command": command,
-        "runs": runs,
-        "names": {Path(path).name: run.spec.name for path, run in zip(runs, plan.runs, strict=True)},
-        "skipped": list(plan.skipped),
-        "classes": {plan.dataset.name: list(plan.dataset.classes)},
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-    write_atomically(file, json.dumps(content, indent=1).encode())
+LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep as it is stored."""
+    """A set of runs under a name.
+
+    Attributes:
+        name: Name of the sweep and of its folder.
+        folder: ``<out>/sweeps/<name>``.
+        content: What ``sweep.json`` holds. ``runs``: paths of the run folders, relative to ``<out>``. ``names``: a line
+            for a person for each run, by key. ``skipped``: why methods were left out. ``classes``: class names by data
+            set. ``command``: what made the sweep. ``created``: when, in UTC.
+    """
 
     name: str
     folder: Path
@@ -63,10 +56,7 @@ class Sweep:
     def __post_init__(self) -> None:
         """SpecError for content that is damaged or leads out of the folder of results."""
         content = self.content
-        for name, nothing in (("names", {}), ("skipped", []), ("classes", {}), ("command", "")):
-            content.setdefault(name, nothing)  # older versions did not write all of them
-        shape = {"runs": [str], "skipped": [str], "command": str, "names": {}, "classes": {}}
-        wrong = schema_error(content, shape, "it")
+        wrong = schema_error(content, SHAPE, SWEEP)
         wrong = wrong or schema_error(list(content["names"].values()), [str], "names")
         wrong = wrong or schema_error(list(content["classes"].values()), [[str]], "classes")
         require(not wrong, wrong)
@@ -111,11 +101,6 @@ class Sweep:
         missing = {name for name in self.content["runs"] if not (self.out / name).exists()}
         return read_compact(self.folder / COMPACT, self.out, missing) if missing else {}
 
-    def save_records(self) -> None:
-        """Writes the compact file if all runs of the sweep are finished and can be read."""
-        if self.runs and len(self.records()) == len(self.runs):
-            write_compact(self.folder / COMPACT, self.records(), self.out)
-
     def finished(self) -> pd.DataFrame:
         """One row for each of :meth:`records`, with the columns of ``fer_bench.load_runs``."""
         return to_frame(self.records())
@@ -129,31 +114,117 @@ class Sweep:
         ]
 
     def unfinished(self, states: Sequence[tuple[str, str]] | None = None) -> list[str]:
-        """A line for each run that is not done or cannot be read, and for each method that was skipped; ``states`` if
-        they are known."""
+        """A line for each run that is not done or cannot be read, and for each method that was skipped.
+
+        Args:
+            states: Result of :meth:`states` if it is known.
+        """
         lines = [f"skipped: {reason}" for reason in self.content["skipped"]]
-        for folder, (now, reason) in zip(self.runs, states or self.states(), strict=True):
-            if now != "done":
+        for folder, (state, reason) in zip(self.runs, states or self.states(), strict=True):
+            if state != "done":
                 name = self.content["names"].get(folder.path.name, folder.path.name)
-                lines.append(f"{name}: {now}" + (f": {reason}" if reason else ""))
+                lines.append(f"{name}: {state}" + (f": {reason}" if reason else ""))
         return lines
+
+    def check_name(self, replace: bool = False) -> None:
+        """Checks that the sweep may be saved under its name. A sweep of that name may grow, and is not replaced.
+
+        Args:
+            replace: Whether the sweep may take the place of another one that is not being trained.
+
+        Raises:
+            SpecError: The sweep of that name has runs that are not in this one, or is being trained.
+        """
+        other = self._saved()
+        if other is None or set(other.content["runs"]) == set(self.content["runs"]):
+            return
+        what = f"the sweep {self.name} has other runs in {self.out}, made by: {other.content['command']}"
+        alive = any((owner := owner_of(folder.path)) and owner.seems_alive for folder in other.runs)
+        require(not alive, f"{what}\nThey are being trained; choose another name with --name")
+        more = set(self.content["runs"]) > set(other.content["runs"])
+        hint = "choose another name with --name, or let this sweep take its place with --replace; no run is deleted"
+        require(more or replace, f"{what}\n{hint[0].upper()}{hint[1:]}")
+
+    def save(self) -> None:
+        """Writes ``sweep.json``, and removes what was made of a sweep of this name with other runs."""
+        other = self._saved()
+        if other is None or not set(other.content["runs"]) <= set(self.content["runs"]):
+            for name in OUTPUTS:
+                path = self.folder / name
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+        write_atomically(self.folder / SWEEP, json.dumps(self.content, indent=1).encode())
+
+    def _saved(self) -> Sweep | None:
+        """The sweep that is stored under this name; None if there is none, or a damaged one."""
+        try:
+            return read_sweep(self.folder)
+        except (FileNotFoundError, StoreError):
+            return None
+
+    def save_records(self) -> None:
+        """Writes the compact file if all runs of the sweep are finished and can be read."""
+        if self.runs and len(self.records()) == len(self.runs):
+            write_compact(self.folder / COMPACT, self.records(), self.out)
+
+
+def check_sweep_name(name: str) -> str:
+    """The name, if it can be the name of a sweep and of its folder. SpecError says why not."""
+    plain = name == PurePath(name).name and printable(name) and "\n" not in name and "\t" not in name
+    require(plain, f"--name {name!r}: a name is needed, not a path")
+    require(bool(name) and name[0] not in ".-", f"--name {name!r}: a name does not begin with '.' or '-'")
+    require(len(name.encode()) <= LONGEST_NAME, f"--name {name[:20]!r}…: at most {LONGEST_NAME} bytes")
+    return name
+
+
+def sweep_folder(out: Path, name: str) -> Path:
+    """Folder of a sweep. SpecError for a name that cannot be one."""
+    return out / "sweeps" / check_sweep_name(name)
+
+
+def make_sweep(plan: Plan, out: Path, name: str, command: str) -> Sweep:
+    """The sweep of a plan, which is not saved yet."""
+    runs = [RunFolder.of(Path(), run.spec).path.as_posix() for run in plan.runs]
+    content = {
+        "name": name,
+        "command": visible(command),
+        "runs": runs,
+        "names": {run.spec.key: run.spec.name for run in plan.runs},
+        "skipped": list(plan.skipped),
+        "classes": {plan.dataset.name: list(plan.dataset.classes)},
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    return Sweep(name, sweep_folder(out, name), content)
+
+
+def read_sweep(folder: Path) -> Sweep:
+    """The sweep of a folder.
+
+    Raises:
+        FileNotFoundError: There is no ``sweep.json``.
+        StoreError: It is damaged.
+    """
+    file = folder / SWEEP
+    try:
+        content = json.loads(file.read_bytes())
+        return Sweep(folder.name, folder, content)
+    except (ValueError, RecursionError) as error:  # SpecError is a ValueError
+        raise StoreError(f"{file} is damaged: {error}; run the sweep's command again") from None
 
 
 def find_sweep(out: Path, name: str | None) -> Sweep:
-    """A sweep by name or by the path of its folder, the newest one without a name. SpecError lists what there is."""
+    """A sweep by name or by the path of its folder; without a name, the newest one.
+
+    Raises:
+        SpecError: There is no such sweep; the message lists the nearest names.
+        StoreError: Its ``sweep.json`` is damaged.
+    """
     if name and Path(name).name != name:
         folder = Path(name)
-        require((folder / "sweep.json").is_file(), f"no sweep at {folder}: it has no sweep.json")
-        folder = folder if folder.parent.name == "sweeps" else folder.resolve()
-        out, name = folder.parents[1], folder.name
-    files = {path.parent.name: path for path in (out / "sweeps").glob("*/sweep.json")}
+        require((folder / SWEEP).is_file(), f"no sweep at {folder}: it has no {SWEEP}")
+        return read_sweep(folder if folder.parent.name == "sweeps" else folder.resolve())
+    files = {path.parent.name: path for path in (out / "sweeps").glob(f"*/{SWEEP}")}
     require(bool(files), f"no sweep in {out / 'sweeps'}; `fer-bench run` makes one")
     if name is None:
         name = max(files, key=lambda key: files[key].stat().st_mtime)
     require(name in files, f"no sweep {name!r} in {out / 'sweeps'}{nearest(name, files)}")
-    try:
-        content = json.loads(files[name].read_text())
-        require(isinstance(content, dict), "it is no object")
-        return Sweep(name, files[name].parent, content)
-    except (ValueError, RecursionError) as error:
-        raise SpecError(f"{files[name]} is damaged: {error}; run the sweep's command again") from None
+    return read_sweep(files[name].parent)

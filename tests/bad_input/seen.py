@@ -63,7 +63,7 @@ def see(case: Case) -> Seen:
         with (
             patch("fer_bench.sweep.estimate.measure_speed", return_value=1000.0),
             patch("fer_bench.api.execute_plan", begun),
-            patch("fer_bench.launch.local.warm_up"),
+            patch("fer_bench.launch.processes.warm_up"),
         ):
             result = CliRunner().invoke(main, case.words, env=QUIET)
         said = re.sub(rf"{re.escape(str(here))}|{re.escape(str(home()))}", "…", result.output)

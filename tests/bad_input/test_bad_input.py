@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from fer_bench.cli.main import main
-from fer_bench.launch.worker import train_one
+from fer_bench.launch.task import Task, train_run
 from fer_bench.store.folder import RunFolder
 from fer_bench.sweep.plan import Plan, make_plan
 from fer_bench.sweep.request import Request
@@ -184,4 +184,4 @@ def test_a_damaged_checkpoint_is_trained_again_with_a_note(faces_folder: Path, t
 
 def train_here(planned: Plan, out: Path) -> dict[str, Any]:
     """The one run of a plan, trained in this process."""
-    return train_one(planned, planned.runs[0], out, "cpu", False, lambda: False, lambda event: None)
+    return train_run(Task(planned, planned.runs[0], out, "cpu"))

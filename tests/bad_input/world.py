@@ -24,10 +24,10 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from fer_bench.launch.worker import train_one
+from fer_bench.launch.task import Task, train_run
 from fer_bench.models.pretrained import NOTE
 from fer_bench.sweep.plan import make_plan
-from fer_bench.sweep.record import save_sweep
+from fer_bench.sweep.record import make_sweep
 from fer_bench.sweep.request import Request
 
 Step = Callable[[Path], None]
@@ -228,9 +228,9 @@ def home() -> Path:
     for name, data_set, seeds in (("named", "odd.csv", (0,)), ("mine", "faces", (0, 1))):
         planned = make_plan(Request(["ce"], str(place / data_set), seeds=seeds, **options))  # type: ignore[arg-type]
         for run in planned.runs:
-            event = train_one(planned, run, place / "results", "cpu", False, lambda: False, lambda event: None)
+            event = train_run(Task(planned, run, place / "results", "cpu"))
             assert event["state"] == "done", event
-        save_sweep(planned, place / "results", name, f"fer-bench run --name {SCRIPT}")
+        make_sweep(planned, place / "results", name, f"fer-bench run --name {SCRIPT}").save()
     os.utime(place / "results" / "sweeps" / "named" / "sweep.json", (0, 0))
     return place
 

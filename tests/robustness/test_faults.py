@@ -29,10 +29,12 @@ from fer_bench.core import files
 from fer_bench.data import cache
 from fer_bench.data.open import open_dataset
 from fer_bench.launch.local import train_all
-from fer_bench.launch.worker import train_one
+from fer_bench.launch.task import Task, train_run
+from fer_bench.launch.work import Work
 from fer_bench.store import lease as claims
 from fer_bench.store.folder import RunFolder
 from fer_bench.sweep.plan import Plan, make_plan
+from fer_bench.sweep.record import make_sweep
 from fer_bench.sweep.request import Request
 from fer_bench.testing.probes import records
 from tests.helpers.plugins import LOSS, plugin_source
@@ -55,10 +57,9 @@ def peace(planned: Plan, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return RunFolder.of(out, planned.runs[0].spec)
 
 
-def here(planned: Plan, out: Path, **options: Any) -> dict[str, Any]:
+def here(planned: Plan, out: Path, lease: float | None = None, **callbacks: Any) -> dict[str, Any]:
     """The one run of a plan, trained in this process."""
-    settings = {"force": False, "stopping": lambda: False, "say": lambda event: None, **options}
-    return train_one(planned, planned.runs[0], out, "cpu", **settings)
+    return train_run(Task(planned, planned.runs[0], out, "cpu", lease=lease), **callbacks)
 
 
 def same(one: RunFolder, other: RunFolder) -> bool:
@@ -109,14 +110,14 @@ def test_a_write_that_fails_is_said_and_the_run_goes_on_later(
 ON_A_SMALL_DISK = """
 import json, subprocess, sys
 from pathlib import Path
-from fer_bench.launch.local import train_one
+from fer_bench.launch.task import Task, train_run
 from fer_bench.sweep.plan import make_plan
 from fer_bench.sweep.request import Request
 disk, faces = Path(sys.argv[1]), sys.argv[2]
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "none", disk], check=True)
 def train(seed):
     planned = make_plan(Request(["ce"], faces, seeds=[seed], overrides={"epochs": 1, "image_size": 32}))
-    return train_one(planned, planned.runs[0], disk, "cpu", False, lambda: False, lambda event: None)
+    return train_run(Task(planned, planned.runs[0], disk, "cpu"))
 print(json.dumps(train(0)))
 subprocess.run(["mount", "-o", "remount,size=50m", disk], check=True)
 print(json.dumps(train(0)))
@@ -150,7 +151,7 @@ def test_a_folder_deleted_under_a_run_is_said_and_not_made_again(planned: Plan, 
         if event["epoch"] == 1:
             shutil.rmtree(tmp_path / "runs")
 
-    event = here(planned, tmp_path, say=delete)
+    event = here(planned, tmp_path, on_progress=delete)
     assert event["state"] == "failed" and "the folder was deleted while the run was trained" in event["error"]
     assert not (tmp_path / "runs").exists()
 
@@ -182,7 +183,7 @@ def test_a_run_that_may_not_be_read_fails_alone_and_is_left_as_it_is(
 @pytest.mark.parametrize("damage", ["checkpoint cut", "checkpoint changed", "epochs torn", "epochs absent"])
 def test_what_a_stopped_run_left_damaged(damage: str, planned: Plan, peace: RunFolder, tmp_path: Path) -> None:
     seen: list[int] = []
-    here(planned, tmp_path, say=lambda event: seen.append(event["epoch"]), stopping=lambda: 1 in seen)
+    here(planned, tmp_path, on_progress=lambda event: seen.append(event["epoch"]), stopping=lambda: 1 in seen)
     folder = RunFolder.of(tmp_path, planned.runs[0].spec)
     assert folder.state == "interrupted" and len(folder.epochs()) == 1
     checkpoint, epochs = folder.path / "checkpoint.pt", folder.path / "epochs.jsonl"
@@ -425,12 +426,14 @@ def test_a_run_over_its_time_limit_ends_alone_and_says_where_it_was(
         """Ten minutes later once the plugin hangs."""
         return time.monotonic() + 600 * (log.exists() and "said by a child" in log.read_text())
 
-    monkeypatch.setattr("fer_bench.launch.local.time", SimpleNamespace(monotonic=clock))
+    for module in ("local", "processes"):
+        monkeypatch.setattr(f"fer_bench.launch.{module}.time", SimpleNamespace(monotonic=clock))
     ends: dict[str, dict[str, Any]] = {}
-    train_all(planned, queue, tmp_path, ["cpu"], False, lambda _, run, e: ends.update({run.spec.method: e}), limit=599)
+    work = Work(planned, queue, tmp_path, ["cpu"], on_event=lambda _, run, e: ends.update({run.spec.method: e}))
+    train_all(work, limit=599)
     assert ends["ce"]["state"] == "done" and ends["hangs"]["state"] == "failed"
     assert ends["hangs"]["error"] == "ran longer than the time limit of 9.98333 min"
-    api.save_sweep(planned, tmp_path, "s", "fer-bench run")
+    make_sweep(planned, tmp_path, "s", "fer-bench run").save()
     said = CliRunner().invoke(main, ["status", "--out", str(tmp_path)], catch_exceptions=False).output
     for part in ("time limit of 9.98", "about to hang", "said by a child", "in on_epoch_end", "1 done", "1 failed"):
         assert part in said, f"{part!r} is not in {said}"
@@ -441,12 +444,12 @@ def test_a_run_over_its_time_limit_ends_alone_and_says_where_it_was(
 TRAIN = """
 import json, os, sys
 from pathlib import Path
-from fer_bench.launch.local import train_one
+from fer_bench.launch.task import Task, train_run
 from fer_bench.sweep.plan import make_plan
 from fer_bench.sweep.request import Request
 out, faces, plugins = sys.argv[1:]
 planned = make_plan(Request(["slow"], faces, overrides={"epochs": 2, "image_size": 32}, plugins=[plugins]))
-print(json.dumps(train_one(planned, planned.runs[0], Path(out), "cpu", False, lambda: False, lambda event: None, 1.0)))
+print(json.dumps(train_run(Task(planned, planned.runs[0], Path(out), "cpu", lease=1.0))))
 """
 
 

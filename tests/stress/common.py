@@ -21,7 +21,9 @@ import fer_bench.engine.trainer
 import fer_bench.report.plots.figures
 import fer_bench.report.tables  # noqa: F401
 from fer_bench.cli.main import main as command
-from fer_bench.launch import local, worker
+from fer_bench.launch import local
+from fer_bench.launch.task import Task, train_run
+from fer_bench.launch.work import Work
 from fer_bench.plugins.registry import discover
 
 METHODS = tuple(key for key, plugin in sorted(discover().items()) if plugin.origin == "built in")
@@ -106,9 +108,9 @@ class Forked:
         return self.returncode
 
 
-def _train_here(plan: Any, todo: Any, out: Path, _: Any, force: bool, tell: Any, **__: Any) -> None:
-    for run in todo:
-        tell(0, run, worker.train_one(plan, run, out, "cpu", force, lambda: False, lambda event: None))
+def _train_here(work: Work, **_: Any) -> None:
+    for run in work.todo:
+        work.on_event(0, run, train_run(Task(work.plan, run, work.out, "cpu", work.force)))
 
 
 def results(out: Path) -> dict[str, dict[str, Any]]:

@@ -14,9 +14,9 @@ from fer_bench.store.folder import RunFolder
 from fer_bench.sweep.plan import Plan
 
 
-def plan_table(planned: Plan, out: Path, force: bool) -> Table:
-    """A line for each run: its name, its key, and whether it is done."""
-    table = Table("run", "key", "state", title=f"sweep {planned.name}", title_justify="left")
+def plan_table(planned: Plan, name: str, out: Path, force: bool) -> Table:
+    """The name of the sweep, and a line for each run: its name, its key, and whether it is done."""
+    table = Table("run", "key", "state", title=Text(f"sweep {name}"), title_justify="left")
     for item in planned.runs:
         state = "again" if force else RunFolder.of(out, item.spec).state
         table.add_row(Text(item.spec.name), item.spec.key, {"new": "to train"}.get(state, state))

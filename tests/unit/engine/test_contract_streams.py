@@ -15,7 +15,7 @@ import torch
 from fer_bench.data.cache import PixelFile
 from fer_bench.data.dataset import Dataset
 from fer_bench.engine.batches import PASS_BATCH
-from fer_bench.plugins.code_hash import _code_hash
+from fer_bench.plugins.code_hash import code_hash
 from fer_bench.plugins.registry import Plugin, discover
 from fer_bench.store.folder import RunFolder
 from fer_bench.testing.bench import SIZE, Bench, Seen
@@ -135,7 +135,7 @@ SOURCE = plugin_source(DOCUMENTED + "\n@classmethod\ndef remarks(cls, config):\n
 )
 def test_the_code_hash_leaves_out_what_only_speaks(old: str, new: str, same: bool) -> None:
     assert old in SOURCE
-    assert (_code_hash(SOURCE.replace(old, new, 1)) == _code_hash(SOURCE)) == same
+    assert (code_hash(SOURCE.replace(old, new, 1).encode()) == code_hash(SOURCE.encode())) == same
 
 
 # --- passes over the training set ---------------------------------------------------------------------------------

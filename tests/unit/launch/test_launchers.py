@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from fer_bench import api, launch
-from fer_bench.core.errors import SpecError
+from fer_bench.core.errors import IncompleteSweep, SpecError
 from fer_bench.launch import devices
 from fer_bench.launch import job as remote_job
+from fer_bench.launch.launcher import choose_launcher, parse_options
 from fer_bench.launch.remote import Follower
+from fer_bench.launch.work import Work
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.frame import load_runs
 from fer_bench.store.lease import Busy
@@ -44,10 +45,10 @@ def request_for(faces_folder: Path) -> Any:
 
 
 def test_options_are_typed() -> None:
-    assert launch.parse(["partition=gpu", "minutes=30", "address=auto", "gpus=0.5"]) == {
+    assert parse_options(["partition=gpu", "minutes=30", "address=auto", "gpus=0.5"]) == {
         "partition": "gpu", "minutes": 30, "address": "auto", "gpus": 0.5
     }  # fmt: skip
-    assert launch.choose().local and not launch.choose("slurm", ["minutes=30"]).local
+    assert choose_launcher().local and not choose_launcher("slurm", ["minutes=30"]).local
 
 
 @pytest.mark.parametrize(
@@ -63,23 +64,23 @@ def test_options_are_typed() -> None:
 )
 def test_a_wrong_option_is_named(name: str, options: list[str], message: str) -> None:
     with pytest.raises(SpecError, match=message.replace("(", r"\(")):
-        launch.choose(name, options)
+        choose_launcher(name, options)
 
 
 @pytest.mark.parametrize(("name", "extra"), [("ray", "fer-bench[ray]"), ("slurm", "fer-bench[slurm]")])
 def test_a_missing_package_is_named_with_its_extra(name: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(SpecError) as error:
-        launch.choose(name)
+        choose_launcher(name)
     assert f"pip install '{extra}'" in str(error.value)
 
 
 def test_options_of_the_local_pool_are_refused_elsewhere() -> None:
     with pytest.raises(SpecError, match="--jobs and --device are for --launcher local"):
-        devices.choose_places(launch.choose("slurm"), "auto", 2, 4)
+        devices.devices_for(choose_launcher("slurm"), "auto", 2, 4)
     with pytest.raises(SpecError, match="--jobs and --device"):
-        devices.choose_places(launch.choose("slurm"), "cuda", None, 4)
-    assert devices.choose_places(launch.choose("slurm"), "auto", None, 4) == []
+        devices.devices_for(choose_launcher("slurm"), "cuda", None, 4)
+    assert devices.devices_for(choose_launcher("slurm"), "auto", None, 4) == []
 
 
 def test_the_folder_of_pickles_is_private_and_not_in_the_results(tmp_path: Path) -> None:
@@ -101,13 +102,13 @@ def test_a_request_for_one_run_plans_that_run(request_for: Any) -> None:
     )  # fmt: skip
     assert len(whole.runs) == 3 * 5 * 2 * 2
     for run in whole.runs[::7]:
-        found = make_plan(remote_job.alone(whole.request, run.spec))
+        found = make_plan(remote_job.request_for_run(whole.request, run.spec))
         assert [each.spec.key for each in found.runs] == [run.spec.key]
         assert found.runs[0].first_stage_of == run.first_stage_of
 
 
 def job_of(planned: Plan, out: Path) -> remote_job.Job:
-    return remote_job.jobs(planned, list(planned.runs), out, "cpu")[0]
+    return next(iter(remote_job.make_jobs(Work(planned, planned.runs, out), "cpu").values()))
 
 
 def test_a_worker_with_other_data_trains_nothing(request_for: Any, tmp_path: Path) -> None:
@@ -133,7 +134,7 @@ def test_a_worker_waits_for_a_run_that_another_holds(
 ) -> None:
     answers = [{"state": "busy"}, {"state": "busy"}, {"state": "done", "final": {}}]
     waits: list[float] = []
-    monkeypatch.setattr(remote_job, "train_one", lambda *_: answers.pop(0))
+    monkeypatch.setattr(remote_job, "train_run", lambda *_: answers.pop(0))
     monkeypatch.setattr(remote_job.time, "sleep", waits.append)
     job = job_of(make_plan(request_for()), tmp_path)
     assert job.train(lambda: False)["state"] == "done" and waits == [remote_job.AGAIN] * 2
@@ -146,9 +147,9 @@ def test_force_forgets_once(request_for: Any, tmp_path: Path) -> None:
     folder.start(planned.runs[0].spec, {})
     folder.save_epochs([{"epoch": 1}])
     with folder.claim(), pytest.raises(Busy, match="stop it before"):
-        remote_job.forget(list(planned.runs), tmp_path)
+        remote_job.clear_runs(Work(planned, planned.runs, tmp_path))
     assert folder.epochs()
-    remote_job.forget(list(planned.runs), tmp_path)
+    remote_job.clear_runs(Work(planned, planned.runs, tmp_path))
     assert not folder.epochs() and folder.state == "new"
 
 
@@ -172,7 +173,7 @@ def test_the_store_tells_of_finished_epochs(request_for: Any, tmp_path: Path) ->
     assert follower.stored(run) == {"state": "stopped"}
     folder.fail("ValueError: no", "…")
     assert follower.stored(run) == {"state": "failed", "error": "ValueError: no"}
-    follower.over(run.spec.key, follower.stored(run))
+    follower.end(run.spec.key, follower.stored(run))
     assert told[-1]["state"] == "failed" and not follower.todo
 
 
@@ -191,7 +192,7 @@ def test_jobs_train_a_sweep_and_pass_on_a_failure(
     (tmp_path / "broken.py").write_text(plugin_source(broken))
     small = {"noise": [0.3], "epochs": 1, "image_size": 32, "batch_size": 64, "dataset": str(faces_folder)}
     options = [f"folder={tmp_path / 'jobs'}", "cluster=local"]
-    with pytest.raises(api.IncompleteSweep, match="broken on purpose"):
+    with pytest.raises(IncompleteSweep, match="broken on purpose"):
         fer_bench.run(["ce", "broken"], out=tmp_path / "out", plugins=[str(tmp_path / "broken.py")],
                       launcher="slurm", launcher_options=options, **small)  # fmt: skip
     mine = load_runs(tmp_path / "out")
@@ -254,11 +255,11 @@ def test_the_script_for_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     ]
     late = SimpleNamespace(spec=SimpleNamespace(key="d", recipe=SimpleNamespace(threads=2)),
                            first_stage_of=SimpleNamespace(key="b"))  # fmt: skip
-    sweep = slurm.Submitted(SimpleNamespace(todo={}, out=tmp_path))  # type: ignore[arg-type]
-    monkeypatch.setattr(slurm.Submitted, "_failure", lambda self, key: 0)
     work = {key: SimpleNamespace() for key in "abcd"}
-    sweep.submit(tmp_path / "jobs", options, runs, work)  # type: ignore[arg-type]
-    sweep.submit(tmp_path / "jobs", options, [late], work)  # type: ignore[list-item, arg-type]
+    sweep = slurm.Submitted(SimpleNamespace(todo={}, out=tmp_path), work)  # type: ignore[arg-type]
+    monkeypatch.setattr(slurm.Submitted, "_failure", lambda self, key: 0)
+    sweep.submit(tmp_path / "jobs", options, runs)  # type: ignore[arg-type]
+    sweep.submit(tmp_path / "jobs", options, [late])  # type: ignore[list-item]
     for line in ("--array=0-2%2", "--partition=gpu", "--time=30", "--cpus-per-task=2", "--gpus-per-node=1", "--requeue",
                  "--account='faces; rm -rf /'"):  # fmt: skip
         assert f"#SBATCH {line}\n" in sent[0], line
@@ -283,7 +284,7 @@ def test_a_job_that_vanished_has_failed_its_run(
     folder, told, key = RunFolder.of(tmp_path, run.spec), [], run.spec.key
     folder.start(run.spec, {})
     folder.fail("an earlier failure", "…")
-    sweep = slurm.Submitted(Follower({key: run}, tmp_path, lambda worker, run, event: told.append(event)))
+    sweep = slurm.Submitted(Follower({key: run}, tmp_path, lambda worker, run, event: told.append(event)), {})
     sweep._failed_before = {key: sweep._failure(key)}
     job = SimpleNamespace(job_id="7", paths=SimpleNamespace(stderr="7.err"), done=lambda: bool(looks))
     sweep.jobs, looks = {key: job}, []

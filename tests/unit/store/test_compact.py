@@ -19,7 +19,7 @@ from tests.unit.store.test_folder import finished
 
 def sweep_of(out: Path, *seeds: int) -> Sweep:
     paths = [str(finished(out, seed=seed).path.relative_to(out)) for seed in seeds]
-    content = {"runs": paths, "names": {}, "skipped": [], "classes": {}, "command": ""}
+    content = {"runs": paths, "names": {}, "skipped": [], "classes": {}, "command": "", "name": "mine", "created": ""}
     return Sweep("mine", out / "sweeps" / "mine", content)
 
 

@@ -22,7 +22,7 @@ import pytest
 from click.testing import CliRunner
 
 from fer_bench.cli.main import main
-from fer_bench.core.errors import SpecError
+from fer_bench.core.errors import SpecError, StoreError
 from fer_bench.core.files import file_checksum
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.frame import load_runs
@@ -238,9 +238,9 @@ def test_another_sweep_of_the_name_is_not_replaced(packed: Path, tmp_path: Path)
     assert unpack(packed, here, name="theirs").sweep == "theirs"
     assert find_sweep(here, "mine").content == other.content and len(find_sweep(here, "theirs").runs) == 3
     (here / "sweeps" / "theirs" / "sweep.json").write_text("{half")
-    with pytest.raises(SpecError, match=r"theirs/sweep.json is damaged: .* run the sweep's command again"):
+    with pytest.raises(StoreError, match=r"theirs/sweep.json is damaged: .* run the sweep's command again"):
         unpack(packed, here, name="theirs")
-    with pytest.raises(SpecError, match="is no name of a sweep"):
+    with pytest.raises(SpecError, match="a name is needed, not a path"):
         unpack(packed, here, name="../../elsewhere")
 
 

@@ -9,24 +9,30 @@ import pytest
 from click.testing import CliRunner
 
 from fer_bench.cli.main import main
-from fer_bench.core.errors import SpecError
+from fer_bench.core.errors import SpecError, StoreError
 from fer_bench.sweep.plan import make_plan
-from fer_bench.sweep.record import find_sweep, save_sweep
+from fer_bench.sweep.record import find_sweep, make_sweep
 from fer_bench.sweep.request import Request
+
+EMPTY = {"name": "s", "command": "", "created": "", "runs": [], "skipped": [], "names": {}, "classes": {}}
 
 
 def test_a_damaged_sweep_is_written_anew(tmp_path: Path, faces_folder: Path) -> None:
     one, other = (make_plan(Request(["ce"], dataset=str(faces_folder), noise=[rate])) for rate in (0.2, 0.4))
-    save_sweep(one, tmp_path, "mine", "first")
+    make_sweep(one, tmp_path, "mine", "first").save()
     (tmp_path / "sweeps" / "mine" / "sweep.json").write_text("{torn")
-    save_sweep(other, tmp_path, "mine", "others")
+    with pytest.raises(StoreError, match=r"mine/sweep.json is damaged: .* run the sweep's command again"):
+        find_sweep(tmp_path, "mine")
+    again = make_sweep(other, tmp_path, "mine", "others")
+    again.check_name()
+    again.save()
     assert find_sweep(tmp_path, "mine").content["command"] == "others"
 
 
 def test_a_sweep_is_found_by_name_and_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for place in ("here", "there"):
         (tmp_path / place / "sweeps" / "mine").mkdir(parents=True)
-        content = {"runs": [], "command": place}
+        content = {**EMPTY, "command": place}
         (tmp_path / place / "sweeps" / "mine" / "sweep.json").write_text(json.dumps(content))
     here = tmp_path / "here"
     monkeypatch.chdir(tmp_path)
@@ -40,7 +46,7 @@ def test_a_sweep_is_found_by_name_and_by_path(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_sweep_without_its_runs_says_where_its_tables_are(tmp_path: Path, faces_folder: Path) -> None:
-    save_sweep(make_plan(Request(["ce"], dataset=str(faces_folder))), tmp_path, "mine", "fer-bench run")
+    make_sweep(make_plan(Request(["ce"], dataset=str(faces_folder))), tmp_path, "mine", "fer-bench run").save()
     assert "no run of mine is finished yet" in CliRunner().invoke(main, ["table", "--out", str(tmp_path)]).output
     (tmp_path / "sweeps" / "mine" / "runs.csv").write_text("key\n")
     said = CliRunner().invoke(main, ["table", "--out", str(tmp_path)])
