@@ -32,7 +32,7 @@ TABLES = ("table.md", "table.csv", "table.tex", "table.html", "runs.csv")
 OUTPUTS = (*TABLES, "report.html", COMPACT, "plots")
 """What is made of the runs of a sweep, beside ``sweep.json``."""
 
-SHAPE = {"name": str, "command": str, "created": str, "runs": [str], "skipped": [str], "names": {}, "classes": {}}
+SHAPE = {"name": str, "command": str, "created?": str, "runs": [str], "skipped": [str], "names": {}, "classes": {}}
 
 LONGEST_NAME = 200
 

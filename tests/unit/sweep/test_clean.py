@@ -164,7 +164,7 @@ def test_a_run_that_is_finished_in_the_last_moment_stays(store: Store, monkeypat
 
 def test_the_list_shows_names_as_they_are(store: Store) -> None:
     console = Console(width=200, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
-    console.print(leftovers.listing(clean.find(store.out, store.plugins)))
+    console.print(leftovers.leftover_list(clean.find(store.out, store.plugins)))
     text = console.export_text()
     assert "failed: ValueError: no [b]markup[/b]" in text and "4 to remove" in text
 
