@@ -1,0 +1,159 @@
+"""The pages say what is: commands and options exist, links lead somewhere, lists are complete, numbers are stored."""
+
+from __future__ import annotations
+
+import csv
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from fer_bench.cli.main import main
+from fer_bench.core.presets import PRESETS
+from fer_bench.data.catalog import DATASETS
+from fer_bench.data.noise.kinds import KINDS
+from fer_bench.plugins.registry import discover
+from fer_bench.store.model_selection import SELECTIONS
+from tests.helpers.pages import PAGES, ROOT, blocks, commands, links, name
+
+DOCS = ROOT / "docs"
+
+
+def text(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_commands_and_options_exist(page: Path) -> None:
+    for words in commands(page):
+        command: click.Command = main
+        context = click.Context(main, info_name="fer-bench")
+        while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+            known = command.get_command(context, words[0])
+            assert known is not None, f"{words[0]!r} is no command of {command.name}"
+            command, words = known, words[1:]
+        if isinstance(command, click.Group):
+            continue
+        parser = command.make_parser(click.Context(command))
+        parser.parse_args(args=list(words))  # raises for an unknown option
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_to_files(page: Path) -> None:
+    missing = [target for target in links(page) if not (page.parent / target).exists()]
+    assert missing == []
+
+
+def test_there_are_examples() -> None:
+    assert sum(len(list(commands(page))) for page in PAGES) > 40
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("docs/methods.md", [key for key, plugin in discover().items() if plugin.origin == "built in"]),
+        ("docs/datasets.md", DATASETS),
+        ("docs/concepts.md", [*(kind for kind in KINDS if kind != "none"), *SELECTIONS, *PRESETS]),
+    ],
+)
+def test_lists_are_complete(page: str, names: list[str]) -> None:
+    assert [each for each in names if f"`{each}`" not in text(page)] == []
+
+
+def test_the_makefile_explains_its_targets() -> None:
+    makefile = text("Makefile")
+    targets = set(re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[1].split())  # type: ignore[index]
+    assert {"demo", "check", "test", "docs", "coverage", "golden", "speed"} <= targets
+    for page in ("README.md", "CONTRIBUTING.md"):
+        assert set(re.findall(r"\bmake (\w+)", text(page))) <= targets
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    import tomllib
+
+    version = tomllib.loads(text("pyproject.toml"))["project"]["version"]
+    assert f"\nversion: {version}\n" in text("CITATION.cff")
+    assert f"## {version} " in text("CHANGELOG.md") or f"## [{version}]" in text("CHANGELOG.md")
+
+
+def test_the_readme_is_one_page() -> None:
+    assert len(text("README.md").splitlines()) <= 150
+
+
+TABLES = {
+    "| method | clean | symmetric 0.2 | symmetric 0.4 | memorised": (
+        "reference-noise", {"clean": ("test_overall", "clean"), "symmetric 0.4": ("test_overall", "symmetric 0.4"),
+                            "memorised at 0.4": ("memorised", "symmetric 0.4")},
+    ),
+    "| method | clean | symmetric 0.2 | symmetric 0.3246": (
+        "reference-ferplus", {"human (0.3246)": ("test_overall", "human"),
+                              "mean acc., human": ("test_mean", "human")},
+    ),
+    "| method | overall, symmetric 0.4 | overall, human": (
+        "reference-faces", {"overall, human": ("test_overall", "human"),
+                            "detection, human": ("detection_auroc", "human")},
+    ),
+}  # fmt: skip
+"""Tables of docs/results.md by how they begin: the sweep that they show, and some of their columns in its table.csv."""
+
+
+@pytest.mark.parametrize("head", TABLES, ids=lambda head: TABLES[head][0])
+def test_numbers_on_the_page_of_results_are_stored(head: str) -> None:
+    sweep, columns = TABLES[head]
+    with (ROOT / "results" / "sweeps" / sweep / "table.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    stored = {(row["method"].rstrip("†¶ᵃᵇᶜᵈᵉ"), row["metric"], row["condition"]): row["mean"] for row in rows}
+    page = text("docs/results.md")
+    lines = page[page.index(head) :].split("\n\n")[0].splitlines()
+    names = [cell.strip() for cell in lines[0].strip("|").split("|")]
+    compared = 0
+    for line in lines[2:]:
+        cells = [cell.strip().strip("*") for cell in line.strip("|").split("|")]
+        method = cells[0].replace("\\", "").rstrip("†¶")
+        for column, (metric, condition) in columns.items():
+            shown = float(cells[names.index(column)].split(" ± ")[0])
+            assert shown == pytest.approx(float(stored[method, metric, condition]), abs=0.00501), (method, column)
+            compared += 1
+    assert compared >= 16
+
+
+# --- run for real -------------------------------------------------------------------------------------------------
+
+TINY = ["--epochs", "1", "--train-size", "140", "--image-size", "32", "--device", "cpu", "--jobs", "2"]
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+@pytest.mark.xdist_group("pages")
+def test_the_quickstart_works_from_top_to_bottom(tmp_path: Path) -> None:
+    """Its commands in one folder, sweeps on a small part and with one seed."""
+    seen = []
+    for words in commands(DOCS / "quickstart.md"):
+        if words[0] == "run":
+            words = [*_one_seed(words), *TINY]
+        done = subprocess.run(
+            [sys.executable, "-m", "fer_bench.cli", *words], cwd=tmp_path, capture_output=True, text=True, timeout=240
+        )
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+        seen.append(words[0])
+    assert {"run", "table", "report", "watch", "status"} <= set(seen)
+
+
+def _one_seed(words: list[str]) -> list[str]:
+    at = words.index("--seeds") if "--seeds" in words else len(words)
+    return words[:at] + words[at + 2 :]
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+@pytest.mark.parametrize("page", [DOCS / "quickstart.md", DOCS / "api" / "run.md"], ids=name)
+def test_programs_work(page: Path, tmp_path: Path) -> None:
+    program = "\n".join(blocks(page, "python"))
+    indented = "\n".join(f"    {line}" for line in program.splitlines())
+    file = tmp_path / "program.py"
+    file.write_text(f'if __name__ == "__main__":\n{indented}\n')
+    done = subprocess.run([sys.executable, file], cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
