@@ -14,7 +14,7 @@ from fer_bench.data.catalog import open_manifest
 from fer_bench.data.check import check
 from fer_bench.data.names import IMAGE_SUFFIXES, looks_like_split, splits_of
 from fer_bench.data.readers import affectnet, folder
-from tests.unit.data.test_readers import save, write
+from tests.helpers.layouts import save, write
 
 
 def tree(root: Path, *folders: str, count: int = 2, name: str = "{number}.png") -> Path:

@@ -23,7 +23,7 @@ from fer_bench.data.sources import ArraySource
 from fer_bench.sweep.plan import make_plan
 from fer_bench.sweep.request import Request
 from tests.helpers.commands import numbers
-from tests.unit.data.test_readers import VOTES, lay_ferplus
+from tests.helpers.layouts import VOTES, lay_ferplus
 
 ROWS = [f"row{row:05d}" for row in range(len(VOTES))]
 MIRRORED_68 = [

@@ -19,7 +19,7 @@ from fer_bench.data import index, open
 from fer_bench.data.catalog import open_manifest
 from fer_bench.data.dataset import ANNOTATIONS, Dataset
 from fer_bench.data.open import open_dataset, open_unlabelled
-from tests.unit.data.test_readers import (
+from tests.helpers.layouts import (
     lay_affectnet,
     lay_affectnet_folders,
     lay_expw,
