@@ -24,6 +24,19 @@ VIEWS = {
     "strong": "a draw of its own: mirrored at random, two operations of RandAugment, then the recipe's erasing",
 }
 
+FAMILIES = {
+    "baseline": "Baseline",
+    "losses": "Robust losses",
+    "early-learning": "Early learning, sparse noise, self-adaptive training",
+    "selection": "Sample selection",
+    "semi-supervised": "Semi-supervised",
+    "regularisation": "Regularisation",
+    "faces": "Made for facial expressions",
+    "imbalance": "Imbalance",
+    "noise-and-imbalance": "Noise and imbalance",
+}
+"""Families of methods, in the order of the list that ``fer-bench methods`` prints, with their headings."""
+
 
 @dataclass(frozen=True)
 class Info:
@@ -37,6 +50,8 @@ class Info:
     """What the method does, in at most three lines."""
     kind: str
     """What it is made against: "baseline", "label noise", "imbalance" or "both"."""
+    family: str = ""
+    """A key of FAMILIES, by which methods are listed and chosen; "" for a method of none of them."""
     arxiv: str = ""
     code: str = ""
     """The official repository and commit."""
@@ -44,6 +59,10 @@ class Info:
     """Where the default departs from the official code, each with its reason."""
     ensemble: str = ""
     """How ``predict`` joins several networks ("mean of two networks"), for the mark in tables; "" for one network."""
+
+    def __post_init__(self) -> None:
+        if self.family and self.family not in FAMILIES:
+            raise ValueError(f"family {self.family!r} is none of {', '.join(FAMILIES)}")
 
 
 @dataclass(frozen=True)
@@ -65,6 +84,8 @@ class Needs:
     networks: int = 1
     forwards: float = 1.0
     """Images forwarded in training for each image of a batch: what time estimates go by."""
+    compiles: bool = True
+    """False: its networks cannot be compiled (hooks on layers, gradients of gradients)."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +114,10 @@ class Task:
     trusted: Tensor | None = None
     """int64 [T]: rows of the training set whose true labels ``trusted_label`` int64 [T] gives, where declared."""
     trusted_label: Tensor | None = None
+    pretrained: bool = False
+    """Whether the recipe's networks start from pre-trained weights."""
+    labels: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    """int64 [N]: the observed label of every row, on the CPU; a copy."""
 
 
 class Images:
@@ -168,6 +193,9 @@ in their heads and share pre-trained weights; any random trunk differs as well."
 MakeOptimizer = Callable[..., torch.optim.Optimizer]
 """``make_optimizer(parameters, **overrides)``: the recipe's optimizer; overrides such as ``lr=...`` go to torch."""
 
+FOLLOWS_RECIPE = "follows_recipe"
+"""Key of a parameter group. The recipe's schedule and clipping leave a group with ``"follows_recipe": False`` alone."""
+
 
 class Run(Protocol):
     """The harness during training, as a method sees it."""
@@ -191,9 +219,10 @@ class Run(Protocol):
         """Share of the whole budget that is behind, in [0, 1)."""
         ...
 
-    def minimize(self, loss: Tensor, name: str = "main") -> None:
-        """One optimizer step on a scalar loss: the only door to an optimizer. Backward pass, clipping, the check for
-        non-finite values and the cost counters live here. KeyError for a name that ``optimizers`` did not return."""
+    def minimize(self, loss: Tensor, *names: str) -> None:
+        """One backward pass of a scalar loss and one step of each named optimizer, "main" without a name: the only door
+        to an optimizer. Clipping, the check for non-finite values and the cost counters live here. KeyError for a name
+        that ``optimizers`` did not return."""
         ...
 
     def generator(self, name: str) -> torch.Generator:
@@ -203,6 +232,11 @@ class Run(Protocol):
     def training_set(self) -> Iterator[Batch]:
         """The whole training set in order, once, as batches with the declared views: for passes that do not train.
         What goes through a network is counted as cost."""
+        ...
+
+    def batch(self, rows: Tensor) -> Batch:
+        """The training images of ``rows``, int64 [n], as a batch of its own with the declared views and without
+        unlabelled images. Each call draws its own augmentations."""
         ...
 
     def record_selection(self, index: Tensor, kept: Tensor) -> None:
@@ -245,7 +279,8 @@ class Method(nn.Module):
         return (Stage("train"),)
 
     def optimizers(self, stage: str, make_optimizer: MakeOptimizer) -> Mapping[str, torch.optim.Optimizer]:
-        """Optimizers by name, made anew for each stage; the harness applies the recipe's schedule to them."""
+        """Optimizers by name, made anew for each stage; the harness applies the recipe's schedule to their groups,
+        except to those with ``"follows_recipe": False``."""
         return {"main": make_optimizer(self.parameters())}
 
     def on_stage_start(self, stage: str, run: Run) -> None:

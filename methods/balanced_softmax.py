@@ -43,6 +43,7 @@ class BalancedSoftmax(Method):
         idea="Adds the log class counts to the logits inside the training softmax and drops them at test time, so that "
         "the raw logits are free of the class frequencies.",
         kind="imbalance",
+        family="imbalance",
         arxiv="2007.10740",
         code="github.com/jiawei-ren/BalancedMetaSoftmax-Classification @ 34a61e4",
         deviations=(

@@ -70,6 +70,7 @@ class Cb(Method):
         idea="Weights each class by the inverse of its effective number of samples, (1 - beta^n) / (1 - beta), in "
         "softmax, sigmoid or focal loss.",
         kind="imbalance",
+        family="imbalance",
         arxiv="1901.05555",
         code="github.com/richardaecn/class-balanced-loss @ 1d78572",
         deviations=(

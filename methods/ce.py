@@ -20,6 +20,7 @@ class Ce(Method):
         year=0,
         idea="Softmax cross-entropy on the labels as given. The baseline.",
         kind="baseline",
+        family="baseline",
     )
 
     def loss(self, batch: Batch, run: Run) -> Tensor:

@@ -41,6 +41,7 @@ class Coteaching(Method):
         idea="Two networks see the same batch; each is trained on the samples that have a small loss for the other. "
         "The kept share falls to 1 - noise rate in the first epochs.",
         kind="label noise",
+        family="selection",
         arxiv="1804.06872",
         code="github.com/bhanML/Co-teaching @ 7c7fbe2",
         deviations=(

@@ -79,6 +79,7 @@ class CoteachingPlus(Method):
         idea="After a warm-up of co-teaching, each network is trained on the samples about which both disagree and "
         "which have a small loss for the other network.",
         kind="label noise",
+        family="selection",
         arxiv="1901.04215",
         code="github.com/xingruiyu/coteaching_plus @ a68ed61",
         deviations=(

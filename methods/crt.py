@@ -157,6 +157,7 @@ class Crt(Method):
         idea="Plain training first; then, on frozen features, only the classifier is balanced: trained anew on "
         "class-balanced draws, or scaled, or replaced by class means.",
         kind="imbalance",
+        family="imbalance",
         arxiv="1910.09217",
         code="github.com/facebookresearch/classifier-balancing @ f162ade",
         deviations=(

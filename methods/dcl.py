@@ -156,6 +156,7 @@ class Dcl(Method):
         idea="Re-balances each batch towards a target that slides from the natural to the balanced distribution, with "
         "a triplet loss on easy anchors and hard samples of rare classes that fades.",
         kind="imbalance",
+        family="imbalance",
         arxiv="1901.06783",
         code="no official code; schedules as in github.com/chpark1111/CS376_Project @ df1bf3b",
         deviations=(

@@ -79,6 +79,7 @@ class Decoupling(Method):
         idea="Two networks are trained, with the given labels, only on the samples for which they predict different "
         "classes.",
         kind="label noise",
+        family="selection",
         arxiv="1706.02613",
         code="github.com/emalach/UpdateByDisagreement @ 86d01a8",
         deviations=(

@@ -167,6 +167,7 @@ class Dmue(Method):
         idea="A branch for each class that never sees it describes how its faces spread over the other classes, a "
         "soft target for the target branch. A score from similarities to the batch's classes multiplies the logits.",
         kind="label noise",
+        family="faces",
         arxiv="2104.00232",
         code="github.com/JDAI-CV/FaceX-Zoo @ 16b793a",
         deviations=(

@@ -46,6 +46,7 @@ class Eac(Method):
         idea="Cross-entropy on a randomly erased face, whose class activation maps must be the mirror of those of the "
         "mirrored face with another erased box.",
         kind="label noise",
+        family="faces",
         arxiv="2207.10299",
         code="github.com/zyh-uaiaaaa/Erasing-Attention-Consistency @ 61efdfd",
         deviations=(

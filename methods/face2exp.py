@@ -150,6 +150,7 @@ class Face2Exp(Method):
         idea="A base network learns from class-balanced labels and labels other faces; an adaptation network, which "
         "answers, learns only from these, and its progress on labelled faces is fed back to the base network.",
         kind="imbalance",
+        family="faces",
         code="github.com/CVExplorer/Face2Exp @ 195346f",
         deviations=(
             "The unlabelled faces are the training images with their labels hidden, as the released code has it for "

@@ -60,6 +60,7 @@ class Jocor(Method):
         idea="Two networks are trained as one by cross-entropy plus the symmetric KL between their predictions, on the "
         "part of the batch where this joint loss is small.",
         kind="label noise",
+        family="selection",
         arxiv="2003.02752",
         code="github.com/hongxin001/JoCoR @ 86db359",
         deviations=(

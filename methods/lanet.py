@@ -210,6 +210,7 @@ class Lanet(Method):
         idea="A second branch learns landmarks. Label distributions come from neighbours in expression and landmark "
         "space, and both kinds of features are pulled together where pseudo-labels agree. Tested on the image alone.",
         kind="label noise",
+        family="faces",
         arxiv="2307.09023",
         code="github.com/hw-tony/LA-Net @ 74bb121",
         deviations=(

@@ -114,6 +114,7 @@ class Man(Method):
         idea="Two networks sort the faces by how many of them agree with the label: cross-entropy for both, mutual "
         "learning for one, and a consistency of two views without the label for none. The answer is their mean.",
         kind="label noise",
+        family="faces",
         code="github.com/zzzzzzyang/MAN @ df07e3f",
         deviations=(
             "The strong view is the harness's (mirrored at random, both operations of RandAugment, the recipe's "

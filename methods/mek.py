@@ -82,6 +82,7 @@ class Mek(Method):
         idea="The class activation maps of a face and its mirror image must agree, those of rare classes most, and "
         "label smoothing goes to the other classes by inverse frequency.",
         kind="imbalance",
+        family="faces",
         arxiv="2310.19636",
         code="github.com/zyh-uaiaaaa/Mine-Extra-Knowledge @ 2ec823d",
         deviations=(

@@ -179,6 +179,7 @@ class Mentornet(Method):
         idea="Each sample is weighted by a curriculum on its loss, its distance to a running percentile of the losses, "
         "and the progress of the training; a part of each batch is dropped.",
         kind="label noise",
+        family="selection",
         arxiv="1712.05055",
         code="github.com/google/mentornet @ 76d6be2",
         deviations=(

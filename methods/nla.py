@@ -116,6 +116,7 @@ class Nla(Method):
         idea="Weights each face by a 2-D Gaussian over (probability of its label, best other probability): ambiguous "
         "faces weigh much, likely wrong labels hardly anything. A face and its mirror image are made to agree.",
         kind="both",
+        family="faces",
         arxiv="2502.09993",
         code="github.com/jungyu0413/NLA @ b86f31f",
         deviations=(

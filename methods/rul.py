@@ -78,6 +78,7 @@ class Rul(Method):
         idea="Features of two faces are mixed by their learned uncertainties, and the mixture is to be recognised as "
         "both labels: the harder face must weigh more.",
         kind="label noise",
+        family="faces",
         code="github.com/zyh-uaiaaaa/Relative-Uncertainty-Learning @ 63b73f2",
         deviations=(
             "There is no relabelling, as in the official code. According to its authors (official issue 4) the "

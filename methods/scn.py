@@ -19,41 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fer_bench.method import Batch, Info, MakeNet, Method, Run, Task, hparam
-from fer_bench.ops import clearly_better_class, membership, require_range
+from fer_bench.ops import clearly_better_class, membership, rank_groups, rank_loss, require_range
 
 NOT_RELABELLED = -1
-
-
-def high_count(size: int, beta: float) -> int:
-    """n_H = int(size * beta), truncated in floating point: 62 of 90 at 0.7 (src/train.py)."""
-    return int(size * beta)
-
-
-def importance_groups(alpha: Tensor, beta: float) -> tuple[Tensor, Tensor]:
-    """Positions of the n_H largest and of the other entries of alpha [B]: int64 [n_H], int64 [B - n_H]."""
-    order = torch.sort(alpha.detach(), descending=True, stable=True).indices
-    n_high = high_count(len(alpha), beta)
-    return order[:n_high], order[n_high:]
-
-
-def group_means(alpha: Tensor, beta: float) -> tuple[Tensor, Tensor]:
-    """Mean alpha of the high and of the low group; where a group is empty, both are the mean of the batch."""
-    high, low = importance_groups(alpha, beta)
-    if len(high) == 0 or len(low) == 0:
-        return alpha.mean(), alpha.mean()
-    return alpha[high].mean(), alpha[low].mean()
-
-
-def rank_regularisation(alpha: Tensor, beta: float, margin: float, official: bool = False) -> Tensor:
-    """RR = max(0, margin - (mean alpha_high - mean alpha_low)), a scalar (src/train.py).
-
-    A batch too small for two groups gives 0. ``official=True`` gives the margin there, a constant whose gradient is 0.
-    """
-    size, n_high = len(alpha), high_count(len(alpha), beta)
-    if not official and (n_high == 0 or n_high == size):
-        return alpha.sum() * 0.0
-    high_mean, low_mean = group_means(alpha, beta)
-    return F.relu(margin - (high_mean - low_mean))
 
 
 class Scn(Method):
@@ -65,6 +33,7 @@ class Scn(Method):
         idea="A learned importance multiplies the logits of each face and is ranked within the batch; faces whose best "
         "class beats the given label clearly are relabelled from epoch 10 on.",
         kind="label noise",
+        family="faces",
         arxiv="2002.10392",
         code="github.com/kaiwang960112/Self-Cure-Network @ 9f4c3ad",
         deviations=(
@@ -123,7 +92,7 @@ class Scn(Method):
         alpha, logits = self(batch.view("weak"))
         z = alpha[:, None] * logits
         ce = F.cross_entropy(z, labels)
-        rr = rank_regularisation(alpha, c.beta, c.margin_1)
+        rr = rank_loss(alpha, c.beta, c.margin_1)
         run.minimize(ce + rr)
         self.alpha[batch.index] = alpha.detach()
         log = {"loss": (ce + rr).detach(), "ce": ce.detach(), "rank": rr.detach(), "alpha": alpha.detach().mean()}
@@ -138,7 +107,7 @@ class Scn(Method):
         """
         changed, best = clearly_better_class(F.softmax(z, dim=1), labels, self.config.margin_2)
         if self.config.relabel_scope == "low":
-            changed &= membership(importance_groups(alpha, self.config.beta)[1], len(alpha))
+            changed &= membership(rank_groups(alpha, self.config.beta)[1], len(alpha))
         self.new_label[index] = torch.where(changed, best, self.new_label[index])
         return changed.sum()
 

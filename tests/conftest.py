@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,8 @@ import torch
 from PIL import Image
 
 from fer_bench.plugins.registry import Plugin, discover
-from fer_bench.testing.bench import Bench
+from fer_bench.store.folder import RunFolder
+from fer_bench.testing.bench import Bench, Seen
 from tests.helpers.golden_record import pytest_addoption, pytest_configure  # noqa: F401
 from tests.helpers.plugins import plugin_source
 
@@ -43,6 +45,20 @@ def no_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return Bench(tmp_path_factory.mktemp("bench"))
+
+
+@pytest.fixture(scope="session")
+def train(bench: Bench) -> Callable[..., tuple[RunFolder, Seen]]:
+    """``train(key, noise=0.3, factor=1.0, epochs=2, **settings)``: a finished run in a new folder, and what it saw."""
+    plugins, numbers = discover(), itertools.count()
+
+    def run(
+        key: str, noise: float = 0.3, factor: float = 1.0, epochs: int = 2, **settings: object
+    ) -> tuple[RunFolder, Seen]:
+        spec = bench.spec(plugins[key], noise, factor, epochs, settings)
+        return bench.train(plugins[key], spec, f"settings-{next(numbers)}")
+
+    return run
 
 
 @pytest.fixture(scope="session")

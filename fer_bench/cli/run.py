@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 
 @main.command()
-@click.option("--methods", type=Names(), required=True, help="Keys, globs, or 'all'; see `fer-bench methods`.")
+@click.option(
+    "--methods", type=Names(), required=True, help="Keys, globs, family:NAME or all; see `fer-bench methods`."
+)
 @click.option("--noise", type=Numbers(float), default=None, help="Rates of label noise, 0 to 1 [default: 0].")
 @click.option("--noise-type", "--noise-types", "noise_types", type=Names(), default="symmetric", show_default=True,
               help="Kinds of label noise: symmetric, pair, class-dependent, instance, human, …")  # fmt: skip

@@ -88,6 +88,10 @@ class BatchSource:
         for part, rows in enumerate(torch.arange(len(self.training)).split(PASS_BATCH)):
             yield self._batch(StepRows(rows, NO_ROWS), "walk", epoch, step, pass_index, part)
 
+    def chosen(self, rows: Tensor, epoch: int, step: int, pass_index: int) -> Batch:
+        """The training images ``rows`` int64 [n]. Each call within a step has another ``pass_index``."""
+        return self._batch(StepRows(rows.cpu(), NO_ROWS), "chosen", epoch, step, pass_index)
+
     def _order(self, epoch: int, sampler: Sampler) -> Tensor:
         rows = sampler(self.noisy_label.cpu(), torch_generator(self._seed, "order", epoch))
         count = len(self.training)

@@ -61,6 +61,8 @@ def make_task(job: TrainingJob, splits: Splits, needs: Needs) -> Task:
         noise_rate=splits.noise["realised_rate"] if needs.noise_rate else None,
         trusted=trusted,
         trusted_label=None if trusted is None else torch.from_numpy(splits.clean_label)[trusted],
+        pretrained=bool(recipe.pretrained),
+        labels=torch.from_numpy(splits.noisy_label.copy()),
     )
 
 

@@ -14,7 +14,7 @@ from fer_bench.core.spec import RunSpec
 from fer_bench.engine.batches import BatchSource
 from fer_bench.engine.counters import CostCounter, SelectionCounter
 from fer_bench.engine.stages import StageSpan
-from fer_bench.method import Batch
+from fer_bench.method import FOLLOWS_RECIPE, Batch
 
 
 class TrainingContext:
@@ -46,20 +46,29 @@ class TrainingContext:
         self._passes += 1
         return self._source.training_set(self.epoch, self.step, self._passes - 1)
 
-    def minimize(self, loss: Tensor, name: str = "main") -> None:
+    def batch(self, rows: Tensor) -> Batch:
+        """As ``Run.batch``."""
+        self._passes += 1
+        return self._source.chosen(rows, self.epoch, self.step, self._passes - 1)
+
+    def minimize(self, loss: Tensor, *names: str) -> None:
         """As ``Run.minimize``."""
-        if name not in self.optimizers:
-            raise KeyError(f"no optimizer {name!r}; optimizers() returned {sorted(self.optimizers)}")
+        names = names or ("main",)
+        for name in names:
+            if name not in self.optimizers:
+                raise KeyError(f"no optimizer {name!r}; optimizers() returned {sorted(self.optimizers)}")
         if loss.ndim:
             raise ValueError(f"minimize() takes a scalar loss, not a tensor of shape {tuple(loss.shape)}")
-        optimizer = self.optimizers[name]
-        optimizer.zero_grad(set_to_none=True)
+        optimizers = [self.optimizers[name] for name in names]
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        if self._clip:
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            torch.nn.utils.clip_grad_norm_(parameters, self._clip)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)  # or the next forward pass would have them in memory beside its own
+        for optimizer in optimizers:
+            if self._clip:
+                groups = [group for group in optimizer.param_groups if group.get(FOLLOWS_RECIPE, True)]
+                torch.nn.utils.clip_grad_norm_([p for group in groups for p in group["params"]], self._clip)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)  # or the next forward pass would have them in memory beside its own
         self._finite &= torch.isfinite(loss.detach())
         self._first_bad += self._finite
         self._stepped = True

@@ -24,6 +24,7 @@ from fer_bench.engine.job import Interrupted, ProgressEvent, TrainingJob
 from fer_bench.engine.memory import forget_peak_memory, keep_freed_memory, peak_memory
 from fer_bench.engine.optim import make_optimizer, schedule
 from fer_bench.engine.stages import StageSpan, stage_spans
+from fer_bench.method import FOLLOWS_RECIPE
 
 REPORT_EVERY = 0.5
 """Seconds between two reports of progress within an epoch."""
@@ -139,7 +140,8 @@ class Trainer:
         factor = schedule(self.recipe, epoch - span.first, span.epochs)
         for name, rates in self._base_rates.items():
             for group, rate in zip(self.context.optimizers[name].param_groups, rates, strict=True):
-                group["lr"] = rate * factor
+                if group.get(FOLLOWS_RECIPE, True):
+                    group["lr"] = rate * factor
 
     def _counts(self) -> dict[str, int]:
         """Cost of the training so far."""

@@ -5,25 +5,22 @@ What only one method uses stands in its own file. Exceptions: the heatmaps of LA
 
 from fer_bench.metrics import area_under_roc
 from fer_bench.ops.agreement import kl_divergence, mean_log_probability
-from fer_bench.ops.backbone_stages import copied, follow, resolution_stages
+from fer_bench.ops.averages import average_parameters, capped_momentum, copied, follow
+from fer_bench.ops.backbone_stages import resolution_stages
 from fer_bench.ops.checks import require_positive, require_range
 from fer_bench.ops.class_weights import effective_number, effective_number_weights
 from fer_bench.ops.consistency import class_activation_maps, mirror, pooled_linear_classifier
+from fer_bench.ops.deferred import deferral_is_over
+from fer_bench.ops.early_learning import clamped_softmax, early_learning_term, label_share
 from fer_bench.ops.heatmaps import adaptive_wing, gaussian_heatmaps, heatmap_weights, landmark_cells
-from fer_bench.ops.mentor import (
-    MentorNetwork,
-    curriculum_table,
-    data_driven_table,
-    fit_mentor,
-    split_table,
-)
-from fer_bench.ops.sampling import (
-    Shuffle,
-    class_probability,
-    generator_shuffle,
-    independent_rows,
-    shuffled_cycle,
-)
+from fer_bench.ops.held_out import held_out
+from fer_bench.ops.label_losses import LOG_ZERO, label_log_probability, reverse_cross_entropy
+from fer_bench.ops.mentor import MentorNetwork, curriculum_table, data_driven_table, fit_mentor, split_table
+from fer_bench.ops.mixing import Mix, draw_mix
+from fer_bench.ops.mixtures import GaussianPair, two_gaussians
+from fer_bench.ops.modes import evaluating
+from fer_bench.ops.ranking import rank_groups, rank_loss
+from fer_bench.ops.sampling import Shuffle, class_probability, generator_shuffle, independent_rows, shuffled_cycle
 from fer_bench.ops.small_loss import (
     clean_score_from_losses,
     clearly_better_class,
@@ -39,14 +36,22 @@ from fer_bench.ops.small_loss import (
     small_loss,
     small_loss_exchange,
 )
+from fer_bench.ops.soft_labels import sharpen
+from fer_bench.ops.streams import integer_seed
 from fer_bench.ops.two_networks import PeerSettings
 
 __all__ = [
+    "LOG_ZERO",
+    "GaussianPair",
     "MentorNetwork",
+    "Mix",
     "PeerSettings",
     "Shuffle",
     "adaptive_wing",
     "area_under_roc",
+    "average_parameters",
+    "capped_momentum",
+    "clamped_softmax",
     "class_activation_maps",
     "class_probability",
     "clean_score_from_losses",
@@ -55,18 +60,26 @@ __all__ = [
     "curriculum_table",
     "data_driven_table",
     "default_num_gradual",
+    "deferral_is_over",
     "disagreement",
+    "draw_mix",
+    "early_learning_term",
     "effective_number",
     "effective_number_weights",
+    "evaluating",
     "fit_mentor",
     "follow",
     "forget_rate_at",
     "gaussian_heatmaps",
     "generator_shuffle",
     "heatmap_weights",
+    "held_out",
     "independent_rows",
+    "integer_seed",
     "keep_count",
     "kl_divergence",
+    "label_log_probability",
+    "label_share",
     "landmark_cells",
     "mean_log_probability",
     "membership",
@@ -75,12 +88,17 @@ __all__ = [
     "official_learning_rate",
     "pooled_linear_classifier",
     "positions",
+    "rank_groups",
+    "rank_loss",
     "require_positive",
     "require_range",
     "resolution_stages",
+    "reverse_cross_entropy",
     "set_official_schedule",
+    "sharpen",
     "shuffled_cycle",
     "small_loss",
     "small_loss_exchange",
     "split_table",
+    "two_gaussians",
 ]

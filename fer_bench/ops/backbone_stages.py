@@ -1,8 +1,7 @@
-"""Taking a convolutional network apart at its resolutions, and copies of parts that follow it slowly."""
+"""Taking a convolutional network apart at its resolutions."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -96,32 +95,3 @@ def _units(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
             yield from _units(module.children())
         else:
             yield module
-
-
-def copied(modules: Any) -> Any:
-    """A deep copy of ``modules`` that takes no gradient, for :func:`follow`.
-
-    >>> copied(nn.Linear(1, 1)).weight.requires_grad
-    False
-    """
-    copy_of = copy.deepcopy(modules)
-    for parameter in copy_of.parameters():
-        parameter.requires_grad_(False)
-    return copy_of
-
-
-@torch.no_grad()
-def follow(slow: nn.Module, fast: nn.Module, momentum: float) -> None:
-    """slow <- momentum * slow + (1 - momentum) * fast for parameters; buffers such as BatchNorm's are copied.
-
-    >>> slow, fast = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
-    >>> for net, value in ((slow, 0.0), (fast, 1.0)):
-    ...     _ = nn.init.constant_(net.weight, value)
-    >>> follow(slow, fast, momentum=0.75)
-    >>> slow.weight.item()
-    0.25
-    """
-    for mine, other in zip(slow.parameters(), fast.parameters(), strict=True):
-        mine.mul_(momentum).add_(other, alpha=1 - momentum)
-    for own, its in zip(slow.buffers(), fast.buffers(), strict=True):
-        own.copy_(its)

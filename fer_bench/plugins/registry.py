@@ -5,6 +5,7 @@ A plugin that cannot be loaded stays listed with its error and harms no other.
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import hashlib
 import importlib.metadata
@@ -38,6 +39,9 @@ KEY = re.compile(r"[a-z][a-z0-9_]*")
 
 TABLES = {"preset": "presets are tables [preset.DATASET]", "search": "ranges are entries of a table [search]"}
 """Tables that ``<key>.toml`` beside a plugin may have."""
+
+FAMILY = "family:"
+"""How a pattern begins that asks for a family of methods."""
 
 GOLDEN = "golden.json"
 """File beside methods: {key: {"code": hash, "cases": number}} of those that reproduced the official code's numbers."""
@@ -195,11 +199,21 @@ def discover(folders: Sequence[str | Path] = ()) -> dict[str, Plugin]:
 
 
 def choose(patterns: Iterable[str], plugins: Mapping[str, Plugin]) -> list[str]:
-    """Keys that match the given keys and globs (``all`` = every usable one), sorted. SpecError names the nearest."""
+    """The methods that are asked for, sorted.
+
+    Args:
+        patterns: Keys, globs, ``family:NAME`` for the methods of a family, or ``all`` for every usable method.
+        plugins: All methods.
+
+    Raises:
+        SpecError: A pattern matches no method, or there is no such family; it names the nearest.
+    """
     chosen: set[str] = set()
     for pattern in patterns:
         if pattern == "all":
             matches = [key for key, plugin in plugins.items() if not plugin.error]
+        elif pattern.startswith(FAMILY):
+            matches = _of_family(pattern.removeprefix(FAMILY), plugins)
         else:
             matches = fnmatch.filter(plugins, pattern)
         if not matches:
@@ -208,6 +222,19 @@ def choose(patterns: Iterable[str], plugins: Mapping[str, Plugin]) -> list[str]:
     if not chosen:
         raise SpecError("no method was named; see `fer-bench methods`")
     return sorted(chosen)
+
+
+def _of_family(name: str, plugins: Mapping[str, Plugin]) -> list[str]:
+    """The methods of a family. Those that cannot be loaded belong to none."""
+    from fer_bench.method import FAMILIES
+
+    require(name in FAMILIES, f"unknown family {name!r}{nearest(name, FAMILIES)}")
+    found = []
+    for key, plugin in plugins.items():
+        with contextlib.suppress(PluginError):
+            if plugin.load().info.family == name:
+                found.append(key)
+    return found
 
 
 def settings_by_method(assignments: Iterable[str]) -> dict[str, dict[str, Any]]:

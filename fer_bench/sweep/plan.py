@@ -118,7 +118,7 @@ def make_plan(
     dataset = open_data(grid)
     on_checked()
     recipe, weights = resolve_recipe(request)
-    methods, skipped = choose_methods(grid, dataset)
+    methods, skipped = choose_methods(grid, dataset, recipe)
     unlabelled = open_pool(request, methods, recipe, on_progress)
     runs = expand(grid, dataset, recipe, methods, unlabelled)
     if runs:
@@ -169,8 +169,8 @@ def open_data(grid: Grid) -> Dataset:
     return dataset
 
 
-def choose_methods(grid: Grid, dataset: Dataset) -> tuple[list[ChosenMethod], list[str]]:
-    """The methods that can run on the data set, and a line for each of the others that says why it cannot."""
+def choose_methods(grid: Grid, dataset: Dataset, recipe: Recipe) -> tuple[list[ChosenMethod], list[str]]:
+    """The methods that can run on the data set with the recipe, and for each of the others a line that says why not."""
     from fer_bench.data.landmarks import MIRRORED_LANDMARKS
 
     chosen, skipped = [], []
@@ -189,6 +189,9 @@ def choose_methods(grid: Grid, dataset: Dataset) -> tuple[list[ChosenMethod], li
                 f"{key}: needs {points} landmarks a face, which {dataset.name} does not have; "
                 "see `fer-bench data landmarks --help`"
             )
+            continue
+        if recipe.compile and not needs.compiles:
+            skipped.append(f"{key}: its networks cannot be compiled; leave --compile out")
             continue
         chosen.append(ChosenMethod(plugin, configs, needs))
     return chosen, skipped

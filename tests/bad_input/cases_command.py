@@ -12,6 +12,7 @@ OPTIONS = (
     Case("no --methods", "run --dataset faces", ("Missing option '--methods'",)),
     Case("an unknown method", "run … --methods jocr", ("unknown method 'jocr'", "did you mean 'jocor'")),
     Case("a pattern without a match", "run … --methods 'x*'", ("unknown method 'x*'",)),
+    Case("an unknown family", "run … --methods family:losse", ("unknown family 'losse'", "did you mean 'losses'")),
     Case("an empty list of methods", "run … --methods ''", ("no method was named",)),
     Case("blanks and repeats in a list", "run … --methods ' ce , ce,, ' --dry-run", ("1 run: 0 done, 1 to train",), 0),
     Case("a rate above 1", "run … --noise 1.2", ("--noise 1.2", "out of range: 0 to 1")),

@@ -225,7 +225,7 @@ def test_the_plain_loops_minimise_what_the_methods_minimise(tmp_path: Path) -> N
             pooled = loop.net.forward_head(loop.net.forward_features(images), pre_logits=True)
             alpha = loop.alpha(pooled).sigmoid().squeeze(1)
             own = F.cross_entropy(alpha[:, None] * loop.net.fc(pooled), labels)
-            own = own + module.rank_regularisation(alpha, config.beta, config.margin_1)
+            own = own + module.rank_loss(alpha, config.beta, config.margin_1)
         assert torch.allclose(plain, own, rtol=1e-4), name
     loop.epoch()
     assert 0 <= loop.evaluate() <= 1

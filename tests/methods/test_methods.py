@@ -513,31 +513,6 @@ def test_jocor_has_one_optimizer_and_selects_by_the_joint_loss() -> None:
 # --- SCN
 
 
-def test_scn_rank_regularisation() -> None:
-    alpha = torch.rand(10, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    rr = scn.rank_regularisation(alpha, 0.7, 0.9)
-    assert 0 <= rr.item() <= 0.9
-    order = torch.randperm(10, generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(scn.rank_regularisation(alpha[order], 0.7, 0.9), rr)
-    (grad,) = torch.autograd.grad(rr, alpha)
-    high, low = scn.importance_groups(alpha, 0.7)
-    torch.testing.assert_close(grad[high], torch.full((7,), -1 / 7))
-    torch.testing.assert_close(grad[low], torch.full((3,), 1 / 3))
-    assert number(scn.rank_regularisation(torch.full((10,), 0.4), 0.7, 0.15)) == pytest.approx(0.15)
-    apart = torch.tensor([0.9] * 7 + [0.1] * 3, requires_grad=True)
-    closed = scn.rank_regularisation(apart, 0.7, 0.15)
-    assert number(closed) == 0 and bool((torch.autograd.grad(closed, apart)[0] == 0).all())
-
-
-def test_scn_group_sizes_and_tiny_batches() -> None:
-    assert [scn.high_count(n, 0.7) for n in (64, 47, 90, 1)] == [44, 32, 62, 0]
-    one = torch.tensor([0.3], requires_grad=True)
-    assert number(scn.rank_regularisation(one, 0.7, 0.15)) == 0
-    official = scn.rank_regularisation(one, 0.7, 0.15, official=True)
-    assert number(official) == pytest.approx(0.15)
-    assert number(torch.autograd.grad(official, one)[0]) == 0
-
-
 def test_scn_relabelling_is_strict_and_first_class_wins() -> None:
     p = torch.tensor([[0.4, 0.6, 0, 0, 0, 0, 0], [0.3, 0.7, 0, 0, 0, 0, 0], [0.2, 0.4, 0.4, 0, 0, 0, 0]]).double()
     changed, best = ops.clearly_better_class(p, torch.tensor([0, 0, 3]), 0.25)

@@ -13,37 +13,52 @@ from rich.table import Table
 from rich.text import Text
 
 from fer_bench.core.errors import PluginError
-from fer_bench.plugins.registry import Plugin
+from fer_bench.method import FAMILIES, Info, Needs
+from fer_bench.plugins.registry import FAMILY, Plugin
 from fer_bench.reproduce.published import Number
+
+OTHERS, BROKEN = "Others", "Broken"
+"""Headings of the methods that name no family, and of those that cannot be used."""
+
+HINT = """cost: images forwarded for each training image
+golden: cases computed with the official code that the method reproduces; stale: its code has changed since
+one method in full: fer-bench methods KEY; a family: fer-bench run --methods family:losses"""
 
 
 def method_list(plugins: Mapping[str, Plugin]) -> RenderableType:
-    """Two lines per method: facts, then the paper's title. A broken plugin is listed with its error."""
+    """One line for each method, by family; broken plugins stand at the end, with their errors."""
     width = max(map(len, plugins), default=0) + 2
-    lines: list[RenderableType] = [
-        Text(f"{'key':<{width}}{'year':<6}{'against':<13}{'cost':<7}{'golden':<19}needs", style="bold")
-    ]
+    families: dict[str, list[Text]] = {family: [] for family in (*FAMILIES, OTHERS, BROKEN)}
     for key, plugin in plugins.items():
         try:
             method = plugin.load()
-            needs = method.needs(method.Config())
+            facts = _facts(method.info, method.needs(method.Config()), plugin)
         except (PluginError, TypeError, ValueError) as error:
-            lines.append(
-                Text.assemble((f"{key:<{width}}", "bold red"), (f"broken: {str(error).splitlines()[0]}", "red"))
-            )
-            continue
-        info, cost = method.info, f"{needs.forwards:g}x"
-        asks = [name for name, wanted in (("noise rate", needs.noise_rate), ("landmarks", needs.landmarks)) if wanted]
-        asks += [f"true labels of {needs.trusted:.0%}"] if needs.trusted else []
-        asks += ["unlabelled images"] if needs.unlabelled else []
-        asks += [f"{needs.networks} networks"] if needs.networks > 1 else []
-        facts = f"{info.year or '':<6}{info.kind:<13}{cost:<7}{_golden(plugin):<19}{', '.join(asks)}".rstrip()
-        lines += [Text.assemble((f"{key:<{width}}", "bold"), facts), Padding(Text(info.title, style="dim"), (0, 2))]
-    hint = (
-        "cost: images forwarded for each training image · golden: cases computed with the official code that it "
-        "reproduces · one method in full: fer-bench methods KEY"
-    )
-    return Group(*lines, Text(hint, style="dim"))
+            reason = f"broken: {str(error).splitlines()[0]}"
+            families[BROKEN].append(Text.assemble((f"{key:<{width}}", "bold red"), (reason, "red")))
+        else:
+            line = Text.assemble((f"{key:<{width}}", "bold"), facts, (method.info.title, "dim"))
+            line.no_wrap, line.overflow = True, "ellipsis"
+            families[method.info.family or OTHERS].append(line)
+    header = f"{'key':<{width}}{'year':<6}{'against':<13}{'cost':<7}{'golden':<8}needs · title"
+    lines = [Text(header, style="bold")]
+    for family, members in families.items():
+        if members:
+            choice = (f"  {FAMILY}{family}", "dim") if family in FAMILIES else ""
+            lines += [Text(), Text.assemble((FAMILIES.get(family, family), "bold cyan"), choice), *members]
+    return Group(*lines, Text(), Text(HINT, style="dim"))
+
+
+def _facts(info: Info, needs: Needs, plugin: Plugin) -> str:
+    """The columns of a line of the list, up to the title."""
+    asks = [name for name, wanted in (("noise rate", needs.noise_rate), ("landmarks", needs.landmarks)) if wanted]
+    asks += [f"true labels of {needs.trusted:.0%}"] if needs.trusted else []
+    asks += ["unlabelled images"] if needs.unlabelled else []
+    asks += [f"{needs.networks} networks"] if needs.networks > 1 else []
+    golden = plugin.golden
+    cases = "–" if golden is None else str(golden.cases) if golden.current else "stale"
+    cost, asked = f"{needs.forwards:.3g}x", f"{', '.join(asks)} · " if asks else ""
+    return f"{info.year or '':<6}{info.kind:<13}{cost:<7}{cases:<8}{asked}"
 
 
 def _golden(plugin: Plugin) -> str:
@@ -63,8 +78,9 @@ def method_card(plugin: Plugin, published: Iterable[Number] = ()) -> RenderableT
         Text(f"{info.authors}. {info.venue}, {info.year}. {' · '.join(filter(None, where))}"),
         Padding(Text(info.idea.strip()), (1, 2)),
         Text(
-            f"against: {info.kind} · networks: {needs.networks} · forward passes per image: {needs.forwards:g} · "
-            f"views: {', '.join(needs.views)} · told the noise rate: {'yes' if needs.noise_rate else 'no'}"
+            f"against: {info.kind} · family: {info.family or 'none'} · networks: {needs.networks} · "
+            f"forward passes per image: {needs.forwards:g} · views: {', '.join(needs.views)} · "
+            f"told the noise rate: {'yes' if needs.noise_rate else 'no'}"
         ),
         Text(f"golden: {_golden(plugin)}"),
         _settings(method.Config, plugin),

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from fer_bench.method import Task
+from fer_bench.ops.ranking import group_means, high_count, rank_groups, rank_loss
 from tests.golden.adapters._tools import floats, integers, pick
 
 # The case "tiny_batches_official_behaviour" records outputs for batches of 1, 2 and 3 and not the alphas, so these are
@@ -26,7 +27,7 @@ def compute(case: dict[str, Any]) -> dict[str, Any]:
     if "attention" in inputs:
         return pick(case, _batch(case))
     if "batch" in inputs:
-        return pick(case, {"n_high": [scn.high_count(size, params["beta"]) for size in inputs["batch"]]})
+        return pick(case, {"n_high": [high_count(size, params["beta"]) for size in inputs["batch"]]})
     if case["name"].startswith("tiny_batches"):
         return pick(case, {key: _tiny(torch.tensor(v), params["beta"]) for key, v in TINY_BATCHES.items()})
     raise NotImplementedError(case["name"])
@@ -45,10 +46,10 @@ def _batch(case: dict[str, Any]) -> dict[str, Any]:
 
     flat = alpha.squeeze(1)
     z = alpha * logits
-    ce, rr = F.cross_entropy(z, labels), scn.rank_regularisation(flat, config.beta, config.margin_1, True)
+    ce, rr = F.cross_entropy(z, labels), rank_loss(flat, config.beta, config.margin_1, True)
     grad_alpha, grad_logits = torch.autograd.grad(ce + rr, (alpha, logits))
-    high, low = scn.importance_groups(flat, config.beta)
-    high_mean, low_mean = scn.group_means(flat, config.beta)
+    high, low = rank_groups(flat, config.beta)
+    high_mean, low_mean = group_means(flat, config.beta)
     p = F.softmax(z, dim=1)
 
     before = torch.full((size,), -1)
@@ -80,10 +81,10 @@ def _batch(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tiny(alpha: torch.Tensor, beta: float) -> dict[str, Any]:
-    high_mean, low_mean = scn.group_means(alpha, beta)
+    high_mean, low_mean = group_means(alpha, beta)
     return {
-        "n_high": scn.high_count(len(alpha), beta),
+        "n_high": high_count(len(alpha), beta),
         "high_mean": high_mean,
         "low_mean": low_mean,
-        "rr": scn.rank_regularisation(alpha, beta, TINY_MARGIN, official=True),
+        "rr": rank_loss(alpha, beta, TINY_MARGIN, official=True),
     }

@@ -13,6 +13,7 @@ from fer_bench.core.errors import (
     PluginError,  # fmt: skip
     SpecError,
 )
+from fer_bench.method import FAMILIES
 from fer_bench.plugins.registry import Plugin, choose, describe_config, discover, plugin_folders, settings_by_method
 from tests.helpers.plugins import LOSS, plugin_source
 
@@ -164,9 +165,29 @@ def test_choose() -> None:
         (["jocr"], "unknown method 'jocr'; did you mean 'jocor'"),
         ([], "no method was named"),
         (["zz*"], "unknown method"),
+        (["family:losse"], "unknown family 'losse'; did you mean 'losses'"),
+        (["family:zz"], "unknown family 'zz'; there are: baseline, early-learning, "),
     ):
         with pytest.raises(SpecError, match=message):
             choose(patterns, found)
+
+
+def test_methods_of_a_family() -> None:
+    found = discover()
+    assert choose(["family:losses"], found) == ["forward_correction", "gce", "nce_rce", "sce"]
+    assert choose(["family:baseline", "gce"], found) == ["ce", "gce"]
+    members = [key for family in FAMILIES for key in choose([f"family:{family}"], found)]
+    assert sorted(members) == choose(["all"], found), "every built-in method is of one family"
+
+
+def test_a_plugin_of_ones_own_may_name_a_family(tmp_path: Path) -> None:
+    source = plugin_source(LOSS)
+    write(tmp_path / "p", "none", source)
+    write(tmp_path / "p", "mine", source.replace('kind="baseline"', 'kind="baseline", family="losses"'))
+    found = discover([write(tmp_path / "p", "wrong", source.replace('kind="', 'family="lossy", kind="')).path.parent])
+    assert {"mine", "none", "wrong"} & set(choose(["family:losses"], found)) == {"mine"}
+    with pytest.raises(PluginError, match="family 'lossy' is none of baseline, losses"):
+        found["wrong"].load()
 
 
 def test_all_leaves_broken_plugins_out(tmp_path: Path) -> None:

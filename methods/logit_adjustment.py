@@ -1,0 +1,107 @@
+"""Logit adjustment: post-hoc, or inside the training loss.
+
+A. K. Menon, S. Jayasumana, A. S. Rawat, H. Jain, A. Veit, S. Kumar. "Long-tail learning via logit adjustment".
+ICLR 2021, arXiv 2007.07314. Code: github.com/google-research/google-research @ 1d4d2f1 (logit_adjustment/).
+
+1. With class prior pi, the best classifier for the mean of the per-class errors is argmax_c log p(c|x) - log pi_c.
+2. Post-hoc: train by cross-entropy, and subtract tau log pi from the logits at test time.
+3. Loss: add tau log pi to the logits inside the training softmax; the raw logits then learn the balanced score. At
+   tau = 1 this is Balanced Softmax.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from fer_bench.method import Batch, Info, Method, Needs, Run, Task, hparam
+from fer_bench.ops import require_range
+
+EPSILON = 1e-12
+"""Added to pi^tau by the official code. It is a floor of -27.6 for the adjustment, which a large tau reaches."""
+
+
+def log_prior(counts: Tensor, tau: float, epsilon: float = EPSILON) -> Tensor:
+    """log(pi_c^tau + epsilon), float64 [C], of the counts [C] (main.py, utils.py)."""
+    prior = counts.double().cpu() / counts.sum().cpu()
+    return (prior**tau + epsilon).log()
+
+
+def replace_absent(adjustment: Tensor, counts: Tensor, by: float) -> Tensor:
+    """The adjustment [C] with ``by`` for classes whose count is 0."""
+    return adjustment.masked_fill(counts.cpu() == 0, by)
+
+
+class LogitAdjustment(Method):
+    info = Info(
+        title="Long-tail learning via logit adjustment",
+        authors="Aditya Krishna Menon, Sadeep Jayasumana, Ankit Singh Rawat, Himanshu Jain, Andreas Veit, Sanjiv Kumar",
+        venue="ICLR",
+        year=2021,
+        idea="Subtracts tau log(class prior) from the logits of a network that was trained as usual; or adds it inside "
+        "the training softmax.",
+        kind="imbalance",
+        family="imbalance",
+        arxiv="2007.07314",
+        code="github.com/google-research/google-research @ 1d4d2f1, logit_adjustment/",
+        deviations=(
+            "A class without training images gets no bonus post-hoc, and leaves the softmax of the loss; officially it "
+            "is predicted for every image post-hoc (absent='official').",
+            "The prior is that of the training labels in memory; the official code reads it from a file.",
+        ),
+    )
+
+    @dataclass(frozen=True)
+    class Config:
+        variant: Literal["posthoc", "loss"] = hparam(
+            "posthoc", "'posthoc' adjusts at test time, 'loss' in training", "official main.py; loss: balanced_softmax"
+        )
+        tau: float = hparam(1.0, "factor on the log prior; 0 = cross-entropy", "official main.py")
+        absent: Literal["neutral", "official"] = hparam(
+            "neutral", "what a class without training images gets", "official utils.py, without its bonus"
+        )
+
+        def __post_init__(self) -> None:
+            require_range("tau", self.tau, low=0)
+
+    def __init__(self, config: Config, task: Task) -> None:
+        super().__init__(config, task)
+        counts, adjustment = task.class_counts, log_prior(task.class_counts, config.tau)
+        if config.absent == "neutral" and config.tau > 0:
+            by = -math.inf if config.variant == "loss" else adjustment.max().item()
+            adjustment = replace_absent(adjustment, counts, by)
+        self.register_buffer("adjustment", adjustment.float(), persistent=False)
+        self.may_be_infinite = bool(self.adjustment.isinf().any())
+
+    @classmethod
+    def needs(cls, config: Config) -> Needs:
+        return Needs(first_stage_of="ce" if config.variant == "posthoc" else "")
+
+    @classmethod
+    def remarks(cls, config: Config) -> Sequence[str]:
+        return (f"variant {config.variant}, tau {config.tau:g}",)
+
+    def loss(self, batch: Batch, run: Run) -> Tensor:
+        logits, labels = self.net(batch.view("weak")).float(), batch.label
+        if self.config.variant == "posthoc":
+            return F.cross_entropy(logits, labels)
+        if self.may_be_infinite and bool(self.adjustment[labels].isinf().any()):
+            raise ValueError("a label belongs to a class that had no training image when the prior was computed")
+        return F.cross_entropy(logits + self.adjustment, labels)
+
+    def predict(self, images: Tensor) -> Tensor:
+        """z - a post-hoc, and the raw logits, which have no prior in them, of the loss."""
+        logits = self.net(images).float()
+        return logits - self.adjustment if self.config.variant == "posthoc" else logits
+
+    def other_predictions(self, images: Tensor) -> Mapping[str, Tensor]:
+        """The classifier that is biased by the class frequencies, for comparison."""
+        logits = self.net(images).float()
+        if self.config.variant == "posthoc":
+            return {"unadjusted": logits}
+        return {"with prior": logits + self.adjustment.clamp(min=-1e3)}  # finite for an absent class

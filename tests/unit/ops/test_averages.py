@@ -1,0 +1,36 @@
+"""Moving averages of networks."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from fer_bench.ops import average_parameters, capped_momentum, copied, follow
+
+
+def network(seed: int) -> nn.Sequential:
+    torch.manual_seed(seed)
+    net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    net(torch.randn(5, 3))
+    return net
+
+
+def test_averages_move_parameters_only() -> None:
+    fast, slow = network(0), copied(network(1))
+    assert not any(p.requires_grad for p in slow.parameters())
+    wanted = [0.9 * a + 0.1 * b for a, b in zip(slow.parameters(), fast.parameters(), strict=True)]
+    statistics = [b.clone() for b in slow.buffers()]
+    average_parameters(slow, fast, 0.9)
+    torch.testing.assert_close(list(slow.parameters()), wanted)
+    assert all(torch.equal(a, b) for a, b in zip(slow.buffers(), statistics, strict=True))
+    follow(slow, fast, 0.0)
+    assert all(torch.equal(a, b) for a, b in zip(slow.state_dict().values(), fast.state_dict().values(), strict=True))
+
+
+def test_the_first_steps_are_a_plain_mean() -> None:
+    values, mean = [3.0, 5.0, 10.0, 2.0], 0.0
+    for step, value in enumerate(values):
+        m = capped_momentum(step, 0.999)
+        mean = m * mean + (1 - m) * value
+    assert abs(mean - 5.0) < 1e-12
+    assert capped_momentum(10_000, 0.99) == 0.99
