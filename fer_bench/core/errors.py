@@ -30,6 +30,10 @@ class UnreadableRun(StoreError):
     """The results of a run cannot be used: they are damaged, incomplete or of another version of fer-bench."""
 
 
+class ArchiveError(StoreError):
+    """An archive is damaged, was tampered with, or contradicts what is stored. Nothing of it was written."""
+
+
 class IncompleteSweep(FerBenchError):
     """Some runs of a sweep failed. The others are finished and are in the tables."""
 

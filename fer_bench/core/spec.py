@@ -190,12 +190,12 @@ class RunSpec:
         that reads back to them.
         """
         typed = build(RunSpec, dataclasses.asdict(self), "spec")
-        return json.dumps(dataclasses.asdict(typed), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return canonical_json(dataclasses.asdict(typed))
 
     @cached_property
     def key(self) -> str:
         """sha256 of the canonical JSON, first 16 hexadecimal digits."""
-        return hashlib.sha256(self.canonical.encode()).hexdigest()[:16]
+        return _digest(self.canonical)
 
     @property
     def name(self) -> str:
@@ -204,6 +204,20 @@ class RunSpec:
         if self.imbalance.factor != 1:
             parts.append(f"{self.imbalance.kind} imbalance {self.imbalance.factor:g}")
         return ", ".join([*parts, f"seed {self.seed}"])
+
+
+def canonical_json(values: Mapping[str, Any]) -> str:
+    """Plain values as JSON with sorted keys and no spaces."""
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def key_of(values: Mapping[str, Any]) -> str:
+    """The key of a specification that is given as the plain values of its JSON."""
+    return _digest(canonical_json(values))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def restore(values: Any, where: str) -> RunSpec:

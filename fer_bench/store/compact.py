@@ -12,11 +12,10 @@ import zlib
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-import orjson
-
 from fer_bench.core.errors import StoreError
-from fer_bench.core.files import write_atomically
+from fer_bench.core.files import parse_json, write_atomically
 from fer_bench.core.schema import schema_error
+from fer_bench.core.spec import canonical_json
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.records import Record, record_error
 
@@ -40,7 +39,7 @@ def write_compact(file: Path, records: Iterable[Record], out: Path) -> None:
                 "epochs": record.epochs,
                 "environment": record.environment,
             }
-            packed.write(orjson.dumps(line, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE))
+            packed.write(f"{canonical_json(line)}\n".encode())
     write_atomically(file, buffer.getvalue())
 
 
@@ -60,7 +59,7 @@ def read_compact(file: Path, out: Path, paths: Collection[str]) -> dict[str, Rec
                 number += 1
                 if len(line) > LONGEST:
                     raise ValueError("the line is too long")
-                values = orjson.loads(line)
+                values = parse_json(line)
                 if wrong := schema_error(values, LINE, "the line"):
                     raise ValueError(wrong)
                 if values["path"] in paths:

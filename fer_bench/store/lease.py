@@ -1,24 +1,24 @@
-"""Who trains a run: one owner at a time, on any number of hosts that share a folder, and none that comes too late.
+"""Who trains a run: one owner at a time, on any number of hosts that share a folder.
 
-A folder that somebody works in holds ``claim/<token>/owner.json``. Three renames of folders do everything:
+A folder that is being written holds ``claim/<token>/owner.json``. Three renames of folders do everything:
 
-claim       a folder prepared beside it becomes ``claim``; a rename onto a folder that is not empty fails, so one wins
-take over   the silent owner's ``claim/<token>`` is renamed away, which succeeds once, and then the folder is claimed
-write       each part lies in the owner's ``claim/<token>`` and is renamed from there: an owner that was stopped, even
-            between looking and writing, and goes on after it was replaced finds no part to rename, and stops
+claim      A folder that was prepared beside it is renamed to ``claim``. A rename onto a folder that is not empty fails,
+           so one process wins.
+take over  The ``claim/<token>`` of a silent owner is renamed away, which succeeds once. Then the folder is claimed.
+write      Each part lies in the owner's ``claim/<token>`` and is renamed from there. An owner that was stopped, even
+           between its check and its write, finds no part to rename after it was replaced, and stops.
 
-So nothing is checked before it is done, and no lock of the file system and no clock of another host is trusted. An
-owner touches its file again and again; another host takes over when it has seen no *change* for a lease of its own
-time. On one host (one boot, one namespace of processes) a dead process is known at once. A stopped one is silent.
+There is no check-then-act race: every transition is one atomic rename. No lock of the file system and no clock of
+another host is trusted. An owner touches its file again and again. Another host takes over when it has seen no *change*
+of the file for a lease of its own time. On one host (one boot, one namespace of processes) a dead process is known at
+once; a stopped one is silent.
 """
 
 from __future__ import annotations
 
 import errno
-import functools
 import json
 import os
-import platform
 import secrets
 import shutil
 import threading
@@ -30,16 +30,15 @@ from typing import Any
 
 from fer_bench.core.errors import FerBenchError
 from fer_bench.core.files import Content, write_atomically
+from fer_bench.store.process import FIELDS, machine, start_time, this_process
 
 LEASE = 60.0
-"""Seconds without a sign of life after which an owner is replaced: as long as a network file system caches."""
+"""Seconds without a sign of life after which an owner is replaced: as long as a network file system may cache."""
 
 BEATS = 12
 """Signs of life in a lease."""
 
 OWNER = "owner.json"
-
-FACTS = {"host": str, "machine": str, "pid": int, "started": str}
 
 _heard: dict[str, tuple[int, float]] = {}
 """By token: the last sign of life of an owner elsewhere, and when this process first saw it (monotonic seconds)."""
@@ -50,21 +49,27 @@ class Busy(FerBenchError):
 
 
 class TakenOver(FerBenchError):
-    """This process was silent for so long that another one trains the run now; nothing that is stored was touched."""
+    """This process was silent for so long that another one trains the run now. Stored files are unchanged."""
 
 
 @dataclass(frozen=True)
 class Owner:
-    """The process that a folder's claim names. ``beat`` is its last sign of life: the time of its file, nanoseconds."""
+    """The process that holds a claim.
 
-    place: Path
-    facts: dict[str, Any]
+    Attributes:
+        path: Its folder ``claim/<token>``.
+        process: Its name, as :func:`fer_bench.store.process.this_process` gives it; empty where its file is damaged.
+        beat: Its last sign of life: the time of its file, in nanoseconds.
+    """
+
+    path: Path
+    process: dict[str, Any]
     beat: int
 
     @property
     def dead(self) -> bool:
         """Whether the process is known to have ended; False for one on another host, of which nothing is known."""
-        return self._is_here and _started(self.facts["pid"]) not in (self.facts["started"], None)
+        return self._is_here and start_time(self.process["pid"]) not in (self.process["started"], None)
 
     @property
     def seems_alive(self) -> bool:
@@ -75,62 +80,72 @@ class Owner:
 
     @property
     def _is_here(self) -> bool:
-        return self.facts.get("machine") == _machine()
+        return self.process.get("machine") == machine()
 
     def silent(self, lease: float) -> bool:
         """Whether this process has watched the owner for ``lease`` seconds without a sign of life."""
-        beat, since = _heard.get(self.place.name, (None, 0.0))
+        beat, since = _heard.get(self.path.name, (None, 0.0))
         if beat != self.beat:
-            _heard[self.place.name] = (self.beat, time.monotonic())
+            _heard[self.path.name] = (self.beat, time.monotonic())
             return False
         return time.monotonic() - since >= lease
 
     def __str__(self) -> str:
-        return f"{self.facts['host']} pid {self.facts['pid']}" if self.facts else "an unknown process"
+        return f"{self.process['host']} pid {self.process['pid']}" if self.process else "an unknown process"
 
 
 def owner_of(folder: Path) -> Owner | None:
-    """Who holds the claim of a folder; None where nobody does. Takes and waits for nothing."""
+    """The owner of a folder; None if nobody holds it. Takes nothing and waits for nothing."""
     try:
-        place = next((folder / "claim").iterdir(), None)
+        path = next((folder / "claim").iterdir(), None)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    if place is None:
+    if path is None:
         return None
     try:
-        with (place / OWNER).open("rb") as file:  # opening asks a file server anew, where stat may answer from a cache
+        with (path / OWNER).open("rb") as file:  # opening asks a file server anew, where stat may answer from a cache
             beat, text = os.fstat(file.fileno()).st_mtime_ns, file.read()
     except (FileNotFoundError, NotADirectoryError):
-        return Owner(place, {}, 0) if place.exists() else None
+        return Owner(path, {}, 0) if path.exists() else None
     try:
         found = json.loads(text)
-        return Owner(place, {name: kind(found[name]) for name, kind in FACTS.items()}, beat)
+        return Owner(path, {name: kind(found[name]) for name, kind in FIELDS.items()}, beat)
     except (ValueError, TypeError, KeyError, RecursionError):  # torn
-        return Owner(place, {}, beat)
+        return Owner(path, {}, beat)
 
 
 class Claim:
-    """The right to write into ``folder``, from :func:`claim` until :meth:`release` or a take-over."""
+    """The right to write into ``folder``, from :func:`claim_folder` until :meth:`release` or a take-over.
+
+    Attributes:
+        folder: The folder.
+        path: Folder of this owner, ``claim/<token>``.
+        lost: Turns true, soon after it happened, when another process took over or the folder was deleted.
+    """
 
     def __init__(self, folder: Path, token: str, lease: float) -> None:
-        self.folder, self.place = folder, folder / "claim" / token
+        self.folder, self.path = folder, folder / "claim" / token
         self.lost = False
-        """Turns true, soon after it happened, where another process took over or the folder was deleted."""
         self._released = threading.Event()
         self._thread = threading.Thread(target=self._live, args=(lease / BEATS,), daemon=True)
         self._thread.start()
 
     def write(self, path: Path, content: Content) -> None:
-        """Replaces a file of the folder. TakenOver where another process owns it, FileNotFoundError for no folder."""
+        """Replaces a file of the folder.
+
+        Raises:
+            TakenOver: Another process owns the folder.
+            FileNotFoundError: The folder was deleted.
+        """
         try:
-            write_atomically(path, content, parts=self.place)
+            write_atomically(path, content, parts=self.path)
         except FileNotFoundError:
             self.check()
             raise
 
     def discard(self, path: Path) -> None:
-        """Removes a file of the folder if it is there; errors as for :meth:`write`."""
-        away = self.place / path.name
+        """Removes a file of the folder if it is there. Raises as :meth:`write` does."""
+        away = self.path / path.name
         try:
             path.replace(away)
             away.unlink()
@@ -138,8 +153,8 @@ class Claim:
             self.check()
 
     def check(self) -> None:
-        """TakenOver, or FileNotFoundError for a deleted folder, unless the claim stands."""
-        if self.place.exists():
+        """Raises as :meth:`write` does, unless the claim stands."""
+        if self.path.exists():
             return
         self.lost = True
         if not self.folder.exists():
@@ -147,17 +162,17 @@ class Claim:
         raise TakenOver(f"taken over by {owner_of(self.folder) or 'another process, which has ended since'}")
 
     def release(self) -> None:
-        """Gives the claim back; nothing where it was taken over."""
+        """Gives the claim back; does nothing if it was taken over."""
         self._released.set()
         self._thread.join()
         with suppress(OSError):
-            _remove(self.place)
-            self.place.parent.rmdir()
+            _remove(self.path)
+            self.path.parent.rmdir()
 
     def _live(self, pause: float) -> None:
         while not self._released.wait(pause):
             try:
-                os.utime(self.place / OWNER)
+                os.utime(self.path / OWNER, follow_symlinks=False)
             except FileNotFoundError:
                 self.lost = True
                 return
@@ -165,44 +180,61 @@ class Claim:
                 continue  # a file server that is away for a moment; if for long, others take over
 
 
-def claim(folder: Path, lease: float | None = None) -> Claim:
-    """Takes the claim of a folder, which is made. Busy while its owner lives; ``lease`` is LEASE unless given.
+def claim_folder(folder: Path, lease: float | None = None) -> Claim:
+    """Takes the claim of a folder, which is made if it is not there.
 
-    A live owner elsewhere and a silent one look the same at first sight: the same process has to ask again.
+    A live owner on another host and a silent one look the same at first: the same process has to ask again.
+
+    Args:
+        folder: The folder.
+        lease: Seconds without a sign of life after which its owner is replaced; None for LEASE.
+
+    Raises:
+        Busy: Its owner may be alive.
     """
     lease = LEASE if lease is None else lease
     token = secrets.token_hex(8)
     folder.mkdir(parents=True, exist_ok=True)
-    prepared, target = folder / f".claim-{token}", folder / "claim"
+    prepared = folder / f".claim-{token}"
     try:
         try:
-            write_atomically(prepared / token / OWNER, json.dumps(_me()).encode())
+            write_atomically(prepared / token / OWNER, json.dumps(this_process()).encode())
         except FileNotFoundError:
             raise Busy(f"{folder} is being trained by another process") from None  # which has tidied up
-        while True:
-            with suppress(OSError):
-                target.rmdir()  # an empty one, over which not every file system renames
-            try:
-                prepared.rename(target)
-            except OSError as error:
-                if (target / token).exists():  # done, though a file server's answer was lost
-                    break
-                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOENT):
-                    raise
-                _remove_silent(folder, lease)
-                if not prepared.exists():
-                    raise Busy(f"{folder} is being trained by another process") from None
-            else:
-                break
+        _become_owner(folder, prepared, lease)
     except BaseException:
         shutil.rmtree(prepared, ignore_errors=True)
         raise
-    for left in folder.glob(".claim-*"):  # of processes that were killed while they claimed
+    _remove_leftovers(folder)
+    return Claim(folder, token, lease)
+
+
+def _become_owner(folder: Path, prepared: Path, lease: float) -> None:
+    """Renames a prepared folder to ``claim``. Busy if the owner may be alive, or another process was quicker."""
+    target, token = folder / "claim", prepared.name.removeprefix(".claim-")
+    while True:
         with suppress(OSError):
-            left.rename(folder / f".gone-{left.name}")  # or of one that comes too late, and learns it by this
+            target.rmdir()  # an empty one, over which not every file system renames
+        try:
+            prepared.rename(target)
+            return
+        except OSError as error:
+            if (target / token).exists():  # done, though a file server's answer was lost
+                return
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOENT):
+                raise
+        _remove_silent(folder, lease)
+        if not prepared.exists():
+            raise Busy(f"{folder} is being trained by another process")
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Removes what processes left that were killed while they claimed."""
+    for left in folder.glob(".claim-*"):
+        with suppress(OSError):
+            left.rename(folder / f".gone-{left.name}")  # one that only comes too late learns it by this
     for gone in folder.glob(".gone-*"):
         shutil.rmtree(gone, ignore_errors=True)
-    return Claim(folder, token, lease)
 
 
 def _remove_silent(folder: Path, lease: float) -> None:
@@ -213,47 +245,15 @@ def _remove_silent(folder: Path, lease: float) -> None:
     if not owner.dead and not owner.silent(lease):
         raise Busy(f"{folder} is being trained by {owner}")
     with suppress(FileNotFoundError):  # another process was quicker
-        _remove(owner.place)
+        _remove(owner.path)
 
 
-def _remove(place: Path) -> None:
+def _remove(path: Path) -> None:
     """Renames an owner's folder away, which ends its writing, and deletes it."""
-    away = place.parent.parent / f".gone-{place.name}"
-    place.rename(away)
+    away = path.parent.parent / f".gone-{path.name}"
+    path.rename(away)
     for _ in range(5):  # a file server lets a folder that was renamed be written into until it is deleted
         shutil.rmtree(away, ignore_errors=True)
         if not away.exists():
             return
         time.sleep(0.05)
-
-
-def _me() -> dict[str, Any]:
-    pid = os.getpid()
-    return {"host": platform.node(), "machine": _machine(), "pid": pid, "started": _started(pid)}
-
-
-@functools.cache
-def _machine() -> str:
-    """Names this boot of this machine and the namespace of its process numbers; unique where the system tells neither,
-    so that a lease decides."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return secrets.token_hex(16)
-
-
-def _started(pid: int) -> str | None:
-    """When a process of this machine began, in ticks since the boot; "" for one that has ended, None for one of
-    another user that the system hides."""
-    try:
-        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        try:
-            os.kill(pid, 0)
-        except PermissionError:
-            return None
-        except (OSError, OverflowError):
-            pass
-        return ""
-    return "" if state in "ZX" else rest[18]

@@ -15,7 +15,7 @@ from fer_bench.core.errors import SpecError, StoreError, UnreadableRun
 from fer_bench.core.files import read_each
 from fer_bench.core.schema import schema_error
 from fer_bench.core.spec import restore
-from fer_bench.store.folder import RunFolder
+from fer_bench.store.folder import REPEAT, RunFolder, identity_error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,10 +114,9 @@ def read_record(folder: RunFolder) -> Record:
         raise UnreadableRun(str(error)) from None
     if spec is None or final is None or not epochs:
         absent = "specification" if spec is None else "results" if final is None else "epochs"
-        raise UnreadableRun(f"{folder.path} is done but has no {absent}; run the sweep's command again to repeat it")
+        raise UnreadableRun(f"{folder.path} is done but has no {absent}; {REPEAT}")
     record = Record(spec, final, epochs, folder)
-    # epochs that match their checksum are what was written
-    if wrong := record_error(record, check_epochs=not folder.summed):
+    if wrong := record_error(record, check_epochs=False):  # they match their checksum, so they are what was written
         raise UnreadableRun(wrong)
     return record
 
@@ -129,6 +128,8 @@ def record_error(record: Record, check_epochs: bool = True) -> str:
         restore(record.spec, str(path / "spec.json"))
     except SpecError as error:
         return str(error)
+    if wrong := identity_error(path, record.spec):
+        return f"{wrong}; {REPEAT}"
     wrong = schema_error(record.final, FINAL, "final.json")
     if check_epochs:
         wrong = wrong or schema_error(record.epochs, [EPOCH], "epochs.jsonl")

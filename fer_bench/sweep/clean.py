@@ -14,9 +14,8 @@ from fer_bench.core.errors import StoreError
 from fer_bench.core.schema import schema_error
 from fer_bench.core.spec import PROTOCOL_VERSION
 from fer_bench.plugins.registry import Plugin
-from fer_bench.store import lease as claims
 from fer_bench.store.folder import RunFolder
-from fer_bench.store.lease import Busy
+from fer_bench.store.lease import LEASE, Busy
 from fer_bench.sweep.archive import STAGE
 
 TRASH = ".trash-"
@@ -88,7 +87,7 @@ def remove(found: Sequence[Waste], out: Path) -> tuple[int, int]:
     trash.mkdir()
     left = list(enumerate(found))
     try:
-        for pause in (claims.LEASE + 1, 0):
+        for pause in (LEASE + 1, 0):
             busy = []
             for number, waste in left:
                 try:

@@ -27,7 +27,7 @@ from safetensors.torch import save as save_tensors
 
 from fer_bench.cli.main import main
 from fer_bench.cli.views.watch import Watcher, show
-from fer_bench.core.errors import DataError, PluginError, SpecError, StoreError
+from fer_bench.core.errors import ArchiveError, DataError, PluginError, SpecError, StoreError
 from fer_bench.core.files import checksum
 from fer_bench.core.presets import load_preset
 from fer_bench.data.catalog import open_manifest
@@ -42,12 +42,12 @@ from fer_bench.models.safe_pickle import read_arrays
 from fer_bench.plugins.registry import discover, settings_by_method
 from fer_bench.report.arrange import arrange
 from fer_bench.reproduce import definition
-from fer_bench.store import lease as claims
 from fer_bench.store.diff import difference
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.frame import load_runs
 from fer_bench.store.lease import Busy
-from fer_bench.sweep.archive import ArchiveError, pack, unpack
+from fer_bench.store.process import this_process
+from fer_bench.sweep.archive import pack, unpack
 from fer_bench.sweep.clean import find
 from fer_bench.sweep.record import find_sweep
 from tests.bad_input.seen import QUIET, begun, place
@@ -318,7 +318,7 @@ def sound(name: str) -> bytes:
     if name == "status.json":
         return b'{"error": "x", "traceback": "y"}'
     if name == OWNER:
-        return json.dumps(claims._me()).encode()
+        return json.dumps(this_process()).encode()
     if name == "sweep.json":
         return (home() / "results" / "sweeps" / "mine" / name).read_bytes()
     return (run_folder(home()) / name).read_bytes()

@@ -31,8 +31,9 @@ from fer_bench.data.open import open_dataset
 from fer_bench.launch.local import train_all
 from fer_bench.launch.task import Task, train_run
 from fer_bench.launch.work import Work
-from fer_bench.store import lease as claims
+from fer_bench.store import lease
 from fer_bench.store.folder import RunFolder
+from fer_bench.store.process import this_process
 from fer_bench.sweep.plan import Plan, make_plan
 from fer_bench.sweep.record import make_sweep
 from fer_bench.sweep.request import Request
@@ -57,9 +58,9 @@ def peace(planned: Plan, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return RunFolder.of(out, planned.runs[0].spec)
 
 
-def here(planned: Plan, out: Path, lease: float | None = None, **callbacks: Any) -> dict[str, Any]:
+def here(planned: Plan, out: Path, seconds: float | None = None, **callbacks: Any) -> dict[str, Any]:
     """The one run of a plan, trained in this process."""
-    return train_run(Task(planned, planned.runs[0], out, "cpu", lease=lease), **callbacks)
+    return train_run(Task(planned, planned.runs[0], out, "cpu", lease=seconds), **callbacks)
 
 
 def same(one: RunFolder, other: RunFolder) -> bool:
@@ -98,7 +99,7 @@ def test_a_write_that_fails_is_said_and_the_run_goes_on_later(
         flush(file)
 
     with monkeypatch.context() as patch:
-        patch.setattr(claims, "write_atomically", write_there)
+        patch.setattr(lease, "write_atomically", write_there)
         patch.setattr(os, "fsync", flush_there)
         event = here(planned, tmp_path)
     assert event["state"] == "failed" and os.strerror(code) in event["error"] and name in event["error"]
@@ -226,7 +227,7 @@ def test_what_a_kill_after_the_last_result_left_is_removed(planned: Plan, peace:
         if left == "claim":
             owner = folder.path / "claim" / "dead" / "owner.json"
             owner.parent.mkdir(parents=True)
-            owner.write_text(json.dumps({**claims._me(), "pid": 2**22 + 1}))
+            owner.write_text(json.dumps({**this_process(), "pid": 2**22 + 1}))
         else:
             (folder.path / left).write_bytes(b"x")
         assert len(api.missing(planned, api.Execution(tmp_path))) == 1
@@ -463,9 +464,9 @@ def test_a_worker_that_was_stopped_finds_one_result_and_leaves_it(faces_folder: 
         assert worker.poll() is None
         time.sleep(0.01)
     os.kill(worker.pid, signal.SIGSTOP)
-    seen = here(toy, tmp_path, lease=1.0)
+    seen = here(toy, tmp_path, seconds=1.0)
     assert seen["state"] == "busy" and seen["by"].endswith(f"pid {worker.pid}") and not seen["taken_over"]
-    while (event := here(toy, tmp_path, lease=1.0))["state"] == "busy":
+    while (event := here(toy, tmp_path, seconds=1.0))["state"] == "busy":
         time.sleep(0.1)
     assert event["state"] == "done"
     final = folder.path / "final.json"

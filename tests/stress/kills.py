@@ -22,7 +22,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from fer_bench.store import lease as claims
+from fer_bench.store.lease import owner_of
 from tests.stress import common
 
 RUN = "runs/*/*/*/"
@@ -134,9 +134,7 @@ def wait_for_moment(process, chance: random.Random, out: Path, cache: Path, firs
 def state(out: Path) -> dict[str, object]:
     """What the kill met: the methods in training, and how many runs were finished."""
     folders = [path.parent for path in out.glob("runs/*/*/*/claim")]
-    training = [
-        folder.parent.name for folder in folders if claims.owner_of(folder) and not (folder / "final.json").exists()
-    ]
+    training = [folder.parent.name for folder in folders if owner_of(folder) and not (folder / "final.json").exists()]
     return {"training": training, "finished": len(list(out.glob("runs/*/*/*/final.json")))}
 
 

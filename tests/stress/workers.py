@@ -11,6 +11,7 @@ code 1 if not.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import random
@@ -22,11 +23,11 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-from fer_bench.store import lease as claims
+from fer_bench.launch import local
+from fer_bench.store.lease import owner_of
 from tests.stress import common
 
 LEASE = 10.0
-claims.LEASE = LEASE  # in the worker's processes too, which import this file
 
 
 def main() -> None:
@@ -108,10 +109,10 @@ def owners(out: Path) -> set[int]:
     """The process groups that hold a run."""
     found = set()
     for claim in out.glob("runs/*/*/*/claim"):
-        owner = claims.owner_of(claim.parent)
-        if owner and owner.facts:
+        owner = owner_of(claim.parent)
+        if owner and owner.process:
             with suppress(ProcessLookupError):
-                found.add(os.getpgid(owner.facts["pid"]))
+                found.add(os.getpgid(owner.process["pid"]))
     return found
 
 
@@ -119,6 +120,7 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
         from fer_bench.cli.main import main as command
 
+        local.train_all = functools.partial(local.train_all, lease=LEASE)
         command(sys.argv[2:])
     else:
         main()

@@ -21,7 +21,7 @@ import pytest
 import torch
 
 from fer_bench.core import files
-from fer_bench.core.errors import StoreError
+from fer_bench.core.errors import StoreError, UnreadableRun
 from fer_bench.core.files import write_atomically
 from fer_bench.core.spec import RunSpec
 from fer_bench.store.folder import RunFolder
@@ -29,7 +29,7 @@ from fer_bench.store.frame import load_runs, to_row
 from fer_bench.store.head_tail import head_and_tail_classes, head_tail
 from fer_bench.store.lease import Busy
 from fer_bench.store.model_selection import SELECTIONS, select
-from fer_bench.store.records import read_record
+from fer_bench.store.records import read_record, run_state
 
 SPEC = RunSpec("synthetic", "f" * 64, "m", "c" * 12, {"a": 1})
 HOLD = """
@@ -204,13 +204,36 @@ def test_a_damaged_specification_is_named(tmp_path: Path) -> None:
         assert folder.spec is None
 
 
+@pytest.mark.parametrize("change", ["an edited rate", "another run's", "absent", "another method's folder"])
+def test_a_specification_that_is_not_that_of_the_key_is_damage(change: str, tmp_path: Path) -> None:
+    folder, other = finished(tmp_path), finished(tmp_path, seed=1)
+    file = folder.path / "spec.json"
+    if change == "an edited rate":
+        spec = json.loads(file.read_text())
+        file.write_text(json.dumps({**spec, "noise": {**spec["noise"], "rate": 0.4}}))
+    elif change == "another run's":
+        file.write_bytes((other.path / "spec.json").read_bytes())
+    elif change == "absent":
+        file.unlink()
+    else:
+        (tmp_path / "runs" / "synthetic" / "n").mkdir()
+        folder = RunFolder(folder.path.rename(tmp_path / "runs" / "synthetic" / "n" / folder.path.name))
+    assert "spec.json is " in folder.damage and run_state(folder)[0] == "unreadable"
+    with pytest.raises(UnreadableRun, match=r"(spec\.json is damaged|no specification).*; run the sweep.s command"):
+        read_record(folder)
+    with pytest.warns(UserWarning, match="left out"):
+        assert list(load_runs(tmp_path)["key"]) == [other.path.name], "its numbers are not those of what it says"
+
+
+def test_names_that_are_not_utf8_are_read_back(tmp_path: Path) -> None:
+    folder = finished(tmp_path, dataset="faces-\udcbd")
+    assert folder.damage == "" and read_record(folder).spec["dataset"] == "faces-\udcbd"
+
+
 @pytest.mark.parametrize("content", ["", '{"half": ', "[1"])
-@pytest.mark.parametrize("sums", [True, False])
-def test_torn_results_are_no_results(content: str, sums: bool, tmp_path: Path) -> None:
+def test_torn_results_are_no_results(content: str, tmp_path: Path) -> None:
     folder = finished(tmp_path)
     (folder.path / "final.json").write_text(content)
-    if not sums:  # as of an earlier version
-        (folder.path / "sums.json").unlink()
     assert folder.final is None and folder.state == "failed" and load_runs(tmp_path).empty
     assert "final.json is damaged" in folder.failure["error"] and "run the sweep's command again" in str(folder.failure)
 
@@ -238,8 +261,8 @@ def test_a_changed_byte_in_results_is_found(name: str, tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="is damaged"):
             readers[name]()
     (folder.path / name).unlink()
-    # without final.json the run is not done; an archive leaves networks out, and earlier versions wrote no sums
-    assert bool(folder.damage) == (name not in ("final.json", "sums.json", "networks.pt"))
+    # without final.json the run is not done; an archive leaves networks out
+    assert bool(folder.damage) == (name not in ("final.json", "networks.pt"))
 
 
 def test_epochs_before_a_torn_line_are_kept(tmp_path: Path) -> None:
@@ -405,6 +428,25 @@ def test_a_damaged_checkpoint_is_left_out_with_a_note(damage: str, tmp_path: Pat
     assert folder.load_checkpoint() is None
     assert len(folder.notes) == 1 and "checkpoint.pt is damaged" in folder.notes[0]
     assert (tmp_path / "log.txt").read_text() == f"{folder.notes[0]}\n", "and it stands in the log"
+
+
+@pytest.mark.parametrize("trap", ["symbolic link", "hard link", "pipe"])
+def test_the_log_is_no_way_into_another_file(trap: str, tmp_path: Path) -> None:
+    """In a shared folder somebody else may have put a link in its place."""
+    mine, log = tmp_path / "mine", tmp_path / "run" / "log.txt"
+    mine.write_text("precious\n")
+    log.parent.mkdir()
+    if trap == "symbolic link":
+        log.symlink_to(mine)
+    elif trap == "hard link":
+        os.link(mine, log)
+    else:
+        os.mkfifo(log)
+    folder = RunFolder(log.parent)
+    folder.note("two\nlines \x1b[31mand colour")
+    assert mine.read_text() == "precious\n" and log.read_text() == "two lines \\x1b[31mand colour\n"
+    folder.note("more")
+    assert len(log.read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize("waits", [True, False])

@@ -22,12 +22,13 @@ import pytest
 from click.testing import CliRunner
 
 from fer_bench.cli.main import main
-from fer_bench.core.errors import SpecError, StoreError
+from fer_bench.core.errors import ArchiveError, SpecError, StoreError
 from fer_bench.core.files import file_checksum
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.frame import load_runs
-from fer_bench.sweep import archive
-from fer_bench.sweep.archive import ArchiveError, examine, pack, unpack
+from fer_bench.sweep import archive, archive_format
+from fer_bench.sweep.archive import pack, unpack
+from fer_bench.sweep.examine import examine
 from fer_bench.sweep.record import Sweep, find_sweep
 from tests.unit.store.test_folder import FINAL, SPEC, record
 from tests.unit.store.test_lease import pretend
@@ -55,11 +56,11 @@ def finished(out: Path, accuracy: float = 0.5, seconds: float = 1.5, **changes: 
     return folder
 
 
-def sweep_of(out: Path, folders: list[RunFolder], name: str = "mine") -> Sweep:
+def sweep_of(out: Path, folders: list[RunFolder], name: str = "mine", **changes: Any) -> Sweep:
     runs = [str(folder.path.relative_to(out)) for folder in folders]
     names = {Path(run).name: f"run {number}" for number, run in enumerate(runs)}
     content = {"name": name, "command": "fer-bench run", "runs": runs, "names": names, "skipped": [],
-               "classes": {"synthetic": ["a", "b"]}, "created": "now"}  # fmt: skip
+               "classes": {"synthetic": ["a", "b"]}, "created": "now", **changes}  # fmt: skip
     folder = out / "sweeps" / name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "sweep.json").write_text(json.dumps(content))
@@ -151,6 +152,34 @@ def test_nothing_finished_is_no_archive(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="no run of mine is finished"):
         pack(sweep, tmp_path / "x.tar.gz")
     assert not (tmp_path / "x.tar.gz").exists()
+
+
+@pytest.mark.parametrize("name", ["faces (1)", "a\u3000b", "a\u00a0b", "mit Umlaut \u00e4", "\u8868\u60c5"])
+def test_every_name_that_is_packed_is_unpacked(name: str, tmp_path: Path) -> None:
+    out = tmp_path / "there"
+    sweep = sweep_of(out, [finished(out)], name, classes={f"{name}/data": [f"class {name}", "a\tb"]})
+    assert unpack(pack(sweep, tmp_path / "x.tar.gz").path, tmp_path / "here").sweep == name
+    assert find_sweep(tmp_path / "here", name).content == sweep.content
+
+
+@pytest.mark.parametrize("odd", ["\x1b]0;owned\x07", "right\u202eleft", "\x85"])
+def test_what_would_be_refused_is_not_packed(odd: str, tmp_path: Path) -> None:
+    out = tmp_path / "there"
+    sweep = sweep_of(out, [finished(out)], classes={"faces": [odd]})
+    with pytest.raises(ArchiveError, match=r"mine is not packed: its sweep.json is not one of a sweep: it holds"):
+        pack(sweep, tmp_path / "x.tar.gz")
+    assert not (tmp_path / "x.tar.gz").exists()
+
+
+def test_a_damaged_run_is_not_packed(tmp_path: Path) -> None:
+    run = finished(tmp_path)
+    sweep = sweep_of(tmp_path, [run])
+    (run.path / "scores.npz").write_bytes(b"")
+    with pytest.raises(ArchiveError, match=r"scores.npz is damaged .*; run the sweep's command again"):
+        pack(sweep, tmp_path / "x.tar.gz")
+    (run.path / "env.json").unlink()
+    with pytest.raises(ArchiveError, match=r"is not packed: it has no env.json"):
+        pack(sweep, tmp_path / "x.tar.gz")
 
 
 # --- unpacking ----------------------------------------------------------------------------------------------------
@@ -265,27 +294,30 @@ def sweep_edit(**changes: Any) -> Change:
     return edited("sweep.json", lambda values: values.update(changes))
 
 
-def unsummed(change: Change) -> Change:
-    """The change by somebody who knows of the sums, or in a run of an earlier version, which has none."""
+def summed(change: Change) -> Change:
+    """The change by somebody who knows of the sums."""
 
     def both(files: dict[str, bytes]) -> None:
         change(files)
         for name in [name for name in files if name.endswith("sums.json")]:
-            del files[name]
+            folder = name.removesuffix("sums.json")
+            known = json.loads(files[name])
+            sums = {file: hashlib.sha256(files[folder + file]).hexdigest() for file in known if folder + file in files}
+            files[name] = json.dumps(sums).encode()
 
     return both
 
 
 TAMPERED: dict[str, tuple[Change, str]] = {
-    "an edited setting": (edited("spec.json", lambda s: s.update(seed=7)), "its specification has the key"),
+    "an edited setting": (edited("spec.json", lambda s: s.update(seed=7)), "spec.json is damaged .it is the spec"),
     "an edited result": (edited("final.json", higher), "final.json is damaged"),
-    "an edited result, without sums": (unsummed(edited("final.json", higher)), "not those of its last epoch"),
-    "edited results and epochs, without sums": (unsummed(both), "its stored logits give an accuracy of 0.[57]"),
+    "an edited result, with its sum": (summed(edited("final.json", higher)), "not those of its last epoch"),
+    "edited results and epochs, with their sums": (summed(both), "its stored logits give an accuracy of 0.[57]"),
     "no results": (
         lambda files: [files.pop(n) for n in list(files) if n.endswith("final.json")], "it has no results"
     ),
     "a pickle in place of arrays": (
-        unsummed(lambda files: files.update({n: b"cos\nsystem\n" for n in files if n.endswith("scores.npz")})),
+        summed(lambda files: files.update({n: b"cos\nsystem\n" for n in files if n.endswith("scores.npz")})),
         "cannot be read",
     ),
     "a sweep whose runs are a number": (sweep_edit(runs=3), "not one of a sweep"),
@@ -398,7 +430,7 @@ def test_no_changed_byte_ends_with_a_traceback(packed: Path, tmp_path: Path) -> 
 
 def test_a_header_that_asks_for_all_memory_is_refused(tmp_path: Path) -> None:
     header = tarfile.TarInfo("././@PaxHeader")
-    header.type, header.size = tarfile.XHDTYPE, archive.LARGEST_READ + 1
+    header.type, header.size = tarfile.XHDTYPE, archive_format.LARGEST_READ + 1
     bomb = tmp_path / "bomb.tar.gz"
     bomb.write_bytes(gzip.compress(header.tobuf(tarfile.USTAR_FORMAT)))
     with pytest.raises(ArchiveError, match="a header of impossible size"):
@@ -416,9 +448,9 @@ def test_arrays_that_would_fill_all_memory_are_refused(
         name = min(name for name in files if name.endswith("probe.npz"))
         files[name] = buffer.getvalue()
 
-    monkeypatch.setattr(archive, "LARGEST_READ", 1_000_000)
+    monkeypatch.setattr("fer_bench.sweep.examine.LARGEST_ARRAYS", 1_000_000)
     with pytest.raises(ArchiveError, match=r"the arrays of probe.npz are of impossible size"):
-        unpack(rewritten(packed, unsummed(fill)), tmp_path / "here")
+        unpack(rewritten(packed, summed(fill)), tmp_path / "here")
     assert contents(tmp_path / "here") == {}
 
 
@@ -428,10 +460,10 @@ def test_a_full_disk_is_said_and_not_taken_for_a_damaged_archive(
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("shutil.copyfileobj", full)
+    monkeypatch.setattr("tarfile.copyfileobj", full)
     with pytest.raises(OSError, match=r"No space left on device: '.*sweep.json'"):
         unpack(packed, tmp_path / "here")
-    monkeypatch.setattr(archive, "_add", full)
+    monkeypatch.setattr(archive_format, "_add", full)
     with pytest.raises(OSError, match=r"No space left on device: '.*again.tar.gz'"):
         pack(find_sweep(tmp_path / "there", "mine"), tmp_path / "again.tar.gz")
     assert contents(tmp_path / "here") == {} and not (tmp_path / "again.tar.gz").exists()

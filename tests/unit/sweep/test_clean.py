@@ -157,7 +157,8 @@ def test_a_run_that_somebody_took_up_meanwhile_stays(store: Store) -> None:
 
 def test_a_run_that_is_finished_in_the_last_moment_stays(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     found = [w for w in clean.find(store.out, store.plugins) if w.path == store.interrupted.path]
-    (store.interrupted.path / "final.json").write_bytes((store.done.path / "final.json").read_bytes())
+    for name in ("sums.json", "final.json"):
+        (store.interrupted.path / name).write_bytes((store.done.path / name).read_bytes())
     monkeypatch.setattr(RunFolder, "state", property(lambda self: "interrupted"))
     assert clean.remove(found, store.out) == (0, 1) and store.interrupted.final
 
