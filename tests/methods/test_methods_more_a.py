@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from fer_bench import ops
 from fer_bench.method import Batch, Method
-from tests.methods.test_methods import B, C, N, TinyNet, TinyRun, batch_for, build, labels, logits, number, task
+from tests.helpers.tiny import B, C, N, TinyNet, TinyRun, batch_for, build, labels, logits, number, task
 
 
 class Run(TinyRun):

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from fer_bench import ops
 from fer_bench.engine.stages import stage_spans
 from fer_bench.method import Batch, Method
-from tests.methods.test_methods import RAF, B, C, N, TinyNet, TinyRun, batch_for, build, labels, logits, number, task
+from tests.helpers.tiny import RAF, B, C, N, TinyNet, TinyRun, batch_for, build, labels, logits, number, task
 
 STEPS = math.ceil(N / B)
 """Batches of an epoch."""
