@@ -14,6 +14,9 @@ from typing import Any, Literal
 from fer_bench.core.errors import require
 from fer_bench.core.schema import build, require_complete
 
+HOLD_OUT = 0.1
+"""Share of the training images that becomes the validation split where a data set has none, or none is used."""
+
 PROTOCOL_VERSION = 1
 """Version of what the harness does with a specification: order of the data, augmentation, evaluation. Runs of two
 versions never share a key, so a table cannot mix them."""
@@ -178,9 +181,17 @@ class RunSpec:
     """sha256 of the folder of unlabelled images that the method learns from besides; "" = the training images."""
     landmarks: str = ""
     """sha256 of the landmarks beside the images, where the method learns from them; "" = the data set's own or none."""
-    validation: Literal["official", "held-out"] = "official"
-    """Validation split: the data set's own, with clean labels, or a part of the training set, with its noise. A data
-    set without a split of its own always has the latter."""
+    validation: Literal["official", "held-out", "none"] = "official"
+    """Validation split: the data set's own, with clean labels; a part of the training set, with its noise; or none. A
+    data set without a split of its own has the second in place of the first."""
+    held_out: float = HOLD_OUT
+    """The part of the training images that is held out for validation: a share, or from 1 on a number of images."""
+
+    def __post_init__(self) -> None:
+        require(
+            0 < self.held_out < 1 or (self.held_out >= 1 and self.held_out == int(self.held_out)),
+            f"held_out = {self.held_out:g}: a share between 0 and 1, or a whole number of images",
+        )
 
     @cached_property
     def canonical(self) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 import numpy as np
 
@@ -16,6 +16,11 @@ from fer_bench.core.errors import DataError
 from fer_bench.data.cache import Decode, OnProgress, PixelFile, silent
 
 SPLITS = ("train", "val", "test")
+
+LabelSource = Literal["reference", "given"]
+
+SplitSource = Literal["official", "derived", "derived by group"]
+"""The data set's own split, or a test split that was derived from it, without or with regard to groups."""
 
 
 class Source(Protocol):
@@ -36,14 +41,19 @@ class Labels:
 
     ids           [N] str, unique; independent of where the data are stored (noise and sub-sampling hang on them)
     split         [N] str, one of "train", "val", "test"; no "val" means that the harness carves one from train
-    label         [N] int64 in [0, C): the reference labels
+    label         [N] int64 in [0, C)
     landmarks     [N, L, 2] float32, (x, y) as a fraction of width and height, or None; methods that need landmarks take
                   19 of them in AFLW order
     landmarks_ok  [N] bool, False where no landmarks were found; None when there are none at all
     distribution  [N, C] float32, rows sum to 1: how annotators (or the generator) share the label, or None
     votes         [N, C] int64, annotator counts per class, or None
     human         [N] int64 in [-1, C): a second, noisier human label of the same image, -1 = not one of the classes
+    group         [N] str, who or what the image shows (a person, a video): images of one group resemble each other; or
+                  None where that is not known
     landmarks_file  sha256 of landmarks that come from a file of their own: the fingerprint does not hold these
+    label_source  "reference" where ``label`` is known to be right (drawn faces, a majority of annotators), "given"
+                  where it may have errors that nobody knows
+    split_source  where ``split`` comes from
     """
 
     name: str
@@ -56,7 +66,10 @@ class Labels:
     distribution: np.ndarray | None = None
     votes: np.ndarray | None = None
     human: np.ndarray | None = None
+    group: np.ndarray | None = None
     landmarks_file: str = ""
+    label_source: LabelSource = "given"
+    split_source: SplitSource = "official"
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -76,8 +89,8 @@ class Labels:
         return replace(self, **{name: value[rows] for name, value in self.arrays().items()})
 
 
-ANNOTATIONS = tuple(each.name for each in dataclasses.fields(Labels) if each.default is None)
-"""The optional arrays of :class:`Labels`."""
+ANNOTATIONS = ("landmarks", "landmarks_ok", "distribution", "votes", "human")
+"""The optional arrays of :class:`Labels` that describe single images."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -112,6 +125,8 @@ class Manifest(Labels):
         for name in ANNOTATIONS:
             values = None if name in apart else getattr(self, name)
             total.update(b"-" if values is None else np.ascontiguousarray(values[order]).tobytes())
+        if self.group is not None:
+            total.update("\x1f".join(self.group[order]).encode())
         return total.hexdigest()
 
 

@@ -72,7 +72,7 @@ def find(key: str) -> Dataset | None:
         entry = json.loads(_entry(key).read_bytes())
         watched = Watched(entry["files"], entry["folders"])
         if watched.files and watched.state()[0] == entry["state"]:
-            return replace(load(entry["fingerprint"]), notes=tuple(entry["notes"]))
+            return replace(load(entry["fingerprint"]), notes=tuple(entry["notes"]), **entry["sources"])
     return None
 
 
@@ -88,13 +88,15 @@ def store(key: str, manifest: Manifest, started: float) -> Dataset:
     Files that were changed since then are read again the next time: what was read may be the old content.
     """
     dataset = _save(manifest)
+    sources: dict[str, Any] = {"label_source": manifest.label_source, "split_source": manifest.split_source}
     watched = Watched.of(manifest)
     state, latest = watched.state()
     if watched.files and latest < started - TICK / 2:
-        entry = {"fingerprint": dataset.fingerprint, "state": state, "notes": manifest.notes, **asdict(watched)}
+        known = {"fingerprint": dataset.fingerprint, "notes": manifest.notes, "sources": sources}
+        entry = {"state": state, **known, **asdict(watched)}
         with suppress(PermissionError):  # the cache of somebody else: it is read every time
             write_atomically(_entry(key), json.dumps(entry).encode())
-    return replace(dataset, notes=manifest.notes)
+    return replace(dataset, notes=manifest.notes, **sources)
 
 
 def load(fingerprint: str) -> Dataset:

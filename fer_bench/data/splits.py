@@ -13,11 +13,9 @@ from fer_bench.core.spec import RunSpec
 from fer_bench.data import imbalance as long_tail
 from fer_bench.data import stratified
 from fer_bench.data.dataset import Dataset
+from fer_bench.data.groups import whole_groups
 from fer_bench.data.noise.apply import corrupt
 from fer_bench.data.noise.summary import summary
-
-HOLD_OUT = 0.1
-"""Share of the training images that becomes the validation split where a data set has none, or none is used."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,12 @@ class Splits:
     test: np.ndarray
     test_label: np.ndarray
     noise: dict[str, Any]
-    """Realised rate, confusion, counts and purity: ``fer_bench.data.noise.apply.summary``."""
+    """Realised rate, confusion, counts and purity: ``fer_bench.data.noise.summary.summary``."""
+    errors_known: bool = True
+    """Whether it can be told which training labels are wrong: the data set has reference labels, or noise was injected
+    into its own. Otherwise nothing may be said about wrong and right labels."""
+    held_out: int = 0
+    """Images that were taken from the training split for validation."""
 
 
 def make_splits(dataset: Dataset, spec: RunSpec, noise_file: Path | None = None) -> Splits:
@@ -46,19 +49,12 @@ def make_splits(dataset: Dataset, spec: RunSpec, noise_file: Path | None = None)
     and gets the same noise as the rest. The images of an official split are then not used. DataError where a class has
     no training image or there is no test split.
     """
-    seed = spec.data_seed
-    train, val, test = (np.flatnonzero(dataset.split == name) for name in ("train", "val", "test"))
-    if not len(train) or not len(test):
-        empty = "train" if not len(train) else "test"
-        raise DataError(f"data set {dataset.name} has no images in its {empty} split")
-    label, ids = dataset.label, dataset.ids
-    carved = not len(val) or spec.validation == "held-out"
-    if carved:
-        held = stratified.holdout(label[train], ids[train], HOLD_OUT, seed)
-        train, val = train[~held], train[held]
+    seed, label, ids = spec.data_seed, dataset.label, dataset.ids
+    parts = _divided(dataset, spec)
+    train, val = parts.train, parts.val
     if spec.train_size is not None:
         if spec.train_size > len(train):
-            raise DataError(f"train_size = {spec.train_size}: {dataset.name} has {len(train)} training images")
+            raise DataError(_too_few(dataset, spec.train_size, parts))
         train = train[stratified.stratified_part(label[train], ids[train], spec.train_size, seed)]
     if spec.imbalance.factor > 1:
         kept = long_tail.keep(
@@ -67,15 +63,59 @@ def make_splits(dataset: Dataset, spec: RunSpec, noise_file: Path | None = None)
         train = train[kept]
     _require_classes(dataset, train)
     noisy_label = corrupt(dataset, train, spec.noise, seed, noise_file)
+    errors_known = dataset.label_source == "reference" or bool((noisy_label != label[train]).any())
     return Splits(
         train=train,
         noisy_label=noisy_label,
         clean_label=label[train],
         val=val,
-        val_label=corrupt(dataset, val, spec.noise, seed, noise_file) if carved else label[val],
-        test=test,
-        test_label=label[test],
-        noise=summary(label[train], noisy_label, len(dataset.classes)),
+        val_label=corrupt(dataset, val, spec.noise, seed, noise_file) if parts.held_out else label[val],
+        test=parts.test,
+        test_label=label[parts.test],
+        noise=summary(label[train], noisy_label, len(dataset.classes), errors_known),
+        errors_known=errors_known,
+        held_out=parts.held_out,
+    )
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Rows of the splits before any image is left out; ``held_out`` of them went from train to val."""
+
+    train: np.ndarray
+    val: np.ndarray
+    test: np.ndarray
+    held_out: int = 0
+
+
+def _divided(dataset: Dataset, spec: RunSpec) -> _Parts:
+    """The splits of the data set, with the validation split that the spec asks for."""
+    train, val, test = (np.flatnonzero(dataset.split == name) for name in ("train", "val", "test"))
+    if not len(train) or not len(test):
+        empty = "train" if not len(train) else "test"
+        raise DataError(f"data set {dataset.name} has no images in its {empty} split")
+    if spec.validation == "none":
+        return _Parts(train, val[:0], test)
+    if len(val) and spec.validation == "official":
+        return _Parts(train, val, test)
+    share = spec.held_out if spec.held_out < 1 else spec.held_out / len(train)
+    if share >= 1:
+        raise DataError(f"{spec.held_out:g} images to hold out: {dataset.name} has {len(train)} training images")
+    label, ids = dataset.label[train], dataset.ids[train]
+    if dataset.group is None:
+        held = stratified.holdout(label, ids, share, spec.data_seed)
+    else:
+        held = whole_groups(label, dataset.group[train], share, "holdout", spec.data_seed)
+    return _Parts(train[~held], train[held], test, int(held.sum()))
+
+
+def _too_few(dataset: Dataset, size: int, parts: _Parts) -> str:
+    left, held = len(parts.train), parts.held_out
+    if not held:
+        return f"train_size = {size}: {dataset.name} has {left} training images"
+    return (
+        f"train_size = {size}: {dataset.name} has {left} of its {left + held} training images left; {held} are held out "
+        "for validation (--val none holds out nothing)"
     )
 
 

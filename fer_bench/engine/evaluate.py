@@ -70,8 +70,7 @@ class Evaluator:
         test = metrics.classification(self._logits(splits.test), splits.test_label)
         val = metrics.classification(self._logits(splits.val), splits.val_label) if len(splits.val) else None
         self.probe_logits.append(self._logits(splits.train[probe]))
-        fit = metrics.memorisation(self.probe_logits[-1], splits.noisy_label[probe], splits.clean_label[probe])
-        return {"test": test, "val": val, "train_fit": fit}
+        return {"test": test, "val": val, "train_fit": self._fit(self.probe_logits[-1], probe)}
 
     def at_end(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """The results of the trained method that need all images, and the arrays of ``scores.npz``."""
@@ -87,7 +86,7 @@ class Evaluator:
             "other_predictions": self._other_predictions(),
             "detection": metrics.detection(score, splits.noisy_label == splits.clean_label),
             "detection_by": "loss" if own_score is None else "method",
-            "memorisation": metrics.memorisation(train, splits.noisy_label, splits.clean_label),
+            "memorisation": self._fit(train, np.arange(len(splits.train))),
         }
         scores = {
             "test_logits": test.numpy(),
@@ -99,6 +98,12 @@ class Evaluator:
             "train_logits": train.half().numpy(),
         }
         return results, scores
+
+    def _fit(self, logits: Tensor, rows: np.ndarray) -> dict[str, float | None]:
+        """How the method fits these rows of the training set; nothing is said about clean labels that nobody knows."""
+        splits = self._splits
+        fit = metrics.memorisation(logits, splits.noisy_label[rows], splits.clean_label[rows])
+        return fit if splits.errors_known else fit | {"fit_clean": None}
 
     def _other_predictions(self) -> dict[str, Any]:
         """Test metrics of the method's other ways to answer, by name."""

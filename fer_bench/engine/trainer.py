@@ -169,7 +169,9 @@ class Trainer:
             **results,
             "test": last["test"],
             "noise": noise,
-            "realised_rate": noise["realised_rate"],
+            "labels": self.job.dataset.label_source,
+            "splits": self._split_sizes(),
+            "realised_rate": noise["realised_rate"] if self.splits.errors_known else None,
             "noisy_imbalance": noise["noisy_imbalance"],
             "uses_noise_rate": self.needs.noise_rate,
             "clean_labels_used": 0 if method.task.trusted is None else len(method.task.trusted),
@@ -189,6 +191,12 @@ class Trainer:
             {"rows": self.evaluator.probe, "logits": probe_logits},
             networks=method.state_dict() if self.job.resources.keep_networks else None,
         )
+
+    def _split_sizes(self) -> dict[str, Any]:
+        """Images of each split, how many of them were held out for validation, and where the test split comes from."""
+        splits = self.splits
+        sizes = {name: len(getattr(splits, name)) for name in ("train", "val", "test")}
+        return {**sizes, "held_out": splits.held_out, "source": self.job.dataset.split_source}
 
     def _remarks(self) -> list[str]:
         """What tables must say of this run."""

@@ -32,10 +32,13 @@ _FIT = {"fit_noisy": float, "fit_clean": (float, None), "memorised": (float, Non
 EPOCH = {"epoch": float, "test": _SCORES, "val?": (_SCORES, None), "train_fit?": _FIT, "seconds?": {}}
 
 FINAL = {
-    **dict.fromkeys(("train_images", "realised_rate", "parameters", "images_forward", "images_backward"), float),
+    **dict.fromkeys(("train_images", "parameters", "images_forward", "images_backward"), float),
     **dict.fromkeys(("seconds", "skipped_steps"), float),
+    "realised_rate": (float, None),
     "noisy_imbalance": (float, None),
     "uses_noise_rate": bool,
+    "labels?": str,
+    "splits?": {**dict.fromkeys(("train", "val", "test", "held_out"), float), "source": str},
     "clean_labels_used?": float,
     "peak_memory_bytes?": (float, None),
     "extra_images?": str,

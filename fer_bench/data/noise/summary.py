@@ -9,13 +9,16 @@ import numpy as np
 from fer_bench.data.imbalance import imbalance_factor
 
 
-def summary(clean_label: np.ndarray, noisy_label: np.ndarray, num_classes: int) -> dict[str, Any]:
+def summary(
+    clean_label: np.ndarray, noisy_label: np.ndarray, num_classes: int, errors_known: bool = True
+) -> dict[str, Any]:
     """Describes what noise did; see :func:`describe`.
 
     Args:
         clean_label: [N] int64.
         noisy_label: [N] int64, of the same images.
         num_classes: Number of classes C.
+        errors_known: Whether labels that agree are known to be right; the purity of a class is None otherwise.
 
     Returns:
         Numbers and lists, ready for JSON.
@@ -27,7 +30,8 @@ def summary(clean_label: np.ndarray, noisy_label: np.ndarray, num_classes: int) 
     if clean.shape != noisy.shape or clean.ndim != 1:
         raise ValueError(f"clean and noisy labels must have one shape [N], got {clean.shape} and {noisy.shape}")
     pairs = np.bincount(clean * num_classes + noisy, minlength=num_classes**2)
-    return describe(pairs.reshape(num_classes, num_classes))
+    found = describe(pairs.reshape(num_classes, num_classes))
+    return found if errors_known else found | {"purity": [None] * num_classes}
 
 
 def describe(confusion: np.ndarray) -> dict[str, Any]:

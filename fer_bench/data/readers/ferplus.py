@@ -61,6 +61,7 @@ def read(root: Path, classes: int = 8) -> Manifest:
         human=to_plus[original[kept]],
         expected=EXPECTED[classes],
         files=[*(root / "fer2013" / name for name in fer2013.FILES), *lists],
+        label_source="reference",
     )
 
 

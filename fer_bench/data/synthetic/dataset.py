@@ -280,4 +280,5 @@ def read(name: str = "synthetic", *, seed: int = 0) -> Manifest:
         distribution=faces.distribution,
         expected={part: sum(numbers) for part, numbers in counts.items()},
         files=[Path(__file__), Path(render.__file__)],
+        label_source="reference",
     )

@@ -151,7 +151,8 @@ CHANGES: dict[str, list[Any]] = {
     "protocol": [2],
     "unlabelled": ["c" * 64],
     "landmarks": ["c" * 64],
-    "validation": ["held-out"],
+    "validation": ["held-out", "none"],
+    "held_out": [0.2, 50.0],
 }
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from fer_bench.core.errors import DataError
-from fer_bench.core.spec import Imbalance, Noise, RunSpec
+from fer_bench.core.spec import HOLD_OUT, Imbalance, Noise, RunSpec
 from fer_bench.data.dataset import Dataset
-from fer_bench.data.splits import HOLD_OUT, make_splits
+from fer_bench.data.splits import make_splits
 
 CLASSES = ("anger", "happiness", "neutral")
 
