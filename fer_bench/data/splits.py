@@ -114,8 +114,8 @@ def _too_few(dataset: Dataset, size: int, parts: _Parts) -> str:
     if not held:
         return f"train_size = {size}: {dataset.name} has {left} training images"
     return (
-        f"train_size = {size}: {dataset.name} has {left} of its {left + held} training images left; {held} are held out "
-        "for validation (--val none holds out nothing)"
+        f"train_size = {size}: {dataset.name} has {left} of its {left + held} training images left; {held} are held "
+        "out for validation (--val none holds out nothing)"
     )
 
 

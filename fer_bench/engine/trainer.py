@@ -171,7 +171,7 @@ class Trainer:
             "noise": noise,
             "labels": self.job.dataset.label_source,
             "splits": self._split_sizes(),
-            "realised_rate": noise["realised_rate"] if self.splits.errors_known else None,
+            "realised_rate": noise["realised_rate"],
             "noisy_imbalance": noise["noisy_imbalance"],
             "uses_noise_rate": self.needs.noise_rate,
             "clean_labels_used": 0 if method.task.trusted is None else len(method.task.trusted),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fer_bench.report.wording import wrong_labels
+from fer_bench.report.wording import correct_labels, wrong_labels
 from fer_bench.store.frame import to_frame
 from fer_bench.store.model_selection import SELECTIONS
 
@@ -56,6 +56,11 @@ class Runs:
     def wrong(self) -> str:
         """The name of the wrong labels of these runs."""
         return wrong_labels(self.frame["labels"])
+
+    @property
+    def correct(self) -> str:
+        """The name of the other labels of these runs."""
+        return correct_labels(self.frame["labels"])
 
     def present(self, part: pd.DataFrame) -> list[str]:
         """The rows that have a run in this part of the frame, in order."""

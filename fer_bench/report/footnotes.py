@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fer_bench.core.text import counted
+from fer_bench.report.wording import GIVEN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +46,9 @@ def footnotes(frame: pd.DataFrame) -> Footnotes:
             remarks.setdefault(text, []).append(str(row))
     meanings = {
         NOISE_RATE: "is given the true noise rate",
-        CLEAN: "is given labels that are known to be correct",
+        CLEAN: "is given labels from before noise was injected"
+        if GIVEN in set(frame["labels"])
+        else "is given labels that are known to be correct",
         EXTRA: "is given images beyond the training set",
         ENSEMBLE: "predicts with more than one network",
     }

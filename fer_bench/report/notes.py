@@ -59,7 +59,7 @@ def definitions(runs: Runs, view: View, draws: Sequence[Draw]) -> list[str]:
         found += head_tail_notes(draws)
     if shown & {"detection_auroc", "detection_ap"}:
         found.append(
-            f"Detection: how well {runs.wrong} are ranked below correct ones, by the method's own score of clean "
+            f"Detection: how well {runs.wrong} are ranked below {runs.correct}, by the method's own score of clean "
             "labels if it has one, and by the loss of the trained network otherwise."
         )
     given = frame.loc[frame["labels"] == GIVEN, "dataset"]

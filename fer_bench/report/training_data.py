@@ -27,10 +27,10 @@ class Draw:
         data_seed: Seed of the draw.
         classes: [C] class names.
         purity: [C] share of correct labels among those of each class, fractions; None for a class without labels,
-            and empty if it was not stored.
+            and empty if it was not stored or is not known.
         confusion: [C][C] counts, rows clean labels, columns noisy labels; None if it was not stored.
         counts: [C] images by clean label; None if they were not stored.
-        wrong_rate: Share of wrong labels, a fraction.
+        wrong_rate: Share of wrong labels, a fraction; None if it is not known.
         imbalance: Largest class over smallest by noisy label; None if a class has no labels.
         images: Number of images.
     """
@@ -43,7 +43,7 @@ class Draw:
     purity: Sequence[float | None]
     confusion: Sequence[Sequence[int]] | None
     counts: Sequence[int] | None
-    wrong_rate: float
+    wrong_rate: float | None
     imbalance: float | None
     images: int
 
@@ -52,7 +52,7 @@ def draws(runs: Runs) -> list[Draw]:
     """One entry for each condition and draw of the data, in the order of the conditions."""
     found = []
     for run in runs.frame.drop_duplicates(["condition", "data_seed"]).to_dict("records"):
-        final = run["record"].final
+        final, known = run["record"].final, run["record"].errors_known
         noise = final.get("noise", {})
         purity, counts = noise.get("purity", []), noise.get("clean_counts")
         found.append(
@@ -62,10 +62,10 @@ def draws(runs: Runs) -> list[Draw]:
                 dataset=run["dataset"],
                 data_seed=int(run["data_seed"]),
                 classes=runs.class_names(run["dataset"], len(purity or counts or ())),
-                purity=purity,
-                confusion=noise.get("confusion"),
+                purity=purity if known else (),
+                confusion=noise.get("confusion") if known else None,
                 counts=counts,
-                wrong_rate=final["realised_rate"],
+                wrong_rate=final["realised_rate"] if known else None,
                 imbalance=final["noisy_imbalance"],
                 images=int(final["train_images"]),
             )
@@ -93,21 +93,28 @@ def blocks(runs: Runs, shares: pd.DataFrame) -> list[Block]:
         runs: Arranged runs.
         shares: From :func:`purity`.
     """
+    known = runs.frame["record"].map(lambda record: record.errors_known)
+    columns = {
+        "Training images": (runs.frame["train_images"], 0),
+        f"{sentence_case(runs.wrong)} (%)": ((100 * runs.frame["realised_rate"]).where(known), 2),
+        "Largest / smallest class": (runs.frame["noisy_imbalance"], 1),
+    }
+    shown = {title: column for title, column in columns.items() if column[0].notna().any()}
     lines = []
     for condition, group in runs.frame.groupby("condition", sort=False):
-        texts = (
-            value_range(group["train_images"], lambda v: f"{v:,.0f}"),
-            value_range(group["realised_rate"] * 100, lambda v: f"{v:.2f}"),
-            value_range(group["noisy_imbalance"].dropna(), lambda v: f"{v:.1f}"),
-        )
+        texts = (_range(values[group.index], digits) for values, digits in shown.values())
         lines.append((str(condition), tuple(map(Cell, texts))))
-    columns = ("Training images", f"{sentence_case(runs.wrong)} (%)", "Largest / smallest class")
-    found = [Block("Training data", "Condition", columns, tuple(lines))]
+    found = [Block("Training data", "Condition", tuple(shown), tuple(lines))]
     several = shares["dataset"].nunique() > 1
     for dataset, part in shares.groupby("dataset", sort=False):
-        title = "Correct labels among those of each class (%)" + (f": {Path(str(dataset)).name}" if several else "")
+        title = f"{sentence_case(runs.correct)} among those of each class (%)"
+        title += f": {Path(str(dataset)).name}" if several else ""
         found.append(_purity_block(title, part))
     return found
+
+
+def _range(values: pd.Series, digits: int) -> str:
+    return value_range(values.dropna(), lambda value: f"{value:,.{digits}f}")
 
 
 def _purity_block(title: str, part: pd.DataFrame) -> Block:

@@ -15,17 +15,35 @@ def wrong_labels(sources: Iterable[str]) -> str:
         sources: "reference" or ``GIVEN`` for each run.
 
     Returns:
-        "wrong labels". If any run has no reference labels it is "corrupted labels": then only the labels that injected
-        noise changed are known, and other errors of the data set are not.
+        "wrong labels". If any run has no reference labels it is "labels of injected noise": then only the labels that
+        injected noise changed are known, and other errors of the data set are not.
     """
-    return "corrupted labels" if GIVEN in set(sources) else "wrong labels"
+    return "labels of injected noise" if GIVEN in set(sources) else "wrong labels"
+
+
+def correct_labels(sources: Iterable[str]) -> str:
+    """The name for labels that equal the clean label; arguments as for :func:`wrong_labels`.
+
+    Without reference labels nobody knows whether they are correct, only that injected noise did not change them.
+    """
+    return "unchanged labels" if GIVEN in set(sources) else "correct labels"
+
+
+def clean_label_verb(sources: Iterable[str]) -> str:
+    """What joins a face with a wrong label to its clean label: "is anger", or "given as anger" without reference."""
+    return "given as" if GIVEN in set(sources) else "is"
+
+
+def singular(labels: str) -> str:
+    """One of the labels that :func:`wrong_labels` or :func:`correct_labels` names."""
+    return labels.replace("labels", "label")
 
 
 def no_reference_note(datasets: Iterable[str]) -> str:
-    """The note that says what corrupted labels are."""
+    """The note on labels that nobody knows to be right."""
     return (
-        f"Corrupted labels: labels changed by injected noise. {', '.join(datasets)} has no reference labels, so errors "
-        "of its own labels are unknown and count as correct."
+        f"{', '.join(datasets)}: the labels are as given. Nobody knows which of them are wrong, so only labels that "
+        "injected noise changed are counted, and nothing is said of labels without injected noise."
     )
 
 

@@ -32,9 +32,8 @@ _FIT = {"fit_noisy": float, "fit_clean": (float, None), "memorised": (float, Non
 EPOCH = {"epoch": float, "test": _SCORES, "val?": (_SCORES, None), "train_fit?": _FIT, "seconds?": {}}
 
 FINAL = {
-    **dict.fromkeys(("train_images", "parameters", "images_forward", "images_backward"), float),
+    **dict.fromkeys(("train_images", "realised_rate", "parameters", "images_forward", "images_backward"), float),
     **dict.fromkeys(("seconds", "skipped_steps"), float),
-    "realised_rate": (float, None),
     "noisy_imbalance": (float, None),
     "uses_noise_rate": bool,
     "labels?": str,
@@ -74,6 +73,14 @@ class Record:
     def key(self) -> str:
         """Key of the run: 16 hexadecimal digits."""
         return self.folder.path.name
+
+    @property
+    def errors_known(self) -> bool:
+        """Whether it can be told which training labels are wrong: from reference labels, or because noise was injected.
+
+        Otherwise the labels are as they were given, and nobody knows which of them are right.
+        """
+        return self.final.get("labels", "reference") == "reference" or self.final["realised_rate"] > 0
 
     @cached_property
     def environment(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from fer_bench.report.html.rounding import percent, rounded
 from fer_bench.report.html.run_details import FALSE_ALARMS, describe
 from fer_bench.report.tables import comparison
 from fer_bench.report.training_data import draws
+from fer_bench.report.wording import clean_label_verb, singular
 from fer_bench.store.model_selection import SELECTIONS
 from fer_bench.sweep.record import Sweep
 
@@ -43,7 +44,9 @@ def collect(sweep: Sweep, plugins: Mapping[str, Plugin], faces: gallery.FacesSho
         "caption": table.caption,
         "notes": list(table.below),
         "unfinished": sweep.unfinished(),
-        "wrong": runs.wrong,
+        **{name: getattr(runs, name) for name in ("wrong", "correct")},
+        "is": clean_label_verb(runs.frame["labels"]),
+        **{f"one_{name}": singular(getattr(runs, name)) for name in ("wrong", "correct")},
         "selections": [asdict(selection) for selection in SELECTIONS.values()],
         "metrics": summary.metrics(runs.wrong),
         "false_alarms": [rounded(100 * rate, 3) for rate in FALSE_ALARMS],
@@ -81,6 +84,7 @@ def _conditions(runs: Runs) -> list[dict[str, Any]]:
                 **{key: str(run[key]) for key in ("family", "context", "setting")},
                 "rate": percent(run["noise_rate"]),
                 "realised": percent(group["realised_rate"].mean()),
+                "errors_known": all(record.errors_known for record in group["record"]),
                 "factor": rounded(run["imbalance_factor"], 3),
                 "classes": runs.class_names(run["dataset"], classes),
             }

@@ -47,7 +47,7 @@ def galleries(runs: Runs, faces: FacesShown) -> tuple[list[dict[str, Any]], dict
     found: list[dict[str, Any]] = []
     wanted: dict[Pictures, set[int]] = {}
     for run in runs.frame.drop_duplicates(["row", "condition"]).to_dict("records"):
-        gallery = _gallery(run["record"].scores())
+        gallery = _gallery(run["record"].scores(), run["record"].errors_known)
         if gallery is None:
             continue
         where = {"row": runs.rows.index(run["row"]), "condition": runs.conditions.index(run["condition"])}
@@ -67,8 +67,11 @@ def galleries(runs: Runs, faces: FacesShown) -> tuple[list[dict[str, Any]], dict
     return found, uris, list(dict.fromkeys(reasons))
 
 
-def _gallery(scores: Mapping[str, np.ndarray]) -> dict[str, Any] | None:
-    """The faces with the lowest clean scores; None without scores."""
+def _gallery(scores: Mapping[str, np.ndarray], errors_known: bool) -> dict[str, Any] | None:
+    """The faces with the lowest clean scores; None without scores.
+
+    ``rate`` is the share of wrong labels in per cent, None where nobody knows which labels are wrong.
+    """
     if not {"clean_score", "noisy_label", "clean_label", "train_row"} <= scores.keys():
         return None
     noisy_label, clean_label, score = (scores[name] for name in ("noisy_label", "clean_label", "clean_score"))
@@ -78,7 +81,7 @@ def _gallery(scores: Mapping[str, np.ndarray]) -> dict[str, Any] | None:
         "noisy_label": [int(label) for label in noisy_label[lowest]],
         "clean_label": [int(label) for label in clean_label[lowest]],
         "score": [rounded(value, 3) for value in score[lowest]],
-        "rate": rounded(100 * float((noisy_label != clean_label).mean()), 2),
+        "rate": rounded(100 * float((noisy_label != clean_label).mean()), 2) if errors_known else None,
     }
 
 

@@ -63,6 +63,47 @@ def test_held_out_images_carry_the_noise_of_the_same_draw_although_there_is_an_o
     assert set(other.val) != set(splits.val), "another data seed holds out other images"
 
 
+@pytest.mark.parametrize("val", [0, 20])
+def test_any_share_or_number_of_images_is_held_out(val: int) -> None:
+    data = faces(val=val)
+    sizes = [
+        (len(splits.train), len(splits.val), splits.held_out)
+        for held_out in (0.2, 0.5, 50.0)
+        for splits in [make_splits(data, spec(validation="held-out", held_out=held_out))]
+    ]
+    assert sizes == [(480, 120, 120), (300, 300, 300), (550, 50, 50)]
+    with pytest.raises(DataError, match="600 images to hold out: toy has 600 training images"):
+        make_splits(data, spec(validation="held-out", held_out=600.0))
+
+
+@pytest.mark.parametrize("val", [0, 20])
+def test_all_training_images_are_used_without_a_validation_split(val: int) -> None:
+    splits = make_splits(faces(val=val), spec(validation="none"))
+    assert (len(splits.train), len(splits.val), splits.held_out) == (600, 0, 0)
+
+
+def test_people_are_not_divided_by_the_hold_out() -> None:
+    data = dataclasses.replace(faces(), group=np.array([f"p{row % 40}" for row in range(690)]))
+    splits = make_splits(data, spec())
+    assert splits.held_out == pytest.approx(60, abs=8)
+    assert set(data.group[splits.train]).isdisjoint(data.group[splits.val])
+
+
+def test_too_large_a_training_part_says_how_many_are_held_out() -> None:
+    with pytest.raises(DataError, match=r"540 of its 600 training images left; 60 are held out .*--val none"):
+        make_splits(faces(), spec(train_size=600))
+    assert len(make_splits(faces(), spec(train_size=600, validation="none")).train) == 600
+
+
+def test_errors_are_known_from_a_reference_or_from_injected_noise_only() -> None:
+    given, reference = faces(), dataclasses.replace(faces(), label_source="reference")
+    assert given.label_source == "given"
+    clean, noisy = make_splits(given, spec()), make_splits(given, spec(noise=NOISY))
+    assert (clean.errors_known, clean.noise["purity"], clean.noise["realised_rate"]) == (False, [None] * 3, 0)
+    assert noisy.errors_known and noisy.noise["purity"] == make_splits(reference, spec(noise=NOISY)).noise["purity"]
+    assert make_splits(reference, spec()).errors_known and make_splits(reference, spec()).noise["purity"] == [1, 1, 1]
+
+
 def test_the_test_set_is_never_touched() -> None:
     data = faces(val=5)
     for settings in ({"noise": NOISY}, {"imbalance": Imbalance("exp", 20.0)}, {"train_size": 60}):

@@ -275,6 +275,19 @@ def test_own_faces_are_shown_most_suspected_first(tmp_path: Path, faces_folder: 
     assert collect(sweep_of(tmp_path, "again"), {}, "none")["pictures"] == {}
 
 
+def test_faces_with_labels_as_given_are_never_called_right(tmp_path: Path) -> None:
+    for method, noise, wrong in (("alpha", CLEAN, 0), ("beta", NOISY, 20)):
+        score(finish(tmp_path, method, noise, given={"labels": "given"}), wrong=wrong)
+    content = collect(sweep_of(tmp_path), {})
+    assert [shown["rate"] for shown in content["galleries"]] == [None, 20.0]
+    assert [condition["errors_known"] for condition in content["conditions"]] == [False, True]
+    clean, noisy = content["labels"]
+    assert (clean["rate"], clean["purity"], clean["confusion"]) == (None, [], None) and noisy["rate"] == 20
+    assert (content["wrong"], content["one_correct"], content["is"]) == (
+        "labels of injected noise", "unchanged label", "given as",
+    )  # fmt: skip
+
+
 def test_licensed_faces_stay_out(tmp_path: Path) -> None:
     score(finish(tmp_path, "alpha", NOISY, dataset="ferplus"))
     sweep = sweep_of(tmp_path, dataset="ferplus")
@@ -511,6 +524,18 @@ def test_a_run_shows_its_settings_and_the_theme_can_be_switched(shown: Shown, sw
     assert shown.run("return document.documentElement.dataset.theme") == "dark"
     assert shown.run("return document.querySelectorAll('#runs pre').length") == 2, "the choice is kept"
     assert shown.driver.get_log("browser") == []
+
+
+def test_a_page_of_labels_as_given_says_nothing_of_right_and_wrong_ones(browser: Any, tmp_path: Path) -> None:
+    score(finish(tmp_path, "alpha", CLEAN, given={"labels": "given"}), wrong=0)
+    shown = Shown(browser)
+    shown.open(page.write(sweep_of(tmp_path), tmp_path / "page.html"))
+    shown.draw_all()
+    assert shown.driver.get_log("browser") == []
+    text = shown.run("return document.body.innerText").lower()
+    assert "nobody knows which of them are wrong" in text
+    said = ("wrong labels", "wrong label,", "correct", "right label", "are wrong, against", "0 of these", "0 % labels")
+    assert not [words for words in said if words in text]
 
 
 def test_faces_and_weights_are_drawn(browser: Any, tmp_path: Path, faces_folder: Path) -> None:

@@ -278,15 +278,41 @@ def test_unknown_names_are_answered_with_the_nearest(field: str, value: Any, ans
     assert "tail" in SHOWN
 
 
-def test_labels_without_a_reference_are_corrupted_not_wrong(tmp_path: Path) -> None:
+def test_labels_without_a_reference_are_those_of_injected_noise(tmp_path: Path) -> None:
     finish(tmp_path, "alpha", NOISY, given={"labels": "given"})
     finish(tmp_path, "beta", NOISY)
     table = comparison(arranged(tmp_path), View(metrics=("all",)))
     titles = [block.title for block in table.blocks]
-    assert "Memorised corrupted labels (%)" in titles and "Detection of corrupted labels, AUROC (%)" in titles
-    assert "Corrupted labels (%)" in next(b for b in table.blocks if b.title == "Training data").columns
-    assert any("faces has no reference labels" in note for note in table.notes)
-    assert "wrong label" not in table.markdown().lower()
+    assert {
+        "Memorised labels of injected noise (%)",
+        "Detection of labels of injected noise, AUROC (%)",
+        "Unchanged labels among those of each class (%)",
+    } <= set(titles)
+    assert "Labels of injected noise (%)" in next(b for b in table.blocks if b.title == "Training data").columns
+    assert any("faces: the labels are as given" in note for note in table.notes)
+    assert "wrong label" not in table.markdown().lower() and "correct" not in table.markdown().lower()
+
+
+def test_nothing_is_said_of_labels_that_nobody_knows(tmp_path: Path) -> None:
+    finish(tmp_path, "alpha", CLEAN, given={"labels": "given"})
+    table = comparison(arranged(tmp_path), View(metrics=("all",)))
+    (data,) = [block for block in table.blocks if block.title == "Training data"]
+    assert data.columns == ("Training images", "Largest / smallest class")
+    assert not [block for block in table.blocks if "labels among those" in block.title]
+    text = table.markdown().lower()
+    assert not [word for word in ("wrong labels", "wrong label ", "correct", "100.0") if word in text]
+    assert "purity" not in table.csv()
+
+
+def test_clean_runs_beside_noisy_ones_have_an_empty_cell(tmp_path: Path) -> None:
+    for noise in (CLEAN, NOISY):
+        finish(tmp_path, "alpha", noise, given={"labels": "given"})
+    table = comparison(arranged(tmp_path))
+    (data,) = [block for block in table.blocks if block.title == "Training data"]
+    shares = {name: cells[1].text for name, cells in data.rows}
+    assert data.columns[1] == "Labels of injected noise (%)" and shares == {"clean": "–", "symmetric 0.2": "20.00"}
+    (purity,) = [block for block in table.blocks if block.title.startswith("Unchanged labels")]
+    assert [name for name, _ in purity.rows] == ["symmetric 0.2"]
 
 
 # --- footnotes -------------------------------------------------------------------------------------------------------

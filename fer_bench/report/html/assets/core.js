@@ -209,7 +209,8 @@ function cell(row, condition, metric, selection = state.selection) {
   return found?.values[metric] || null;
 }
 
-const wrongLabel = DATA.wrong.replace(/s$/, "");
+// What a section says where nobody knows which training labels are wrong
+const UNKNOWN = "The labels of these images are as given, and no noise was injected: nobody knows which of them are wrong.";
 
 // A name that starts a heading
 const sentence = (text) => text[0].toUpperCase() + text.slice(1);

@@ -1,8 +1,8 @@
 // How well each method finds the wrong labels.
 
-const detection = section("detection", `Detection of ${DATA.wrong}`, `Every method ranks the training labels by a clean score: its own, or the loss of the trained network. ROC curves, mean over seeds: share of the ${DATA.wrong} found against the share of correct labels suspected.`, (body) => {
+const detection = section("detection", `Detection of ${DATA.wrong}`, `Every method ranks the training labels by a clean score: its own, or the loss of the trained network. ROC curves, mean over seeds: share of the ${DATA.wrong} found against the share of ${DATA.correct} suspected.`, (body) => {
   const noisy = conditionOptions((place) => DATA.runs.some((run) => run.condition === place && run.roc));
-  if (!noisy.length) return absent(body, `No run has stored scores for both correct and ${DATA.wrong}.${NO_ARRAYS}`);
+  if (!noisy.length) return absent(body, `No run has stored scores for both ${DATA.correct} and ${DATA.wrong}.${NO_ARRAYS}`);
   const [field, chosen] = pick(detection, "condition", "Condition", noisy, noisy[noisy.length - 1][0]);
   body.append(h("div", { class: "row" }, field));
   const found = shownRows().map((row) => ({ row, runs: runsOf(row, Number(chosen)).filter((run) => run.roc) })).filter(({ runs }) => runs.length);
@@ -13,7 +13,7 @@ const detection = section("detection", `Detection of ${DATA.wrong}`, `Every meth
   const grid = h("div", { class: "panels" });
   body.append(grid);
   panel(grid, `ROC: ${DATA.conditions[chosen].name}`, traces, {
-    xaxis: { title: { text: "Correct labels suspected (%)", standoff: 8 }, range: [0, 100] }, yaxis: { title: { text: `${sentence(DATA.wrong)} found (%)` }, range: [0, 101] } }, { height: 380 });
+    xaxis: { title: { text: `${sentence(DATA.correct)} suspected (%)`, standoff: 8 }, range: [0, 100] }, yaxis: { title: { text: `${sentence(DATA.wrong)} found (%)` }, range: [0, 101] } }, { height: 380 });
   const beside = h("div", {});
   grid.append(beside);
   const lines = found.map(({ row, runs }) => [{ text: rowName(row), order: rowName(row), row }, written(cell(row, Number(chosen), "detection_auroc"), 2, mostRuns()),

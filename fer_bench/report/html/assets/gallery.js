@@ -1,6 +1,6 @@
 // The training faces whose labels a method trusts least.
 
-const gallery = section("gallery", "Suspected training faces", `The training faces with the lowest clean scores, lowest first. Red frame: the face has a ${wrongLabel}.`, (body) => {
+const gallery = section("gallery", "Suspected training faces", `The training faces with the lowest clean scores, lowest first. Red frame: the face has a ${DATA.one_wrong}.`, (body) => {
   if (!DATA.galleries.length) return absent(body, `No run has stored clean scores.${NO_ARRAYS}`);
   for (const line of DATA.withheld) body.append(h("p", { class: "note absent" }, line));
   const rows = [...new Set(DATA.galleries.map((each) => each.row))].map((row) => [String(row), DATA.rows[row].name]);
@@ -11,12 +11,13 @@ const gallery = section("gallery", "Suspected training faces", `The training fac
   const shown = mine.find((each) => each.condition === Number(place));
   const { classes } = DATA.conditions[shown.condition];
   const wrong = shown.faces.filter((_, each) => shown.noisy_label[each] !== shown.clean_label[each]).length;
-  body.append(h("p", { class: "note" }, `${wrong} of these ${shown.faces.length} faces have ${DATA.wrong}, against ${number(shown.rate)} % of all training faces. Seed ${shown.seed}.`));
+  const known = shown.rate !== null;
+  body.append(h("p", { class: "note" }, known ? `${wrong} of these ${shown.faces.length} faces have ${DATA.wrong}, against ${number(shown.rate)} % of all training faces. Seed ${shown.seed}.` : `${UNKNOWN} Look at the faces. Seed ${shown.seed}.`));
   body.append(h("ol", { class: "faces" }, ...shown.faces.map((face, each) => {
     const [label, truth] = [classes[shown.noisy_label[each]], classes[shown.clean_label[each]]];
     const picture = DATA.pictures[`${shown.dataset}/${face}`];
     const bad = label !== truth;
     return h("li", { class: bad ? "wrong" : null }, picture ? h("img", { src: picture, alt: `face ${face}`, loading: "lazy", title: `score ${shown.score[each]}` }) : h("div", { class: "blank" }),
-      h("b", {}, label), h("span", {}, bad ? `is ${truth}` : "correct"));
+      h("b", {}, label), h("span", {}, bad ? `${DATA.is} ${truth}` : known ? DATA.one_correct.replace(" label", "") : ""));
   })));
 });

@@ -1,6 +1,6 @@
 // Methods that weight a sample by the probability of its label and of the best other class.
 
-const weighing = section("weights", "Sample weights", `For methods that weight a sample by two probabilities: of its label (horizontal) and of the best other class (vertical). Dots: training faces with a correct label. Crosses: with a ${wrongLabel}.`, (body) => {
+const weighing = section("weights", "Sample weights", `For methods that weight a sample by two probabilities: of its label (horizontal) and of the best other class (vertical). Dots: training faces. Crosses: with a ${DATA.one_wrong}.`, (body) => {
   if (!DATA.surfaces.length) return absent(body, "No method of this sweep weights samples in this way, or its plugin was not found.");
   const options = DATA.surfaces.map((each, place) => [String(place), `${DATA.rows[each.row].name}, ${DATA.conditions[each.condition].name}, seed ${each.seed}`]);
   const [field, chosen] = pick(weighing, "run", "Run", options, options[options.length - 1][0]);
@@ -34,11 +34,12 @@ const weighing = section("weights", "Sample weights", `For methods that weight a
 function weightMap(parent, surface, number, top) {
   const weight = surface.grids[number];
   const samples = surface.samples[number];
+  const known = DATA.conditions[surface.condition].errors_known;
   const axis = weight.map((_, step) => step / (weight.length - 1));
   const traces = [{ type: "heatmap", z: weight, x: axis, y: axis, colorscale: scale(), hoverongaps: false, zmin: 0, zmax: top,
     colorbar: { thickness: 12, outlinewidth: 0 }, hovertemplate: "label %{x:.2f}, other %{y:.2f}: weight %{z:.3f}<extra></extra>" }];
   const dark = state.theme === "dark";
-  for (const [wrong, name, symbol, colour] of [[0, "correct label", "circle", dark ? "#f2f4f8" : "#15181d"], [1, wrongLabel, "x", dark ? "#ff9b6b" : "#d5340a"]]) {
+  for (const [wrong, name, symbol, colour] of [[0, known ? DATA.one_correct : "label as given", "circle", dark ? "#f2f4f8" : "#15181d"], [1, DATA.one_wrong, "x", dark ? "#ff9b6b" : "#d5340a"]]) {
     if (!samples) continue;
     const mine = samples.wrong.map((_, each) => each).filter((each) => samples.wrong[each] === wrong);
     traces.push({ type: "scatter", mode: "markers", name, x: mine.map((each) => samples.label[each]), y: mine.map((each) => samples.other[each]),
@@ -49,6 +50,6 @@ function weightMap(parent, surface, number, top) {
     yaxis: { range, title: { text: "Probability of the best other class", standoff: 8 }, scaleanchor: "x", constrain: "domain" }, margin: { l: 40, r: 8, t: 8, b: 44 } }, { height: Math.min(400, 0.8 * parent.clientWidth + 40) });
   if (samples) {
     const wrong = samples.wrong.reduce((sum, value) => sum + value, 0);
-    parent.append(h("p", { class: "note" }, `${samples.wrong.length - wrong} training faces with a correct and ${wrong} with a ${wrongLabel}, with the probabilities after this epoch.`));
+    parent.append(h("p", { class: "note" }, `${samples.wrong.length - wrong} training faces${known ? `, and ${wrong} with a ${DATA.one_wrong}` : ""}, with the probabilities after this epoch.`));
   }
 }
