@@ -82,7 +82,7 @@ SEEN = {
     ],
 )  # fmt: skip
 def test_names_of_papers_and_keys(written: str, key: str, same: bool) -> None:
-    assert cards._names(written, key) == same
+    assert cards.is_method(written, key) == same
 
 
 def test_the_card_shows_the_published_numbers_of_its_method_only() -> None:

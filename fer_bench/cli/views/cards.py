@@ -32,12 +32,12 @@ def method_list(plugins: Mapping[str, Plugin]) -> RenderableType:
     for key, plugin in plugins.items():
         try:
             method = plugin.load()
-            facts = _facts(method.info, method.needs(method.Config()), plugin)
+            summary = _summary(method.info, method.needs(method.Config()), plugin)
         except (PluginError, TypeError, ValueError) as error:
             reason = f"broken: {str(error).splitlines()[0]}"
             families[BROKEN].append(Text.assemble((f"{key:<{width}}", "bold red"), (reason, "red")))
         else:
-            line = Text.assemble((f"{key:<{width}}", "bold"), facts, (method.info.title, "dim"))
+            line = Text.assemble((f"{key:<{width}}", "bold"), summary, (method.info.title, "dim"))
             line.no_wrap, line.overflow = True, "ellipsis"
             families[method.info.family or OTHERS].append(line)
     header = f"{'key':<{width}}{'year':<6}{'against':<13}{'cost':<7}{'golden':<8}needs · title"
@@ -49,7 +49,7 @@ def method_list(plugins: Mapping[str, Plugin]) -> RenderableType:
     return Group(*lines, Text(), Text(HINT, style="dim"))
 
 
-def _facts(info: Info, needs: Needs, plugin: Plugin) -> str:
+def _summary(info: Info, needs: Needs, plugin: Plugin) -> str:
     """The columns of a line of the list, up to the title."""
     asks = [name for name, wanted in (("noise rate", needs.noise_rate), ("landmarks", needs.landmarks)) if wanted]
     asks += [f"true labels of {needs.trusted:.0%}"] if needs.trusted else []
@@ -66,9 +66,14 @@ def _golden(plugin: Plugin) -> str:
 
 
 def method_card(plugin: Plugin, published: Iterable[Number] = ()) -> RenderableType:
-    """Citation, idea, hyper-parameters with sources, presets and deviations of one method, and what others measured.
+    """Citation, idea, hyper-parameters with sources, presets, deviations and published numbers of one method.
 
-    ``published`` are the numbers of all methods; the card shows those of this one. PluginError if the plugin is broken.
+    Args:
+        plugin: The method.
+        published: Numbers of all methods; the card shows those of this one.
+
+    Raises:
+        PluginError: The plugin is broken.
     """
     method = plugin.load()
     info, needs = method.info, method.needs(method.Config())
@@ -80,7 +85,7 @@ def method_card(plugin: Plugin, published: Iterable[Number] = ()) -> RenderableT
         Text(
             f"against: {info.kind} · family: {info.family or 'none'} · networks: {needs.networks} · "
             f"forward passes per image: {needs.forwards:g} · views: {', '.join(needs.views)} · "
-            f"told the noise rate: {'yes' if needs.noise_rate else 'no'}"
+            f"uses the noise rate: {'yes' if needs.noise_rate else 'no'}"
         ),
         Text(f"golden: {_golden(plugin)}"),
         _settings(method.Config, plugin),
@@ -94,26 +99,32 @@ def method_card(plugin: Plugin, published: Iterable[Number] = ()) -> RenderableT
 
 
 def _published(key: str, numbers: Iterable[Number]) -> list[RenderableType]:
-    mine = [number for number in numbers if _names(number.method, key)]
-    if not mine:
-        return []
-    parts: list[RenderableType] = [Text("\nPublished numbers that were seen (accuracy in %)", style="bold")]
     by_source: dict[str, list[Number]] = {}
-    for number in mine:
-        by_source.setdefault(f"{number.paper}, {number.table}".strip(", "), []).append(number)
+    for number in numbers:
+        if is_method(number.method, key):
+            by_source.setdefault(f"{number.paper}, {number.table}".strip(", "), []).append(number)
+    if not by_source:
+        return []
+    parts: list[RenderableType] = [Text("\nPublished numbers (accuracy in %)", style="bold")]
+    doubts: dict[str, str] = {}  # each said once, below
     for source, group in by_source.items():
         table = Table("row", "data", "noise", "overall", "mean", "", box=None, header_style="dim", padding=(0, 2, 0, 0))
         for number in group:
-            noise = f"{number.noise_type} {number.noise_rate:g}" if number.noise_rate else "none"
-            overall, mean = ("" if value is None else f"{value:.2f}" for value in (number.overall_acc, number.mean_acc))
-            spread = f" ± {number.std:.2f}" if overall and number.std is not None else ""
-            doubt = f"doubt: {number.doubt}" if number.doubt else ""
-            table.add_row(*map(Text, (number.method, number.dataset, noise, overall + spread, mean, doubt)))
+            sign = doubts.setdefault(number.doubt, f"[{len(doubts) + 1}]") if number.doubt else ""
+            table.add_row(*map(Text, (*_published_row(number), sign)))
         parts += [Padding(Text(source), (0, 2)), Padding(table, (0, 4))]
+    parts += [Padding(Text(f"{sign} doubtful: {doubt}", style="dim"), (0, 2)) for doubt, sign in doubts.items()]
     return parts
 
 
-def _names(written: str, key: str) -> bool:
+def _published_row(number: Number) -> tuple[str, str, str, str, str]:
+    noise = f"{number.noise_type} {number.noise_rate:g}" if number.noise_rate else "none"
+    overall, mean = ("" if value is None else f"{value:.2f}" for value in (number.overall_acc, number.mean_acc))
+    spread = f" ± {number.std:.2f}" if overall and number.std is not None else ""
+    return number.method, number.dataset, noise, overall + spread, mean
+
+
+def is_method(written: str, key: str) -> bool:
     """Whether a paper's name of a row ("LA-Net", "Co-teaching+", "MEK: RSL only") is the method of this key."""
     first = re.split(r"[\s:(]", written.strip().lower())[0].replace("+", "plus")
     return re.sub(r"[^a-z0-9]", "", first) == key.replace("_", "")
@@ -154,12 +165,16 @@ def dataset_list() -> RenderableType:
     for entry in DATASETS.values():
         counts = ", ".join(f"{split} {count:,}" for split, count in entry.expected.items())
         table.add_row(Text(entry.name, style="bold"), str(len(entry.classes)), counts or "any", Text(entry.title))
-    hint = "one data set: fer-bench datasets NAME; or give --dataset a folder of images or a CSV/Parquet manifest"
+    hint = "one data set: fer-bench datasets NAME; your own: --dataset with a folder of images or a CSV/Parquet table"
     return Group(table, Text(hint, style="dim"))
 
 
 def dataset_card(name: str) -> RenderableType:
-    """Classes, where to get it, and how its files must lie. DataError with the nearest names for an unknown one."""
+    """Classes, where to get it, and how its files must be arranged.
+
+    Raises:
+        DataError: The name is unknown; the message names the nearest.
+    """
     from fer_bench.data.catalog import find
     from fer_bench.data.landmarks import FILE
 

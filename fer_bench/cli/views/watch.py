@@ -19,7 +19,7 @@ from fer_bench.sweep.record import Sweep
 BARS = "▁▂▃▄▅▆▇█"
 
 EVERY = 2.0
-"""Seconds between two looks."""
+"""Seconds between two readings of the store."""
 
 LINES = 200
 """Runs that ``--once`` lists one by one; the others are counted."""
