@@ -17,6 +17,7 @@ from fer_bench.data.catalog import DATASETS
 from fer_bench.data.noise.kinds import KINDS
 from fer_bench.plugins.registry import discover
 from fer_bench.store.model_selection import SELECTIONS
+from tests.docs import methods_table
 from tests.helpers.pages import PAGES, ROOT, blocks, commands, links, name
 
 DOCS = ROOT / "docs"
@@ -54,13 +55,19 @@ def test_there_are_examples() -> None:
 @pytest.mark.parametrize(
     ("page", "names"),
     [
-        ("docs/methods.md", [key for key, plugin in discover().items() if plugin.origin == "built in"]),
         ("docs/datasets.md", DATASETS),
         ("docs/concepts.md", [*(kind for kind in KINDS if kind != "none"), *SELECTIONS, *PRESETS]),
     ],
 )
 def test_lists_are_complete(page: str, names: list[str]) -> None:
     assert [each for each in names if f"`{each}`" not in text(page)] == []
+
+
+def test_the_list_of_methods_is_that_of_the_registry() -> None:
+    inside = text("docs/methods.md").split(methods_table.BEGIN)[1].split(methods_table.END)[0]
+    assert inside.strip() == methods_table.table().strip(), "run: python -m tests.docs.methods_table"
+    count = sum(plugin.origin == "built in" for plugin in discover().values())
+    assert f"{count} methods are built in" in " ".join(text("README.md").split())
 
 
 def test_the_makefile_explains_its_targets() -> None:
