@@ -62,6 +62,12 @@ class Runs:
         """The name of the other labels of these runs."""
         return correct_labels(self.frame["labels"])
 
+    @property
+    def data(self) -> str:
+        """`` on NAME`` for runs of one data set, for titles; "" for several, which the conditions name."""
+        names = unique(self.frame, "data")
+        return f" on {names[0]}" if len(names) == 1 else ""
+
     def present(self, part: pd.DataFrame) -> list[str]:
         """The rows that have a run in this part of the frame, in order."""
         found = set(part["row"])

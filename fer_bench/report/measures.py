@@ -64,7 +64,7 @@ def _cost(name: str, title: str, unit: str, scale: float = 1, better: int = -1) 
 METRICS = (
     _test_metric("overall", "Overall accuracy", 1),
     _test_metric("mean", "Mean accuracy over classes", 1),
-    Metric("gap", "Gap to the best test epoch, an oracle", "points", by_epoch=True, better=-1),
+    Metric("gap", "Gap to the oracle epoch", "points", by_epoch=True, better=-1),
     Metric("memorised", "Memorised {wrong}", better=-1),
     _test_metric("macro_f1", "Macro F1", 1),
     _test_metric("worst", "Worst-class accuracy", 1),

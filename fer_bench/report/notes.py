@@ -46,10 +46,14 @@ def definitions(runs: Runs, view: View, draws: Sequence[Draw]) -> list[str]:
         for selection in chosen
     ]
     frame, shown = runs.frame, {metric.name for metric in view.chosen}
+    found += _conditions(frame)
     if frame.groupby(["row", "condition"]).size().max() > 1:
         found += [_seeds(frame), _spread(view)]
     if "gap" in shown:
-        found.append("Gap: overall accuracy of the best test epoch minus that of the reported one.")
+        found.append(
+            "Gap to the oracle epoch: overall accuracy of the epoch that is best on the test set minus that of the "
+            "reported epoch."
+        )
     if "memorised" in shown and frame["memorised"].notna().any():
         found.append(
             f"Memorised {runs.wrong}: share of the {runs.wrong} of the training set that the network predicts, after "
@@ -66,6 +70,16 @@ def definitions(runs: Runs, view: View, draws: Sequence[Draw]) -> list[str]:
     if len(given):
         found.append(no_reference_note(sorted({Path(name).name for name in given})))
     return found
+
+
+def _conditions(frame: pd.DataFrame) -> list[str]:
+    """What the names of the conditions mean."""
+    parts = []
+    if (frame["family"] != "").any():
+        parts.append("the kind and rate of label noise")
+    if (frame["imbalance"] != "").any():
+        parts.append("the kind and factor (largest over smallest class) of class imbalance")
+    return [f"Conditions name {' and '.join(parts)} of the training set."] if parts else []
 
 
 def _seeds(frame: pd.DataFrame) -> str:

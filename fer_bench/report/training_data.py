@@ -87,7 +87,7 @@ def purity(found: Sequence[Draw]) -> pd.DataFrame:
 
 
 def blocks(runs: Runs, shares: pd.DataFrame) -> list[Block]:
-    """The training data by condition, and the purity of each class for each data set.
+    """The training data by condition, and the purity of each class for each data set with wrong labels.
 
     Args:
         runs: Arranged runs.
@@ -107,6 +107,8 @@ def blocks(runs: Runs, shares: pd.DataFrame) -> list[Block]:
     found = [Block("Training data", "Condition", tuple(shown), tuple(lines))]
     several = shares["dataset"].nunique() > 1
     for dataset, part in shares.groupby("dataset", sort=False):
+        if (part["value"].dropna() == 100).all():
+            continue  # clean labels
         title = f"{sentence_case(runs.correct)} among those of each class (%)"
         title += f": {Path(str(dataset)).name}" if several else ""
         found.append(_purity_block(title, part))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -106,13 +107,17 @@ def _one(record: dict[str, Any]) -> Selected:
 
 
 def _mean(records: list[dict[str, Any]]) -> Selected:
-    """Means of measures and recalls; the recall of a class without test images stays None."""
+    """Means of measures and recalls; None where an epoch has none, as for the recall of a class without test images."""
     tests = [record["test"] for record in records]
-    test: dict[str, Any] = {name: fmean(t[name] for t in tests) for name in MEASURES}
+    test: dict[str, Any] = {name: _mean_or_none([t[name] for t in tests]) for name in MEASURES}
     if all("recall" in t for t in tests):
-        columns = zip(*(t["recall"] for t in tests), strict=True)
-        test["recall"] = [None if None in column else fmean(column) for column in columns]
+        test["recall"] = [_mean_or_none(column) for column in zip(*(t["recall"] for t in tests), strict=True)]
     if all("confusion" in t for t in tests):
         rows = zip(*(t["confusion"] for t in tests), strict=True)
         test["confusion"] = [[sum(counts) for counts in zip(*row, strict=True)] for row in rows]
     return Selected(tuple(record["epoch"] for record in records), test)
+
+
+def _mean_or_none(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if len(known) == len(values) else None

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 _SCORES = {
-    **dict.fromkeys(("overall", "mean", "macro_f1", "nll", "ece"), float),
-    "worst": (float, None),
+    **dict.fromkeys(("overall", "mean"), float),
+    **dict.fromkeys(("macro_f1", "worst", "nll", "ece"), (float, None)),  # None where it was not kept
     "recall?": [(float, None)],
     "confusion?": [[float]],
 }

@@ -22,12 +22,12 @@ class TableView:
     table: Table
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        yield Padding(Text(self.table.caption), (0, 0, 1, 0))
         for block in self.table.blocks:
             for number, part in enumerate(_fitting(block, options.max_width)):
                 title = block.title + (" (continued)" if number else "")
                 yield Text(title, style="bold")
                 yield Padding(_rich_table(part, options.max_width), (0, 0, 1, 0))
-        yield Text(self.table.caption, style="dim")
         for note in self.table.below:
             yield Text(f"- {note}", style="dim")
 

@@ -45,8 +45,8 @@ def _measures(record: Record, selection: str) -> dict[str, Any] | None:
     return {
         **{name: percent(test[name]) for name in MEASURES if name != "nll"},
         "nll": rounded(test["nll"], 4),
-        "recall": [percent(value) for value in test["recall"]],
-        "confusion": test["confusion"],
+        "recall": [percent(value) for value in test["recall"]] if "recall" in test else None,
+        "confusion": test.get("confusion"),
         "epoch": list(found.epochs),
     }
 

@@ -48,7 +48,7 @@ def diagram(runs: Runs, metric: Metric) -> Figure | None:
     figure = _draw(ranks.mean.rename(index=names), p, colours)
     about = " ".join(_below(runs, ranks, signs.legend))
     figure.supxlabel("\n".join(textwrap.wrap(plain(about), 110)), x=0.01, ha="left", fontsize="small", color="0.4")
-    headline(figure, f"Mean ranks by {metric.title[0].lower()}{metric.title[1:]}, last epoch")
+    headline(figure, f"Mean ranks by {metric.title[0].lower()}{metric.title[1:]}{runs.data}, last epoch")
     return figure
 
 

@@ -19,6 +19,7 @@ from fer_bench.report.plots.critical_difference import critical_differences
 from fer_bench.report.plots.style import (
     POINT,
     across,
+    band,
     bar,
     file_name,
     finish,
@@ -43,6 +44,8 @@ ROWS = 4
 """Panels below each other before the next figure begins."""
 
 BANDS = "Lines: mean over seeds. Bands: range over seeds."
+
+DOTS = f"{BANDS} Small dots: single runs."
 
 Drawn = Iterator[tuple[str, Figure]]
 """Names of figures, and the figures."""
@@ -93,11 +96,20 @@ def against_noise(runs: Runs) -> Drawn:
                 ax.set_xlabel(sentence_case(f"{runs.wrong} in the training set (%)"))
                 ax.set_xlim(-0.05 * top, 1.05 * top)
         about = f"{swept[0]} label noise" if len(swept) == 1 else "label noise"
-        below = f"{BANDS} Small dots: single runs."
+        below = [DOTS] if _several(group) else []
         if fixed:
-            below += f" Hollow markers: {' and '.join(fixed)} labels, at the share of {runs.wrong} they have."
-        finish(figure, runs, group, joined_text(f"Results under {about}, last epoch", context), below)
+            below.append(f"Hollow markers: {' and '.join(fixed)} labels, at the share of {runs.wrong} that they have.")
+        finish(figure, runs, group, _title(f"Results{runs.data} under {about}, last epoch", context), " ".join(below))
         yield joined_text("noise", context), figure
+
+
+def _title(text: str, condition: str) -> str:
+    return f"{text}: {condition}" if condition else text
+
+
+def _several(group: pd.DataFrame) -> bool:
+    """Whether any cell has several runs."""
+    return bool(group.groupby(["row", "condition"]).size().max() > 1)
 
 
 def _kinds_of_noise(group: pd.DataFrame) -> tuple[list[str], list[str]]:
@@ -124,8 +136,8 @@ def against_imbalance(runs: Runs) -> Drawn:
             ax.xaxis.set_minor_locator(NullLocator())
             ax.set_xticks(factors, ["original" if f == 1 else f"{f:g}" for f in factors])
             ax.set_xlabel("Imbalance factor (largest / smallest class)")
-        title = joined_text("Accuracy under class imbalance, last epoch", setting)
-        finish(figure, runs, group, title, f"{BANDS} Small dots: single runs.")
+        title = _title(f"Accuracy{runs.data} under class imbalance, last epoch", setting)
+        finish(figure, runs, group, title, DOTS if _several(group) else "")
         yield joined_text("imbalance", setting), figure
 
 
@@ -139,7 +151,7 @@ def joint(runs: Runs) -> Drawn:
             if part[part["family"] == family]["imbalance_factor"].nunique() < 2:
                 continue
             for metric in ACCURACIES:
-                title = joined_text(metric.label(runs.wrong), "last epoch", f"{family} noise", base)
+                title = _title(f"{metric.label(runs.wrong)}{runs.data} under {family} noise, last epoch", base)
                 name = joined_text(metric.name, f"{family} noise and imbalance", base)
                 yield name, _joint(runs, part, metric, title)
 
@@ -182,7 +194,7 @@ def recalls(runs: Runs) -> Drawn:
         heat(axes[0][0], means)
         axes[0][0].set_xlabel("Class")
         bar(figure, [axes[0][0]], "Recall (%)")
-        headline(figure, f"Recall by class, last epoch: {condition}")
+        headline(figure, f"Recall by class{runs.data}, last epoch: {condition}")
         yield f"recall {condition}", figure
 
 
@@ -215,7 +227,7 @@ def confusions(runs: Runs) -> Drawn:
         bar(figure, axes[: len(rows)], "Share of the true class (%)")
         figure.supxlabel("Predicted class", fontsize="medium")
         figure.supylabel("True class", fontsize="medium")
-        headline(figure, f"Confusion matrices on the test set, last epoch: {condition}")
+        headline(figure, f"Confusion matrices{runs.data}, test set, last epoch: {condition}")
         yield f"confusion {condition}", figure
 
 
@@ -246,7 +258,8 @@ def curves(runs: Runs) -> Drawn:
             number = f"part {first // ROWS + 1}" if len(noises) > ROWS else ""
             figure, longest = _curves(runs, group)
             if longest > 1:
-                finish(figure, runs, group, joined_text("Learning curves", number, context), BANDS)
+                title = _title(joined_text(f"Learning curves{runs.data}", number), context)
+                finish(figure, runs, group, title, BANDS if _several(group) else "")
                 yield joined_text("curves", number, context), figure
 
 
@@ -263,7 +276,7 @@ def _curves(runs: Runs, group: pd.DataFrame) -> tuple[Figure, int]:
                 values = [
                     [curve.read(epoch) for epoch in record.epochs] for record in part[part["row"] == row]["record"]
                 ]
-                drawn = max(drawn, _curve(ax, values, looks(runs.rows)[row]))
+                drawn = max(drawn, _curve(ax, values, looks(runs.rows)[row], band(runs)))
             ax.set_title(plain(str(noise)))
             ax.set_xlabel("Epoch")
             ax.set_ylabel(curve.metric.label(runs.wrong))
@@ -272,7 +285,7 @@ def _curves(runs: Runs, group: pd.DataFrame) -> tuple[Figure, int]:
     return figure, longest
 
 
-def _curve(ax: Axes, values: Sequence[Sequence[float | None]], look: dict[str, Any]) -> int:
+def _curve(ax: Axes, values: Sequence[Sequence[float | None]], look: dict[str, Any], opacity: float) -> int:
     """Draws the runs of one row; the number of epochs drawn."""
     length = min(map(len, values))
     table = 100 * np.array([each[:length] for each in values], dtype=float)
@@ -281,6 +294,6 @@ def _curve(ax: Axes, values: Sequence[Sequence[float | None]], look: dict[str, A
     epochs = np.arange(1, length + 1)
     ax.plot(epochs, table.mean(0), **look, **POINT, markevery=max(1, length // 8))
     if len(table) > 1:
-        ax.fill_between(epochs, table.min(0), table.max(0), color=look["color"], alpha=0.12, linewidth=0)
+        ax.fill_between(epochs, table.min(0), table.max(0), color=look["color"], alpha=opacity, linewidth=0)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return length

@@ -75,8 +75,13 @@ def lines(ax: Axes, runs: Runs, part: pd.DataFrame, metric: Metric, x: str, by: 
         ax.scatter(scale * mine[x], metric.scale * mine[column], **dots)
         ax.plot(places, points["mean"], **look, **POINT)
         if (points["max"] > points["min"]).any():
-            ax.fill_between(places, points["min"], points["max"], color=look["color"], alpha=0.14, linewidth=0)
+            ax.fill_between(places, points["min"], points["max"], color=look["color"], alpha=band(runs), linewidth=0)
     ax.set_ylabel(metric.label(runs.wrong))
+
+
+def band(runs: Runs) -> float:
+    """Opacity of the bands around the lines: many of them lie above each other."""
+    return 0.14 if len(runs.rows) <= 8 else 0.06
 
 
 def hollow(ax: Axes, runs: Runs, part: pd.DataFrame, metric: Metric, name: str) -> None:
@@ -161,8 +166,8 @@ def tiles(number: int, width: float, height: float) -> tuple[Figure, list[Axes]]
     return figure, list(axes.flat)
 
 
-def finish(figure: Figure, runs: Runs, part: pd.DataFrame, title: str, about: str) -> None:
-    """Adds a legend beside the panels, the title above, and below what lines and bands mean."""
+def finish(figure: Figure, runs: Runs, part: pd.DataFrame, title: str, below: str) -> None:
+    """Adds a legend beside the panels, the title above, and a line of explanations below."""
     style = looks(runs.rows)
     handles = [Line2D([], [], **style[row], **POINT, label=plain(row)) for row in runs.present(part)]
     width, height = figure.get_size_inches()
@@ -171,9 +176,9 @@ def finish(figure: Figure, runs: Runs, part: pd.DataFrame, title: str, about: st
     # the panels keep their width: the figure grows by the legend
     figure.set_size_inches(width + columns * (0.7 + 0.085 * longest), height)
     figure.legend(handles=handles, loc="outside right center", ncols=columns)
-    if part.groupby(["row", "condition"]).size().max() > 1:
-        about = "\n".join(textwrap.wrap(about, int(width * 13)))
-        figure.supxlabel(about, x=0.01, ha="left", fontsize="small", color="0.4")
+    if below:
+        text = "\n".join(textwrap.wrap(below, int(width * 13)))
+        figure.supxlabel(plain(text), x=0.01, ha="left", fontsize="small", color="0.4")
     headline(figure, title)
 
 

@@ -54,7 +54,7 @@ def usual(out: Path) -> str:
 
 
 def test_the_default_is_the_last_epoch_with_the_gap_to_the_oracle(usual: str) -> None:
-    assert "## Overall accuracy (%), last epoch" in usual and "## Gap to the best test epoch" in usual
+    assert "## Overall accuracy (%), last epoch" in usual and "## Gap to the oracle epoch" in usual
     assert "best epoch on the test set" not in usual and "sign-flip" in usual and "± standard deviation" in usual
 
 

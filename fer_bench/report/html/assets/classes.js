@@ -3,7 +3,7 @@
 const recalls = section("recall", "Recall by class", "Mean over seeds (%).", (body) => {
   const [field, chosen] = pick(recalls, "condition", "Condition", conditionOptions(), String(DATA.conditions.length - 1));
   body.append(h("div", { class: "row" }, field));
-  const rows = shownRows().filter((row) => runsOf(row, Number(chosen)).some((run) => run.measures[state.selection]));
+  const rows = shownRows().filter((row) => runsOf(row, Number(chosen)).some((run) => run.measures[state.selection]?.recall));
   if (!rows.length) return absent(body, "None of the methods shown has a run for this condition and epoch.");
   const values = rows.map((row) => {
     const found = runsOf(row, Number(chosen)).map((run) => run.measures[state.selection]?.recall).filter(Boolean);

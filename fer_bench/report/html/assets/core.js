@@ -226,7 +226,7 @@ function conditionOptions(keep = () => true) {
 }
 
 // Why a section is empty whose data are arrays in the folders of the runs
-const NO_ARRAYS = DATA.folders ? "" : " It needs arrays from the run folders, which are not on the machine that made this page.";
+const NO_ARRAYS = DATA.folders ? "" : " This section needs arrays from the run folders, which were not on the machine that made this page.";
 
 function runsOf(row, condition) {
   return DATA.runs.filter((run) => run.row === row && run.condition === condition);
