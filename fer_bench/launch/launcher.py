@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from fer_bench.core.assignments import parse_assignment
 from fer_bench.core.errors import SpecError, nearest, require
 from fer_bench.core.schema import build
 from fer_bench.launch.work import Work
@@ -84,12 +84,5 @@ def parse_options(options: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
     """
     if isinstance(options, Mapping):
         return {key: plain(value) for key, value in options.items()}
-    values: dict[str, Any] = {}
-    for text in to_tuple(options, "launcher_options", to_text):
-        key, equals, value = text.partition("=")
-        require(bool(key and equals), f"--launcher-option {text!r} is not of the form KEY=VALUE")
-        try:
-            values[key] = tomllib.loads(f"x = {value}")["x"]
-        except tomllib.TOMLDecodeError:
-            values[key] = value
-    return values
+    texts = to_tuple(options, "launcher_options", to_text)
+    return dict(parse_assignment(text, "--launcher-option") for text in texts)

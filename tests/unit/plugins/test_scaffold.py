@@ -215,7 +215,7 @@ def test_a_package_of_ones_own(tmp_path: Path) -> None:
     source, site = tmp_path / "source", tmp_path / "site"
     scaffold.new_method("my_method", folder=source / "my_fer_methods")
     (source / "my_fer_methods" / "__init__.py").touch()
-    (source / "pyproject.toml").write_text(blocks("toml")[-1])
+    (source / "pyproject.toml").write_text(next(text for text in blocks("toml") if "[project]" in text))
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target"]
     done = subprocess.run([*pip, site, source], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
