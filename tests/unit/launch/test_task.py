@@ -43,7 +43,8 @@ def test_a_noise_file_that_was_edited_after_the_plan_is_refused(
     plan_of: Any, faces_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = sorted((faces_folder / "train").rglob("*.png"))
-    file, text = tmp_path / "noise.txt", "".join(f"{path.relative_to(faces_folder)} {path.parent.name}\n" for path in images)
+    text = "".join(f"{path.relative_to(faces_folder)} {path.parent.name}\n" for path in images)
+    file = tmp_path / "noise.txt"
     file.write_text(text)
     plan = plan_of(methods="ce", noise_types="file", noise_file=file)
     file.write_text(text.replace(" neutral\n", " anger\n", 3))
