@@ -1,4 +1,4 @@
-"""Files: written so that a reader sees the old content or the new, never a part; summed; read many at a time."""
+"""Files: atomic writing, checksums, and reading of many at a time."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO, TypeVar
 
 FIRST, READERS = 32, 16
+"""Items that are tried without threads, and threads after that."""
 
 ATTEMPTS = 5
 
@@ -24,13 +25,21 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 Content = bytes | Callable[[BinaryIO], object]
-"""Of a file: its bytes, or what writes them into the open file, for content that need not be in memory as a whole."""
+"""Content of a file: its bytes, or a function that writes them, for content that does not fit into memory."""
 
 
 def write_atomically(path: Path, content: Content, parts: Path | None = None) -> None:
-    """Writes a part, flushes it to disk and renames it. OSError (no space, no permission) leaves the old file.
+    """Writes a file so that a reader sees the old content or the new, never a part of it.
 
-    The part lies beside ``path``, whose folder is made, or in the folder ``parts`` of the same file system.
+    The content is written to a temporary file, flushed to the disk and renamed.
+
+    Args:
+        path: The file; its folder is made.
+        content: Bytes, or a function that writes into the open file.
+        parts: Folder of the temporary file, on the same file system; None for that of ``path``.
+
+    Raises:
+        OSError: There is no space or no permission; the old file stays.
     """
     if parts is None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +78,7 @@ def open_log(path: Path) -> TextIO:
 
 @contextmanager
 def named(path: Path) -> Iterator[None]:
-    """An OSError in it names a file: a write that fails for want of space does not say where."""
+    """Adds the file name to an OSError: a write that fails for lack of space does not give it."""
     try:
         yield
     except OSError as error:
@@ -102,10 +111,13 @@ def file_checksum(path: Path) -> str:
 
 
 def read_each(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """``work`` of every item, in their order; by threads if the first items show that it mostly waits for files.
+    """Applies ``work`` to every item, in threads if the first items show that it mostly waits for files.
 
-    A folder on a network answers many questions at a time, each of them late. On a disk threads would only take
-    Python's lock from one another, which makes reading twice as slow.
+    A network folder serves many requests at a time, each with a delay. On a local disk threads would compete for
+    Python's lock, which makes reading twice as slow.
+
+    Returns:
+        The results, in the order of the items.
     """
     items = list(items)
     wall, busy = time.perf_counter(), time.thread_time()

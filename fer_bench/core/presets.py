@@ -14,7 +14,7 @@ PRESETS = ("quick", "standard", "paper")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file as a dict; SpecError with the file and line when it does not parse."""
+    """Reads a TOML file. SpecError names the file, and the line that is wrong."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
@@ -24,7 +24,15 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def load_preset(name: str, **overrides: Any) -> Recipe:
-    """A preset by name (``quick``, ``standard``, ``paper``) or a TOML file by path; ``None`` overrides are left out."""
+    """Loads a preset.
+
+    Args:
+        name: ``quick``, ``standard``, ``paper``, or the path of a TOML file.
+        overrides: Settings that replace those of the preset; None leaves a setting as it is.
+
+    Raises:
+        SpecError: The preset or a setting is unknown, or a value is wrong.
+    """
     path = Path(name) if name.endswith(".toml") else Path(__file__).with_name("recipes") / f"{name}.toml"
     require(name.endswith(".toml") or name in PRESETS, f"unknown preset {name!r}{nearest(name, PRESETS)}")
     given = {key: value for key, value in overrides.items() if value is not None}

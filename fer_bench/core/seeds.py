@@ -1,4 +1,4 @@
-"""Randomness as a function: every random draw in fer-bench is named, so no draw depends on what ran before it."""
+"""Named randomness: every random draw has a name, so that it does not depend on what ran before."""
 
 from __future__ import annotations
 
@@ -12,31 +12,42 @@ if TYPE_CHECKING:
 
 
 def derive(seed: int, *purpose: str | int) -> int:
-    """A 63-bit seed for one named purpose: the first 8 bytes of sha256 over ``seed`` and ``purpose``.
+    """Derives a 63-bit seed for a purpose: the first 8 bytes of sha256 over ``seed`` and ``purpose``, halved.
 
-    ``derive(0, "order", epoch)`` is the same on every machine, in every process and after any resume, and two
-    purposes never share a stream.
+    It is the same on every machine, in every process and after any resume. Two purposes never share a stream.
+
+    >>> derive(0, "order", 3) == derive(0, "order", 3) != derive(0, "order", 4)
+    True
     """
     text = "\x1f".join([str(int(seed)), *(f"{type(part).__name__}:{part}" for part in purpose)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def numpy_rng(seed: int, *purpose: str | int) -> np.random.Generator:
-    """A NumPy generator (Philox, the same stream on every platform) for one named purpose."""
+    """Makes a NumPy generator for a purpose (Philox: the same stream on every platform)."""
     return np.random.Generator(np.random.Philox(derive(seed, *purpose)))
 
 
 def torch_generator(seed: int, *purpose: str | int, device: str | torch.device = "cpu") -> torch.Generator:
-    """A torch generator on ``device`` for one named purpose."""
+    """Makes a torch generator on ``device`` for a purpose."""
     import torch
 
     return torch.Generator(device=device).manual_seed(derive(seed, *purpose))
 
 
 def uniform_by_id(seed: int, purpose: str, ids: list[str] | np.ndarray, draws: int = 1) -> np.ndarray:
-    """Uniform numbers in [0, 1) that belong to an image's id and not to its place in a file: float64 [N, draws].
+    """Draws uniform numbers in [0, 1) that belong to the ids of images and not to their order.
 
-    Label noise and sub-sampling drawn from these are independent of file order, and nested across rates.
+    Label noise and sub-sampling drawn from them do not depend on the order of files, and are nested across rates.
+
+    Args:
+        seed: The seed of the data.
+        purpose: What the numbers are for.
+        ids: [N] str.
+        draws: Numbers for each image.
+
+    Returns:
+        float64 [N, draws].
     """
     digests = b"".join(
         hashlib.blake2b(f"{seed}\x1f{purpose}\x1f{name}".encode(), digest_size=8 * draws).digest() for name in ids
@@ -45,7 +56,16 @@ def uniform_by_id(seed: int, purpose: str, ids: list[str] | np.ndarray, draws: i
 
 
 def pick(chances: np.ndarray, uniform: np.ndarray, default: np.ndarray) -> np.ndarray:
-    """A class for each row of ``chances`` [N, C] (any scale) by inversion; ``default`` where all are 0: int64 [N]."""
+    """Draws a class for each row by inversion.
+
+    Args:
+        chances: [N, C], weights of the classes on any scale.
+        uniform: [N], a uniform number for each row.
+        default: [N] int64, the class of rows whose weights are all 0.
+
+    Returns:
+        int64 [N].
+    """
     cumulative = np.cumsum(chances, axis=1, dtype=np.float64)
     total = cumulative[:, -1:]
     # divided by its own last value the sum ends in exactly 1, so that no uniform number falls behind it

@@ -36,7 +36,7 @@ OnProgress = Callable[[str, int, int], None]
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """The callback of a caller that shows no progress."""
+    """Shows no progress."""
 
 
 def cache_folder() -> Path:
@@ -51,6 +51,11 @@ class PixelFile:
     The sha256 of each chunk of CHUNK images is a line of ``images-<size>.sha256``, written after the chunk. While
     chunks are missing the images are in ``images-<size>.part``. Several processes may fill one file at once: they write
     the same bytes to the same positions.
+
+    Attributes:
+        folder: Folder of the data set in the cache.
+        count: Number of images.
+        size: Side of the images in pixels.
     """
 
     folder: Path
@@ -59,6 +64,7 @@ class PixelFile:
 
     @property
     def path(self) -> Path:
+        """The file, which may not exist yet."""
         return self.folder / f"images-{self.size}.npy"
 
     @property
@@ -67,16 +73,22 @@ class PixelFile:
         return self.path.exists()
 
     def open(self) -> np.ndarray:
-        """The images, uint8 [count, 3, size, size] in channels-last memory, mapped copy-on-write from the disk."""
+        """Maps the images from the disk, copy-on-write: uint8 [count, 3, size, size] in channels-last memory."""
         # copy-on-write, because torch takes no read-only arrays
         return np.load(self.path, mmap_mode="c").transpose(0, 3, 1, 2)
 
     def fill(self, decoder: Callable[[], Decode], name: str, on_progress: OnProgress = silent) -> None:
         """Decodes the chunks that are missing or whose sum is wrong: what a killed process or a bad disk left.
 
-        ``decoder`` is called where there is something to decode. ``name`` is that of the data set, for messages. A
-        file whose sums were right is not summed again while its size, time of modification and inode stay. DataError
-        where the disk is full, or where a damaged cache may not be written.
+        A file whose sums were right is not summed again while its size, time of modification and inode stay.
+
+        Args:
+            decoder: Called once if there is something to decode.
+            name: Name of the data set, for messages.
+            on_progress: Called with (what, done, total) after each chunk.
+
+        Raises:
+            DataError: The disk is full, or the cache is damaged and may not be written.
         """
         current = self.path if self.path.exists() else self._part
         state = _file_state(current)

@@ -1,4 +1,4 @@
-"""The data sets that fer-bench knows by name, and ``open_manifest``, which opens one of them or a path."""
+"""The data sets that fer-bench knows by name, and :func:`open_manifest`, which reads one of them or a path."""
 
 from __future__ import annotations
 
@@ -23,13 +23,16 @@ TABLE_NAMES = ("manifest.csv", "manifest.parquet")
 
 @dataclass(frozen=True)
 class Entry:
-    """One known data set. Its reader module is imported when something of it is asked for.
+    """One known data set. Its reader is imported only when it is needed.
 
-    module    the module with ``read``, ``CLASSES`` and, for data on disk, ``EXPECTED`` and ``LAYOUT``
-    folder    where its images lie, under the root; "" where they are drawn
-    variant   number of classes where one reader serves several label sets, else None
-    where     who provides the data and under which terms
-    drawn     the images are drawn by fer-bench: there is nothing to download and no root
+    Attributes:
+        name: What ``--dataset`` calls it.
+        title: Its full name.
+        module: The module with ``read``, ``CLASSES`` and, for data on disk, ``EXPECTED`` and ``LAYOUT``.
+        where: Who provides the data and under which terms.
+        folder: Where its images are under the data root; "" if they are drawn.
+        variant: Number of classes if one reader serves several label sets, else None.
+        drawn: Whether fer-bench draws the images, so that there is nothing to download.
     """
 
     name: str
@@ -42,10 +45,12 @@ class Entry:
 
     @property
     def reader(self) -> ModuleType:
+        """The module that reads it."""
         return importlib.import_module(self.module)
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """Names of its classes."""
         return self.reader.CLASSES[: self.variant]
 
     @property
@@ -61,6 +66,7 @@ class Entry:
         return "" if self.drawn else self.reader.LAYOUT
 
     def read(self, root: Path) -> Manifest:
+        """Reads it from a data root. DataError names what is missing or wrong."""
         if self.drawn:
             return self.reader.read(self.name)
         return self.reader.read(root) if self.variant is None else self.reader.read(root, self.variant)
@@ -107,18 +113,24 @@ DATASETS: dict[str, Entry] = {
 
 
 def find(name: str) -> Entry:
-    """The entry of a known name; DataError with the nearest names for any other."""
+    """Finds a known data set by name. DataError names the nearest ones for an unknown name."""
     if name in DATASETS:
         return DATASETS[name]
     raise _unknown(name)
 
 
 def open_manifest(name_or_path: str | Path, root: Path | None = None) -> Manifest:
-    """Opens a known data set by name, or a folder of images or a table by path.
+    """Reads a known data set by name, or a folder of images or a table by path.
 
-    Known sets are looked for under ``root`` (default: the environment variable FER_BENCH_DATA, else ./data). A folder
-    that holds manifest.csv or manifest.parquet is read as that table. The images of a table lie in its folder or under
-    ``root``.
+    A folder with manifest.csv or manifest.parquet in it is read as that table.
+
+    Args:
+        name_or_path: A name of DATASETS or a path.
+        root: Folder of the known data sets, and of the images of a table that are not beside it. Default: the
+            environment variable FER_BENCH_DATA, else ./data.
+
+    Raises:
+        DataError: There is no such data set, or its files are not as expected.
     """
     from fer_bench.data.readers import folder, table
 
@@ -162,7 +174,7 @@ def default_root() -> Path:
 
 
 def images_folder(name_or_path: str | Path, root: Path | None = None) -> Path | None:
-    """The folder of a data set's images, or of its table; None where they are drawn. Nothing is looked at."""
+    """Path of the folder of a data set's images, or of its table; None if they are drawn. It need not exist."""
     entry, path = DATASETS.get(str(name_or_path)), Path(name_or_path)
     if entry:
         return None if entry.drawn else (root or default_root()) / entry.folder
@@ -170,7 +182,7 @@ def images_folder(name_or_path: str | Path, root: Path | None = None) -> Path | 
 
 
 def location(name_or_path: str | Path, root: Path | None = None) -> str:
-    """A data set's name and the absolute places that it is looked for in: two working folders have two locations."""
+    """The name of a data set and the absolute paths where it is looked for. They differ between working folders."""
     root = root or default_root()
     known = str(name_or_path) in DATASETS
     return f"{name_or_path if known else Path(name_or_path).absolute()} {root.absolute()}"

@@ -1,4 +1,4 @@
-"""Is a data set what it should be: counts, images that do not decode, and copies of one image."""
+"""Checks a data set: counts, images that cannot be decoded or have one colour, copies, landmarks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from fer_bench.core.errors import DataError
 from fer_bench.data.dataset import SPLITS, Manifest
-from fer_bench.data.landmarks import problems
+from fer_bench.data.points import problems
 
 ONE_COLOUR = 2
 """Levels by which the pixels of an image of one colour may differ: JPEG is not exact."""
@@ -20,7 +20,7 @@ _BATCH = 256
 
 
 class Copy(NamedTuple):
-    """One image of a duplicate group."""
+    """One image of a group of duplicates."""
 
     id: str
     split: str
@@ -29,16 +29,19 @@ class Copy(NamedTuple):
 
 @dataclass(frozen=True)
 class Report:
-    """What ``check`` found in one data set.
+    """What :func:`check` found in one data set.
 
-    counts       images per split and class, classes in the order of ``classes``
-    expected     images per split of the official release, where known
-    undecodable  (id, cause) of each image that cannot be decoded
-    duplicates   groups of images with identical stored content
-    plain        ids of images of one colour
-    notes        what the reader left out or assumed, one sentence each
-    located      images with landmarks per split and class; None where the data set has no landmarks
-    misplaced    what looks wrong with the landmarks, one sentence each
+    Attributes:
+        name: Name of the data set.
+        classes: Names of its classes.
+        counts: Images per split and class, in the order of ``classes``.
+        expected: Images per split of the official release, where that is known.
+        undecodable: (id, cause) of each image that cannot be decoded.
+        duplicates: Groups of images with identical stored content.
+        plain: Ids of images of one colour.
+        notes: What the reader left out or assumed, one sentence each.
+        located: Images with landmarks per split and class; None if the data set has no landmarks.
+        misplaced: What looks wrong with the landmarks, one sentence each.
     """
 
     name: str
@@ -107,7 +110,7 @@ class Report:
 
 
 def check(manifest: Manifest) -> Report:
-    """Counts, decodes and hashes every image; a damaged one is reported and does not stop the check."""
+    """Counts, decodes and hashes every image. A damaged image is reported and does not stop the check."""
     broken: dict[int, str] = {}
     plain: list[int] = []
     copies: dict[bytes, list[int]] = defaultdict(list)

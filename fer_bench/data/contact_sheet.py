@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from fer_bench.data.dataset import Manifest
-from fer_bench.data.landmarks import MIRRORED_LANDMARKS, POINTS
+from fer_bench.data.points import POINTS, mirrored
 
 FACES, ACROSS, SIDE = 16, 4, 192
 
@@ -37,12 +37,6 @@ def draw(manifest: Manifest) -> Image.Image:
                 _mark(tile, mirrored(points[row]) if turned else points[row])
             sheet.paste(tile, (left + SIDE * turned, top))
     return sheet
-
-
-def mirrored(points: np.ndarray) -> np.ndarray:
-    """Points [L, 2] of the mirrored image; 19 of them with left and right exchanged."""
-    turned = points * [-1, 1] + [1, 0]
-    return turned[list(MIRRORED_LANDMARKS)] if len(points) == len(MIRRORED_LANDMARKS) else turned
 
 
 def _mark(tile: Image.Image, points: np.ndarray) -> None:

@@ -27,11 +27,11 @@ class Source(Protocol):
     """Where pixels come from: image files, the rows of a csv file, or a renderer."""
 
     def pixels(self, rows: Sequence[int], size: int) -> np.ndarray:
-        """Decoded images of these rows, resized: uint8 [n, 3, size, size], RGB. Raises DataError naming the file."""
+        """Decodes images of some rows: uint8 [n, 3, size, size], RGB. DataError names a file that is damaged."""
         ...
 
     def digest(self, rows: Sequence[int]) -> list[bytes]:
-        """A hash of the stored content of each row (before any resizing), for fingerprints and duplicate checks."""
+        """Hashes the stored content of some rows (before any resizing), for fingerprints and duplicates."""
         ...
 
 
@@ -39,21 +39,26 @@ class Source(Protocol):
 class Labels:
     """Everything that is known of the images of a data set, apart from their pixels. Arrays have one entry per image.
 
-    ids           [N] str, unique; independent of where the data are stored (noise and sub-sampling hang on them)
-    split         [N] str, one of "train", "val", "test"; no "val" means that the harness carves one from train
-    label         [N] int64 in [0, C)
-    landmarks     [N, L, 2] float32, (x, y) as a fraction of width and height, or None; methods that need landmarks take
-                  19 of them in AFLW order
-    landmarks_ok  [N] bool, False where no landmarks were found; None when there are none at all
-    distribution  [N, C] float32, rows sum to 1: how annotators (or the generator) share the label, or None
-    votes         [N, C] int64, annotator counts per class, or None
-    human         [N] int64 in [-1, C): a second, noisier human label of the same image, -1 = not one of the classes
-    group         [N] str, who or what the image shows (a person, a video): images of one group resemble each other; or
-                  None where that is not known
-    landmarks_file  sha256 of landmarks that come from a file of their own: the fingerprint does not hold these
-    label_source  "reference" where ``label`` is known to be right (drawn faces, a majority of annotators), "given"
-                  where it may have errors that nobody knows
-    split_source  where ``split`` comes from
+    Attributes:
+        name: Name of the data set.
+        classes: Names of its C classes.
+        ids: [N] str, unique. They do not depend on where the data are stored: noise and sub-sampling are drawn by them.
+        split: [N] str, "train", "val" or "test". Without "val" a part of train is held out.
+        label: [N] int64 in [0, C).
+        landmarks: [N, L, 2] float32, (x, y) as a fraction of width and height; None if there are none. Methods take 19
+            points in the order of AFLW.
+        landmarks_ok: [N] bool, whether landmarks were found; None if there are none at all.
+        distribution: [N, C] float32, the shares of the classes in the votes of annotators or in a drawn mixture; rows
+            sum to 1. None if that is not known.
+        votes: [N, C] int64, votes of annotators; None if there are none.
+        human: [N] int64 in [-1, C), a second, noisier human label of the same image, -1 for none of the classes; None
+            if there is none.
+        group: [N] str, who or what an image shows (a person, a video): images of one group resemble each other. None if
+            that is not known.
+        landmarks_file: sha256 of landmarks from a file of their own, which are not in the fingerprint; else "".
+        label_source: "reference" if ``label`` is known to be right (drawn faces, a majority of annotators), "given" if
+            it may have errors that nobody knows.
+        split_source: Where ``split`` comes from.
     """
 
     name: str
@@ -75,7 +80,7 @@ class Labels:
         return len(self.ids)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays that are there, by the names of their fields."""
+        """The arrays that are not None, by the names of their fields."""
         found = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
         return {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
 
@@ -85,7 +90,7 @@ class Labels:
         return rows[np.argsort(self.ids[rows], kind="stable")]
 
     def take(self, rows: np.ndarray) -> Self:
-        """The same with these rows (int64 [n]) only, in their order."""
+        """The same data set with some rows (int64 [n]) only, in their order."""
         return replace(self, **{name: value[rows] for name, value in self.arrays().items()})
 
 
@@ -95,13 +100,14 @@ ANNOTATIONS = ("landmarks", "landmarks_ok", "distribution", "votes", "human")
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Manifest(Labels):
-    """One data set as its reader found it, undecoded. Rows come in any order; nothing here depends on it.
+    """A data set as its reader found it, undecoded. Rows come in any order, and nothing depends on it.
 
-    source    pixels by row
-    expected  images per split that the official release holds, where it is known
-    files     every file that was read or looked for, images included: they decide whether the data set has changed
-    folders   every folder whose content decides which files are read
-    notes     what the reader left out or assumed, one sentence each
+    Attributes:
+        source: Pixels by row.
+        expected: Images per split of the official release, where that is known.
+        files: Every file that was read or looked for, images included. They decide whether the data set has changed.
+        folders: Every folder whose content decides which files are read.
+        notes: What the reader left out or assumed, one sentence each.
     """
 
     source: Source
@@ -111,12 +117,12 @@ class Manifest(Labels):
     notes: tuple[str, ...] = ()
 
     def subset(self, keep: np.ndarray) -> Manifest:
-        """The manifest without the rows where ``keep`` [N] (bool) is False."""
+        """Keeps the rows where ``keep`` [N] (bool) is True."""
         rows = np.flatnonzero(keep)
         return replace(self.take(rows), source=_Rows(self.source, rows))
 
     def fingerprint(self) -> str:
-        """sha256 over classes, ids, splits, labels, annotations and image contents; the same in any file order."""
+        """sha256 of classes, ids, splits, labels, annotations and image contents; the same in any file order."""
         total = hashlib.sha256("\x1f".join((self.name, *self.classes)).encode())
         order = np.argsort(self.ids, kind="stable")
         for row, content in zip(order, self.source.digest(list(order)), strict=True):
@@ -148,10 +154,11 @@ class _Rows:
 class Dataset(Labels):
     """A data set as the harness uses it: its rows are sorted by id, and it decodes its images into the cache.
 
-    fingerprint  sha256 of the content: :meth:`Manifest.fingerprint`
-    folder       where the decoded images are
-    read         reads the files again where images must be decoded; None for a data set whose images are all decoded
-    notes        as in :class:`Manifest`
+    Attributes:
+        fingerprint: sha256 of the content: :meth:`Manifest.fingerprint`.
+        folder: Where the decoded images are.
+        read: Reads the files again where images must be decoded; None if all images are decoded already.
+        notes: What the reader left out or assumed, one sentence each.
     """
 
     fingerprint: str
@@ -160,9 +167,16 @@ class Dataset(Labels):
     notes: tuple[str, ...] = ()
 
     def pixels(self, size: int) -> np.ndarray:
-        """All images at ``size``: uint8 [N, 3, size, size], RGB, in channels-last memory, mapped from the disk.
+        """Opens all images at one size; they are decoded first if they are not in the cache.
 
-        They are decoded first where that has not happened yet. DataError names what cannot be decoded.
+        Args:
+            size: Side of the images in pixels.
+
+        Returns:
+            uint8 [N, 3, size, size], RGB, in channels-last memory, mapped from the disk.
+
+        Raises:
+            DataError: An image cannot be decoded; the message names it.
         """
         file = self.pixel_file(size)
         if not file.exists:
@@ -170,7 +184,15 @@ class Dataset(Labels):
         return file.open()
 
     def decode(self, size: int, on_progress: OnProgress = silent) -> None:
-        """Makes sure that all images are in the cache at ``size``, and that their bytes are as they were written."""
+        """Makes sure that all images are in the cache at one size, and that their bytes are as they were written.
+
+        Args:
+            size: Side of the images in pixels.
+            on_progress: Called with (what, done, total) while images are decoded.
+
+        Raises:
+            DataError: An image cannot be decoded, or there is no space for the images.
+        """
         self.pixel_file(size).fill(partial(self._decoder, size), self.name, on_progress)
 
     def _decoder(self, size: int) -> Decode:

@@ -11,16 +11,21 @@ from fer_bench.data.dataset import Manifest
 
 
 class Deduplicated(NamedTuple):
-    """A manifest without leaked images, and the ids that were dropped from "train" and "val"."""
+    """A data set without leaked images.
+
+    Attributes:
+        manifest: The rest.
+        dropped: Ids that were dropped, by split ("train" and "val").
+    """
 
     manifest: Manifest
     dropped: dict[str, list[str]]
 
 
 def dedup(manifest: Manifest) -> Deduplicated:
-    """Drops train images with an exact copy in val or test, and val images with one in test; test stays as it is.
+    """Drops training images with an exact copy in val or test, and validation images with one in test.
 
-    The expected counts of the splits that lost images are dropped with them.
+    Test images stay. Splits that lose images have no expected count in the result.
     """
     content = np.array(manifest.source.digest(range(len(manifest))), dtype=object)
     keep = np.ones(len(manifest), dtype=bool)

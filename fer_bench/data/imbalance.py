@@ -24,16 +24,27 @@ KINDS = {
 
 
 def imbalance_factor(counts: np.ndarray) -> float | None:
-    """Largest over smallest class count; None where a class is empty. ``counts`` [C], images (or expected images)."""
+    """Largest over smallest of the class counts [C], which may be expected counts; None if a class is empty."""
     return float(np.max(counts) / np.min(counts)) if np.min(counts) > 0 else None
 
 
 def shares(kind: str, factor: float, classes: int) -> np.ndarray:
-    """Share of the largest class that the class of each rank gets: float64 [classes], from 1 down to 1 / factor.
+    """Shares of the largest class that the classes get, by rank.
 
-    exp: LDAM-DRW ``imbalance_cifar.py``, Class-Balanced ``get_img_num_per_cls`` (their imb_factor is 1 / factor).
-    step: the same file; its loops run over C // 2 classes twice and so lose one of an odd number of classes, here the
-    larger half has ceil(C / 2).
+    "exp" is that of LDAM-DRW's ``imbalance_cifar.py`` and of Class-Balanced's ``get_img_num_per_cls`` (their imb_factor
+    is 1 / factor). "step" is that of the same file, whose loops run over C // 2 classes twice and so lose one of an odd
+    number of classes; here the larger half has ceil(C / 2).
+
+    Args:
+        kind: A name of KINDS.
+        factor: Largest over smallest class, 1 or more.
+        classes: Number of classes C.
+
+    Returns:
+        float64 [C], from 1 down to 1 / factor.
+
+    Raises:
+        ValueError: The kind is unknown or the factor out of range.
     """
     if kind not in KINDS:
         raise ValueError(f"imbalance kind {kind!r} is unknown{nearest(kind, KINDS)}")
@@ -46,15 +57,20 @@ def shares(kind: str, factor: float, classes: int) -> np.ndarray:
 
 
 def describe(counts: np.ndarray, factor: float, kind: str = "exp") -> dict[str, Any]:
-    """What a profile makes of these clean class counts [C]; ready for JSON.
+    """Describes what a profile makes of class counts.
 
-    ideal         [C] int, the profile itself, from the largest class down; classes without images get none
-    kept          [C] int, min(available, ideal), and at least 1 where there is an image
-    raised        class ids that the profile would leave empty and that keep one image instead
-    capped        class ids that have fewer images than the profile asks for: the real curve is steeper there
-    total         images kept
-    factor        imbalance factor of ``kept`` (None if a class is empty)
-    exact_head    the largest class size for which no class is capped, and ``exact_counts``, the profile it gives
+    Args:
+        counts: [C], clean training images of each class.
+        factor: Imbalance factor, 1 or more.
+        kind: A name of KINDS.
+
+    Returns:
+        Numbers and lists, ready for JSON: ideal [C] (the profile itself, from the largest class down; classes without
+        images get none), kept [C] (min(available, ideal), and at least 1 where there is an image), raised (class ids
+        that the profile would leave empty and that keep one image), capped (class ids with fewer images than the
+        profile asks for: the real curve is steeper there), total (images kept), factor (that of ``kept``, None if a
+        class is empty), exact_head (the largest class size for which no class is capped) and exact_counts (the profile
+        that it gives).
     """
     counts = np.asarray(counts, dtype=np.int64)
     # FER data are imbalanced already, so classes are ranked by size and not, as in CIFAR-LT, by their number
@@ -80,10 +96,14 @@ def describe(counts: np.ndarray, factor: float, kind: str = "exp") -> dict[str, 
 
 
 def targets(counts: np.ndarray, factor: float, kind: str = "exp") -> np.ndarray:
-    """Images to keep of each class: int64 [C]; n_c = min(available, int(n_max * share of the rank)).
+    """Numbers of images to keep of each class: n_c = min(available, int(n_max * share of the rank)).
 
-    Ranks go by descending clean count, ties by class id. Factor 1 leaves the data's own balance as it is: it is not a
-    request for equal classes. A class that the profile would empty keeps one image, with a warning.
+    Ranks go by descending clean count, ties by class id. Factor 1 leaves the data's own balance as it is: it does not
+    ask for equal classes. A class that the profile would empty keeps one image, with a warning. Arguments are those of
+    :func:`describe`.
+
+    Returns:
+        int64 [C].
     """
     plan = describe(counts, factor, kind)
     if plan["raised"]:
@@ -96,9 +116,17 @@ def targets(counts: np.ndarray, factor: float, kind: str = "exp") -> np.ndarray:
 
 
 def keep(labels: np.ndarray, ids: np.ndarray, *, kind: str = "exp", factor: float = 1.0, seed: int = 0) -> np.ndarray:
-    """Which images to keep: bool [N]. ``labels`` [N] int64 are the clean ones; a larger factor keeps a subset.
+    """Chooses the images to keep. A larger factor keeps a subset.
 
-    Each class is cut along one permutation of its ids, drawn from ``seed``.
+    Args:
+        labels: [N] int64, clean.
+        ids: [N] str, unique.
+        kind: A name of KINDS.
+        factor: Imbalance factor, 1 or more.
+        seed: Draws the order in which the images of a class are dropped.
+
+    Returns:
+        bool [N].
     """
     labels = check_labels(labels, ids)
     if not len(labels):

@@ -1,7 +1,7 @@
 """Landmarks that a detector found, in one file beside the images of a data set.
 
-They are no part of the data set's fingerprint: a run's spec names them only where its method learns from them, so that
-adding the file leaves every other run as it is.
+They are not in the fingerprint of the data set. The specification of a run names them only if its method learns from
+them, so that adding the file changes no other run.
 """
 
 from __future__ import annotations
@@ -20,19 +20,10 @@ from fer_bench.core.files import write_atomically
 from fer_bench.data import catalog
 from fer_bench.data.arrays import read_npz
 from fer_bench.data.dataset import Labels
+from fer_bench.data.points import POINTS, from_68
 from fer_bench.data.readers.common import require_fractions, unique_ids
 
 FILE = "landmarks.npz"
-
-POINTS = (
-    "left brow, outer end", "left brow, middle", "left brow, inner end",
-    "right brow, inner end", "right brow, middle", "right brow, outer end",
-    "left eye, outer corner", "left eye, centre", "left eye, inner corner",
-    "right eye, inner corner", "right eye, centre", "right eye, outer corner",
-    "nose, left wing", "nose, tip", "nose, right wing",
-    "mouth, left corner", "mouth, centre", "mouth, right corner", "chin",
-)  # fmt: skip
-"""The 19 points of AFLW, in order; left and right are those of the image."""
 
 LAYOUT = f"""
   {FILE} with the arrays (numpy.savez)
@@ -42,33 +33,40 @@ LAYOUT = f"""
   `fer-bench data landmarks` makes it from the pixels of a detector, of {len(POINTS)} or 68 points
 """
 
-_AFLW_FROM_68: tuple[tuple[int, ...], ...] = (
-    (17,), (19,), (21,), (22,), (24,), (26,),
-    (36,), (36, 37, 38, 39, 40, 41), (39,), (42,), (42, 43, 44, 45, 46, 47), (45,),
-    (31,), (30,), (35,),
-    (48,), (62, 66), (54,), (8,),
-)  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Landmarks:
-    """The landmarks of some images: ``points`` float32 [N, 19, 2] as fractions, 0 where not ``found`` (bool [N])."""
+    """The landmarks of some images.
+
+    Attributes:
+        points: [N, 19, 2] float32, as fractions of width and height; 0 for images without landmarks.
+        found: [N] bool, whether an image has landmarks.
+    """
 
     points: np.ndarray
     found: np.ndarray
 
     @property
     def digest(self) -> str:
-        """sha256 of the values, whatever else the file holds and in whatever order."""
+        """sha256 of the values; it does not depend on the order or on other content of the file."""
         return hashlib.sha256(self.points.tobytes() + self.found.tobytes()).hexdigest()
 
 
-def find(dataset: str, root: Path | None, ids: np.ndarray) -> Landmarks | None:
-    """The landmarks of the images ``ids`` (str [N]) from the data set's file; None where there is no file.
+def find(name_or_path: str, root: Path | None, ids: np.ndarray) -> Landmarks | None:
+    """Finds the landmarks of images in the file of their data set.
 
-    DataError names the file and what is wrong with it, also where none of its ids is among ``ids``.
+    Args:
+        name_or_path: The data set.
+        root: Where known data sets are looked for.
+        ids: [N] str, the images.
+
+    Returns:
+        Landmarks in the order of ``ids``; None if there is no file.
+
+    Raises:
+        DataError: The file is damaged or not as expected, or has none of the images.
     """
-    path = landmarks_path(dataset, root)
+    path = landmarks_path(name_or_path, root)
     return _match(path, ids) if path is not None and path.is_file() else None
 
 
@@ -76,9 +74,10 @@ D = TypeVar("D", bound=Labels)
 
 
 def added(data: D, name_or_path: str, root: Path | None) -> D:
-    """The data set with the landmarks of its file, or as it is where there is none.
+    """Adds the landmarks of its file to a data set, if there is one.
 
-    DataError as for :func:`find`, and where the data set has landmarks of its own as well.
+    Raises:
+        DataError: As for :func:`find`, or the data set has landmarks of its own as well.
     """
     given = find(name_or_path, root, data.ids)
     if given is None:
@@ -90,17 +89,27 @@ def added(data: D, name_or_path: str, root: Path | None) -> D:
     return replace(data, landmarks=given.points, landmarks_ok=given.found, landmarks_file=given.digest)
 
 
-def landmarks_path(dataset: str, root: Path | None) -> Path | None:
-    """Where the file of a data set belongs, whether it is there or not; None for faces that are drawn."""
-    folder = catalog.images_folder(dataset, root)
+def landmarks_path(name_or_path: str, root: Path | None) -> Path | None:
+    """Path of the landmarks file of a data set, whether it exists or not; None for faces that are drawn."""
+    folder = catalog.images_folder(name_or_path, root)
     return None if folder is None else folder / FILE
 
 
 def write(source: Path, target: Path, ids: np.ndarray, frame: tuple[float, float]) -> Landmarks:
-    """Writes ``target`` from what a detector gave for a data set with these ``ids``, and returns what was written.
+    """Writes the landmarks file of a data set.
 
-    ``source`` is as described in LAYOUT, but with 19 or 68 points (iBUG) in pixels of a ``frame`` (width, height);
-    without ids in it, its rows are those of the data set, sorted by id. DataError where something does not fit.
+    Args:
+        source: What a detector gave: an .npz file as described in LAYOUT, but with 19 or 68 (iBUG) points in pixels.
+            Without ``ids`` in it, its rows are those of the data set, sorted by id.
+        target: The file to write.
+        ids: [N] str, the images of the data set.
+        frame: Width and height, in pixels, of the images that the points were found in.
+
+    Returns:
+        What was written, for the images ``ids``.
+
+    Raises:
+        DataError: The target exists, or the source is not as described.
     """
     if target.exists():
         raise DataError(f"{target} is there already; remove it to write it again")
@@ -123,38 +132,6 @@ def write(source: Path, target: Path, ids: np.ndarray, frame: tuple[float, float
     return result
 
 
-def from_68(points: np.ndarray) -> np.ndarray:
-    """The 19 points of AFLW from the 68 of iBUG 300-W (0-based), [N, 68, 2] -> [N, 19, 2].
-
-    Eye centres are the means of the six points of the eye, the centre of the mouth is that of the inner lips.
-    """
-    return np.stack([points[:, list(places)].mean(axis=1) for places in _AFLW_FROM_68], axis=1)
-
-
-def problems(points: np.ndarray, found: np.ndarray) -> list[str]:
-    """What looks wrong with landmarks [N, L, 2] as faces, one sentence each: their number, their order, their sides."""
-    if points.shape[1] != len(POINTS):
-        return [f"landmarks: {points.shape[1]} points a face; methods take {len(POINTS)} in the order of AFLW"]
-    if not found.any():
-        return ["landmarks: not found in any face"]
-    x, y = np.median(points[found], axis=0).T
-    sides = [(a, b) for a, b in enumerate(MIRRORED_LANDMARKS) if POINTS[a].find("left") >= 0]
-    said = [
-        f"landmarks: in the typical face, point {a} ({POINTS[a]}) is not left of point {b} ({POINTS[b]})"
-        for a, b in sides
-        if x[a] >= x[b]
-    ]
-    down = ((1, 7), (4, 10), (7, 13), (10, 13), (13, 16), (16, 18))
-    said += [
-        f"landmarks: in the typical face, point {a} ({POINTS[a]}) is not above point {b} ({POINTS[b]})"
-        for a, b in down
-        if y[a] >= y[b]
-    ]
-    if turned := int((points[found, 7, 0] >= points[found, 10, 0]).sum()):
-        said.append(f"landmarks: faces whose left eye is not left of the right one: {turned:,}")
-    return said
-
-
 def _match(path: Path, ids: np.ndarray) -> Landmarks:
     return _matched(*_checked(read_npz(path), path), ids, path)
 
@@ -173,7 +150,7 @@ def _matched(names: np.ndarray, points: np.ndarray, found: np.ndarray, ids: np.n
 
 
 def _checked(arrays: Mapping[str, np.ndarray], path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """ids str [N], points float32 [N, 19, 2] and found bool [N] of a file's arrays."""
+    """Checks the arrays of a file: ids str [N], points float32 [N, 19, 2], found bool [N]."""
     names = _array(arrays, "ids", path)
     if names.ndim != 1 or names.dtype.kind != "U" or not len(names):
         raise DataError(f"{path}: 'ids' must be strings [N], found {names.dtype} {list(names.shape)}")
@@ -212,8 +189,3 @@ def _array(arrays: Mapping[str, np.ndarray], name: str, path: Path) -> np.ndarra
     if name not in arrays:
         raise DataError(f"{path}: no array {name!r}; found {', '.join(arrays) or 'none'}. Expected:{LAYOUT.rstrip()}")
     return arrays[name]
-
-
-MIRRORED_LANDMARKS = (5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 14, 13, 12, 17, 16, 15, 18)
-"""Which of the 19 points (AFLW order: brows, eyes, nose, mouth, chin) a mirrored face has in each place: left and right
-change places."""

@@ -17,17 +17,25 @@ from fer_bench.data.catalog import location, open_manifest
 from fer_bench.data.dataset import Dataset, Manifest
 from fer_bench.data.duplicates import dedup as without_duplicates
 from fer_bench.data.names import IMAGE_SUFFIXES
-from fer_bench.data.readers.common import images_under
+from fer_bench.data.readers.common import images_under, other_files, printable, unique_ids
 from fer_bench.data.sources import FileSource
+from fer_bench.data.walk import files_under
 
 log = logging.getLogger(__name__)
 
 
 def open_dataset(name_or_path: str, root: Path | None = None, dedup: bool = False) -> Dataset:
-    """A data set by its known name or by the path of a folder or table.
+    """Opens a data set. Its files are read if they are new or have changed; images are decoded when they are needed.
 
-    Known sets are looked for under ``root`` (default: the environment variable FER_BENCH_DATA, else ./data). With
-    ``dedup``, training images that are copies of held-out ones are left out. DataError names what is missing or wrong.
+    What the reader leaves out or assumes is logged as a warning.
+
+    Args:
+        name_or_path: The name of a known data set, or the path of a folder of images or of a table.
+        root: Folder of the known data sets. Default: the environment variable FER_BENCH_DATA, else ./data.
+        dedup: Leave out training images that are copies of held-out ones.
+
+    Raises:
+        DataError: Something is missing or wrong; the message names it.
     """
     key = _key(location(name_or_path, root), f"dedup {dedup}")
     dataset = _opened(key, partial(read_manifest, name_or_path, root, dedup))
@@ -36,17 +44,20 @@ def open_dataset(name_or_path: str, root: Path | None = None, dedup: bool = Fals
 
 
 def read_manifest(name_or_path: str, root: Path | None, dedup: bool) -> Manifest:
-    """The undecoded data set, read from its files; arguments as for :func:`open_dataset`."""
+    """Reads a data set from its files, undecoded. Arguments and errors are those of :func:`open_dataset`."""
     manifest = open_manifest(name_or_path, root)
     return without_duplicates(manifest).manifest if dedup else manifest
 
 
 def open_unlabelled(folder: Path) -> Dataset:
-    """All images under ``folder``; the names of sub-folders mean nothing.
+    """Opens all images under a folder as training images of one class, "face"; sub-folders have no meaning.
 
-    Each counts as a training image of one class, "face". DataError where there is no folder or no image in it.
+    Raises:
+        DataError: There is no folder, or no image in it.
     """
-    return _opened(_key(f"unlabelled {Path(folder).absolute()}"), partial(_read_unlabelled, folder))
+    dataset = _opened(_key(f"unlabelled {folder.absolute()}"), partial(_read_unlabelled, folder))
+    _say_once(dataset.name, dataset.notes)
+    return dataset
 
 
 def _read_unlabelled(folder: Path) -> Manifest:
@@ -56,14 +67,15 @@ def _read_unlabelled(folder: Path) -> Manifest:
     if not paths:
         raise DataError(f"--unlabelled {folder}: no image in it ({', '.join(IMAGE_SUFFIXES)})")
     return Manifest(
-        name=folder.resolve().name,
+        name=printable(folder.resolve().name),
         classes=("face",),
-        ids=np.array([path.relative_to(folder).as_posix() for path in paths]),
+        ids=unique_ids((path.relative_to(folder).as_posix() for path in paths), folder),
         split=np.full(len(paths), "train"),
         label=np.zeros(len(paths), dtype=np.int64),
         source=FileSource(paths),
         files=paths,
         folders=[folder],
+        notes=tuple(other_files(files_under(folder))),
     )
 
 

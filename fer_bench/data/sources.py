@@ -18,18 +18,25 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class FileSource:
-    """One image file per row; ``boxes`` [N, 4] int64 (left, top, right, bottom) in pixels crops a face out of each."""
+    """One image file for each row.
+
+    Attributes:
+        paths: [N] files.
+        boxes: [N, 4] int64, (left, top, right, bottom) of the face in pixels; None for the whole image.
+    """
 
     paths: Sequence[Path]
     boxes: np.ndarray | None = None
 
     def pixels(self, rows: Sequence[int], size: int) -> np.ndarray:
+        """Decodes images: see :func:`decode`."""
         out = np.empty((len(rows), 3, size, size), dtype=np.uint8)
-        for place, row in enumerate(rows):
-            out[place] = decode(self.paths[row], size, self._box(row))
+        for number, row in enumerate(rows):
+            out[number] = decode(self.paths[row], size, self._box(row))
         return out
 
     def digest(self, rows: Sequence[int]) -> list[bytes]:
+        """sha256 of the content of each file and of its box."""
         return [self._digest(row) for row in rows]
 
     def _digest(self, row: int) -> bytes:
@@ -48,7 +55,14 @@ class FileSource:
 
 @dataclass(frozen=True)
 class ArraySource:
-    """Frames held in memory: uint8 [N, H, W] (grey) or [N, H, W, 3] (RGB)."""
+    """Frames in memory.
+
+    Attributes:
+        array: uint8 [N, H, W] (grey) or [N, H, W, 3] (RGB).
+
+    Raises:
+        DataError: The array has another type or shape.
+    """
 
     array: np.ndarray
 
@@ -58,21 +72,34 @@ class ArraySource:
             raise DataError(f"frames must be uint8 [N, H, W] or [N, H, W, 3], not {self.array.dtype} {list(shape)}")
 
     def pixels(self, rows: Sequence[int], size: int) -> np.ndarray:
+        """Resizes frames as :func:`decode` does."""
         out = np.empty((len(rows), 3, size, size), dtype=np.uint8)
-        for place, row in enumerate(rows):
+        for number, row in enumerate(rows):
             frame = np.asarray(_resize(Image.fromarray(self.array[row]), size))
-            out[place] = frame if frame.ndim == 2 else frame.transpose(2, 0, 1)
+            out[number] = frame if frame.ndim == 2 else frame.transpose(2, 0, 1)
         return out
 
     def digest(self, rows: Sequence[int]) -> list[bytes]:
+        """sha256 of each frame."""
         return [hashlib.sha256(self.array[row].tobytes()).digest() for row in rows]
 
 
 def decode(path: Path, size: int, box: Box | None = None) -> np.ndarray:
-    """The upright RGB image, cropped to ``box`` and squeezed (never cropped) to a square: uint8 [3, size, size].
+    """Decodes an image file.
 
-    Transparent pixels are composited over black, the value that padding has elsewhere. Raises DataError naming the
-    file and the cause.
+    The orientation in the file is applied. Transparent pixels are composited over black, the value of padding. Of an
+    animation the first frame is taken.
+
+    Args:
+        path: The file.
+        size: Side of the result. The image is squeezed to a square and not cropped.
+        box: (left, top, right, bottom) in pixels to crop before; None for the whole image.
+
+    Returns:
+        uint8 [3, size, size], RGB.
+
+    Raises:
+        DataError: The file is missing or damaged, or has too many pixels; the message names it and the cause.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such image file")
@@ -99,7 +126,7 @@ def decode(path: Path, size: int, box: Box | None = None) -> np.ndarray:
 
 
 def _refuse_bomb(image: Image.Image, path: Path) -> None:
-    """Pillow only warns between one and two times its limit; a face never needs that many pixels."""
+    """Refuses images above Pillow's limit: Pillow itself only warns up to twice the limit."""
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and image.width * image.height > limit:
         raise DataError(f"{path}: {image.width}x{image.height} pixels is over the limit of {limit} for one image")
@@ -127,7 +154,7 @@ def _crop(image: Image.Image, box: Box, path: Path) -> Image.Image:
 
 
 def _resize(image: Image.Image, size: int) -> Image.Image:
-    """Pillow widens the bilinear filter when it shrinks an image, which is the antialiasing."""
+    """Resizes with antialiasing: Pillow widens the bilinear filter when it shrinks an image."""
     return image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BILINEAR)
 
 

@@ -1,4 +1,4 @@
-"""From a data set and a spec to one training problem: which images, which labels, which of them are wrong."""
+"""The splits of a run: which images it trains on, selects by and tests on, with which labels."""
 
 from __future__ import annotations
 
@@ -20,10 +20,20 @@ from fer_bench.data.noise.summary import summary
 
 @dataclass(frozen=True)
 class Splits:
-    """Rows (int64) of a :class:`Dataset` and their labels (int64).
+    """Rows of a :class:`Dataset` and their labels; arrays are int64.
 
-    Methods are trained on ``noisy_label``, and models are selected by ``val_label``. ``clean_label`` and ``test_label``
-    serve measurements only.
+    Attributes:
+        train: Rows of the training images.
+        noisy_label: Their labels, which methods are trained on.
+        clean_label: Their reference labels, for measurements only.
+        val: Rows of the validation images.
+        val_label: Their labels, which models are selected by.
+        test: Rows of the test images.
+        test_label: Their labels, for measurements only.
+        noise: Realised rate, confusion, counts and purity: :func:`fer_bench.data.noise.summary.summary`.
+        errors_known: Whether it can be told which training labels are wrong: the data set has reference labels, or
+            noise was injected into its own. Otherwise nothing may be said about wrong and right labels.
+        held_out: Images that were taken from the training split for validation.
     """
 
     train: np.ndarray
@@ -34,20 +44,25 @@ class Splits:
     test: np.ndarray
     test_label: np.ndarray
     noise: dict[str, Any]
-    """Realised rate, confusion, counts and purity: ``fer_bench.data.noise.summary.summary``."""
     errors_known: bool = True
-    """Whether it can be told which training labels are wrong: the data set has reference labels, or noise was injected
-    into its own. Otherwise nothing may be said about wrong and right labels."""
     held_out: int = 0
-    """Images that were taken from the training split for validation."""
 
 
 def make_splits(dataset: Dataset, spec: RunSpec, noise_file: Path | None = None) -> Splits:
-    """Realises the spec on the data: hold-out, part, imbalance (on clean labels), then noise. Test images stay.
+    """Makes the splits that a specification asks for: hold-out, part, imbalance (on clean labels), then noise.
 
-    Where there is no official validation split, or the spec asks for held-out images, validation is carved from train
-    and gets the same noise as the rest. The images of an official split are then not used. DataError where a class has
-    no training image or there is no test split.
+    Test images stay as they are. Where there is no official validation split, or the specification asks for held-out
+    images, a part of the training images becomes the validation split, with the same noise as the rest. The images of
+    an official split are then not used.
+
+    Args:
+        dataset: The data set.
+        spec: Data seed, validation, held_out, train_size, imbalance and noise are used.
+        noise_file: The file that the kind of noise reads, if it reads one.
+
+    Raises:
+        ValueError: The noise is not for these classes.
+        DataError: A class has no training image, a split is empty, or the noise file does not fit.
     """
     seed, label, ids = spec.data_seed, dataset.label, dataset.ids
     parts = _divided(dataset, spec)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fer_bench.core.seeds import torch_generator
-from fer_bench.data.landmarks import MIRRORED_LANDMARKS
+from fer_bench.data.points import mirrored
 from fer_bench.data.splits import Splits
 from fer_bench.engine.augment import Views, gather
 from fer_bench.engine.job import TrainingJob
@@ -114,23 +114,22 @@ class BatchSource:
 
     def _batch(self, rows: StepRows, *purpose: str | int) -> Batch:
         """A batch of the images ``rows``; ``purpose`` names the random streams of its augmentations."""
-        make_view, mirrored = self.views.batch(self.training[rows.labelled], self._seed, *purpose)
+        make_view, flipped = self.views.batch(self.training[rows.labelled], self._seed, *purpose)
         unlabelled = None
         if len(rows.unlabelled):
             images = self.unlabelled[rows.unlabelled]
             make_unlabelled, _ = self.views.batch(images, self._seed, "unlabelled", *purpose)
             unlabelled = Images(len(images), make_unlabelled, self.needs.views)
         index = rows.labelled.to(self.device)
-        landmarks, found = self._landmarks_of(rows.labelled, mirrored)
+        landmarks, found = self._landmarks_of(rows.labelled, flipped)
         return Batch(index, self.noisy_label[index], make_view, self.needs.views, landmarks, found, unlabelled)
 
-    def _landmarks_of(self, rows: Tensor, mirrored: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def _landmarks_of(self, rows: Tensor, flipped: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Landmarks in the frame of the view 'weak', float32 [B, L, 2], and whether there are any, bool [B]."""
         if self._landmarks is None:
             return None, None
         points, found = (torch.from_numpy(array[rows.numpy()]).to(self.device) for array in self._landmarks)
-        mirror = points[:, list(MIRRORED_LANDMARKS)] * points.new_tensor([-1, 1]) + points.new_tensor([1, 0])
-        return torch.where(mirrored[:, None, None], mirror, points), found
+        return torch.where(flipped[:, None, None], mirrored(points), points), found
 
 
 def split_batches(order: Tensor, size: int) -> list[Tensor]:

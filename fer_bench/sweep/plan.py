@@ -171,7 +171,7 @@ def open_data(grid: Grid) -> Dataset:
 
 def choose_methods(grid: Grid, dataset: Dataset, recipe: Recipe) -> tuple[list[ChosenMethod], list[str]]:
     """The methods that can run on the data set with the recipe, and for each of the others a line that says why not."""
-    from fer_bench.data.landmarks import MIRRORED_LANDMARKS
+    from fer_bench.data.points import POINTS
 
     chosen, skipped = [], []
     for key in grid.methods:
@@ -183,7 +183,7 @@ def choose_methods(grid: Grid, dataset: Dataset, recipe: Recipe) -> tuple[list[C
         except PluginError as error:
             skipped.append(f"{key}: {str(error).splitlines()[0]}")
             continue
-        points = len(MIRRORED_LANDMARKS)
+        points = len(POINTS)
         if needs.landmarks and (dataset.landmarks is None or dataset.landmarks.shape[1] != points):
             skipped.append(
                 f"{key}: needs {points} landmarks a face, which {dataset.name} does not have; "

@@ -1,0 +1,1 @@
+"""Label noise: kinds, transition matrices, instance-dependent noise, lists of labels."""

@@ -27,10 +27,17 @@ LUMA = np.array([0.299, 0.587, 0.114])
 
 
 def ptd_rates(rate: float, uniform: np.ndarray) -> np.ndarray:
-    """Flip rate of each image: float64 [N], a truncated normal around ``rate`` scaled to have exactly this mean.
+    """Draws flip rates of images from a truncated normal distribution, scaled so that its mean is exactly ``rate``.
 
-    Truncation to [0, 1] moves the mean towards 1/2 (0.1 becomes 0.129 in the official code); scaling the distance from
-    the nearer end puts it back without leaving [0, 1].
+    Truncation to [0, 1] moves the mean towards 1/2 (0.1 becomes 0.129 in the official code). Scaling the distance from
+    the nearer end moves it back without leaving [0, 1].
+
+    Args:
+        rate: Mean, in [0, 1].
+        uniform: [N], one uniform number for each image.
+
+    Returns:
+        float64 [N].
     """
     drawn, mean = truncated(rate).ppf(uniform), truncated(rate).mean()
     return drawn * (rate / mean) if rate <= 0.5 else 1 - (1 - drawn) * ((1 - rate) / (1 - mean))
@@ -44,10 +51,19 @@ def truncated(rate: float, sd: float = PTD_SD) -> Any:
 
 
 def ptd_probabilities(x: np.ndarray, labels: np.ndarray, projection: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """Probability of each given label: float64 [N, C]; q_i softmax(x_i W_{y_i}) off the diagonal, 1 - q_i on it.
+    """Probabilities of each noisy label: q_i softmax(x_i W_{y_i}) over the other classes, 1 - q_i for y_i itself.
 
-    Xia et al., "Part-dependent Label Noise", NeurIPS 2020; tools.get_instance_noisy_label of
-    xiaoboxia/Part-dependent-label-noise. ``x`` [N, S]; ``projection`` W [C, S, C]; ``q`` [N] flip rates.
+    Source: Xia et al., "Part-dependent Label Noise", NeurIPS 2020; tools.get_instance_noisy_label of
+    xiaoboxia/Part-dependent-label-noise.
+
+    Args:
+        x: [N, S], the images.
+        labels: [N] int64, clean labels y.
+        projection: W [C, S, C].
+        q: [N], flip rates.
+
+    Returns:
+        float64 [N, C]; rows sum to 1.
     """
     from scipy.special import softmax
 
@@ -114,10 +130,18 @@ def _grey(dataset: Dataset, rows: np.ndarray, chunk: int = 4096) -> np.ndarray:
 
 
 def hardest(labels: np.ndarray, ids: np.ndarray, probabilities: np.ndarray, rate: float) -> np.ndarray:
-    """Flips the round(rate * N) samples of highest max_{j != y} S_ij to that class j: int64 [N]; no randomness.
+    """Flips the round(rate * N) samples of highest max_{j != y} S_ij to that class j, without randomness.
 
-    Chen et al., "Beyond Class-Conditional Assumption", AAAI 2021. ``probabilities`` S [N, C]: softmax outputs of a
-    network trained on clean labels, averaged over its epochs.
+    Source: Chen et al., "Beyond Class-Conditional Assumption", AAAI 2021.
+
+    Args:
+        labels: [N] int64, clean labels y.
+        ids: [N] str; they decide between samples that are equally hard.
+        probabilities: S [N, C], softmax outputs of a network trained on clean labels, averaged over its epochs.
+        rate: Share of the samples to flip.
+
+    Returns:
+        int64 [N].
     """
     others = np.array(probabilities, dtype=np.float64)
     others[np.arange(len(labels)), labels] = -np.inf

@@ -29,15 +29,24 @@ def transition_matrix(
     counts: np.ndarray | None = None,
     matrix: np.ndarray | None = None,
 ) -> np.ndarray:
-    """T [C, C] float64, T_ij = probability that a sample of class i is given label j; rows sum to 1.
+    """The transition matrix T of a kind of noise: T_ij is the probability that a sample of class i gets label j.
 
     T_ij = (1 - r) [i = j] + r K_ij / sum_{k != i} K_ik for weights K of the kind (see :func:`weights`). The one
     exception is symmetric-inclusive, T = (1 - r) I + r / C, which is symmetric noise of rate r (C - 1) / C. A class
-    with nowhere to go (all its weights 0) keeps its labels.
+    whose weights are all 0 keeps its labels.
 
-    classes   class names, or their number for kinds that do not go by names
-    counts    [C] clean class counts, for "frequency"
-    matrix    [C, C] confusion counts or probabilities, rows true, for "confusion"
+    Args:
+        kind: A kind of noise that has a matrix.
+        rate: r in [0, 1].
+        classes: Class names, or their number C for kinds that do not use names.
+        counts: [C], clean class counts, for "frequency".
+        matrix: [C, C], confusion counts or probabilities, rows by clean label, for "confusion".
+
+    Returns:
+        float64 [C, C]; rows sum to 1.
+
+    Raises:
+        ValueError: A setting is out of range, or what the kind needs is missing.
     """
     check_rate(kind, rate)
     target = off_diagonal(weights(kind, classes, counts=counts, matrix=matrix))
@@ -54,7 +63,13 @@ def weights(
     counts: np.ndarray | None = None,
     matrix: np.ndarray | None = None,
 ) -> np.ndarray:
-    """K [C, C] float64: where wrong labels of each class (row) go, up to a factor for each row; diagonal ignored."""
+    """The weights K of a kind of noise: where the wrong labels of each class go, up to a factor for each class.
+
+    Arguments and errors are those of :func:`transition_matrix`.
+
+    Returns:
+        float64 [C, C], rows by clean label; the diagonal is not used.
+    """
     size = classes if isinstance(classes, int) else len(classes)
     if kind in ("symmetric", "symmetric-inclusive"):
         return np.ones((size, size))
@@ -70,12 +85,12 @@ def weights(
 
 
 def _similar(classes: Sequence[str] | int) -> np.ndarray:
-    """LA-Net's map by name. A further class (contempt) is not in it: its labels stay, and nothing becomes it."""
+    """LA-Net's map by name. A class that is not in it (contempt) keeps its labels, and nothing becomes it."""
     names = [] if isinstance(classes, int) else list(classes)
     missing = [name for name in SIMILAR if name not in names]
     if missing:
         raise ValueError(
-            f"class-dependent noise goes by the names {', '.join(SIMILAR)}; this data set has no {', '.join(missing)} "
+            f"class-dependent noise needs the classes {', '.join(SIMILAR)}; this data set has no {', '.join(missing)} "
             f"(its classes: {', '.join(names) or classes})"
         )
     result = np.zeros((len(names), len(names)))
@@ -94,7 +109,7 @@ def _array(values: np.ndarray | None, shape: tuple[int, ...], message: str) -> n
 
 
 def off_diagonal(values: np.ndarray) -> np.ndarray:
-    """Rows without their diagonal, summing to 1 (or 0 where nothing is left)."""
+    """Sets the diagonal of [C, C] to 0 and scales each row to sum 1, or 0 where nothing is left."""
     target = values * (1 - np.eye(len(values)))
     total = target.sum(1, keepdims=True)
     return np.divide(target, total, out=np.zeros_like(target), where=total > 0)

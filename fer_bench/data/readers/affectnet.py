@@ -44,9 +44,16 @@ class _Part:
 
 
 def read(root: Path, classes: int = 8) -> Manifest:
-    """The official validation set is the test split (the real test set was never released): no official validation.
+    """Reads AffectNet. The official validation set is the test split, because the real test set was never released.
 
-    Faces marked none, uncertain or no-face (8 to 10), and contempt with 7 classes, are left out.
+    Faces marked none, uncertain or no face (8 to 10), and contempt with 7 classes, are left out.
+
+    Args:
+        root: Folder that holds affectnet/.
+        classes: 7 or 8.
+
+    Raises:
+        DataError: The files are not as in LAYOUT.
     """
     base = root / "affectnet"
     if not base.is_dir():

@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import errno
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from fer_bench.core.errors import DataError
+from fer_bench.core.text import counted
 from fer_bench.data.names import IMAGE_SUFFIXES
 from fer_bench.data.walk import files_under
 
@@ -112,7 +114,7 @@ def unique_ids(ids: Iterable[str], where: Path) -> np.ndarray:
     listed_ids = list(ids)
     for name in listed_ids:
         if printable(name) != name:
-            raise DataError(f"{where}: the name {printable(name)!r} is not in UTF-8; rename the file")
+            raise DataError(f"{where}: the name {printable(name)} is not in UTF-8; rename the file")
     names = np.array(listed_ids, dtype=str)
     seen, counts = np.unique(names, return_counts=True)
     if len(seen) < len(names):
@@ -130,6 +132,13 @@ def listed(names: Sequence[str]) -> list[str]:
     """The first names of a list, and how many more there are."""
     more = len(names) - SHOWN
     return [*names[:SHOWN], *([f"{more:,} more"] if more > 0 else [])]
+
+
+def other_files(paths: Iterable[Path]) -> list[str]:
+    """A sentence that counts the files that are no images by suffix; none if there are no such files."""
+    others = [path.suffix.lower() or "no suffix" for path in paths if path.suffix.lower() not in IMAGE_SUFFIXES]
+    kinds = ", ".join(f"{suffix} {count}" for suffix, count in sorted(Counter(others).items()))
+    return [f"{counted(len(others), 'file')} with other suffixes left out: {kinds}"] if others else []
 
 
 def require_fractions(points: np.ndarray, where: str) -> None:

@@ -26,10 +26,13 @@ LAYOUT = """
 
 
 def read(root: Path) -> Manifest:
-    """Faces cropped by the box of the list. ExpW has no official split: 80 % train and 20 % test are derived.
+    """Reads ExpW; faces are cropped by the boxes of the list. There is no official split: 20 % are the test split.
 
-    An image goes to one side by a hash of its name, so two faces of one photo are never on both sides and the split
-    depends on nothing else.
+    A hash of an image's name decides its split, so that two faces of one photo are in the same split and nothing else
+    matters.
+
+    Raises:
+        DataError: The files are not as in LAYOUT.
     """
     base = root / "expw"
     if not base.is_dir():

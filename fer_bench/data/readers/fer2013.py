@@ -30,9 +30,12 @@ LAYOUT = """
 
 
 def read(root: Path) -> Manifest:
-    """PublicTest is the validation and PrivateTest the test split, as in the challenge.
+    """Reads FER2013. PublicTest is the validation and PrivateTest the test split, as in the challenge.
 
     The file has no names, so the id of a face is its row in the official file, ``row00000`` first.
+
+    Raises:
+        DataError: The file is missing or not as in LAYOUT.
     """
     path = find(root)
     label, split, frames = load(path)

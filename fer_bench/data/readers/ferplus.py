@@ -31,10 +31,17 @@ LAYOUT = """
 
 
 def read(root: Path, classes: int = 8) -> Manifest:
-    """Faces whose majority is one of the ``classes`` (8, or the 7 basic ones without contempt).
+    """Reads the faces whose majority is one of the classes.
 
     ``votes`` are the annotators' counts over these classes, ``distribution`` their shares, and ``human`` is the
     original FER2013 label of the same face: real label noise.
+
+    Args:
+        root: Folder that holds fer2013/ and ferplus/.
+        classes: 8, or the 7 basic ones without contempt.
+
+    Raises:
+        DataError: The files are not as in LAYOUT.
     """
     faces = fer2013.find(root)
     lists = [root / "ferplus" / "fer2013new.csv", root / "fer2013new.csv"]
@@ -66,10 +73,16 @@ def read(root: Path, classes: int = 8) -> Manifest:
 
 
 def majority(votes: np.ndarray) -> np.ndarray:
-    """Column that wins each row of ``votes`` [N, 10], -1 where none does: int64 [N].
+    """Finds the majority by the rule of the official reader (github.com/microsoft/FERPlus).
 
-    The rule of the official reader (github.com/microsoft/FERPlus): a single vote is an outlier and is dropped, then
-    the top column must have more than half of what is left. Columns 8 (unknown) and 9 (no face) can win.
+    A single vote is an outlier and is dropped; then the top column must have more than half of what is left. Columns 8
+    (unknown) and 9 (no face) can win.
+
+    Args:
+        votes: [N, 10] int64.
+
+    Returns:
+        int64 [N], the column that wins, -1 where none does.
     """
     left = np.where(votes <= 1, 0, votes)
     return np.where(2 * left.max(axis=1) > left.sum(axis=1), left.argmax(axis=1), -1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from fer_bench.core.seeds import uniform_by_id
 from fer_bench.core.text import counted
 from fer_bench.data.dataset import SPLITS, Manifest
 from fer_bench.data.names import EMOTIONS, IMAGE_SUFFIXES, class_name, class_order, looks_like_split, splits_of
-from fer_bench.data.readers.common import images_under, listed, missing, printable, unique_ids
+from fer_bench.data.readers.common import images_under, listed, missing, other_files, printable, unique_ids
 from fer_bench.data.sources import FileSource
 from fer_bench.data.walk import files_under, folders_in
 
@@ -171,19 +170,11 @@ def _left_out(root: Path, paths: Sequence[Path], folders: Sequence[Path]) -> tup
     if strays:
         real = {path.resolve() for path in paths}  # an image may be in the data set by a link
         strays = [path for path in strays if path.resolve() not in real]
-    others = [
-        path.suffix.lower() or "no suffix"
-        for path in rest
-        if path.suffix.lower() not in IMAGE_SUFFIXES and not homes.isdisjoint(path.parents)
-    ]
     notes = []
     if strays:
         names = ", ".join(listed([path.relative_to(root).as_posix() for path in strays]))
         notes.append(f"{counted(len(strays), 'image')} outside of the class folders left out: {names}")
-    if others:
-        kinds = ", ".join(f"{suffix} {count}" for suffix, count in sorted(Counter(others).items()))
-        notes.append(f"{counted(len(others), 'file')} with other suffixes left out: {kinds}")
-    return tuple(notes)
+    return (*notes, *other_files(path for path in rest if not homes.isdisjoint(path.parents)))
 
 
 def _derived_split(ids: np.ndarray, label: np.ndarray) -> np.ndarray:

@@ -24,7 +24,11 @@ LAYOUT = """
 
 
 def read(root: Path) -> Manifest:
-    """The official validation set is the test split, because the labels of the official test set are not public."""
+    """Reads SFEW. The official validation set is the test split, because the labels of the test set are not public.
+
+    Raises:
+        DataError: A class folder is missing.
+    """
     base = root / "sfew"
     ids, paths, splits, labels, folders = [], [], [], [], []
     for part, split in (("Train", "train"), ("Val", "test")):

@@ -35,9 +35,14 @@ LAYOUT = """
 
 
 def read(root: Path, *also: Path) -> Manifest:
-    """The manifest that the file ``root`` describes; rows in errors count from 1, the header not included.
+    """Reads a table. Rows in errors count from 1, without the header.
 
-    Its images lie in the folder of the table or, with absolute paths or "..", in one of the folders ``also``.
+    Args:
+        root: The csv or Parquet file.
+        also: Folders that may hold images that are not beside the table, and that absolute paths may lead into.
+
+    Raises:
+        DataError: The table or an image is not as in LAYOUT.
     """
     if not root.is_file():
         raise missing(root, LAYOUT)

@@ -1,0 +1,1 @@
+"""Drawn faces, so that everything runs without a download."""

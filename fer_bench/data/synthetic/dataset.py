@@ -22,8 +22,8 @@ import numpy as np
 from fer_bench.core.errors import DataError
 from fer_bench.core.seeds import numpy_rng
 from fer_bench.data.dataset import SPLITS, Manifest
-from fer_bench.data.synthetic import render
-from fer_bench.data.synthetic.render import AUS, draw, geometry, landmarks
+from fer_bench.data.synthetic.geometry import AUS, geometry, landmarks
+from fer_bench.data.synthetic.render import draw
 
 GENERATOR_VERSION = 1
 """Raise it with every change that moves a pixel, a label or a landmark; it is part of every digest."""
@@ -130,11 +130,12 @@ AU_STRAY = 0.1
 class FaceParameters:
     """The parameters of N faces.
 
-    values        name -> float32 [N], the names of IDENTITY and IMAGE
-    aus           [N, len(AUS)] float32: action unit intensities as drawn
-    distribution  [N, 7] float32: the mixture, rows sum to 1
-    label         [N] int64: its argmax
-    identity      [N] str: who it is
+    Attributes:
+        values: float32 [N] for each name in IDENTITY and IMAGE.
+        aus: [N, len(AUS)] float32, intensities of the action units as drawn.
+        distribution: [N, 7] float32, the mixture of expressions; rows sum to 1.
+        label: [N] int64, its argmax.
+        identity: [N] str, which person it is.
     """
 
     values: Mapping[str, np.ndarray]
@@ -144,7 +145,7 @@ class FaceParameters:
     identity: np.ndarray
 
     def landmarks(self) -> np.ndarray:
-        """19 points, float32 [N, 19, 2]; see ``render_faces.landmarks`` for the order."""
+        """19 points, float32 [N, 19, 2]; see :func:`fer_bench.data.synthetic.geometry.landmarks` for the order."""
         return landmarks(self.values, geometry(self.values, self.aus))
 
 
@@ -154,7 +155,17 @@ def prototypes() -> np.ndarray:
 
 
 def mixture(label: int, intensity: float, partner: float, blend: float) -> np.ndarray:
-    """The shares of the seven classes, float64 [7], from three uniform draws; ``label`` has the largest."""
+    """Mixes a label with neutral and with a partner expression.
+
+    Args:
+        label: The class with the largest share.
+        intensity: Uniform draw in [0, 1) of the share that is not neutral.
+        partner: Uniform draw of the partner.
+        blend: Uniform draw of the partner's share.
+
+    Returns:
+        float64 [7], the shares of the classes.
+    """
     low, high = INTENSITY[CLASSES[label]]
     strength = low + (high - low) * intensity
     weights = PARTNERS[CLASSES[label]]
@@ -178,7 +189,14 @@ def mixture(label: int, intensity: float, partner: float, blend: float) -> np.nd
 def sample(
     labels: Sequence[int] | np.ndarray, ids: Sequence[str], identities: Sequence[str], seed: int
 ) -> FaceParameters:
-    """The faces with these labels, ids and identities (all of length N)."""
+    """Draws the parameters of faces.
+
+    Args:
+        labels: [N], class ids.
+        ids: [N], names of the images.
+        identities: [N], names of the persons.
+        seed: Names the population.
+    """
     people = {who: numpy_rng(seed, "synthetic", "identity", who).random(len(IDENTITY)) for who in set(identities)}
     extra = 3 + 2 * len(AUS)
     draws = np.array([numpy_rng(seed, "synthetic", "image", name).random(len(IMAGE) + extra) for name in ids])
@@ -207,14 +225,20 @@ def sample(
 
 @dataclass(frozen=True)
 class Renderer:
-    """A manifest source that draws faces when asked."""
+    """A source of pixels that draws faces when they are needed.
+
+    Attributes:
+        faces: The parameters of all faces.
+        ids: [N] str.
+        seed: Draws the sensor noise.
+    """
 
     faces: FaceParameters
     ids: np.ndarray
     seed: int
 
     def pixels(self, rows: Sequence[int], size: int) -> np.ndarray:
-        """uint8 [n, 3, size, size], RGB; ``size`` from 32 to 224."""
+        """Draws some faces: uint8 [n, 3, size, size], RGB. DataError for a size outside of SIZES."""
         if not SIZES[0] <= size <= SIZES[1]:
             raise DataError(f"synthetic faces can be drawn from {SIZES[0]} to {SIZES[1]} pixels wide, not {size}")
         chosen = np.asarray(rows, dtype=np.int64)
@@ -228,7 +252,7 @@ class Renderer:
         return out
 
     def digest(self, rows: Sequence[int]) -> list[bytes]:
-        """sha256 of the numbers that a face is drawn from, with the generator's version."""
+        """sha256 of the numbers that each face is drawn from, and of the version of the generator."""
         table = np.stack([*self.faces.values.values(), *self.faces.aus.T], axis=1)
         head = f"{GENERATOR_VERSION}\x1f{self.seed}\x1f"
         return [
@@ -251,9 +275,16 @@ def class_counts(name: str) -> dict[str, tuple[int, ...]]:
 
 
 def read(name: str = "synthetic", *, seed: int = 0) -> Manifest:
-    """The data set ``synthetic`` (balanced) or ``synthetic-natural`` (RAF-DB's class counts; no validation split).
+    """Makes ``synthetic`` (balanced) or ``synthetic-natural`` (RAF-DB's class counts, no validation split).
 
-    Identities are disjoint between splits; another ``seed`` is another population.
+    Identities are disjoint between splits.
+
+    Args:
+        name: One of the two names.
+        seed: Another seed is another population.
+
+    Raises:
+        DataError: The name is unknown.
     """
     if name not in ("synthetic", "synthetic-natural"):
         raise DataError(f"no synthetic data set {name!r}; there are 'synthetic' and 'synthetic-natural'")
@@ -279,6 +310,6 @@ def read(name: str = "synthetic", *, seed: int = 0) -> Manifest:
         landmarks_ok=np.ones(len(ids), dtype=bool),
         distribution=faces.distribution,
         expected={part: sum(numbers) for part, numbers in counts.items()},
-        files=[Path(__file__), Path(render.__file__)],
+        files=sorted(Path(__file__).parent.glob("*.py")),
         label_source="reference",
     )

@@ -12,13 +12,12 @@ from PIL import Image
 
 from fer_bench.cli.main import main
 from fer_bench.core.errors import DataError
-from fer_bench.data import landmarks
 from fer_bench.data.catalog import DATASETS
 from fer_bench.data.check import check
-from fer_bench.data.contact_sheet import COLOURS, SIDE, draw, mirrored
+from fer_bench.data.contact_sheet import COLOURS, SIDE, draw
 from fer_bench.data.dataset import Manifest
-from fer_bench.data.landmarks import MIRRORED_LANDMARKS
 from fer_bench.data.open import open_dataset
+from fer_bench.data.points import MIRRORED, POINTS, from_68, mirrored
 from fer_bench.data.sources import ArraySource
 from fer_bench.sweep.plan import make_plan
 from fer_bench.sweep.request import Request
@@ -221,15 +220,15 @@ def test_the_command_writes_nothing_that_is_wrong(
 def test_the_choice_from_68_points_commutes_with_the_mirror() -> None:
     given = np.random.default_rng(0).random((3, 68, 2))
     flip = np.array([-1, 1])
-    ours = landmarks.from_68(given)[:, list(MIRRORED_LANDMARKS)] * flip
-    assert landmarks.from_68(given[:, MIRRORED_68] * flip) == pytest.approx(ours)
+    ours = from_68(given)[:, list(MIRRORED)] * flip
+    assert from_68(given[:, MIRRORED_68] * flip) == pytest.approx(ours)
 
 
 def test_names_and_mirror_agree() -> None:
     swap = {"left": "right", "right": "left"}
-    for here, there in enumerate(MIRRORED_LANDMARKS):
-        words = landmarks.POINTS[here].split()
-        assert landmarks.POINTS[there].split() == [swap.get(word, word) for word in words]
+    for here, there in enumerate(MIRRORED):
+        words = POINTS[here].split()
+        assert POINTS[there].split() == [swap.get(word, word) for word in words]
 
 
 def manifest(given: np.ndarray | None, found: np.ndarray | None = None) -> Manifest:

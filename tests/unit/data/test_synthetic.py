@@ -11,7 +11,7 @@ import pytest
 from fer_bench.core.errors import DataError
 from fer_bench.data.dataset import Manifest
 from fer_bench.data.synthetic import dataset as synthetic
-from fer_bench.data.synthetic.render import AUS, geometry, landmarks
+from fer_bench.data.synthetic.geometry import AUS, geometry, landmarks
 
 FLIP = [5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 14, 13, 12, 17, 16, 15, 18]  # LA-Net's permutation of the 19 points
 GOLDEN = "1e4aae9d17aba7d9e4a9840259f4bd51090f68d0e86b9609523876cc242ec619"

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fer_bench.core.spec import Augmentation, Recipe
-from fer_bench.data.landmarks import MIRRORED_LANDMARKS
+from fer_bench.data.points import POINTS
 from fer_bench.engine.augment import ASPECT, Views, erased_boxes
 from fer_bench.method import VIEWS
 
@@ -186,7 +186,7 @@ def test_landmarks_are_mirrored_with_the_view(tmp_path: Path) -> None:
     pixels = np.zeros((count, 3, size, size), np.uint8)
     place = rng.integers(0, size, (count, 2))
     pixels[np.arange(count), :, place[:, 1], place[:, 0]] = 255
-    points = np.repeat(((place + 0.5) / size).astype(np.float32)[:, None], len(MIRRORED_LANDMARKS), axis=1)
+    points = np.repeat(((place + 0.5) / size).astype(np.float32)[:, None], len(POINTS), axis=1)
 
     class Stop(Exception):
         pass

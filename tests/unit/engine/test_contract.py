@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import fer_bench
-from fer_bench.data.landmarks import MIRRORED_LANDMARKS
+from fer_bench.data.points import MIRRORED
 from fer_bench.engine.job import Interrupted
 from fer_bench.plugins.registry import Plugin, discover
 from fer_bench.testing.bench import Bench
@@ -164,7 +164,7 @@ def test_landmarks_are_those_of_the_rows_up_to_the_mirror(toy: Toy, bench: Bench
     assert seen.problem is not None and bench.faces.landmarks is not None and bench.faces.landmarks_ok is not None
     batch = seen.batches[0]
     of_rows = torch.from_numpy(bench.faces.landmarks[seen.problem.train])[batch.index]
-    mirrored = of_rows[:, list(MIRRORED_LANDMARKS)] * torch.tensor([-1.0, 1.0]) + torch.tensor([1.0, 0.0])
+    mirrored = of_rows[:, list(MIRRORED)] * torch.tensor([-1.0, 1.0]) + torch.tensor([1.0, 0.0])
     assert batch.landmarks is not None and batch.landmarks_ok is not None
     straight = torch.isclose(batch.landmarks, of_rows).all(2).all(1)
     turned = torch.isclose(batch.landmarks, mirrored).all(2).all(1)
