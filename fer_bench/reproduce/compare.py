@@ -171,7 +171,7 @@ def _remarks(slot: Slot, number: Number, measured: bool, selection: str) -> list
         if slot.dataset != slot.column.data:
             parts.append(f"measured on {Path(slot.dataset).name}, published on {number.dataset}")
         if number.num_classes is None:
-            parts.append(f"{slot.classes} classes here, number of classes of the paper not seen")
+            parts.append(f"{slot.classes} classes here, number of classes of the paper unknown")
         elif number.num_classes != slot.classes:
             parts.append(f"{slot.classes} classes here, {number.num_classes} in the paper")
         if _letters_only(number.backbone) != _letters_only(recipe.backbone):
@@ -184,7 +184,7 @@ def _remarks(slot: Slot, number: Number, measured: bool, selection: str) -> list
 
 
 def _both(here: str, there: str, what: str) -> str:
-    return f"{here} here, {there} in the paper" if there else f"{here} here, {what} of the paper not seen"
+    return f"{here} here, {there} in the paper" if there else f"{here} here, {what} of the paper unknown"
 
 
 def _letters_only(backbone: str) -> str:

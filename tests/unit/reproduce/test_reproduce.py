@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from fer_bench.cli import run as run_commands
+from fer_bench.cli.reproduce import reproduce
 from fer_bench.core.errors import SpecError
 from fer_bench.models.networks import make_network
 from fer_bench.plugins.registry import discover
@@ -201,7 +201,7 @@ def test_measured_published_difference_and_gain(tmp_path: Path, faces_table: Def
     assert "clean: not trained yet" in notes
     for text in (
         "3 classes here, 7 in the paper",
-        "random initial weights here, weights of the paper not seen",
+        "random initial weights here, weights of the paper unknown",
         "last epoch here, best epoch on the test set (oracle) in the paper",
     ):
         assert text in notes and text in table.html()
@@ -246,8 +246,8 @@ def test_on_other_data_nothing_is_subtracted_and_all_is_stamped(tmp_path: Path, 
     assert gained["symmetric 0.3, EAC", "Measured"] == "+0.00 (n=1)"
     notes = " ".join(table.below)
     for text in ("measured on faces, published on RAF-DB", "3 classes here, 7 in the paper",
-                 "network ferres8 here, network of the paper not seen",
-                 "last epoch here, choice of epoch of the paper not seen",
+                 "network ferres8 here, network of the paper unknown",
+                 "last epoch here, choice of epoch of the paper unknown",
                  "Not measured: LA-Net on faces: needs 19 landmarks"):  # fmt: skip
         assert text in notes
     assert "(reduced: on faces, preset quick, 2 epochs, 30 training images, n = 1)" in table.title
@@ -336,7 +336,7 @@ def test_a_gain_over_another_network_is_no_gain(tmp_path: Path, faces_folder: Pa
 def test_commands_of_the_documentation_are_understood() -> None:
     assert len(COMMANDS) > 5
     for line in COMMANDS:
-        run_commands.reproduce.make_context("reproduce", shlex.split(line)[2:])
+        reproduce.make_context("reproduce", shlex.split(line)[2:])
 
 
 @pytest.mark.xdist_group("e2e")

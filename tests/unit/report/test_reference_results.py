@@ -1,0 +1,48 @@
+"""The committed reference results: tables and plots can be made from them, and they are what this version makes."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fer_bench.report.arrange import arrange
+from fer_bench.report.html.collect import collect
+from fer_bench.report.tables import comparison
+from fer_bench.sweep.record import Sweep, find_sweep
+
+ROOT = Path(__file__).parents[3]
+RUNS = {
+    "reference-faces": 38, "reference-ferplus": 40, "reference-imbalance": 114, "reference-noise": 171,
+    "reference-pretraining": 2, "reference-pretraining-imagenet": 2,
+}  # fmt: skip
+
+
+def sweep(name: str, monkeypatch: pytest.MonkeyPatch) -> Sweep:
+    monkeypatch.chdir(ROOT)
+    return find_sweep(Path("results"), name)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_tables_are_what_this_version_makes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = sweep(name, monkeypatch)
+    assert len(found.records()) == RUNS[name] and found.unfinished() == []
+    runs = arrange(found.records(), found.classes)
+    again = f"fer-bench table {found.folder}"
+    assert comparison(runs).markdown() == (found.folder / "table.md").read_text(), again
+    assert runs.raw.to_csv(index=False, lineterminator="\n") == (found.folder / "runs.csv").read_text(), again
+
+
+def test_the_page_leaves_out_what_needs_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = collect(sweep("reference-pretraining", monkeypatch), {})
+    assert not content["folders"] and content["galleries"] == [] and len(content["runs"]) == 2
+
+
+def test_every_reference_sweep_is_here_and_they_are_small() -> None:
+    assert {path.name for path in (ROOT / "results" / "sweeps").glob("reference-*")} == set(RUNS)
+    listed = subprocess.run(["git", "ls-files", "-z", "results"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("this is no checkout")
+    files = [ROOT / name for name in listed.stdout.split("\0") if name]
+    assert sum(path.stat().st_size for path in files) < 8_000_000
