@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -257,6 +257,11 @@ class Method(nn.Module):
     @dataclass(frozen=True)
     class Config:
         """Hyper-parameters, each hparam. An unknown key is an error that names the nearest one."""
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """A registered buffer or module: type checkers do not know which names a method registers."""
 
     def __init__(self, config: Any, task: Task) -> None:
         super().__init__()

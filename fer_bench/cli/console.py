@@ -1,7 +1,7 @@
-"""Everything that a command prints goes through this module.
+r"""Everything that a command prints goes through this module.
 
 Only text, newlines and tabs reach the terminal. Control characters in names of files, in logs and in messages of
-exceptions are written out as ``\\x1b``. Text from data is never read as markup. Characters that the encoding of the
+exceptions are written out as ``\x1b``. Text from data is never read as markup. Characters that the encoding of the
 terminal does not have become question marks.
 """
 

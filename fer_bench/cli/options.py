@@ -17,6 +17,7 @@ class Numbers(click.ParamType):
         self.kind, self.name = kind, "N,N,…" if kind is int else "X,X,…"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[Any]:
+        """The numbers; a usage error names the part that is none."""
         numbers = []
         for part in value.split(","):
             try:
@@ -32,6 +33,7 @@ class Names(click.ParamType):
     name = "A,B,…"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        """The names, without empty ones."""
         return [part.strip() for part in value.split(",") if part.strip()]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -238,7 +238,9 @@ def _comparison_block(
     ranks = statistics.friedman(complete, overall.higher)
     title = f"{heading}: all conditions together"
     title += f" ({counted(len(complete), 'block')}" + (f"; Friedman's test: {p_equation(ranks.p)})" if ranks else ")")
-    columns = {"Mean": lambda row: _mean(complete, row, metric, row in overall.leaders.rows)}
+    columns: dict[str, Callable[[str], Cell]] = {
+        "Mean": lambda row: _mean(complete, row, metric, row in overall.leaders.rows)
+    }
     if ranks:
         columns["Mean rank"] = lambda row: Cell(f"{ranks.mean[row]:.2f}")
     other = footnotes.name(compared.baseline) if compared.baseline else "the best"

@@ -1,0 +1,1 @@
+"""What commands show: renderables of rich."""
