@@ -122,11 +122,11 @@ def cells(table: str) -> dict[tuple[str, str], str]:
 @pytest.mark.parametrize("head", TABLES, ids=lambda head: TABLES[head][0])
 def test_numbers_on_the_page_of_results_are_stored(head: str) -> None:
     sweep, columns = TABLES[head]
-    stored = {}
+    stored: dict[str, dict[tuple[str, str], str]] = {}
     for block in text(f"results/sweeps/{sweep}/table.md").split("\n## ")[1:]:
         title, _, table = block.partition("\n\n")
         if table.startswith("|"):
-            stored[title.split()[0]] = cells(table.split("\n\n")[0])
+            stored.setdefault(title.split()[0], cells(table.split("\n\n")[0]))
     page = text("docs/results.md")
     shown = cells(page[page.index(head) :].split("\n\n")[0])
     methods = sorted({row for row, _ in shown})
