@@ -12,14 +12,17 @@ from pathlib import Path
 
 from fer_bench.core.errors import DataError
 
-SYSTEM_FOLDERS = frozenset(
-    {"__MACOSX", "@eaDir", "#recycle", "#snapshot", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
-)
+SYSTEM_FOLDERS = {
+    "__MACOSX", "@eaDir", "@Recycle", "@Recently-Snapshot", "#recycle", "#snapshot", "$RECYCLE.BIN",
+    "System Volume Information", "lost+found",
+}  # fmt: skip
 """Folders that archives, network drives and operating systems add beside the data."""
 
-SYSTEM_FILES = frozenset({"Thumbs.db", "desktop.ini", "Icon\r", "ehthumbs.db"})
+SYSTEM_FILES = {"Thumbs.db", "desktop.ini", "Icon\r", "ehthumbs.db"}
+"""Files that operating systems add beside the images."""
 
 RESULTS_FOLDERS = ("reproduce", "runs", "sweeps")
+"""Folders that fer-bench writes into its folder of results."""
 
 _Visited = set[tuple[int, int]]
 

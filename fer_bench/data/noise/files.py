@@ -107,8 +107,10 @@ def _csv(path: Path, classes: Sequence[str]) -> tuple[list[str], np.ndarray]:
 
 def _read_csv(path: Path) -> pd.DataFrame:
     """A csv file as text, its header as the first row: pandas would rename a second column of one name."""
+    text = read_text(path)
+    separator = max(",;\t", key=text.partition("\n")[0].count)
     try:
-        table = pd.read_csv(io.StringIO(read_text(path)), header=None, dtype=str, keep_default_na=False)
+        table = pd.read_csv(io.StringIO(text), sep=separator, header=None, dtype=str, keep_default_na=False)
     except pd.errors.EmptyDataError:
         table = pd.DataFrame()
     except ValueError as error:  # pandas has its own errors for a damaged file; all are ValueErrors

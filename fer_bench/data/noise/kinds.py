@@ -49,6 +49,7 @@ MODES = {
 ALIASES = {
     "clean": "none",
     "sym": "symmetric",
+    "symm": "symmetric",
     "uniform": "symmetric",
     "symmetric-exclusive": "symmetric",
     "pairflip": "pair",
@@ -65,7 +66,8 @@ _TO_ONE = "pair (to the next class) or class-dependent (LA-Net's map of similar 
 
 AMBIGUOUS = {
     **dict.fromkeys(("asymmetric", "asym", "asymm", "flip"), _TO_ONE),
-    "class-conditional": f"{_TO_ONE}, or confusion (a matrix of your own)",
+    **dict.fromkeys(("class-conditional", "ccn", "cdn"), f"{_TO_ONE}, or confusion (a matrix of your own)"),
+    "random": "symmetric (to any other class) or symmetric-inclusive (to any class, the true one included)",
     "semantic": "class-dependent (LA-Net's map of similar expressions) or instance-hard (the hardest images)",
     "real": "human (a second label of the same image), votes (one annotator's) or file (a list of labels)",
 }

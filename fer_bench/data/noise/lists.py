@@ -25,7 +25,6 @@ ORDERS = {
     "FER2013 and ExpW": ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral"),
     "FERPlus": EMOTIONS,
     "AffectNet": ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt"),
-    "the alphabet": tuple(sorted(EMOTIONS)),
 }
 """Orders in which label numbers count the basic expressions."""
 
@@ -131,7 +130,7 @@ def _parse(text: str, index: ImageIndex, path: Path) -> _Lines:
     if with_header is not None:
         return with_header
     best, most = None, -1
-    for after in (1, 2):  # fields after the name: the label, or the label and a flag
+    for after in (1, 2, -1):  # fields after the name: the label, the label and a flag; or the label comes first
         for separator in (None, ",", "\t", ";"):
             found = _split(lines, separator, after)
             known = int((index.rows(found.names) >= 0).sum())
@@ -147,11 +146,12 @@ def _parse(text: str, index: ImageIndex, path: Path) -> _Lines:
 
 
 def _split(lines: Sequence[tuple[int, str]], separator: str | None, after: int) -> _Lines:
-    """The lines that have a name before ``after`` fields; a name may hold the separator."""
+    """The lines that have a name before ``after`` fields, or after one; a name may hold the separator."""
     names, words, numbers = [], [], []
     for number, line in lines:
-        name, *fields = (part.strip().strip('"') for part in line.rsplit(separator, after))
-        if name and len(fields) == after and fields[0]:
+        parts = line.rsplit(separator, after) if after > 0 else line.split(separator, 1)[::-1]
+        name, *fields = (part.strip().strip('"') for part in parts)
+        if name and len(fields) == abs(after) and fields[0]:
             names.append(name)
             words.append(fields[0])
             numbers.append(number)
@@ -190,15 +190,17 @@ def _require_once(lines: _Lines, rows: np.ndarray, train: np.ndarray, path: Path
 
 @dataclass(frozen=True)
 class _Numbering:
-    """How numbers stand for classes: the class ids in the order that they count, and the first number."""
+    """How numbers stand for classes: in which order they count, and from which number."""
 
     title: str
     order: tuple[str, ...]
     base: int
 
     def decode(self, numbers: np.ndarray, classes: Sequence[str]) -> np.ndarray:
-        ids = np.array([classes.index(name) for name in self.order], dtype=np.int64)
-        return ids[numbers - self.base]
+        """Class ids, int64 [M]; -1 for a number that stands for none of the classes."""
+        ids = np.array([classes.index(name) if name in classes else -1 for name in self.order], dtype=np.int64)
+        inside = (numbers >= self.base) & (numbers < self.base + len(ids))
+        return np.where(inside, ids[np.clip(numbers - self.base, 0, len(ids) - 1)], -1)
 
 
 def _decode(
@@ -249,16 +251,12 @@ def _integers(names: Sequence[str], classes: Sequence[str], path: Path) -> np.nd
 
 
 def _numberings(numbers: np.ndarray, classes: Sequence[str]) -> list[_Numbering]:
-    """Every known numbering whose range holds the numbers; those of the data set's own order come first."""
-    size = len(classes)
+    """Every known numbering in which all numbers are classes; those of the data set's own order come first."""
     orders = {"the data set": tuple(classes)}
-    for title, order in ORDERS.items():
-        reduced = tuple(name for name in order if name in classes)
-        if len(reduced) == size >= 7:
-            orders[title] = reduced
-    low, high = int(numbers.min()), int(numbers.max())
-    bases = [base for base in (0, 1) if base <= low and high < size + base]
-    return [_Numbering(title, order, base) for title, order in orders.items() for base in bases]
+    if set(classes) <= set(EMOTIONS):
+        orders |= ORDERS | {"the alphabet": tuple(sorted(classes))}
+    found = [_Numbering(title, order, base) for title, order in orders.items() for base in (0, 1)]
+    return [numbering for numbering in found if (numbering.decode(numbers, classes) >= 0).all()]
 
 
 def _agreeing(

@@ -11,9 +11,18 @@ import pandas as pd
 from fer_bench.core.errors import DataError
 from fer_bench.data.dataset import Manifest
 from fer_bench.data.names import image_path
-from fer_bench.data.readers.common import first_existing, images_under, inside, missing, require_files, unique_ids
+from fer_bench.data.readers.common import (
+    first_existing,
+    images_under,
+    inside,
+    missing,
+    other_files,
+    require_files,
+    unique_ids,
+)
 from fer_bench.data.readers.fer2013 import numbers, read_csv
 from fer_bench.data.sources import FileSource
+from fer_bench.data.walk import files_under
 
 CLASSES = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
 
@@ -41,6 +50,7 @@ class _Part:
     boxes: np.ndarray | None = None
     files: list[Path] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def read(root: Path, classes: int = 8) -> Manifest:
@@ -74,6 +84,7 @@ def read(root: Path, classes: int = 8) -> Manifest:
         expected=EXPECTED[classes],
         files=[base / "train_set", *(file for part in parts for file in part.files)],
         folders=[folder for part in parts for folder in part.folders],
+        notes=tuple(note for part in parts for note in part.notes),
     )
 
 
@@ -108,7 +119,9 @@ def _folder_split(base: Path, split: str, classes: int) -> _Part:
     kept = np.flatnonzero((labels >= 0) & (labels < classes))
     paths = [found[row] for row in kept]
     ids = [f"{folder.name}/{path.name}" for path in paths]
-    return _Part(ids, paths, labels[kept], files=[*found, *marks], folders=[images])
+    return _Part(
+        ids, paths, labels[kept], files=[*found, *marks], folders=[images], notes=other_files(files_under(images))
+    )
 
 
 def _expression(path: Path) -> int:

@@ -152,10 +152,10 @@ def require_fractions(points: np.ndarray, where: str) -> None:
         )
 
 
-def read_lines(path: Path) -> list[tuple[int, list[str]]]:
-    """Non-empty lines of a list file with their line numbers, split at white space."""
+def read_lines(path: Path) -> list[tuple[int, str]]:
+    """The lines of a list file that are not empty, with their numbers."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not a text file ({error})") from error
-    return [(number, line.split()) for number, line in enumerate(lines, 1) if line.strip()]
+    return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]

@@ -46,9 +46,9 @@ def read(root: Path) -> Manifest:
         raise missing(images, LAYOUT)
 
     names, paths, faces, boxes, labels = [], [], [], [], []
-    for number, fields in read_lines(listed):
+    for number, line in read_lines(listed):
         try:
-            name, face, top, left, right, bottom, _, label = fields
+            name, face, top, left, right, bottom, _, label = line.split()
             box, expression = [int(left), int(top), int(right), int(bottom)], int(label)
             if not 0 <= expression < len(CLASSES):
                 raise ValueError(f"label {expression} is not 0 to 6")

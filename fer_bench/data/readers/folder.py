@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,16 +55,21 @@ def read(root: Path) -> Manifest:
     parts = _find_splits(root, folders)
     found = [(split, folder) for part, split in parts.items() for folder in _class_folders(part)]
     found = found or [("", folder) for folder in folders]
-    classes = class_order(class_name(folder.name) for _, folder in found)
+    held = {folder: images_under(folder) for _, folder in found}
+    classes = class_order(class_name(folder.name) for folder, paths in held.items() if paths)
     images = _Images()
     for split, folder in found:
-        paths = images_under(folder)
+        paths = held[folder]
         _require_class(root, folder, paths, classes)
         images.paths += paths
         images.splits += [split] * len(paths)
         images.classes += [class_name(folder.name)] * len(paths)
     if not images.paths:
         raise DataError(f"{root}: no image in it. {_expected()}")
+    if {name.lower() for name in classes} <= NO_CLASSES:
+        raise DataError(
+            f"{root}: its images are in {_slashed(classes)} and not in one folder for each class. {_expected()}"
+        )
     ids = unique_ids((path.relative_to(root).as_posix() for path in images.paths), root)
     label = np.array([classes.index(name) for name in images.classes], dtype=np.int64)
     return Manifest(
@@ -76,7 +81,7 @@ def read(root: Path) -> Manifest:
         source=FileSource(images.paths),
         files=images.paths,
         folders=[root],
-        notes=_left_out(root, images.paths, [folder for _, folder in found]),
+        notes=_left_out(root, held),
     )
 
 
@@ -105,6 +110,8 @@ def _find_splits(root: Path, folders: Sequence[Path]) -> dict[Path, str]:
         there = _slashed(part.name for part in parts)
         held_out = next((part.name for part, split in parts.items() if split == "val"), "")
         advice = f": rename {held_out}/ to test/ if it is what you report" if held_out and absent == ["test"] else ""
+        if there == "train/":
+            advice = ": without train/ between, a part of the images becomes the test split"
         raise DataError(f"{root}: there is {there}, but no {absent[0]}/{advice}. {_expected()}")
     return parts
 
@@ -135,6 +142,8 @@ def _class_folders(part: Path) -> list[Path]:
 def _require_class(root: Path, folder: Path, paths: Sequence[Path], classes: Sequence[str]) -> None:
     """DataError for a class folder with folders in it that are called like splits or like other classes."""
     own = class_name(folder.name)
+    if paths and looks_like_split(folder.name):
+        raise DataError(f"{folder}: it is called like a split, but its place is that of a class. {_expected()}")
     inner = dict.fromkeys(part for path in paths for part in path.relative_to(folder).parts[:-1])
     splits = [name for name in inner if name in splits_of(inner) or looks_like_split(name)]
     if splits:
@@ -162,19 +171,23 @@ def _slashed(names: Iterable[str]) -> str:
 # --- the rest --------------------------------------------------------------------------------------------------------
 
 
-def _left_out(root: Path, paths: Sequence[Path], folders: Sequence[Path]) -> tuple[str, ...]:
-    """What lies in the folder and is no part of the data set: images elsewhere, and other files among the images."""
-    used, homes = set(paths), set(folders)
+def _left_out(root: Path, held: Mapping[Path, Sequence[Path]]) -> tuple[str, ...]:
+    """What lies in the folder and is no part of the data set; ``held`` are the images by class folder."""
+    used = {path for paths in held.values() for path in paths}
     rest = [path for path in files_under(root) if path not in used]
     strays = [path for path in rest if path.suffix.lower() in IMAGE_SUFFIXES]
     if strays:
-        real = {path.resolve() for path in paths}  # an image may be in the data set by a link
+        real = {path.resolve() for path in used}  # an image may be in the data set by a link
         strays = [path for path in strays if path.resolve() not in real]
     notes = []
+    classes = {class_name(folder.name) for folder, paths in held.items() if paths}
+    bare = sorted({folder.name for folder in held if class_name(folder.name) not in classes})
+    if bare:
+        notes.append(f"{counted(len(bare), 'folder')} without an image left out: {', '.join(listed(bare))}")
     if strays:
         names = ", ".join(listed([path.relative_to(root).as_posix() for path in strays]))
         notes.append(f"{counted(len(strays), 'image')} outside of the class folders left out: {names}")
-    return (*notes, *other_files(path for path in rest if not homes.isdisjoint(path.parents)))
+    return (*notes, *other_files(path for path in rest if not held.keys().isdisjoint(path.parents)))
 
 
 def _derived_split(ids: np.ndarray, label: np.ndarray) -> np.ndarray:

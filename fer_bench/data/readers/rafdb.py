@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 
 from fer_bench.core.errors import DataError
 from fer_bench.data.dataset import Manifest
-from fer_bench.data.names import without_suffix
+from fer_bench.data.names import IMAGE_SUFFIXES, image_path, without_suffix
 from fer_bench.data.readers.common import first_existing, missing, read_lines, require_files, unique_ids
 from fer_bench.data.sources import FileSource
 
@@ -39,20 +40,22 @@ def read(root: Path) -> Manifest:
     if not bases[0].is_dir():
         raise missing(bases[0], LAYOUT)
     lists = [base / inner / name for inner in ("EmoLabel", ".") for name in LISTS for base in bases]
-    folders = [base / "Image" / "aligned" for base in bases]
+    folders = [base / inner for inner in ("Image/aligned", "aligned") for base in bases]
     listed, images = first_existing(lists, LAYOUT), first_existing(folders, LAYOUT)
 
     stems, labels = [], []
-    for number, fields in read_lines(listed):
-        stem = without_suffix(fields[0])
+    for number, line in read_lines(listed):
+        fields = [field for field in re.split(r"[\s,;]+", line) if field]
+        stem = without_suffix(image_path(fields[0])).split("/")[-1]
         known = stem.split("_")[0] in ("train", "test") and len(fields) in (2, 3) and fields[1] in set("1234567")
         if not known:
             raise DataError(f'{listed}, line {number}: expected "train_00001.jpg 5" (label 1 to 7), found {fields}')
         stems.append(stem)
         labels.append(int(fields[1]) - 1)
-    aligned = [images / f"{stem}_aligned.jpg" for stem in stems]
-    plain = [images / f"{stem}.jpg" for stem in stems]
-    paths = plain if plain and plain[0].is_file() and not aligned[0].is_file() else aligned
+    ends = ["_aligned.jpg", *(f"{inner}{suffix}" for inner in ("", "_aligned") for suffix in IMAGE_SUFFIXES)]
+    tried = [images / f"{stems[0]}{end}" for end in ends] if stems else []
+    end = next((end for end, path in zip(ends, tried, strict=True) if path.is_file()), ends[0]) if stems else ends[0]
+    paths = [images / f"{stem}{end}" for stem in stems]
     require_files(paths, LAYOUT)
     return Manifest(
         name="rafdb",
@@ -62,5 +65,5 @@ def read(root: Path) -> Manifest:
         label=np.array(labels, dtype=np.int64),
         source=FileSource(paths),
         expected=EXPECTED,
-        files=[*lists, *folders, *aligned[:1], *paths],
+        files=[*lists, *folders, *tried, *paths],
     )

@@ -97,7 +97,7 @@ def test_what_is_missing_or_twice_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no image in it"):
         folder.read(tmp_path)
     tree(tmp_path, "train/a")
-    with pytest.raises(DataError, match=r"there is train/, but no test/\. Expected layout"):
+    with pytest.raises(DataError, match=r"there is train/, but no test/: without train/ between, a part of the images"):
         folder.read(tmp_path)
     tree(tmp_path, "test/a", "testing/a")
     with pytest.raises(DataError, match="two folders for one split among test, testing, train"):
@@ -127,6 +127,11 @@ def test_numbered_folders_are_in_the_order_of_their_values(tmp_path: Path) -> No
             r"all: angry/ and happy/ in it are called like a class",
         ),
         (("train/all/1", "train/all/2", "train/1", "train/2", "test/1"), r"train/all: 1/ and 2/ in it are called"),
+        (
+            ("train/train/1", "train/train/2", "test/test/1"),
+            r"it is called like a split, but its place is that of a class",
+        ),
+        (("images", "img"), r"its images are in images/ and img/ and not in one folder for each class"),
         (("S001/angry", "S002/angry", "S002/Sad"), r"S001: angry/ in it is called like a class: is S001 one"),
         (
             ("archive/1", "archive/2"),
@@ -209,6 +214,18 @@ def test_what_is_left_out_is_counted_and_named(tmp_path: Path) -> None:
     )
     assert check(manifest).warnings[:2] == manifest.notes
     assert len(manifest) == 8
+
+
+def test_a_folder_without_images_is_no_class(tmp_path: Path) -> None:
+    tree(tmp_path, "train/angry", "train/happy", "test/angry", "test/happy")
+    write(tmp_path / "train/annotations/0_exp.npy", "x")
+    (tmp_path / "test" / "sad").mkdir()
+    manifest = folder.read(tmp_path)
+    assert manifest.classes == ("anger", "happiness")
+    assert manifest.notes == (
+        "2 folders without an image left out: annotations, sad",
+        "1 file with other suffixes left out: .npy 1",
+    )
 
 
 def test_hidden_copies_and_thumbnails_are_no_images(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from fer_bench.data.noise.files import read_matrix, read_probabilities
 from fer_bench.data.noise.lists import ORDERS, read_list
 from fer_bench.data.splits import make_splits
 
-RAF, FER, PLUS, AFFECTNET, ALPHABET = ORDERS.values()
-SEVEN = tuple(name for name in ALPHABET if name != "contempt")
+RAF, FER, PLUS, AFFECTNET = ORDERS.values()
+SEVEN = tuple(sorted(RAF))
 TRAIN = np.array([12, 3, 7, 40, 20, 7, 25])
 """Training images of each class of a small RAF-DB."""
 
@@ -141,7 +141,8 @@ def test_another_known_order_is_found_and_said(
     with caplog.at_level(logging.WARNING):
         assert np.array_equal(labels(path, faces), wanted[train_rows(faces)])
         labels(path, faces)
-    title = next(name for name, order in ORDERS.items() if tuple(c for c in order if c in other) == other)
+    titles = [name for name, order in ORDERS.items() if tuple(c for c in order if c in other) == other]
+    title = (*titles, "the alphabet")[0]
     found = [record.getMessage() for record in caplog.records if "in the order of" in record.getMessage()]
     assert len(found) == 1 and f"in the order of {title} ({other[0]}, " in found[0], "once, and which"
 
@@ -170,6 +171,25 @@ def test_numbers_of_numbered_classes(tmp_path: Path) -> None:
     from_zero = write(tmp_path / "b.txt", [f"{n} {c}" for n, c in zip(faces.ids, wanted, strict=True)])
     for path in (as_they_are, from_zero):
         assert np.array_equal(labels(path, faces), wanted[train_rows(faces)])
+
+
+@pytest.mark.parametrize("classes", [("anger", "happiness", "sadness"), SEVEN[:6]])
+def test_a_part_of_the_classes_in_the_numbers_of_the_whole(classes: tuple[str, ...], tmp_path: Path) -> None:
+    faces = dataset(classes, 20)
+    wanted = noisy(faces)
+    path = write(
+        tmp_path / "l.txt", [f"{n} {RAF.index(classes[c]) + 1}" for n, c in zip(faces.ids, wanted, strict=True)]
+    )
+    assert np.array_equal(labels(path, faces), wanted[train_rows(faces)])
+    assert "count from 1 in the order of RAF-DB" in read_list(path, faces).notes[0]
+
+
+def test_the_label_may_come_first(tmp_path: Path) -> None:
+    faces = dataset(RAF, ids="{split}/{name} {number}.png")
+    wanted = noisy(faces)
+    for separator in (" ", ",", "\t"):
+        lines = [f"{c + 1}{separator}{n}" for n, c in zip(faces.ids, wanted, strict=True)]
+        assert np.array_equal(labels(write(tmp_path / "list.txt", lines), faces), wanted[train_rows(faces)])
 
 
 def test_a_list_without_the_first_and_the_last_class(tmp_path: Path) -> None:
@@ -226,6 +246,7 @@ WORDS = {"anger": "angry", "happiness": "Happy", "sadness": "SAD"}
         ("{name}{number}.jpg#0", "{id}", " "),
         ("{split}_{number}.jpg", "{split}_{number}_aligned.jpg", " "),
         ("{split}_{number}.jpg", "{split}_{number}", "\t"),
+        ("{split}/{name}/{number}.png", "{capital}", " "),
     ],
 )
 @pytest.mark.parametrize("flag", ["", "0"])
@@ -236,7 +257,9 @@ def test_words_and_paths_as_people_write_them(
     wanted = noisy(faces)
     lines = []
     for number, (image, code, split) in enumerate(zip(faces.ids, wanted, faces.split, strict=True), 1):
-        name = pattern.format(id=image, windows=str(image).replace("/", "\\"), split=split, number=number)
+        name = pattern.format(
+            id=image, capital=str(image).upper(), windows=str(image).replace("/", "\\"), split=split, number=number
+        )
         lines.append(separator.join([name, WORDS[faces.classes[code]], *([flag] if flag else [])]))
     path = write(tmp_path / "list.txt", lines, "\r\n")
     assert np.array_equal(labels(path, faces), wanted[train_rows(faces)])
@@ -248,6 +271,8 @@ def test_a_matrix_and_probabilities_in_the_words_of_folders(tmp_path: Path) -> N
     assert read_matrix(matrix, classes).tolist() == [[8, 1, 1], [2, 8, 1], [1, 3, 8]]
     named = write(tmp_path / "named.csv", ["true,sad,happy,angry", "happy,1,8,2", "angry,1,1,8", "sad,8,3,1"])
     assert read_matrix(named, classes).tolist() == [[8, 1, 1], [2, 8, 1], [1, 3, 8]]
+    european = write(tmp_path / "european.csv", ["angry;happy;Sad", "8;1;1", "2;8;1", "1;3;8"])
+    assert read_matrix(european, classes).tolist() == [[8, 1, 1], [2, 8, 1], [1, 3, 8]]
     chances = write(tmp_path / "p.csv", ["id,Happy,angry,sad", "train\\a (1).png,0.7,0.2,0.1"])
     assert read_probabilities(chances, np.array(["train/a (1).png"]), classes).tolist() == [[0.2, 0.7, 0.1]]
 

@@ -56,6 +56,15 @@ def test_rafdb(tmp_path: Path, base: str, list_folder: str) -> None:
     assert manifest.expected == {"train": 12_271, "test": 3_068}
 
 
+def test_rafdb_images_of_another_format(tmp_path: Path) -> None:
+    lay_rafdb(tmp_path)
+    for path in (tmp_path / "rafdb/Image/aligned").iterdir():
+        path.unlink()
+        save(path.with_suffix(".png"))
+    (tmp_path / "rafdb/Image/aligned").rename(tmp_path / "rafdb/aligned")
+    assert labels_by_id(rafdb.read(tmp_path))["train_00004.jpg"] == "happiness"
+
+
 def test_rafdb_says_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"rafdb does not exist(?s:.*)EmoLabel/list_patition_label\.txt"):
         rafdb.read(tmp_path)
@@ -80,6 +89,14 @@ RAF_LISTS = {
     "tabs": ("{stem}.jpg\t{label}", "{stem}_aligned.jpg", "list_patition_label.txt", "\r\n"),
     "images without _aligned": ("{stem}.jpg {label}", "{stem}.jpg", "list_patition_label.txt", "\n"),
     "both": ("{stem}_aligned.jpg {label}", "{stem}.jpg", "list_patition_label.txt", "\n"),
+    "commas": ("{stem}.jpg,{label}", "{stem}_aligned.jpg", "list_patition_label.txt", "\n"),
+    "Windows paths": (
+        "Image\\aligned\\{stem}_aligned.jpg {label}",
+        "{stem}_aligned.jpg",
+        "list_patition_label.txt",
+        "\n",
+    ),
+    "no suffix": ("{stem} {label}", "{stem}_aligned.jpg", "list_patition_label.txt", "\n"),
 }
 
 
