@@ -23,7 +23,7 @@ from fer_bench.launch.work import Work
 from fer_bench.sweep.plan import Plan, make_plan
 from fer_bench.sweep.record import find_sweep, make_sweep
 from fer_bench.sweep.request import Request, make_request
-from tests.unit.store.test_folder import finished
+from tests.helpers.stored import finished
 
 SCRIPT = """
 import fer_bench

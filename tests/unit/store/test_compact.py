@@ -14,7 +14,7 @@ import pytest
 from fer_bench.core.errors import StoreError
 from fer_bench.store.compact import COMPACT, read_compact, write_compact
 from fer_bench.sweep.record import Sweep
-from tests.unit.store.test_folder import finished
+from tests.helpers.stored import finished
 
 
 def sweep_of(out: Path, *seeds: int) -> Sweep:

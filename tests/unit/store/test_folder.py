@@ -23,15 +23,14 @@ import torch
 from fer_bench.core import files
 from fer_bench.core.errors import StoreError, UnreadableRun
 from fer_bench.core.files import write_atomically
-from fer_bench.core.spec import RunSpec
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.frame import load_runs, to_row
 from fer_bench.store.head_tail import head_and_tail_classes, head_tail
 from fer_bench.store.lease import Busy
 from fer_bench.store.model_selection import SELECTIONS, select
 from fer_bench.store.records import read_record, run_state
+from tests.helpers.stored import FINAL, SPEC, finished, record
 
-SPEC = RunSpec("synthetic", "f" * 64, "m", "c" * 12, {"a": 1})
 HOLD = """
 import sys, time
 from pathlib import Path
@@ -40,37 +39,6 @@ with RunFolder(Path(sys.argv[1])).claim():
     print("held", flush=True)
     time.sleep(60)
 """
-
-
-def record(epoch: int, test: float, val: float | None = None) -> dict[str, Any]:
-    measured = {"overall": test, "mean": test, "macro_f1": test, "worst": test, "nll": 1.0, "ece": 0.1}
-    return {"epoch": epoch, "test": measured, "val": None if val is None else {**measured, "overall": val}}
-
-
-FINAL = {
-    "test": record(2, 0.5)["test"],
-    "detection": {"auroc": 0.9, "ap": 0.8},
-    "realised_rate": 0.2,
-    "noisy_imbalance": 1.0,
-    "memorisation": {"fit_noisy": 0.9, "fit_clean": 0.8, "memorised": 0.1},
-    "uses_noise_rate": False,
-    "train_images": 9,
-    "parameters": 5,
-    "images_forward": 18,
-    "images_backward": 18,
-    "skipped_steps": 0,
-    "seconds": 1.5,
-}
-
-
-def finished(out: Path, **changes: Any) -> RunFolder:
-    spec = replace(SPEC, **changes)
-    folder = RunFolder.of(out, spec)
-    with folder.claim():
-        folder.start(spec, {"device": "x"})
-        folder.save_epochs([record(1, 0.6, 0.4), record(2, 0.5, 0.5)])
-        folder.finish(FINAL, {"clean_score": np.zeros(9, np.float32)})
-    return folder
 
 
 # --- writing ------------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import platform
 import signal
@@ -18,6 +17,7 @@ import pytest
 from fer_bench.store import lease
 from fer_bench.store.lease import Busy, Claim, TakenOver, claim_folder, owner_of
 from fer_bench.store.process import start_time, this_process
+from tests.helpers.stored import pretend
 
 COUNT = """
 import sys, time
@@ -67,14 +67,6 @@ def take(folder: Path, seconds: float) -> Claim:
         except Busy:
             time.sleep(0.02)
     raise AssertionError("never got the claim")
-
-
-def pretend(folder: Path, **facts: Any) -> Path:
-    """A claim of an owner on another machine, unless ``facts`` say otherwise; its file."""
-    path = folder / "claim" / "token" / "owner.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"host": "far", "machine": "another", "pid": 1, "started": "1", **facts}))
-    return path
 
 
 def test_of_processes_that_race_one_at_a_time_owns(tmp_path: Path) -> None:

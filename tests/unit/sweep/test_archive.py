@@ -30,30 +30,7 @@ from fer_bench.sweep import archive, archive_format
 from fer_bench.sweep.archive import pack, unpack
 from fer_bench.sweep.examine import examine
 from fer_bench.sweep.record import Sweep, find_sweep
-from tests.unit.store.test_folder import FINAL, SPEC, record
-from tests.unit.store.test_lease import pretend
-
-LABELS = np.array([0, 1, 0, 1])
-
-
-def finished(out: Path, accuracy: float = 0.5, seconds: float = 1.5, **changes: Any) -> RunFolder:
-    """A finished run whose stored logits have this accuracy, a multiple of a quarter."""
-    spec = replace(SPEC, **changes)
-    folder = RunFolder.of(out, spec)
-    right = np.arange(4) < round(4 * accuracy)
-    logits = np.eye(2, dtype=np.float32)[np.where(right, LABELS, 1 - LABELS)]
-    last = record(2, accuracy)
-    with folder.claim():
-        folder.start(spec, {"device": "x"})
-        folder.save_epochs([record(1, 0.25), last])
-        folder.finish(
-            {**FINAL, "test": last["test"], "seconds": seconds, "peak_memory_bytes": int(100 * seconds)},
-            {"test_logits": logits, "test_label": LABELS},
-            {"rows": np.arange(4), "logits": np.zeros((2, 4, 2), np.float16)},
-            {"weight": np.zeros(1)},
-        )
-    (folder.path / "log.txt").write_text("a warning\n")
-    return folder
+from tests.helpers.stored import SPEC, contents, finished_with_logits, pretend, record
 
 
 def sweep_of(out: Path, folders: list[RunFolder], name: str = "mine", **changes: Any) -> Sweep:
@@ -74,12 +51,8 @@ def packed(tmp_path: Path) -> Path:
     """An archive of two finished runs; the sweep has a third one that is not."""
     out = tmp_path / "there"
     absent = RunFolder.of(out, replace(SPEC, seed=2))
-    sweep = sweep_of(out, [finished(out), finished(out, 0.75, seed=1), absent])
+    sweep = sweep_of(out, [finished_with_logits(out), finished_with_logits(out, 0.75, seed=1), absent])
     return pack(sweep, tmp_path / "mine.tar.gz").path
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 Change = Callable[[dict[str, bytes]], None]
@@ -157,7 +130,7 @@ def test_nothing_finished_is_no_archive(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["faces (1)", "a\u3000b", "a\u00a0b", "mit Umlaut \u00e4", "\u8868\u60c5"])
 def test_every_name_that_is_packed_is_unpacked(name: str, tmp_path: Path) -> None:
     out = tmp_path / "there"
-    sweep = sweep_of(out, [finished(out)], name, classes={f"{name}/data": [f"class {name}", "a\tb"]})
+    sweep = sweep_of(out, [finished_with_logits(out)], name, classes={f"{name}/data": [f"class {name}", "a\tb"]})
     assert unpack(pack(sweep, tmp_path / "x.tar.gz").path, tmp_path / "here").sweep == name
     assert find_sweep(tmp_path / "here", name).content == sweep.content
 
@@ -165,14 +138,14 @@ def test_every_name_that_is_packed_is_unpacked(name: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize("odd", ["\x1b]0;owned\x07", "right\u202eleft", "\x85"])
 def test_what_would_be_refused_is_not_packed(odd: str, tmp_path: Path) -> None:
     out = tmp_path / "there"
-    sweep = sweep_of(out, [finished(out)], classes={"faces": [odd]})
+    sweep = sweep_of(out, [finished_with_logits(out)], classes={"faces": [odd]})
     with pytest.raises(ArchiveError, match=r"mine is not packed: its sweep.json is not one of a sweep: it holds"):
         pack(sweep, tmp_path / "x.tar.gz")
     assert not (tmp_path / "x.tar.gz").exists()
 
 
 def test_a_damaged_run_is_not_packed(tmp_path: Path) -> None:
-    run = finished(tmp_path)
+    run = finished_with_logits(tmp_path)
     sweep = sweep_of(tmp_path, [run])
     (run.path / "scores.npz").write_bytes(b"")
     with pytest.raises(ArchiveError, match=r"scores.npz is damaged .*; run the sweep's command again"):
@@ -202,7 +175,7 @@ def test_what_was_packed_comes_back(packed: Path, tmp_path: Path) -> None:
 
 def test_a_run_measured_here_too_is_kept_as_it_is(packed: Path, tmp_path: Path) -> None:
     here = tmp_path / "here"
-    mine = finished(here, seconds=99.0)
+    mine = finished_with_logits(here, seconds=99.0)
     merged = unpack(packed, here)
     assert (merged.added, merged.known) == (1, 1)
     assert mine.final is not None and mine.final["seconds"] == 99.0
@@ -210,7 +183,7 @@ def test_a_run_measured_here_too_is_kept_as_it_is(packed: Path, tmp_path: Path) 
 
 def test_a_run_with_other_numbers_is_a_contradiction(packed: Path, tmp_path: Path) -> None:
     here = tmp_path / "here"
-    mine = finished(here, accuracy=0.25)
+    mine = finished_with_logits(here, accuracy=0.25)
     before = contents(here)
     with pytest.raises(ArchiveError, match=f"nothing was written: .*{mine.path.name}.* has other epochs"):
         unpack(packed, here)
@@ -239,7 +212,7 @@ def test_a_run_that_is_trained_meanwhile_is_not_overwritten(
     mine.path.mkdir(parents=True)
 
     def somebody_trains(*given: Any) -> list[str]:
-        finished(here, accuracy=0.25)
+        finished_with_logits(here, accuracy=0.25)
         return look(*given)
 
     with monkeypatch.context() as patch, pytest.raises(ArchiveError, match="was begun in this moment"):
@@ -261,7 +234,7 @@ def test_a_run_of_a_machine_whose_clock_is_wrong_is_not_overwritten(packed: Path
 
 def test_another_sweep_of_the_name_is_not_replaced(packed: Path, tmp_path: Path) -> None:
     here = tmp_path / "here"
-    other = sweep_of(here, [finished(here, seed=9)])
+    other = sweep_of(here, [finished_with_logits(here, seed=9)])
     with pytest.raises(ArchiveError, match="the sweep mine has other runs in"):
         unpack(packed, here)
     assert unpack(packed, here, name="theirs").sweep == "theirs"

@@ -19,9 +19,7 @@ from fer_bench.plugins.registry import Plugin
 from fer_bench.store.folder import RunFolder
 from fer_bench.sweep import clean
 from tests.helpers.plugins import LOSS
-from tests.unit.store.test_folder import SPEC, record
-from tests.unit.store.test_lease import pretend
-from tests.unit.sweep.test_archive import contents, finished
+from tests.helpers.stored import SPEC, contents, finished_with_logits, pretend, record
 
 
 @pytest.fixture
@@ -36,9 +34,9 @@ class Store:
     def __init__(self, out: Path, plugin: Plugin) -> None:
         self.out, self.plugins = out, {"m": plugin}
         self.spec = replace(SPEC, code=plugin.code)
-        self.done = finished(out, code=plugin.code)
-        self.outdated = finished(out, code="0" * 12, seed=1)
-        self.unknown = finished(out, method="other", seed=2)
+        self.done = finished_with_logits(out, code=plugin.code)
+        self.outdated = finished_with_logits(out, code="0" * 12, seed=1)
+        self.unknown = finished_with_logits(out, method="other", seed=2)
         self.failed = self.begun(seed=3)
         self.failed.fail("ValueError: no [b]markup[/b]", "Traceback …")
         self.interrupted = self.begun(seed=4)
@@ -88,7 +86,7 @@ def test_an_unfinished_run_of_old_code_says_so(store: Store) -> None:
 
 
 def test_another_protocol_is_outdated(store: Store) -> None:
-    folder = finished(store.out, method="other", protocol=0, seed=7)
+    folder = finished_with_logits(store.out, method="other", protocol=0, seed=7)
     assert folder.path not in store.found()
     assert store.found(outdated=True)[folder.path] == "the protocol is another by now"
 
