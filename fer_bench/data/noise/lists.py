@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -160,18 +161,20 @@ def _split(lines: Sequence[tuple[int, str]], separator: str | None, after: int) 
 
 def _with_header(lines: Sequence[tuple[int, str]], path: Path) -> _Lines | None:
     """A table with a header that names an image and a label column; None for other files."""
-    header = [cell.strip().strip('"').lower() for cell in re.split(r"[,;\t]", lines[0][1])]
+    separator = max(",;\t", key=lines[0][1].count)
+    header = [cell.strip().strip('"').lower() for cell in lines[0][1].split(separator)]
     image = next((name for name in IMAGE_COLUMNS if name in header), None)
     label = next((name for name in LABEL_COLUMNS if name in header), None)
     if image is None or label is None:
         return None
     try:
-        table = pd.read_csv(path, sep=None, engine="python", dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (ValueError, pd.errors.ParserError) as error:
+        text = "\n".join(line for _, line in lines[1:])
+        columns: dict[str, Any] = {"names": range(len(header)), "index_col": False, "dtype": str}
+        table = pd.read_csv(io.StringIO(text), sep=separator, keep_default_na=False, **columns)
+    except ValueError as error:  # pandas has its own errors for a damaged file; all are ValueErrors
         raise DataError(f"{path}: cannot be read as a table ({error})") from error
-    columns = {str(name).strip().lower(): name for name in table.columns}
-    names, words = (table[columns[name]].str.strip().tolist() for name in (image, label))
-    return _Lines(names, words, list(range(2, len(names) + 2)))
+    names, words = (table[header.index(name)].fillna("").str.strip().tolist() for name in (image, label))
+    return _Lines(names, words, [number for number, _ in lines[1:]])
 
 
 def _require_once(lines: _Lines, rows: np.ndarray, train: np.ndarray, path: Path) -> None:

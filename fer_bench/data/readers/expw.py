@@ -18,6 +18,9 @@ EXPECTED: dict[str, int] = {}  # the split is ours, so no release documents its 
 
 TEST_SHARE = 0.2
 
+SIDES = 1_000_000
+"""Pixels that no side of an image reaches."""
+
 LAYOUT = """
   <root>/expw/label.lst     lines "image_name face_id top left right bottom confidence label", labels 0 to 6
                             (also accepted as <root>/expw/label/label.lst)
@@ -50,6 +53,8 @@ def read(root: Path) -> Manifest:
         try:
             name, face, top, left, right, bottom, _, label = line.split()
             box, expression = [int(left), int(top), int(right), int(bottom)], int(label)
+            if max(map(abs, box)) > SIDES:
+                raise ValueError(f"box {box} is no box of an image")
             if not 0 <= expression < len(CLASSES):
                 raise ValueError(f"label {expression} is not 0 to 6")
         except ValueError as error:

@@ -46,7 +46,7 @@ def read(root: Path) -> Manifest:
     stems, labels = [], []
     for number, line in read_lines(listed):
         fields = [field for field in re.split(r"[\s,;]+", line) if field]
-        stem = without_suffix(image_path(fields[0])).split("/")[-1]
+        stem = without_suffix(image_path(fields[0])).split("/")[-1] if fields else ""
         known = stem.split("_")[0] in ("train", "test") and len(fields) in (2, 3) and fields[1] in set("1234567")
         if not known:
             raise DataError(f'{listed}, line {number}: expected "train_00001.jpg 5" (label 1 to 7), found {fields}')
