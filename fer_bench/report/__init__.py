@@ -1,0 +1,1 @@
+"""Tables, figures and pages from finished runs. Everything here takes records and trains nothing."""

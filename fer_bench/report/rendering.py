@@ -109,7 +109,7 @@ class Table:
     def latex(self) -> str:
         """``table`` environments and, below them, a list of the notes.
 
-        They need ``\\usepackage{booktabs}`` and a LaTeX that reads UTF-8.
+        They need the package booktabs and a LaTeX that reads UTF-8.
         """
         parts = ["% \\usepackage{booktabs}"]
         caption = f"{self.caption} "

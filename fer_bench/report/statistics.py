@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -233,12 +234,13 @@ def _random_flips(values: np.ndarray) -> float:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p-values corrected for their number by Holm's step-down method, in the given order."""
+    """Corrects p-values for their number by Holm's step-down method; in the order of the arguments."""
     from statsmodels.stats.multitest import multipletests
 
     return [float(value) for value in multipletests(p, method="holm")[1]] if len(p) else []
 
 
+@cache
 def smallest_p(pairs: int, comparisons: int = 1, test: str = "sign-flip") -> float:
     """The smallest corrected p-value that this many pairs can give.
 
@@ -344,7 +346,7 @@ def friedman(table: pd.DataFrame, higher: bool = True) -> Ranks | None:
 
 
 def nemenyi(table: pd.DataFrame) -> pd.DataFrame:
-    """p of every pair of rows by Nemenyi's test on the mean ranks of complete blocks: rows x rows, symmetric."""
+    """Nemenyi's test on the mean ranks of complete blocks: p-values of all pairs of rows, rows x rows, symmetric."""
     from scikit_posthocs import posthoc_nemenyi_friedman
 
     complete = table.dropna()

@@ -95,14 +95,14 @@ def _metric_block(
 
 
 def _without_values(values: pd.DataFrame, shown: Iterable[tuple[Metric, str]], wrong: str) -> list[str]:
-    """A line for each metric that was asked for and that no run has."""
+    """A line with the metrics that were asked for and that no run has."""
     present = set(values["metric"])
     absent = [
         metric.heading(selection, wrong)
         for metric, selection in shown
         if metric.column(selection) not in present and metric.name != "memorised"  # clean labels have none
     ]
-    return [f"{heading}: no finished run has it." for heading in absent]
+    return [f"No finished run has: {'; '.join(absent)}."] if absent else []
 
 
 def _cost_block(values: pd.DataFrame, runs: Runs, signs: Footnotes) -> Block:

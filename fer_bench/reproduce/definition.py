@@ -1,8 +1,11 @@
-"""What a paper table is: one TOML file, read strictly. ``benchmarks/`` has those of papers; a user writes others."""
+"""The definition of a paper's table: one TOML file, read strictly.
+
+``benchmarks/`` has the definitions of papers; users write their own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,26 +24,33 @@ from fer_bench.reproduce.published import Number
 from fer_bench.store.model_selection import SELECTIONS
 
 NO_WEIGHTS = "none"
+"""Name of random initial weights."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """``[[rows]]``: a method with its settings."""
+    """``[[rows]]``: a method with its settings.
+
+    Attributes:
+        name: Name of the row.
+        method: Key of the method; "" for a method of the paper that fer-bench does not have.
+        settings: Hyper-parameters that differ from the method's defaults.
+        backbone: Network, if it is not the column's.
+        baseline: Name of the row that gains are over, if it is not the table's.
+        published: Fields of the published numbers of this row. ``method`` is the row's name by default.
+    """
 
     name: str
     method: str = ""
-    """Key of the method; "" for a method of the paper that fer-bench does not have."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     backbone: str = ""
     baseline: str = ""
-    """Name of the row that gains are over, where it is not the table's."""
     published: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of the published numbers of this row; ``method`` is the row's name unless given."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """One condition: a data set with noise and imbalance, and what the network is where the table says so."""
+    """One condition: a data set with noise and imbalance, and the network if the table names one."""
 
     data: str
     label: str
@@ -55,11 +65,24 @@ class Column:
 
 @dataclass(frozen=True)
 class Columns:
-    """``[[columns]]``: conditions that differ in noise rate and imbalance only."""
+    """``[[columns]]``: conditions that differ in noise rate and imbalance only.
+
+    Attributes:
+        data: Data set.
+        label: The paper's name of the data set; by default the ``dataset`` of its published numbers, or ``data``.
+        noise: Kind of label noise.
+        rates: Noise rates.
+        noise_file: File that the kind of noise reads.
+        imbalance: Imbalance factors.
+        imbalance_type: Kind of imbalance.
+        backbone: Network.
+        image_size: Side of the images in pixels.
+        weights: Name of the paper's initial weights; "none" for random ones; the table's by default.
+        published: Fields of the published numbers of these columns.
+    """
 
     data: str
     label: str = ""
-    """How the paper calls the data set; the ``dataset`` of its published numbers, or ``data``, unless given."""
     noise: str = "none"
     rates: tuple[float, ...] = ()
     noise_file: str = ""
@@ -68,30 +91,38 @@ class Columns:
     backbone: str = ""
     image_size: int | None = None
     weights: str | None = None
-    """The paper's initial weights, by name; "none" for random ones; the table's unless given."""
     published: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Content:
-    """The top of the file."""
+    """The top of the file.
+
+    Attributes:
+        title: Title of the table.
+        paper: The paper and the place in it.
+        metrics: What is measured.
+        selection: Key of the reported epoch, see ``fer_bench.store.model_selection``.
+        seeds: Training seeds.
+        noise_mode: How noise is drawn.
+        weights: Name of the paper's initial weights; "" if it is not known, "none" for random ones.
+        baseline: Name of the row that gains are over.
+        note: What a reader should know of the table.
+        recipe: ``preset``, and the settings of it that differ.
+        published: Fields that all published numbers of the table share, such as paper and table.
+    """
 
     title: str
     paper: str
     metrics: tuple[Literal["overall", "mean"], ...] = ("overall",)
     selection: str = "last"
-    """The epoch that is measured: last, mean_last_5, best_val or best_test (an oracle)."""
     seeds: tuple[int, ...] = (0, 1, 2)
     noise_mode: Literal["exact", "bernoulli"] = "exact"
     weights: str = ""
-    """The paper's initial weights, by name; "" where they were not seen, "none" for random ones."""
     baseline: str = ""
-    """Name of the row that gains are over."""
     note: str = ""
     recipe: Mapping[str, Any] = field(default_factory=dict)
-    """``preset`` and the settings of it that differ."""
     published: Mapping[str, Any] = field(default_factory=dict)
-    """Fields that all published numbers of the table share, such as paper and table."""
 
 
 @dataclass(frozen=True)
@@ -126,11 +157,13 @@ class Definition:
         }
 
     def baseline(self, row: Row) -> Row | None:
+        """The row that gains of ``row`` are over, if there is one."""
         name = row.baseline or self.content.baseline
         return next((r for r in self.rows if r.name == name), None)
 
     @property
     def preset(self) -> str:
+        """Name of the table's preset."""
         return self.content.recipe.get("preset", "paper")
 
     @property
@@ -145,7 +178,15 @@ def available() -> dict[str, Path]:
 
 
 def load(name: str, plugins: Mapping[str, Plugin]) -> Definition:
-    """A table by id, or from a TOML file by path. SpecError names the file, the value and the nearest valid one."""
+    """Loads a table.
+
+    Args:
+        name: Its id, or the path of a TOML file.
+        plugins: Methods by key.
+
+    Raises:
+        SpecError: The definition is wrong; the message names the file, the value and the nearest valid one.
+    """
     if not name.endswith(".toml"):
         known = available()
         require(name in known, f"unknown table {name!r}{nearest(name, known)}; or give a .toml file")
@@ -187,77 +228,95 @@ def _expand(entry: Columns, content: Content, where: str) -> list[Column]:
     """One column for each rate and imbalance factor."""
     known = entry.data in DATASETS or Path(entry.data).exists()
     require(known, f"{where}.data = {entry.data!r} is no data set and no path{nearest(entry.data, DATASETS)}")
-    require(entry.noise in KINDS, f"{where}.noise = {entry.noise!r}: unknown noise{nearest(entry.noise, KINDS)}")
-    kind = KINDS[entry.noise]
-    require(kind.rate == bool(entry.rates), f"{where}: noise {entry.noise!r} "
-            + ("needs rates = [...]" if kind.rate else "has its own rate: leave rates out"))  # fmt: skip
-    require(kind.needs != "file" or bool(entry.noise_file), f"{where}: noise {entry.noise!r} needs noise_file")
-    noises = []
-    for rate in entry.rates or (0.0,):
-        try:
-            check_noise(entry.noise, rate, content.noise_mode)
-        except ValueError as error:
-            raise SpecError(f"{where}.rates: {error}") from None
-        noises.append(Noise(entry.noise, rate, content.noise_mode) if rate or not kind.rate else Noise("none"))
+    noises = _noises(entry, content.noise_mode, where)
     try:
         imbalances = [Imbalance(entry.imbalance_type, factor) for factor in entry.imbalance]
     except SpecError as error:
         raise SpecError(f"{where}.imbalance: {error}") from None
     theirs = {**content.published, **entry.published}.get("dataset")
-    label = entry.label or theirs or Path(entry.data).name
     return [
         Column(
-            entry.data, label, noise,
-            Path(entry.noise_file) if entry.noise_file else None, imbalance, entry.backbone, entry.image_size,
-            content.weights if entry.weights is None else entry.weights, entry.published,
+            data=entry.data,
+            label=entry.label or theirs or Path(entry.data).name,
+            noise=noise,
+            noise_file=Path(entry.noise_file) if entry.noise_file else None,
+            imbalance=imbalance,
+            backbone=entry.backbone,
+            image_size=entry.image_size,
+            weights=content.weights if entry.weights is None else entry.weights,
+            published=entry.published,
         )
-        for noise in noises for imbalance in imbalances
-    ]  # fmt: skip
+        for noise in noises
+        for imbalance in imbalances
+    ]
+
+
+def _noises(entry: Columns, mode: Literal["exact", "bernoulli"], where: str) -> list[Noise]:
+    """The noise of each rate; rate 0 is clean."""
+    require(entry.noise in KINDS, f"{where}.noise = {entry.noise!r}: unknown noise{nearest(entry.noise, KINDS)}")
+    kind = KINDS[entry.noise]
+    what = "needs rates = [...]" if kind.rate else "has its own rate: leave rates out"
+    require(kind.rate == bool(entry.rates), f"{where}: noise {entry.noise!r} {what}")
+    require(kind.needs != "file" or bool(entry.noise_file), f"{where}: noise {entry.noise!r} needs noise_file")
+    noises = []
+    for rate in entry.rates or (0.0,):
+        try:
+            check_noise(entry.noise, rate, mode)
+        except ValueError as error:
+            raise SpecError(f"{where}.rates: {error}") from None
+        noises.append(Noise(entry.noise, rate, mode) if rate or not kind.rate else Noise("none"))
+    return noises
 
 
 def _check(table: Definition, plugins: Mapping[str, Plugin]) -> None:
-    """SpecError for what one part of the file says and another, or fer-bench, does not know."""
+    """Checks what one part of the file says of another, or of fer-bench.
+
+    Raises:
+        SpecError: A name or value is unknown, or two published numbers fit one cell.
+    """
     from fer_bench.models.networks import check_backbone
 
     path, content = table.path, table.content
     names = [row.name for row in table.rows]
     require(len(set(names)) == len(names), f"{path}: two [[rows]] have one name")
-    chosen = content.selection
+    chosen, base = content.selection, content.baseline
     require(chosen in SELECTIONS, f"{path}: selection = {chosen!r}{nearest(chosen, SELECTIONS)}")
     require(bool(content.seeds), f"{path}: seeds is empty")
     require(isinstance(table.preset, str), f"{path}: [recipe].preset = {table.preset!r} is not of type str")
-    try:
-        load_preset(table.preset, **table.overrides)
-    except SpecError as error:
-        raise SpecError(f"{path}: [recipe]: {error}") from None
-    require(
-        content.baseline in ("", *names), f"{path}: baseline = {content.baseline!r}{nearest(content.baseline, names)}"
-    )
+    _at(f"{path}: [recipe]", load_preset, table.preset, **table.overrides)
+    require(base in ("", *names), f"{path}: baseline = {base!r}{nearest(base, names)}")
     published.check(content.published, table.numbers, f"{path}: [published]")
     for i, row in enumerate(table.rows, 1):
-        where = f"{path}: [[rows]] {i}"
-        require(row.baseline in ("", *names), f"{where}.baseline = {row.baseline!r}{nearest(row.baseline, names)}")
-        published.check(row.published, table.numbers, f"{where}.published")
-        if row.backbone:
-            _at(where, check_backbone, row.backbone)
-        if row.method:
-            near = nearest(row.method, plugins)
-            require(row.method in plugins, f"{where}.method = {row.method!r}: unknown method{near}")
-            with suppress(PluginError):  # of a broken method the row says that it was not measured
-                _at(where, plugins[row.method].configure, "", "", row.settings)
-        else:
-            require(not row.settings, f"{where}: settings without a method")
+        _check_row(table, row, plugins, f"{path}: [[rows]] {i}")
     for column in table.columns:
         published.check(column.published, table.numbers, f"{path}: [[columns]].published")
         if column.backbone:
             _at(f"{path}: [[columns]]", check_backbone, column.backbone)
         for row in table.rows:
-            table.number(row, column)  # two that fit one cell are said now
+            table.number(row, column)  # raises for two that fit one cell
 
 
-def _at(where: str, do: Any, *arguments: Any) -> None:
+def _check_row(table: Definition, row: Row, plugins: Mapping[str, Plugin], where: str) -> None:
+    from fer_bench.models.networks import check_backbone
+
+    names = [each.name for each in table.rows]
+    require(row.baseline in ("", *names), f"{where}.baseline = {row.baseline!r}{nearest(row.baseline, names)}")
+    published.check(row.published, table.numbers, f"{where}.published")
+    if row.backbone:
+        _at(where, check_backbone, row.backbone)
+    if not row.method:
+        require(not row.settings, f"{where}: settings without a method")
+        return
+    near = nearest(row.method, plugins)
+    require(row.method in plugins, f"{where}.method = {row.method!r}: unknown method{near}")
+    with suppress(PluginError):  # the row of a broken method says that it was not measured
+        _at(where, plugins[row.method].configure, "", "", row.settings)
+
+
+def _at(where: str, check: Callable[..., object], *arguments: Any, **named: Any) -> None:
+    """Calls ``check``; its SpecError names the place in the file."""
     try:
-        do(*arguments)
+        check(*arguments, **named)
     except SpecError as error:
         raise SpecError(f"{where}: {error}") from None
 

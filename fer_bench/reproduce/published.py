@@ -1,4 +1,4 @@
-"""Published numbers: only those that were seen in a source, each with where it was seen and what is doubtful of it."""
+"""Published numbers that were seen in a source. Each has its source, and what is doubtful about it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ METRICS = {"overall": "overall_acc", "mean": "mean_acc"}
 
 @dataclass(frozen=True)
 class Number:
-    """One row of ``published/results.csv``. Accuracies in %; "" and None mean that it was not seen, never zero."""
+    """One row of ``published/results.csv``. Accuracies are in %; "" and None mean that a value was not seen."""
 
     method: str
     dataset: str
@@ -45,9 +45,11 @@ class Number:
     doubt: str = ""
 
     def value(self, metric: str) -> float | None:
+        """Its accuracy by a metric of the table."""
         return getattr(self, METRICS[metric])
 
     def sd(self, metric: str) -> float | None:
+        """The standard deviation of its accuracy by a metric of the table."""
         return self.std if metric == "overall" else None
 
 
@@ -55,7 +57,7 @@ FIELDS = {field.name: field for field in dataclasses.fields(Number)}
 
 
 def benchmarks() -> Path:
-    """The folder of definitions and published numbers: of the installed package, else of the source tree."""
+    """The folder of definitions and published numbers, in the installed package or in the source tree."""
     found = importlib.util.find_spec(PACKAGE)
     places = list(found.submodule_search_locations or []) if found else []
     return Path(places[0]) if places else Path(__file__).parents[2] / "benchmarks"
@@ -68,7 +70,11 @@ def shipped() -> tuple[Number, ...]:
 
 
 def read(path: Path) -> tuple[Number, ...]:
-    """A CSV with the fields of :class:`Number` as header. SpecError names the line that is wrong."""
+    """Reads a CSV with the fields of :class:`Number` as header.
+
+    Raises:
+        SpecError: A line is wrong; the message has its number.
+    """
     numeric = {"num_classes": int, "runs": int, **dict.fromkeys(
         ("noise_rate", "imbalance_factor", "overall_acc", "mean_acc", "std"), float)}  # fmt: skip
     numbers = []
@@ -84,7 +90,11 @@ def read(path: Path) -> tuple[Number, ...]:
 
 
 def check(wanted: Mapping[str, Any], numbers: Iterable[Number], where: str) -> None:
-    """SpecError for a filter on a field that no number has, or for a value that no number has in that field."""
+    """Checks the fields and values by which numbers are chosen.
+
+    Raises:
+        SpecError: There is no such field, or no number has the value in that field.
+    """
     for name, value in wanted.items():
         require(name in FIELDS, f"{where}: {name!r} is no field of a published number{nearest(name, FIELDS)}")
         values = {getattr(number, name) for number in numbers}
@@ -95,7 +105,11 @@ def check(wanted: Mapping[str, Any], numbers: Iterable[Number], where: str) -> N
 
 
 def find(wanted: Mapping[str, Any], numbers: Iterable[Number], where: str) -> Number | None:
-    """The one number with these values, None if there is none; SpecError if there are several."""
+    """The one number with these values; None if there is none.
+
+    Raises:
+        SpecError: There are several.
+    """
     found = [n for n in numbers if all(getattr(n, name) == value for name, value in wanted.items())]
     require(
         len(found) < 2,

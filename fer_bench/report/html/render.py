@@ -1,4 +1,4 @@
-"""From the collected values to one HTML file: template, styles, scripts and data in it, and nothing outside it."""
+"""Writes the collected values into one HTML file, with its styles, scripts and data."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ from markupsafe import Markup
 VENDOR = ("vendor/plotly-cartesian.min.js", "vendor/datatables.min.js")
 
 OWN = ("core", "table", "curves", "classes", "detection", "ranks", "labels", "weights", "gallery", "runs", "main")
-"""The page's scripts in the order in which they run; each is one section, but for the first and the last."""
+"""The page's scripts in the order in which they run. Each is one section, except the first and the last."""
 
 
 def render(content: dict[str, Any]) -> str:
-    """The page. Data are JSON in a script element that is not run; the security policy names the hash of each script
-    that is, so no text from data can become one, and nothing can be loaded from anywhere."""
+    """The page as one HTML text.
+
+    Data are JSON in a script element that browsers do not run. The security policy lists the hash of each script that
+    is run, so no text from data can become one, and nothing can be loaded from anywhere.
+
+    Args:
+        content: From :func:`fer_bench.report.html.collect.collect`.
+    """
     scripts = [_asset(name) for name in VENDOR]
     scripts.append("\n".join(['"use strict";', *(_asset(f"assets/{name}.js") for name in OWN)]))
     scripts = [_unclosed(script) for script in scripts]
@@ -37,7 +43,7 @@ def render(content: dict[str, Any]) -> str:
 
 
 def embedded(content: Any) -> str:
-    """JSON that cannot end the element which holds it."""
+    """The content as JSON that cannot end the element that holds it."""
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
@@ -47,7 +53,7 @@ def _asset(name: str) -> str:
 
 
 def _unclosed(script: str) -> str:
-    """The script as the browser will read it: line ends are \\n, and no end tag inside it."""
+    """The script as browsers read it, with line feeds as line ends. It must hold no end tag of a script."""
     if "</script" in script.lower():
         raise ValueError("a script of the page holds an end tag")
     return script.replace("\r\n", "\n")

@@ -221,7 +221,7 @@ def test_selections_are_queries_and_the_oracle_says_so(tmp_path: Path) -> None:
         expected = f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
         assert cells(table, title)["beta†", "symmetric 0.2"].text == expected
     assert "This is an oracle" in words(table)
-    assert any("best epoch on the validation set" in note and "no finished run" in note for note in table.notes)
+    assert any("best epoch on the validation set" in note and "No finished run has" in note for note in table.notes)
     assert not any(title.startswith("Gap") and "best epoch on the test" in title for title in titles)
     plain = comparison(runs)
     assert "oracle" not in plain.blocks[0].title
