@@ -18,8 +18,8 @@ import numpy as np
 from fer_bench.core.errors import DataError
 from fer_bench.core.files import write_atomically
 from fer_bench.data import catalog
-from fer_bench.data.arrays import read_npz
 from fer_bench.data.dataset import Labels
+from fer_bench.data.files import read_npz
 from fer_bench.data.points import POINTS, from_68
 from fer_bench.data.readers.common import require_fractions, unique_ids
 

@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 
 from fer_bench.core.errors import DataError
-from fer_bench.data.arrays import read_npz
+from fer_bench.data.files import read_npz, read_text
 from fer_bench.data.match import ImageIndex
 from fer_bench.data.names import class_name
-from fer_bench.data.noise.lists import read_text
 
 
 def read_matrix(path: Path, classes: Sequence[str]) -> np.ndarray:

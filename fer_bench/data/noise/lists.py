@@ -16,6 +16,7 @@ import pandas as pd
 from fer_bench.core.errors import DataError
 from fer_bench.core.text import counted
 from fer_bench.data.dataset import Dataset
+from fer_bench.data.files import read_lines
 from fer_bench.data.match import AMBIGUOUS, UNKNOWN, ImageIndex
 from fer_bench.data.names import EMOTIONS, class_name
 
@@ -74,13 +75,13 @@ def read_list(path: Path, dataset: Dataset) -> NoisyList:
             numbers agrees with the reference labels.
     """
     stat = path.stat() if path.exists() else None
-    return _read_list(path, dataset, stat and (stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    return _read_list(path, dataset, stat and (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
 
 
 @lru_cache(maxsize=2)
-def _read_list(path: Path, dataset: Dataset, _state: tuple[int, int, int] | None) -> NoisyList:
+def _read_list(path: Path, dataset: Dataset, _state: tuple[int, ...] | None) -> NoisyList:
     index = ImageIndex(dataset.ids)
-    lines = _parse(read_text(path), index, path)
+    lines = _parse(path, index)
     rows = index.rows(lines.names)
     train = np.flatnonzero((rows >= 0) & (dataset.split[rows] == "train"))
     if not len(train):
@@ -114,17 +115,9 @@ def _ignored(rows: np.ndarray, split: np.ndarray) -> list[str]:
 # --- lines -----------------------------------------------------------------------------------------------------------
 
 
-def read_text(path: Path) -> str:
-    """The text of a file; DataError where it is missing or is no text."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
-
-
-def _parse(text: str, index: ImageIndex, path: Path) -> _Lines:
+def _parse(path: Path, index: ImageIndex) -> _Lines:
     """The lines, split in the way in which most of their names are images of the data set."""
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    lines = [(number, line.strip()) for number, line in read_lines(path)]
     if not lines:
         raise DataError(f"{path} holds no labels")
     with_header = _with_header(lines, path)

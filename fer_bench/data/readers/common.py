@@ -150,12 +150,3 @@ def require_fractions(points: np.ndarray, where: str) -> None:
             f"{where}: landmarks must be fractions of width and height, not pixels (found {points.min():g} to "
             f"{points.max():g})"
         )
-
-
-def read_lines(path: Path) -> list[tuple[int, str]]:
-    """The lines of a list file that are not empty, with their numbers."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not a text file ({error})") from error
-    return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]

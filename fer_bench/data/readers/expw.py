@@ -9,7 +9,8 @@ import numpy as np
 from fer_bench.core.errors import DataError
 from fer_bench.core.seeds import uniform_by_id
 from fer_bench.data.dataset import Manifest
-from fer_bench.data.readers.common import inside, missing, read_lines, require_files, unique_ids
+from fer_bench.data.files import read_lines
+from fer_bench.data.readers.common import inside, missing, require_files, unique_ids
 from fer_bench.data.sources import FileSource
 
 CLASSES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")

@@ -9,8 +9,9 @@ import numpy as np
 
 from fer_bench.core.errors import DataError
 from fer_bench.data.dataset import Manifest
+from fer_bench.data.files import read_lines
 from fer_bench.data.names import IMAGE_SUFFIXES, image_path, without_suffix
-from fer_bench.data.readers.common import first_existing, missing, read_lines, require_files, unique_ids
+from fer_bench.data.readers.common import first_existing, missing, require_files, unique_ids
 from fer_bench.data.sources import FileSource
 
 CLASSES = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")  # official label minus 1

@@ -347,3 +347,11 @@ def test_an_image_is_found_by_the_longest_common_end() -> None:
 def test_the_suffix_tells_two_images_apart() -> None:
     index = ImageIndex(["a/1.png", "a/1.jpg"])
     assert index.rows(["a/1.png", "1.jpg", "a/1"]).tolist() == [0, 1, AMBIGUOUS]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_lists_of_windows_programs_are_read(encoding: str, tmp_path: Path) -> None:
+    faces = dataset(("anger", "fear"), 3, "{split}/été {number}.png")
+    path = tmp_path / "list.txt"
+    path.write_text("\r\n".join(f"{name} fear" for name in faces.ids), encoding=encoding)
+    assert labels(path, faces).tolist() == [1] * 6
