@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fer_bench.core.errors import UnreadableRun
 from fer_bench.core.files import read_each
+from fer_bench.core.text import visible
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.head_tail import head_tail
 from fer_bench.store.model_selection import MEASURES, SELECTIONS, select
@@ -94,5 +95,5 @@ def to_row(record: Record) -> dict[str, Any]:
     values["device"] = str(environment.get("device") or "")
     values["commit"] = environment.get("commit") or ""
     values["version"] = (environment.get("packages") or {}).get("fer-bench", "")
-    values["path"] = str(record.folder.path)
+    values["path"] = visible(str(record.folder.path))  # pandas takes UTF-8 only
     return values

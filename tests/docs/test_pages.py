@@ -167,9 +167,7 @@ def _one_seed(words: list[str]) -> list[str]:
 @pytest.mark.e2e
 @pytest.mark.parametrize("page", [DOCS / "quickstart.md", DOCS / "api" / "run.md"], ids=name)
 def test_programs_work(page: Path, tmp_path: Path) -> None:
-    program = "\n".join(blocks(page, "python"))
-    indented = "\n".join(f"    {line}" for line in program.splitlines())
     file = tmp_path / "program.py"
-    file.write_text(f'if __name__ == "__main__":\n{indented}\n')
+    file.write_text("\n".join(blocks(page, "python")))
     done = subprocess.run([sys.executable, file], cwd=tmp_path, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.commands import COMMAND
+from tests.helpers.commands import COMMAND, call
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("terminals")]
 QUICK = ("--epochs", "1", "--image-size", "32", "--device", "cpu", "--jobs", "1")
@@ -79,3 +79,14 @@ def test_a_sweep_is_shown_on_any_terminal(term: str, out: Path, faces_folder: Pa
     os.close(terminal)
     assert process.wait(timeout=120) == 0, text.decode(errors="replace")
     assert b"Overall accuracy" in text and b"Traceback" not in text
+
+
+def test_names_of_folders_that_are_not_utf8(faces_folder: Path, tmp_path: Path) -> None:
+    """Such names come out of archives that were made with another encoding."""
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/\xbd\xe1\xb9\xfb \x1b[31m")
+    words = ("run", "--dataset", faces_folder, "--methods", "ce", "--out", folder, *QUICK)
+    done = call(*words)
+    assert done.returncode == 0, done.stderr
+    assert r"\xbd\xe1\xb9\xfb" in done.stdout and "\x1b" not in done.stdout + done.stderr
+    again = call("table", "--out", folder)
+    assert again.returncode == 0, again.stderr
