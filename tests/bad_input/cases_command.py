@@ -203,7 +203,7 @@ NOISE_FILES = (
         ("label 'joy' is neither a number nor one of anger, happiness, neutral",),
         make=text("list.txt", f"{NAMED} joy\n"),
     ),
-    Case("a list with numbers out of range", LIST, ("labels run from 7 to 7",), make=text("list.txt", f"{NAMED} 7\n")),
+    Case("a list with numbers out of range", LIST, ("labels run from 9 to 9",), make=text("list.txt", f"{NAMED} 9\n")),
     Case("a list that is empty", LIST, ("list.txt holds no labels",), make=text("list.txt", "\n")),
     Case(
         "probabilities that would run code",
