@@ -1,6 +1,7 @@
-"""Links of the pages that lead out of docs/ work on a code host and have no page here.
+"""What mkdocs does not do by itself.
 
-Pictures of the reference results are copied into the site; any other such link becomes the path that it leads to.
+Links that lead out of docs/ work on a code host and have no page here. Pictures of the reference results are copied
+into the site; any other such link becomes the path that it leads to. Roles of Sphinx in docstrings are left out.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from mkdocs.structure.files import File
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"(!?)\[([^\]]*)\]\((\.\./[^)\s]*)\)")
 PICTURES = "reference"
+ROLE = re.compile(r":(?:attr|class|data|func|meth|mod):(<code>)~?")
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
@@ -36,3 +38,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
         return f"![{text}]({posixpath.relpath(name, folder or '.')})"
 
     return LINK.sub(rewritten, markdown)
+
+
+def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:  # noqa: ARG001  the names are mkdocs's
+    """Leaves out ``:func:`` before names in code."""
+    return ROLE.sub(r"\1", html)
