@@ -1,12 +1,12 @@
-"""What every worker needs, imported once by the process that workers of the pool are copies of."""
+"""Imports what every worker needs, once, in the process that the workers of the pool are copies of."""
 
 import gc
 
-gc.disable()  # collecting over and over takes a sixth of the time of these imports
+gc.disable()  # a sixth of the time of these imports otherwise
 
-import torch._dynamo  # noqa: E402, F401  an optimizer of torch imports it when it is made
+import torch._dynamo  # noqa: E402, F401  torch imports it with the first optimizer
 
 import fer_bench.engine.trainer  # noqa: E402, F401
 
-gc.freeze()  # nothing of this is ever freed, so that no worker's collector need look at it, nor copy its pages
+gc.freeze()  # none of it is ever freed: no worker's collector visits it or copies its pages
 gc.enable()

@@ -109,7 +109,7 @@ def log_event(event: ProgressEvent) -> None:
 
 
 def duration(seconds: float) -> str:
-    """ "45 s", "12 min", "3 h 20 min"."""
+    """Seconds as text: 45 s, 12 min, 3 h 20 min."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

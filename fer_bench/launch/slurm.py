@@ -177,6 +177,7 @@ class Element:
     job: Job
 
     def __call__(self) -> None:
+        """Trains the run of the job."""
         with Stop() as stop:
             event = self.job.train(stop.asked)
         if event["state"] == "stopped":

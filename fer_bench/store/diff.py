@@ -1,4 +1,4 @@
-"""What differs between two runs: settings, environment, and the first epoch at which they part."""
+"""What differs between two runs: settings, environment, epochs and results."""
 
 from __future__ import annotations
 
@@ -15,64 +15,75 @@ from fer_bench.store.folder import RunFolder
 ABSENT = "–"
 
 TIMES = re.compile(r"(^|\.)seconds(\.|$)")
-"""Fields that differ between any two runs and say nothing of their numbers."""
+"""Fields that differ between any two runs and tell nothing of their numbers."""
+
+Field = tuple[str, str, str]
+"""A field that differs: its name, its value in the first run, its value in the second; a missing value is ABSENT."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Fields that differ, each as (name, value in the first run, value in the second); a missing one is ABSENT."""
+    """What differs between two runs.
+
+    Attributes:
+        names: Paths of their folders.
+        spec: Settings.
+        environment: Where they were trained.
+        epochs: The common epochs with a difference, each with its number and fields.
+        final: Results.
+        compared: Number of stored epochs of each run.
+        states: States of the runs.
+    """
 
     names: tuple[str, str]
-    spec: tuple[tuple[str, str, str], ...]
-    environment: tuple[tuple[str, str, str], ...]
-    epochs: tuple[tuple[int, tuple[tuple[str, str, str], ...]], ...]
-    """(epoch, fields), only those with a difference."""
-    final: tuple[tuple[str, str, str], ...]
+    spec: tuple[Field, ...]
+    environment: tuple[Field, ...]
+    epochs: tuple[tuple[int, tuple[Field, ...]], ...]
+    final: tuple[Field, ...]
     compared: tuple[int, int]
-    """Stored epochs of each run."""
     states: tuple[str, str]
 
     @property
     def identical(self) -> bool:
-        """Whether both runs measured the same; the times they took and the machines are not looked at."""
+        """Whether both runs measured the same. Times and environments are not compared."""
         return not (self.spec or self.epochs or self.final) and self.compared[0] == self.compared[1] > 0
 
 
 def difference(first: RunFolder, second: RunFolder) -> Difference:
-    """Compares two run folders, finished or not. Values are equal only if they are the same to the last bit."""
-    folders = (first, second)
-    for folder in folders:
-        _require_objects(folder)
-    a, b = (folder.epochs() for folder in folders)
-    epochs = []
-    for one, two in zip(a, b, strict=False):
-        fields = _fields(one, two)
-        if fields:
-            epochs.append((int(one["epoch"]), fields))
+    """Compares two run folders, finished or not. Values are equal only if they are the same to the last bit.
+
+    Raises:
+        StoreError: A file of a run is damaged.
+    """
+    a, b = _read_epochs(first), _read_epochs(second)
+    epochs = [(int(one["epoch"]), _fields(one, two)) for one, two in zip(a, b, strict=False)]
     return Difference(
         names=(str(first.path), str(second.path)),
         spec=_fields(first.spec, second.spec),
         environment=_fields(first.environment, second.environment),
-        epochs=tuple(epochs),
+        epochs=tuple((number, fields) for number, fields in epochs if fields),
         final=_fields(first.final, second.final),
         compared=(len(a), len(b)),
         states=(first.state, second.state),
     )
 
 
-def _require_objects(folder: RunFolder) -> None:
-    """StoreError, as for other damage, where a file of a run holds another kind of JSON."""
-    objects = {"spec.json": folder.spec, "env.json": folder.environment, "final.json": folder.final}
-    wrong = [name for name, value in objects.items() if not isinstance(value, (dict, type(None)))]
-    wrong += ["epochs.jsonl"] * any(schema_error(record, {"epoch": float}, "") != "" for record in folder.epochs())
-    if wrong:
-        raise StoreError(f"{folder.path / wrong[0]} is damaged: it holds something else")
+def _read_epochs(folder: RunFolder) -> list[dict[str, Any]]:
+    records = folder.epochs()
+    if wrong := schema_error(records, [{"epoch": float}], "epochs.jsonl"):
+        raise StoreError(f"{folder.path / 'epochs.jsonl'} is damaged ({wrong})")
+    return records
 
 
 def find_run(out: Path, name: str) -> RunFolder:
-    """A run by the path of its folder, or by its key or the beginning of its key under ``out``.
+    """A run by the path of its folder, or by its key or the beginning of its key.
 
-    SpecError where there is none (with the nearest keys) or where several begin so.
+    Args:
+        out: Folder of the results, for keys.
+        name: A path or a key.
+
+    Raises:
+        SpecError: There is no such run (with the nearest keys), or several keys begin so.
     """
     path = Path(name)
     if path.is_dir():
@@ -89,7 +100,7 @@ def find_run(out: Path, name: str) -> RunFolder:
     raise SpecError(f"no run {name!r} in {out / 'runs'}{close if 'did you mean' in close else f' ({len(found)} runs)'}")
 
 
-def _fields(first: Mapping[str, Any] | None, second: Mapping[str, Any] | None) -> tuple[tuple[str, str, str], ...]:
+def _fields(first: Mapping[str, Any] | None, second: Mapping[str, Any] | None) -> tuple[Field, ...]:
     a, b = dict(_flat(first or {})), dict(_flat(second or {}))
     found = []
     for name in sorted(a.keys() | b.keys()):
@@ -107,21 +118,23 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield f"{prefix}{key}", each
 
 
-def _field(name: str, a: Any, b: Any) -> tuple[str, str, str]:
-    """A field as text, strings in quotes, so that "1" is not 1. Of two lists or matrices of one shape the first entry
-    that differs, and how many do."""
-    entries = [dict(_entries(value)) for value in (a, b)]
-    if isinstance(a, list) and isinstance(b, list) and entries[0].keys() == entries[1].keys():
-        places = [place for place, value in entries[0].items() if value != entries[1][place]]
-        where = f"{name}{places[0]}" + (f" and {len(places) - 1} more of {len(entries[0])}" if len(places) > 1 else "")
-        return where, repr(entries[0][places[0]]), repr(entries[1][places[0]])
+def _field(name: str, a: Any, b: Any) -> Field:
+    """A field as text, strings in quotes, so that "1" is not 1.
+
+    Of two lists or matrices of one shape: the first entry that differs, and how many do.
+    """
+    one, two = dict(_entries(a)), dict(_entries(b))
+    if isinstance(a, list) and isinstance(b, list) and one.keys() == two.keys():
+        differ = [index for index, value in one.items() if value != two[index]]
+        where = f"{name}{differ[0]}" + (f" and {len(differ) - 1} more of {len(one)}" if len(differ) > 1 else "")
+        return where, repr(one[differ[0]]), repr(two[differ[0]])
     return name, *(ABSENT if value is ABSENT else repr(value) for value in (a, b))  # type: ignore[return-value]
 
 
-def _entries(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Entries of a nested list by place: ("[0][3]", 7)."""
+def _entries(value: Any, index: str = "") -> Iterator[tuple[str, Any]]:
+    """Entries of a nested list by index: ("[0][3]", 7)."""
     if isinstance(value, list):
         for number, each in enumerate(value):
-            yield from _entries(each, f"{place}[{number}]")
+            yield from _entries(each, f"{index}[{number}]")
     else:
-        yield place, value
+        yield index, value

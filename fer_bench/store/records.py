@@ -126,13 +126,19 @@ def read_record(folder: RunFolder) -> Record:
         absent = "specification" if spec is None else "results" if final is None else "epochs"
         raise UnreadableRun(f"{folder.path} is done but has no {absent}; {REPEAT}")
     record = Record(spec, final, epochs, folder)
-    if wrong := record_error(record, check_epochs=False):  # they match their checksum, so they are what was written
+    # the epochs match their checksum, so they are what was written, and there are many
+    if wrong := record_error(record, every_epoch=False):
         raise UnreadableRun(wrong)
     return record
 
 
-def record_error(record: Record, check_epochs: bool = True) -> str:
-    """What makes a record unusable, with the path of its folder; "" if it is fine."""
+def record_error(record: Record, every_epoch: bool = True) -> str:
+    """What makes a record unusable, with the path of its folder; "" if it is fine.
+
+    Args:
+        record: The record; its file may hold anything.
+        every_epoch: Whether the fields of all epochs are checked, or only those of the last one.
+    """
     path = record.folder.path
     try:
         restore(record.spec, str(path / "spec.json"))
@@ -140,9 +146,8 @@ def record_error(record: Record, check_epochs: bool = True) -> str:
         return str(error)
     if wrong := identity_error(path, record.spec):
         return f"{wrong}; {REPEAT}"
-    wrong = schema_error(record.final, FINAL, "final.json")
-    if check_epochs:
-        wrong = wrong or schema_error(record.epochs, [EPOCH], "epochs.jsonl")
+    epochs = record.epochs if every_epoch else record.epochs[-1:]
+    wrong = schema_error(record.final, FINAL, "final.json") or schema_error(epochs, [EPOCH], "epochs.jsonl")
     return f"{path}: {wrong}; remove the folder to train it again" if wrong else ""
 
 

@@ -1,4 +1,4 @@
-"""What may go from a folder of results: runs that failed or were given up, runs of outdated code, left-over files."""
+"""What may be removed from a folder of results: failed and abandoned runs, runs of outdated code, left-over files."""
 
 from __future__ import annotations
 
@@ -14,20 +14,31 @@ from fer_bench.core.errors import StoreError
 from fer_bench.core.schema import schema_error
 from fer_bench.core.spec import PROTOCOL_VERSION
 from fer_bench.plugins.registry import Plugin
+from fer_bench.store import lease
 from fer_bench.store.folder import RunFolder
-from fer_bench.store.lease import LEASE, Busy
+from fer_bench.store.lease import Busy
 from fer_bench.sweep.archive import STAGE
 
 TRASH = ".trash-"
-"""How the folder begins into which things are moved before they are deleted."""
+"""Beginning of the name of the folder into which things are moved before they are deleted."""
 
 YOUNG = 3600.0
-"""Seconds for which a left-over file outside of a run may still be somebody's work."""
+"""Seconds for which a left-over file outside of a run may still be in use."""
+
+SPEC = {"method": str, "code": str, "protocol": float}
 
 
 @dataclass(frozen=True)
 class Waste:
-    """A run's folder, or a left-over file or folder (``run`` is None), and why it may go."""
+    """Something that may be removed.
+
+    Attributes:
+        path: Folder of a run, or a left-over file or folder.
+        why: Why it may be removed.
+        size: Bytes.
+        run: The run that it is, or that it belongs to; None for what belongs to no run.
+        state: State of that run.
+    """
 
     path: Path
     why: str
@@ -37,8 +48,13 @@ class Waste:
 
 
 def find(out: Path, plugins: Mapping[str, Plugin], outdated: bool = False) -> list[Waste]:
-    """What may go, runs first. Runs that are being trained are never in it, finished ones only with ``outdated`` and
-    if their method's code or the protocol is another by now. A method that is not among ``plugins`` says nothing."""
+    """What may be removed, runs first. It never includes a run that is being trained.
+
+    Args:
+        out: Folder of the results.
+        plugins: Known methods, by key. The code of a run of another method is never outdated.
+        outdated: Whether finished runs are included if their method's code or the protocol has changed since.
+    """
     current = {key: plugin.code for key, plugin in plugins.items() if not plugin.error}
     runs: list[Waste] = []
     files: list[Waste] = []
@@ -58,36 +74,44 @@ def find(out: Path, plugins: Mapping[str, Plugin], outdated: bool = False) -> li
 
 
 def _why(folder: RunFolder, state: str, current: Mapping[str, str], outdated: bool) -> str:
-    """Why a run may go, "" if it stays."""
+    """Why a run may be removed; "" if it stays."""
     try:
         spec = folder.spec or {}
         error = folder.failure.get("error", "") if state == "failed" else ""
-        if spec and (wrong := schema_error(spec, {"method": str, "code": str, "protocol": float}, "spec.json")):
+        if spec and (wrong := schema_error(spec, SPEC, "spec.json")):
             raise StoreError(wrong)
     except StoreError as damage:
         return "" if state == "done" else str(damage)
-    code = current.get(spec.get("method", ""))
-    old = [
-        *(["its method has other code by now"] if code and spec["code"] != code else []),
-        *(["the protocol is another by now"] if spec and spec["protocol"] != PROTOCOL_VERSION else []),
-    ]
+    changed = _changed(spec, current) if spec else []
     if state == "done":
-        return " and ".join(old) if outdated else ""
+        return " and ".join(changed) if outdated else ""
     reason = {"failed": f"failed: {error}", "interrupted": "interrupted", "new": "never begun"}[state]
-    return "; ".join([reason, *old])
+    return "; ".join([reason, *changed])
+
+
+def _changed(spec: Mapping[str, object], current: Mapping[str, str]) -> list[str]:
+    """What has changed since a run was trained."""
+    code = current.get(str(spec["method"]))
+    return [
+        *(["the code of its method has changed"] if code and spec["code"] != code else []),
+        *(["the protocol has changed"] if spec["protocol"] != PROTOCOL_VERSION else []),
+    ]
 
 
 def remove(found: Sequence[Waste], out: Path) -> tuple[int, int]:
-    """Removes what :func:`find` gave; how many went, and how many stay because their run has changed its state since.
+    """Removes what :func:`find` gave.
 
-    A run is claimed first and moved away as a whole, so that nobody meets half of it. One that a lost machine has left
-    claimed, or this one before it was started again, is watched for a lease.
+    A run is claimed first and moved away as a whole, so that no other process sees half of it. A run that a lost
+    machine has left claimed is watched for a lease.
+
+    Returns:
+        How many were removed, and how many stay because their run has changed its state since.
     """
     trash, removed = out / f"{TRASH}{secrets.token_hex(4)}", 0
     trash.mkdir()
     left = list(enumerate(found))
     try:
-        for pause in (LEASE + 1, 0):
+        for pause in (lease.LEASE + 1, 0):
             busy = []
             for number, waste in left:
                 try:
@@ -102,14 +126,14 @@ def remove(found: Sequence[Waste], out: Path) -> tuple[int, int]:
 
 
 def _move(waste: Waste, target: Path) -> bool:
-    """Whether it was moved; not if its run has changed its state. Busy where another process holds the run."""
+    """Moves it away; False if its run has changed its state. Busy if another process holds the run."""
     if waste.run is None:
         waste.path.rename(target)
         return True
     with suppress(FileNotFoundError):
         if waste.run.path.exists() and waste.run.state == waste.state:
             with waste.run.claim():
-                if waste.state == "done" or not waste.run.final:  # else somebody has finished it in this moment
+                if waste.state == "done" or not waste.run.final:  # else another process has just finished it
                     waste.path.rename(target)
                     return True
     return False

@@ -1,4 +1,4 @@
-"""How long a sweep will take."""
+"""How long a sweep will take: from earlier runs of the same recipe, or from a short measurement."""
 
 from __future__ import annotations
 
@@ -17,28 +17,26 @@ from fer_bench.store.folder import RunFolder
 from fer_bench.store.records import read_record
 from fer_bench.sweep.plan import PlannedRun
 
-# --- how long -----------------------------------------------------------------------------------------------------
+ALIKE = ("backbone", "image_size", "batch_size", "threads", "precision", "compile")
+"""Settings of the recipe that decide the speed of a run."""
 
+RECENT = 20
+"""Finished runs that are looked at, the newest ones."""
 
-def images_per_second(recipe: Recipe, out: Path, device: str, measure: Callable[[Recipe, str], float]) -> float:
-    """Images forwarded and backwarded per second by one job: from finished runs of this recipe, else measured now."""
-    alike = ("backbone", "image_size", "batch_size", "threads", "precision", "compile")
-    images = seconds = 0.0
-    for path in sorted((out / "runs").glob("*/*/*/final.json"), key=lambda p: -p.stat().st_mtime)[:20]:
-        try:
-            record = read_record(RunFolder(path.parent))
-        except UnreadableRun:
-            continue
-        if all(record.spec["recipe"].get(name) == getattr(recipe, name) for name in alike):
-            images += record.final["images_forward"]
-            seconds += record.final["seconds"]
-    return images / seconds if seconds else measure(recipe, device)
+MEASURED = 0.4
+"""Seconds of a measurement, and at most STEPS training steps."""
+
+STEPS = 20
 
 
 def estimate(todo: list[PlannedRun], out: Path, devices: list[str]) -> float:
-    """Seconds that ``todo`` will take, from earlier runs of the same recipe or a short measurement."""
-    from fer_bench.sweep.estimate import measure_speed
+    """Seconds that runs will take.
 
+    Args:
+        todo: The runs.
+        out: Folder of the results, for earlier runs.
+        devices: A device for each worker.
+    """
     if not todo:
         return 0.0
     costs: dict[Recipe, float] = {}
@@ -48,22 +46,36 @@ def estimate(todo: list[PlannedRun], out: Path, devices: list[str]) -> float:
     return seconds / len(devices)
 
 
-def measure_speed(recipe: Recipe, device: str) -> float:
-    """Images per second of one job: a few forward and backward passes of the recipe's backbone on random images.
+def images_per_second(recipe: Recipe, out: Path, device: str, measure: Callable[[Recipe, str], float]) -> float:
+    """Images that one worker trains in a second: from finished runs of the recipe, else what ``measure`` returns."""
+    images = seconds = 0.0
+    for path in sorted((out / "runs").glob("*/*/*/final.json"), key=lambda p: -p.stat().st_mtime)[:RECENT]:
+        try:
+            record = read_record(RunFolder(path.parent))
+        except UnreadableRun:
+            continue
+        if all(record.spec["recipe"].get(name) == getattr(recipe, name) for name in ALIKE):
+            images += record.final["images_forward"]
+            seconds += record.final["seconds"]
+    return images / seconds if seconds else measure(recipe, device)
 
-    Without an optimizer, which takes little of a step and whose first use imports torch's compiler for a second or two.
+
+def measure_speed(recipe: Recipe, device: str) -> float:
+    """Images that one worker trains in a second: a few forward and backward passes of the backbone on random images.
+
+    Without an optimizer: it takes little of a step, and its first use imports torch's compiler for a second or two.
     """
-    before = torch.get_num_threads()
+    threads = torch.get_num_threads()
     torch.set_num_threads(recipe.threads)
     try:
         net = make_network(recipe.backbone, 7, seed=0, role="speed", pretrained="", weights=None).to(device).train()
-        arithmetic = Precision(replace(recipe, compile=False), torch.device(device))  # compiling takes longer
-        arithmetic.adapt(net)
-        arithmetic.active = True
+        precision = Precision(replace(recipe, compile=False), torch.device(device))  # compiling takes longer
+        precision.adapt(net)
+        precision.active = True
         size = (recipe.batch_size, 3, recipe.image_size, recipe.image_size)
         images = torch.randn(size, device=device).contiguous(memory_format=torch.channels_last)
         spent: list[float] = []
-        while len(spent) < 2 or (sum(spent) < 0.4 and len(spent) < 20):
+        while len(spent) < 2 or (sum(spent) < MEASURED and len(spent) < STEPS):
             started = time.perf_counter()
             net(images).square().mean().backward()
             net.zero_grad()
@@ -72,4 +84,4 @@ def measure_speed(recipe: Recipe, device: str) -> float:
             spent.append(time.perf_counter() - started)
         return recipe.batch_size * (len(spent) - 1) / sum(spent[1:])
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)

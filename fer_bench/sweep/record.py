@@ -169,9 +169,10 @@ class Sweep:
 
 def check_sweep_name(name: str) -> str:
     """The name, if it can be the name of a sweep and of its folder. SpecError says why not."""
+    require(bool(name), "--name '': a name is needed")
     plain = name == PurePath(name).name and printable(name) and "\n" not in name and "\t" not in name
     require(plain, f"--name {name!r}: a name is needed, not a path")
-    require(bool(name) and name[0] not in ".-", f"--name {name!r}: a name does not begin with '.' or '-'")
+    require(name[0] not in ".-", f"--name {name!r}: a name does not begin with '.' or '-'")
     require(len(name.encode()) <= LONGEST_NAME, f"--name {name[:20]!r}…: at most {LONGEST_NAME} bytes")
     return name
 

@@ -24,6 +24,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from fer_bench.core.files import checksum
 from fer_bench.launch.task import Task, train_run
 from fer_bench.models.pretrained import NOTE
 from fer_bench.sweep.plan import make_plan
@@ -246,14 +247,19 @@ def run_folder(here: Path) -> Path:
 
 
 def in_run(change: Callable[[Path], Any], summed: bool = False) -> Step:
-    """``results`` with something done to one run folder of the sweep ``mine``, which has no sums, as those of earlier
-    versions, unless they shall tell the change."""
+    """``results`` with something done to one run folder of the sweep ``mine``.
+
+    The sums fit the change, unless they shall tell it (``summed``).
+    """
 
     def step(here: Path) -> None:
         results(here)
-        change(run_folder(here))
-        if not summed:
-            (run_folder(here) / "sums.json").unlink(missing_ok=True)
+        run = run_folder(here)
+        change(run)
+        if not summed and run.exists():
+            known = json.loads((run / "sums.json").read_text())
+            sums = {name: checksum((run / name).read_bytes()) for name in known if (run / name).is_file()}
+            (run / "sums.json").write_text(json.dumps(sums))
 
     return step
 

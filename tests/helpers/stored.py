@@ -70,7 +70,7 @@ def finished_with_logits(out: Path, accuracy: float = 0.5, seconds: float = 1.5,
 
 def pretend(folder: Path, **facts: Any) -> Path:
     """A claim of an owner on another machine, unless ``facts`` say otherwise; its file."""
-    path = folder / "claim" / "token" / "owner.json"
+    path = folder / "claim" / f"token-{folder.name}" / "owner.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"host": "far", "machine": "another", "pid": 1, "started": "1", **facts}))
     return path

@@ -73,7 +73,7 @@ def test_failed_and_given_up_runs_may_go_and_others_stay(store: Store) -> None:
             store.empty.path: "never begun",
         }
         found = store.found(outdated=True)
-    assert found[store.outdated.path] == "its method has other code by now"
+    assert found[store.outdated.path] == "the code of its method has changed"
     assert store.done.path not in found and store.unknown.path not in found and store.running.path not in found
 
 
@@ -82,13 +82,13 @@ def test_an_unfinished_run_of_old_code_says_so(store: Store) -> None:
     folder = RunFolder.of(store.out, spec)
     folder.start(spec, {})
     folder.save_epochs([record(1, 0.5)])
-    assert store.found()[folder.path] == "interrupted; its method has other code by now"
+    assert store.found()[folder.path] == "interrupted; the code of its method has changed"
 
 
 def test_another_protocol_is_outdated(store: Store) -> None:
     folder = finished_with_logits(store.out, method="other", protocol=0, seed=7)
     assert folder.path not in store.found()
-    assert store.found(outdated=True)[folder.path] == "the protocol is another by now"
+    assert store.found(outdated=True)[folder.path] == "the protocol has changed"
 
 
 def test_a_run_whose_specification_is_not_one_stays_if_it_is_done(store: Store) -> None:
