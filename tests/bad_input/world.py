@@ -275,6 +275,13 @@ def changed(name: str, **values: Any) -> Step:
     return in_run(change)
 
 
+def edited(file: Path, old: str, new: str) -> None:
+    """A part of a text is another one."""
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
 def replaced(name: str, content: bytes | None) -> Step:
     """``results`` with a file of one run replaced, or removed where there is no content."""
     return in_run(lambda run: (run / name).unlink() if content is None else (run / name).write_bytes(content))
