@@ -51,17 +51,14 @@ def new_method(key: str, template: str, folder: Path) -> None:
 def test_method(file_or_key: str, plugins: tuple[str, ...]) -> None:
     """Checks a method against the contract on a small drawn data set. Exit code 1 if a check fails."""
     from fer_bench.cli.views.checks import check_line, verdict
-    from fer_bench.testing.run import examine, find_plugin
+    from fer_bench.testing.run import find_plugin, run_checks
 
     begin, results = time.monotonic(), list[str | None]()
     plugin = find_plugin(file_or_key, plugins)
     screen = console()
     echo(f"{plugin.key}  {plugin.path}")
     with status("") as update:
-        for name, proves, wrong in examine(plugin):
-            if wrong == "":
-                update(f"{name}: {proves} …")
-                continue
+        for name, proves, wrong in run_checks(plugin, lambda name, proves: update(f"{name}: {proves}")):
             results.append(wrong)
             screen.print(check_line(name, proves, wrong), soft_wrap=True)
     failed = sum(wrong is not None for wrong in results)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fer_bench.core.seeds import derive
-from fer_bench.data.splits import make_splits
+from fer_bench.data.splits import Splits, make_splits
 from fer_bench.engine.batches import BatchSource
 from fer_bench.engine.build import build_method
 from fer_bench.engine.context import TrainingContext
@@ -32,25 +32,33 @@ REPORT_EVERY = 0.5
 logger = logging.getLogger(__name__)
 
 
-def train(job: TrainingJob) -> None:
+def train(job: TrainingJob, splits: Splits | None = None) -> None:
     """Trains one run to its end, from its last finished epoch if there is one, and writes its results to its folder.
 
-    Raises Interrupted when ``job.stopping()`` turns true, NonFiniteLoss, DataError, SpecError, or whatever the method
-    raises.
+    Args:
+        job: The run.
+        splits: Images and labels to train on; None = those of ``job.spec``.
+
+    Raises:
+        Interrupted: ``job.stopping()`` turned true.
+        NonFiniteLoss: A loss was not finite.
+        DataError: The data set cannot be read, or a class has no training image.
+        SpecError: Pre-trained weights cannot be had, or networks cannot be compiled here.
+        Exception: Whatever the method raises.
     """
     keep_freed_memory()
     with contained(job.spec.recipe.threads):
-        Trainer(job).run()
+        Trainer(job, splits).run()
 
 
 class Trainer:
     """One run from its data to its results."""
 
-    def __init__(self, job: TrainingJob) -> None:
+    def __init__(self, job: TrainingJob, splits: Splits | None = None) -> None:
         forget_peak_memory(job.resources.device)
         self.job, self.recipe, self.folder = job, job.spec.recipe, job.folder
         self.needs = job.method_class.needs(job.config)
-        self.splits = make_splits(job.dataset, job.spec, job.resources.noise_file)
+        self.splits = splits or make_splits(job.dataset, job.spec, job.resources.noise_file)
         self.source = BatchSource(job, self.splits, self.needs)
         self.cost = CostCounter()
         clean_label = torch.from_numpy(self.splits.clean_label).to(self.source.device)

@@ -2,6 +2,6 @@
 
 from fer_bench.testing.bench import Bench
 from fer_bench.testing.checks import CHECKS
-from fer_bench.testing.run import check_plugin
+from fer_bench.testing.run import check_plugin, run_checks
 
-__all__ = ["CHECKS", "Bench", "check_plugin"]
+__all__ = ["CHECKS", "Bench", "check_plugin", "run_checks"]

@@ -1,46 +1,58 @@
-"""The conformance suite: what every method must do, checked by training it for moments on a small drawn problem.
+"""The checks of the contract: what every method must do, tried by training it for moments on a small drawn problem.
 
 from fer_bench.plugins.registry import discover
 from fer_bench.testing import check_plugin
-for name, proves, error in check_plugin(discover(["my_methods"])["mine"]): ...
+
+for result in check_plugin(discover(["my_methods"])["mine"]):
+    print(result.check, result.error)
 """
 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import io
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
 
 from fer_bench.core.errors import SpecError
-from fer_bench.engine import isolation, trainer
+from fer_bench.engine.isolation import contained, seed_everything
 from fer_bench.engine.job import Interrupted
+from fer_bench.engine.trainer import Trainer
 from fer_bench.method import VIEWS
 from fer_bench.plugins.registry import Plugin, describe_config
 from fer_bench.store.folder import RunFolder
-from fer_bench.testing.bench import CLASSES, PER_CLASS, SIZE, Bench, _owner
-from fer_bench.testing.probes import _arrays, _counts, _process, _same, _watched, records
+from fer_bench.testing.bench import CLASSES, PER_CLASS, SIZE, Bench, relabelled
+from fer_bench.testing.probes import (
+    is_write,
+    process_state,
+    reachable_arrays,
+    records,
+    same_tensors,
+    watched_writes,
+)
 
 LEARNED = 0.6
-"""Accuracy on the toy problem, where chance is 0.25, that a method must reach in 12 epochs without noise."""
+"""Accuracy on the small problem, where chance is 0.25, that a method must reach in 12 epochs without noise."""
 
 BORDER_EPOCHS = 11
-"""Epochs of the check of resuming: methods that change their labels late (from epoch 10 on) have begun to."""
-
-# --- the checks ---------------------------------------------------------------------------------------------------
+"""Epochs of the check of resuming. Methods that change their labels late, from epoch 10 on, have begun to."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One promise of the contract. Called, it raises AssertionError where the plugin breaks it."""
+    """One promise of the contract. Called, it raises AssertionError where the plugin breaks it.
+
+    Attributes:
+        name: Name of the check.
+        proves: The promise, in a sentence or two.
+        function: Tries it.
+    """
 
     name: str
     proves: str
@@ -58,43 +70,45 @@ class Check:
 CHECKS: dict[str, Check] = {}
 
 
-def _check(proves: str) -> Callable[[Callable[[Plugin, Bench], None]], Check]:
-    def register(function: Callable[[Plugin, Bench], None]) -> Check:
-        CHECKS[function.__name__] = Check(function.__name__, proves, function)
-        return CHECKS[function.__name__]
+def check(function: Callable[[Plugin, Bench], None]) -> Check:
+    """Adds a function to the checks. Its docstring is the promise that it tries."""
+    proves = " ".join((inspect.getdoc(function) or "").split())
+    CHECKS[function.__name__] = Check(function.__name__, proves, function)
+    return CHECKS[function.__name__]
 
-    return register
 
-
-@_check("every hyper-parameter says what it means; an unknown one is an error that names the nearest")
+@check
 def config(plugin: Plugin, bench: Bench) -> None:
+    """Every hyper-parameter says what it means. An unknown one is an error that names the nearest."""
     names = [f.name for f in dataclasses.fields(plugin.load().Config)]
     bare = [f.name for f in dataclasses.fields(plugin.load().Config) if not f.metadata.get("doc", "").strip()]
     assert not bare, f"Config fields without a meaning: {bare}; write them with fer_bench.method.hparam"
     wrong = f"{names[0]}_" if names else "no_such_setting"
     try:
-        plugin.configure(bench.faces.name, "clean", {wrong: 1})
+        plugin.configure(bench.dataset.name, "clean", {wrong: 1})
     except SpecError as error:
         assert not names or repr(names[0]) in str(error), f"the message does not name {names[0]!r}: {error}"
     else:
         raise AssertionError(f"the unknown setting {wrong!r} was accepted")
-    plugin.restore_config(describe_config(plugin.configure(bench.faces.name, "clean", {})))
+    plugin.restore_config(describe_config(plugin.configure(bench.dataset.name, "clean", {})))
 
 
-@_check("two builds under different global random states are equal")
+@check
 def build_is_reproducible(plugin: Plugin, bench: Bench) -> None:
+    """Two builds under different global random states are equal."""
     spec, built = bench.spec(plugin), []
-    with isolation.contained(1):
+    with contained(1):
         for seed in (1, 2):
-            isolation.seed_everything(seed)
+            seed_everything(seed)
             built.append({**dict(bench.build(plugin, spec).named_buffers()), **bench.build(plugin, spec).state_dict()})
     assert built[0].keys() == built[1].keys(), f"two builds differ in {sorted(built[0].keys() ^ built[1].keys())[:3]}"
-    different = [name for name in built[0] if not _same(built[0][name], built[1][name])]
+    different = [name for name in built[0] if not same_tensors(built[0][name], built[1][name])]
     assert not different, f"two builds with one seed differ in {different[:3]}: a random draw outside the derived scope"
 
 
-@_check("a method sees the views, landmarks and noise rate that it declared, and nothing else")
+@check
 def needs_are_honoured(plugin: Plugin, bench: Bench) -> None:
+    """A method sees the views, landmarks and noise rate that it declared, and nothing else."""
     _, seen = bench.trained(plugin)
     needs, batch = plugin.load().needs(seen.method.config), seen.batches[0]
     assert set(needs.views) <= set(VIEWS), f"unknown views {sorted(set(needs.views) - set(VIEWS))}"
@@ -114,25 +128,26 @@ def needs_are_honoured(plugin: Plugin, bench: Bench) -> None:
     assert len(seen.nets) == needs.networks, f"build() made {len(seen.nets)} networks, needs() says {needs.networks}"
 
 
-@_check("no true label and no noise flag can be reached from a batch, the task or the run's public face")
+@check
 def true_labels_are_out_of_reach(plugin: Plugin, bench: Bench) -> None:
+    """No clean label and no noise flag can be reached from a batch, the task or the run."""
     _, seen = bench.trained(plugin)
-    assert seen.problem is not None
-    true, given = seen.problem.clean_label, seen.problem.noisy_label
-    assert (true != given).any()
+    clean, noisy = seen.splits.clean_label, seen.splits.noisy_label
+    assert (clean != noisy).any()
     public = {name: getattr(seen.runs[0], name) for name in dir(seen.runs[0]) if name[0] != "_"}
     for batch in seen.batches[:3]:
         rows = batch.index.numpy()
-        secrets = [s for r in (slice(None), rows) for s in (true[r], true[r] == given[r], true[r] != given[r])]
+        secrets = [s for r in (slice(None), rows) for s in (clean[r], clean[r] == noisy[r], clean[r] != noisy[r])]
         informative = [s for s in secrets if len(np.unique(s)) > 1]
         for where, values in (("batch", batch), ("task", seen.method.task), ("run", public)):
-            for path, array in _arrays(values, where, set()):
+            for path, array in reachable_arrays(values, where, set()):
                 leak = any(array.shape == s.shape and np.array_equal(array.astype(np.int64), s) for s in informative)
-                assert not leak, f"{path} holds the true labels or the noise flags"
+                assert not leak, f"{path} holds the clean labels or the noise flags"
 
 
-@_check("training works with and without noise and imbalance: finite losses, and every network learns")
+@check
 def trains(plugin: Plugin, bench: Bench) -> None:
+    """Training works with and without noise and imbalance: losses are finite, and every network learns."""
     for noise, factor in ((0.0, 1.0), (0.0, 10.0), (0.3, 1.0), (0.3, 10.0)):
         folder, seen = bench.trained(plugin, noise, factor)
         where = f"noise {noise}, imbalance {factor}"
@@ -142,7 +157,7 @@ def trains(plugin: Plugin, bench: Bench) -> None:
         still = [
             name
             for name, value in seen.method.named_parameters()
-            if value.requires_grad and torch.equal(value, seen.start[name]) and _owner(seen, value) is not None
+            if value.requires_grad and torch.equal(value, seen.start[name]) and seen.network_of(value) is not None
         ]
         assert not still, f"{where}: parameters of a network that never moved: {still[:3]}"
         for number, net in enumerate(seen.nets):
@@ -151,15 +166,17 @@ def trains(plugin: Plugin, bench: Bench) -> None:
             assert moved, f"{where}: network {number} did not move"
 
 
-@_check("the method learns: clearly better than chance on clean labels")
+@check
 def learns(plugin: Plugin, bench: Bench) -> None:
+    """The method learns: on clean labels it is clearly better than chance."""
     folder, _ = bench.trained(plugin, noise=0.0, epochs=12)
     overall = folder.epochs()[-1]["test"]["overall"]
     assert overall >= LEARNED, f"accuracy {overall:.2f} after 12 epochs without noise (chance is {1 / len(CLASSES)})"
 
 
-@_check("predict() returns logits [B, C] that depend on nothing but the image: not on chance, not on the batch")
+@check
 def predicts(plugin: Plugin, bench: Bench) -> None:
+    """Predictions are logits [B, C] that depend on the image alone: not on chance, and not on the batch."""
     _, seen = bench.trained(plugin)
     method, images = seen.method.eval(), bench.images(9)
     with torch.no_grad():
@@ -179,13 +196,14 @@ def predicts(plugin: Plugin, bench: Bench) -> None:
             assert other.shape == together.shape, f"other_predictions()[{name!r}] has shape {tuple(other.shape)}"
 
 
-@_check("the state survives being saved and loaded into a fresh method")
+@check
 def state_round_trip(plugin: Plugin, bench: Bench) -> None:
+    """The state survives being saved and loaded into a fresh method."""
     _, seen = bench.trained(plugin)
     buffer = io.BytesIO()
     torch.save(seen.method.state_dict(), buffer)
     buffer.seek(0)
-    with isolation.contained(1):
+    with contained(1):
         fresh = bench.build(plugin, bench.spec(plugin, 0.3))
     fresh.load_state_dict(torch.load(buffer, weights_only=True))
     images = bench.images(9)
@@ -193,15 +211,16 @@ def state_round_trip(plugin: Plugin, bench: Bench) -> None:
         same = torch.equal(fresh.eval().predict(images), seen.method.eval().predict(images))
     assert same, "a method with the loaded state answers differently: something it learned is not in its state"
     mine, loaded = seen.method.clean_score(), fresh.clean_score()
-    assert (mine is None) == (loaded is None) and (mine is None or _same(mine, loaded)), "clean_score() changed"
+    assert (mine is None) == (loaded is None) and (mine is None or same_tensors(mine, loaded)), "clean_score() changed"
 
 
 def _has_epochs(count: int, folder: RunFolder) -> bool:
     return len(folder.epochs()) >= count
 
 
-@_check("a run that is stopped at every epoch border ends in the same numbers, bit for bit")
+@check
 def resumes_exactly(plugin: Plugin, bench: Bench) -> None:
+    """A run that is stopped after every epoch ends in the same numbers, bit for bit."""
     spec = bench.spec(plugin, noise=0.3, epochs=BORDER_EPOCHS, batch_size=32)
     whole, _ = bench.train(plugin, spec, "whole")
     for border in range(1, BORDER_EPOCHS):
@@ -219,8 +238,9 @@ def resumes_exactly(plugin: Plugin, bench: Bench) -> None:
     assert not names, f"after a stop at each epoch border, the final {names} differ"
 
 
-@_check("a last batch of one image does no harm")
+@check
 def last_batch_of_one(plugin: Plugin, bench: Bench) -> None:
+    """A last batch of one image does no harm."""
     count = PER_CLASS["train"] * len(CLASSES)
     size = next(size for size in range(10, 40) if count % size == 1)
     folder, seen = bench.train(plugin, bench.spec(plugin, batch_size=size), "odd")
@@ -229,62 +249,60 @@ def last_batch_of_one(plugin: Plugin, bench: Bench) -> None:
     )
 
 
-@_check("a class that no training label names does no harm")
+@check
 def absent_class(plugin: Plugin, bench: Bench) -> None:
+    """A class without training labels does no harm."""
     folder, seen = bench.train(
-        plugin, bench.spec(plugin), "absent", relabel=lambda given: np.where(given == 0, 1, given)
+        plugin, bench.spec(plugin), "absent", change_splits=relabelled(lambda old: np.where(old == 0, 1, old))
     )
     assert int(seen.method.task.class_counts[0]) == 0 and folder.state == "done"
 
 
-@_check("training labels that are all the same do no harm")
+@check
 def equal_labels(plugin: Plugin, bench: Bench) -> None:
-    folder, _ = bench.train(plugin, bench.spec(plugin), "equal", relabel=np.zeros_like)
+    """Training labels that are all the same do no harm."""
+    folder, _ = bench.train(plugin, bench.spec(plugin), "equal", change_splits=relabelled(np.zeros_like))
     assert folder.state == "done"
 
 
-@_check("the labels of the data set are as they were after training")
+@check
 def labels_are_untouched(plugin: Plugin, bench: Bench) -> None:
+    """The labels of the data set are as they were after training."""
     _, seen = bench.trained(plugin)
-    assert seen.problem is not None and seen.given is not None
-    assert np.array_equal(seen.problem.noisy_label, seen.given), (
-        "the method wrote into the training labels; use sample_buffer"
-    )
-    true = bench.faces.label[seen.problem.train]
-    assert np.array_equal(seen.problem.clean_label, true), "the true labels were changed"
+    same = np.array_equal(seen.splits.noisy_label, seen.noisy_label)
+    assert same, "the method wrote into the training labels; use sample_buffer"
+    clean = bench.dataset.label[seen.splits.train]
+    assert np.array_equal(seen.splits.clean_label, clean), "the clean labels were changed"
 
 
-@_check("nothing is written outside the run's folder")
+@check
 def writes_in_its_folder_only(plugin: Plugin, bench: Bench) -> None:
+    """Nothing is written outside the run's folder."""
     bench.trained(plugin)  # imports and caches of libraries are behind us
-    with _watched() as written:
+    with watched_writes() as written:
         folder, _ = bench.train(plugin, bench.spec(plugin, 0.3), "watched")
     root = folder.path.resolve()
-    outside = sorted({path for path in written if not Path(path).resolve().is_relative_to(root) and _counts(path)})
+    outside = sorted({path for path in written if not Path(path).resolve().is_relative_to(root) and is_write(path)})
     assert not outside, f"written outside the run's folder: {outside[:3]}"
 
 
-@_check("a method leaves default dtype, threads, gradient mode, working directory and environment as it found them")
+@check
 def leaves_the_process_as_it_was(plugin: Plugin, bench: Bench) -> None:
-    found: list[dict[str, Any]] = []
-    contained = isolation.contained
-
-    @contextmanager
-    def watched(threads: int) -> Iterator[None]:
-        with contained(threads):  # which puts back what a method changed, so look before it does
-            found.append(_process())
-            yield
-            found.append(_process())
-
-    with mock.patch.object(trainer, "contained", watched):
-        bench.train(plugin, bench.spec(plugin, 0.3), "process")
-    before, after = found
+    """Default dtype, threads, gradient mode, working directory and environment stay as they were."""
+    spec = bench.spec(plugin, 0.3)
+    folder = RunFolder(bench.folder / f"{plugin.key}-{spec.key}-process")
+    with folder.claim(), contained(spec.recipe.threads):  # as in a run, which then puts back what a method changed
+        folder.start(spec, {})
+        before = process_state()
+        Trainer(bench.job(plugin, spec, folder)).run()
+        after = process_state()
     changed = [name for name in before if before[name] != after[name]]
     assert not changed, f"changed by training: {changed}"
 
 
-@_check("the cost counters run, and images forwarded agree with Needs.forwards")
+@check
 def cost_is_counted(plugin: Plugin, bench: Bench) -> None:
+    """The cost counters run, and the images forwarded agree with Needs.forwards."""
     # a run long enough that a warm-up of its first epoch hardly counts
     folder, seen = bench.trained(plugin, noise=0.0, epochs=12)
     final, images = folder.final, sum(len(batch) for batch in seen.batches)
@@ -298,8 +316,9 @@ def cost_is_counted(plugin: Plugin, bench: Bench) -> None:
     assert final["skipped_steps"] < len(seen.batches), "no step ever called run.minimize"
 
 
-@_check("clean_score() is None or a finite number for each training image")
+@check
 def clean_score(plugin: Plugin, bench: Bench) -> None:
+    """The clean score is None, or a finite number for each training image."""
     folder, seen = bench.trained(plugin)
     score, count = seen.method.clean_score(), seen.method.task.num_samples
     if score is not None:

@@ -1,4 +1,4 @@
-"""Probes of the checks: records of a run, state of the process, calls that are watched."""
+"""What the checks look at: records of a run, arrays that can be reached, the state of the process, and files."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from torch import Tensor
 
 from fer_bench.store.folder import RunFolder
 
-# --- helpers ------------------------------------------------------------------------------------------------------
-
 
 def records(folder: RunFolder) -> list[dict[str, Any]]:
     """The records of a run's epochs without the seconds that they took: equal for equal training."""
@@ -25,7 +23,7 @@ def records(folder: RunFolder) -> list[dict[str, Any]]:
     return [{name: value for name, value in json.loads(line).items() if name != "seconds"} for line in lines]
 
 
-def _same(a: Tensor, b: Tensor | None) -> bool:
+def same_tensors(a: Tensor, b: Tensor | None) -> bool:
     """Equal bit for bit, NaN included."""
     return (
         b is not None
@@ -35,8 +33,12 @@ def _same(a: Tensor, b: Tensor | None) -> bool:
     )
 
 
-def _arrays(value: Any, path: str, visited: set[int], depth: int = 0) -> Iterator[tuple[str, np.ndarray]]:
-    """Every whole-number or boolean array that can be reached by attributes, items and closures, with the way to it."""
+def reachable_arrays(value: Any, path: str, visited: set[int], depth: int = 0) -> Iterator[tuple[str, np.ndarray]]:
+    """The arrays of whole numbers or truth values that can be reached by attributes, items and closures.
+
+    Yields:
+        The way to an array from ``path``, and the array.
+    """
     if id(value) in visited or depth > 6:
         return
     visited.add(id(value))
@@ -50,18 +52,18 @@ def _arrays(value: Any, path: str, visited: set[int], depth: int = 0) -> Iterato
     if isinstance(value, dict):
         inside = {f"{path}[{name!r}]": item for name, item in value.items()}
     elif isinstance(value, (list, tuple)):
-        inside = {f"{path}[{place}]": item for place, item in enumerate(value)}
+        inside = {f"{path}[{number}]": item for number, item in enumerate(value)}
         if value and all(isinstance(item, (bool, int)) for item in value):
             yield path, np.array(value)
     elif hasattr(value, "__wrapped__") or getattr(value, "__closure__", None):
         cells = getattr(getattr(value, "__wrapped__", value), "__closure__", None) or ()
-        inside = {f"{path}.closure[{place}]": _content(cell) for place, cell in enumerate(cells)}
+        inside = {f"{path}.closure[{number}]": _content(cell) for number, cell in enumerate(cells)}
     elif hasattr(value, "__dict__") and not isinstance(value, (type, torch.nn.Module)):
         inside = {f"{path}.{name}": item for name, item in vars(value).items()}
     if getattr(value, "__self__", None) is not None and callable(value):
         return  # a bound method: its object is the run's private half
     for name, item in inside.items():
-        yield from _arrays(item, name, visited, depth + 1)
+        yield from reachable_arrays(item, name, visited, depth + 1)
 
 
 def _content(cell: Any) -> Any:
@@ -71,7 +73,8 @@ def _content(cell: Any) -> Any:
         return None
 
 
-def _process() -> dict[str, Any]:
+def process_state() -> dict[str, Any]:
+    """Settings of the process that a method must leave as they are."""
     return {
         "default dtype": torch.get_default_dtype(),
         "thread count": torch.get_num_threads(),
@@ -87,7 +90,7 @@ _hooked = False
 
 
 @contextmanager
-def _watched() -> Iterator[list[str]]:
+def watched_writes() -> Iterator[list[str]]:
     """Collects the paths that this process writes, makes, renames or removes."""
     global _written, _hooked
     if not _hooked:
@@ -118,9 +121,10 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
 
 def _below(path: Any, folder: int) -> Any:
     """A path that is relative to an open folder, as ``shutil.rmtree`` names what it removes, from the root."""
-    place = Path(f"/proc/self/fd/{folder}")
-    return place.readlink() / os.fsdecode(path) if folder >= 0 and place.exists() else path
+    link = Path(f"/proc/self/fd/{folder}")
+    return link.readlink() / os.fsdecode(path) if folder >= 0 and link.exists() else path
 
 
-def _counts(path: str) -> bool:
+def is_write(path: str) -> bool:
+    """Whether a path stands for a file of the user: no device, and no byte code."""
     return path != os.devnull and "__pycache__" not in path and not path.startswith(("/dev/", "/proc/"))

@@ -73,7 +73,7 @@ def ready() -> Iterator[Path]:
         here = stack.enter_context(place())
         stack.enter_context(patch("fer_bench.sweep.estimate.measure_speed", return_value=1000.0))
         stack.enter_context(patch("fer_bench.api.execute_plan", begun))
-        stack.enter_context(patch("fer_bench.testing.run.examine", lambda plugin: iter(())))
+        stack.enter_context(patch("fer_bench.testing.run.run_checks", lambda plugin, on_start: iter(())))
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         yield here

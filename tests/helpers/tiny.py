@@ -1,8 +1,8 @@
-"""Tiny networks, batches and a stand-in for the harness: for tests of a method's mathematics and updates."""
+"""Tiny networks, batches and a stand-in for the training context: for tests of a method's mathematics and updates."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -44,17 +44,27 @@ class TinyNet(nn.Module):
 
 
 class TinyRun:
-    """The harness, reduced to what a method calls; it keeps what was minimized and selected."""
+    """The training context, reduced to what a method calls; it keeps what was minimized and selected."""
 
-    def __init__(self, method: Method, epoch: int = 0, epochs: int = 20, lr: float = 0.05, adam: bool = False) -> None:
-        self.epoch, self.epochs, self.step, self.steps, self.stage = epoch, epochs, 0, 1, "train"
+    def __init__(
+        self, method: Method, epoch: int = 0, stage: str = "train", step: int = 0, epochs: int = 20, steps: int = 1,
+        lr: float = 0.05, adam: bool = False,
+    ) -> None:  # fmt: skip
+        self.epoch, self.epochs, self.step, self.steps, self.stage = epoch, epochs, step, steps, stage
         self.stage_epoch, self.stage_epochs = epoch, epochs
         self.device = torch.device("cpu")
         make = torch.optim.Adam if adam else torch.optim.SGD
-        self.optimizers = method.optimizers("train", lambda params, **kw: make(params, **({"lr": lr} | kw)))
+        self.optimizers = method.optimizers(stage, lambda params, **kw: make(params, **({"lr": lr} | kw)))
         self.minimized: list[tuple[str, float]] = []
         self.selected: list[tuple[Tensor, Tensor]] = []
+        self.batches: Iterable[Batch] = ()
         self.frozen = False
+
+    def generator(self, name: str) -> torch.Generator:
+        return seeded(1000 * self.epoch + self.step + sum(name.encode()))
+
+    def training_set(self) -> Iterator[Batch]:
+        return iter(self.batches)
 
     def minimize(self, loss: Tensor, name: str = "main") -> None:
         assert loss.dim() == 0 and loss.dtype == torch.float32
@@ -67,6 +77,25 @@ class TinyRun:
     def record_selection(self, index: Tensor, kept: Tensor) -> None:
         assert index.shape == kept.shape and kept.dtype == torch.bool
         self.selected.append((index, kept))
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def parameters_of(method: Method) -> dict[str, Tensor]:
+    """Copies of the parameters, to compare with later."""
+    return {name: value.detach().clone() for name, value in method.named_parameters()}
+
+
+def unchanged(method: Method, before: dict[str, Tensor]) -> bool:
+    return all(torch.equal(value, before[name]) for name, value in method.named_parameters())
+
+
+def equal_heads(role: str) -> TinyNet:
+    """Networks that never disagree."""
+    torch.manual_seed(7)
+    return TinyNet(role)
 
 
 def number(value: Tensor | float) -> float:

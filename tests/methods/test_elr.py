@@ -135,7 +135,7 @@ def test_every_sample_is_remembered_once_an_epoch(train: Callable[..., Any], noi
     folder, seen = train("elr", noise=noise, factor=factor, epochs=3)
     method = seen.method
     assert torch.allclose(method.memory.sum(1), torch.full_like(method.memory[:, 0], 1 - 0.7**3), atol=1e-5)
-    assert np.array_equal(method.task.labels.numpy(), seen.given)
+    assert np.array_equal(method.task.labels.numpy(), seen.noisy_label)
     selection = folder.epochs()[-1]["selection"]
     agrees = (method.memory.argmax(1) == method.task.labels).float().mean().item()
     assert selection["kept"] == pytest.approx(agrees)

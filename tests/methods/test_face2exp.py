@@ -25,7 +25,7 @@ from fer_bench.store.folder import RunFolder
 from fer_bench.store.frame import load_runs
 from fer_bench.sweep import plan as sweep
 from fer_bench.sweep import request
-from fer_bench.testing.bench import Bench
+from fer_bench.testing.bench import Bench, relabelled
 from fer_bench.testing.probes import records
 
 C, B, N = 4, 8, 40
@@ -395,7 +395,7 @@ def test_labels_of_the_unlabelled_images_change_nothing(bench: Bench) -> None:
         assert (other != given).any()
         return other
 
-    _, again = bench.train(plugin, spec, "exchanged", relabel=exchanged)
+    _, again = bench.train(plugin, spec, "exchanged", change_splits=relabelled(exchanged))
     assert all(torch.equal(a.index, b.index) for a, b in zip(seen.batches, again.batches, strict=True))
     assert same(state(seen.method), state(again.method))
 

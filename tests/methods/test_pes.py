@@ -18,7 +18,7 @@ from fer_bench.engine.stages import stage_spans
 from fer_bench.method import Task
 from fer_bench.models.networks import FerRes8
 from fer_bench.plugins.registry import describe_config, discover
-from fer_bench.testing.bench import Bench
+from fer_bench.testing.bench import Bench, relabelled
 
 C, N = 4, 12
 LABELS = torch.arange(N) % C
@@ -211,7 +211,9 @@ def test_remarks() -> None:
 # --- whole runs ---------------------------------------------------------------------------------------------------
 
 
-def run(bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str, relabel: Any = None, **settings: Any) -> Any:
+def run(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str, change: Any = lambda splits: splits, **settings: Any
+) -> Any:
     """A run of 6 epochs whose networks are kept as every stage found, renewed and left them."""
     plugin, kept = discover()["pes"], SimpleNamespace(before={}, after={})
     cls = plugin.load()
@@ -231,9 +233,9 @@ def run(bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str, relabel: Any =
 
     monkeypatch.setattr(cls, "on_stage_start", on_stage_start)
     monkeypatch.setattr(cls, "on_fit_end", on_fit_end)
-    config = describe_config(plugin.configure(bench.faces.name, "clean", settings))
+    config = describe_config(plugin.configure(bench.dataset.name, "clean", settings))
     spec = dataclasses.replace(bench.spec(plugin, 0.3, epochs=6), config=config)
-    kept.folder, kept.seen = bench.train(plugin, spec, name, relabel=relabel)
+    kept.folder, kept.seen = bench.train(plugin, spec, name, change_splits=change)
     return kept
 
 
@@ -263,7 +265,7 @@ def test_every_part_is_stopped_in_its_time(bench: Bench, monkeypatch: pytest.Mon
 
 def test_renewed_parts_do_not_depend_on_the_warm_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     a = run(bench, monkeypatch, "own labels").after["refine_1"]
-    b = run(bench, monkeypatch, "other labels", relabel=lambda given: (given + 1) % 4).after["refine_1"]
+    b = run(bench, monkeypatch, "other labels", relabelled(lambda labels: (labels + 1) % 4)).after["refine_1"]
     assert changed(a, b) == {"stem", "block1"}
 
 

@@ -125,7 +125,7 @@ def test_wrong_settings() -> None:
 def test_until_it_adapts_it_is_cross_entropy_number_for_number(bench: Bench) -> None:
     plugins, runs = discover(), {}
     for key, settings in (("ce", {}), ("self_adaptive", {"start": 1.0}), ("self_adaptive", {"start": 0.5})):
-        config = describe_config(plugins[key].configure(bench.faces.name, "clean", settings))
+        config = describe_config(plugins[key].configure(bench.dataset.name, "clean", settings))
         spec = dataclasses.replace(bench.spec(plugins[key], 0.3, epochs=4), config=config)
         runs[str(settings)] = bench.train(plugins[key], spec, f"until {settings}")[0].epochs()
     ce, never, half = ([record["test"] for record in epochs] for epochs in runs.values())
@@ -141,4 +141,4 @@ def test_it_trains(train: Callable[..., Any], noise: float, factor: float, optio
     assert records[0]["selection"] is None and records[-1]["selection"] is not None
     kept = (method.target.argmax(1) == method.task.labels).float().mean().item()
     assert records[-1]["selection"]["kept"] == pytest.approx(kept)
-    assert np.array_equal(method.task.labels.numpy(), seen.given)
+    assert np.array_equal(method.task.labels.numpy(), seen.noisy_label)

@@ -137,3 +137,13 @@ def test_detection_without_two_kinds_and_with_bad_scores():
         metrics.detection(np.array([0, np.nan]), np.array([True, False]))
     with pytest.raises(ValueError, match=r"\[N\]"):
         metrics.detection(np.zeros(3), np.array([True, False]))
+
+
+def test_area_under_roc_counts_pairs():
+    score = torch.tensor([0.1, 0.4, 0.4, 0.8, 0.3])
+    right = torch.tensor([False, True, False, True, False])
+    # of six pairs, one is a tie
+    assert metrics.area_under_roc(score, right) == pytest.approx(5.5 / 6)
+    assert metrics.area_under_roc(-score, right) == pytest.approx(0.5 / 6)
+    for one_kind in (right | True, right & False):
+        assert metrics.area_under_roc(score, one_kind) is None

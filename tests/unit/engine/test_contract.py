@@ -161,15 +161,15 @@ def test_a_generator_of_ones_own_differs_by_name_epoch_and_step_only(toy: Toy, b
 def test_landmarks_are_those_of_the_rows_up_to_the_mirror(toy: Toy, bench: Bench) -> None:
     plugin = toy("two_optimizers", TWO_OPTIMIZERS)
     _, seen = bench.train(plugin, bench.spec(plugin), "landmarks")
-    assert seen.problem is not None and bench.faces.landmarks is not None and bench.faces.landmarks_ok is not None
+    assert bench.dataset.landmarks is not None and bench.dataset.landmarks_ok is not None
     batch = seen.batches[0]
-    of_rows = torch.from_numpy(bench.faces.landmarks[seen.problem.train])[batch.index]
+    of_rows = torch.from_numpy(bench.dataset.landmarks[seen.splits.train])[batch.index]
     mirrored = of_rows[:, list(MIRRORED)] * torch.tensor([-1.0, 1.0]) + torch.tensor([1.0, 0.0])
     assert batch.landmarks is not None and batch.landmarks_ok is not None
     straight = torch.isclose(batch.landmarks, of_rows).all(2).all(1)
     turned = torch.isclose(batch.landmarks, mirrored).all(2).all(1)
     assert (straight ^ turned).all() and straight.any() and turned.any()
-    assert torch.equal(batch.landmarks_ok, torch.from_numpy(bench.faces.landmarks_ok[seen.problem.train])[batch.index])
+    assert torch.equal(batch.landmarks_ok, torch.from_numpy(bench.dataset.landmarks_ok[seen.splits.train])[batch.index])
 
 
 def test_all_methods_see_the_same_batches_and_views(toy: Toy, bench: Bench) -> None:
@@ -205,7 +205,7 @@ def test_the_seed_changes_training_and_the_data_seed_the_labels(toy: Toy, bench:
         bench.train(plugin, dataclasses.replace(spec, **change), "seeds")
         for change in ({}, {"seed": 1}, {"data_seed": 1})
     ]
-    given = [seen.given.tolist() for _, seen in runs]  # type: ignore[union-attr]
+    given = [seen.noisy_label.tolist() for _, seen in runs]  # type: ignore[union-attr]
     assert given[0] == given[1] != given[2]
     assert not torch.equal(runs[0][1].batches[0].index, runs[1][1].batches[0].index)
     assert torch.equal(runs[0][1].batches[0].index, runs[2][1].batches[0].index)

@@ -102,9 +102,13 @@ def test_labels_are_a_copy_of_the_observed_ones(toy: Toy, bench: Bench) -> None:
     plugin = toy("told", LOSS)
     _, seen = bench.train(plugin, bench.spec(plugin, 0.3), "told")
     labels = seen.method.task.labels
-    assert seen.given is not None and np.array_equal(labels.numpy(), seen.given) and labels.dtype == torch.int64
+    assert (
+        seen.noisy_label is not None
+        and np.array_equal(labels.numpy(), seen.noisy_label)
+        and labels.dtype == torch.int64
+    )
     labels.zero_()
-    assert seen.problem is not None and np.array_equal(seen.problem.noisy_label, seen.given)
+    assert np.array_equal(seen.splits.noisy_label, seen.noisy_label)
 
 
 def test_a_method_is_told_whether_weights_are_pretrained(toy: Toy, bench: Bench, monkeypatch: Any) -> None:

@@ -49,14 +49,14 @@ def needs(cls, config):
 
 def test_trusted_labels_are_true_counted_and_no_more_than_declared(toy: Toy, bench: Bench) -> None:
     folder, seen = train(bench, toy("trusting", TRUSTED), "trusted", noise=0.4)
-    task, problem = seen.method.task, seen.problem
-    assert problem is not None and task.trusted is not None and task.trusted_label is not None
+    task, splits = seen.method.task, seen.splits
+    assert task.trusted is not None and task.trusted_label is not None
     rows = task.trusted.numpy()
     assert len(rows) == len(set(rows.tolist())) == 16 and task.trusted.dtype == task.trusted_label.dtype == torch.int64
-    assert np.array_equal(task.trusted_label.numpy(), problem.clean_label[rows])
-    wrong = (problem.noisy_label != problem.clean_label)[rows]
+    assert np.array_equal(task.trusted_label.numpy(), splits.clean_label[rows])
+    wrong = (splits.noisy_label != splits.clean_label)[rows]
     assert wrong.any() and not wrong.all(), "trusted rows are drawn by observed class, wrong labels and right ones"
-    assert set(problem.noisy_label[rows]) == set(problem.noisy_label), "every observed class has a trusted image"
+    assert set(splits.noisy_label[rows]) == set(splits.noisy_label), "every observed class has a trusted image"
     assert final_of(folder)["clean_labels_used"] == 16
     again = train(bench, toy("trusting", TRUSTED), "trusted again", noise=0.4)[1].method.task.trusted
     assert again is not None and torch.equal(again, task.trusted)
@@ -160,7 +160,9 @@ def test_a_pass_shows_every_image_once_in_order_and_is_counted(toy: Toy, bench: 
     for _, _, index, batches in walks:
         assert index.tolist() == list(range(count)), "in order, once"
         assert all(len(batch) <= PASS_BATCH for batch in batches)
-        assert seen.given is not None and torch.cat([b.label for b in batches]).tolist() == seen.given.tolist()
+        assert (
+            seen.noisy_label is not None and torch.cat([b.label for b in batches]).tolist() == seen.noisy_label.tolist()
+        )
         with pytest.raises(KeyError, match="not declared"):
             batches[0].view("second")
     assert [w[0] for w in walks] == [0, 0, 0, 0, 1, 1, 1, 1], "a stage starts in its first epoch"
@@ -236,8 +238,7 @@ def train_step(self, batch, run):
 
 def shown(bench: Bench, seen: Seen) -> list[int]:
     """Which images of the training set the stream gave, in order."""
-    assert seen.problem is not None
-    pool = torch.from_numpy(bench.faces.pixels(SIZE)[seen.problem.train]).float().flatten(1)
+    pool = torch.from_numpy(bench.dataset.pixels(SIZE)[seen.splits.train]).float().flatten(1)
     given = []
     for batch in seen.batches:
         assert batch.unlabelled is not None

@@ -34,3 +34,18 @@ def test_the_first_steps_are_a_plain_mean() -> None:
         mean = m * mean + (1 - m) * value
     assert abs(mean - 5.0) < 1e-12
     assert capped_momentum(10_000, 0.99) == 0.99
+
+
+def test_a_copy_follows_slowly_and_copies_buffers() -> None:
+    torch.manual_seed(0)
+    fast = nn.BatchNorm1d(3)
+    slow = copied(fast)
+    assert not any(p.requires_grad for p in slow.parameters())
+    with torch.no_grad():
+        fast.weight += 1
+        fast.running_mean += 5
+    follow(slow, fast, 0.9)
+    torch.testing.assert_close(slow.weight.data, torch.full((3,), 1.1))
+    assert torch.equal(slow.running_mean, fast.running_mean)
+    follow(slow, fast, 0.0)
+    assert torch.equal(slow.weight, fast.weight)
