@@ -15,7 +15,7 @@ def train_with(
 ) -> RunFolder:
     """The folder of a run that was trained through the engine. ``settings`` are of the method's Config."""
     spec = bench.spec(plugin, epochs=epochs, settings=settings or {})
-    folder = RunFolder(bench.folder / f"{plugin.key}-{spec.key}-{name}")
+    folder = RunFolder.of(bench.folder / name, spec)  # a run is damaged in a folder that is not called by its key
     with folder.claim():
         folder.start(spec, {})
         train(bench.job(plugin, spec, folder, **resources))
