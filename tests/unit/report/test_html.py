@@ -20,6 +20,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from fer_bench.cli.main import main
+from fer_bench.core.files import checksum
 from fer_bench.core.spec import Imbalance, Noise, RunSpec
 from fer_bench.data.open import open_dataset
 from fer_bench.plugins.registry import discover
@@ -58,9 +59,16 @@ def sweep_of(out: Path, name: str = "made", classes: tuple[str, ...] = CLASSES, 
 
 
 def replace_arrays(folder: RunFolder, name: str, **arrays: Any) -> None:
-    """Other arrays than those that the run was finished with, and no sums of them."""
+    """Other arrays than those that the run was finished with."""
     np.savez(folder.path / name, **arrays)
-    (folder.path / "sums.json").unlink(missing_ok=True)
+    replace_sum(folder, name)
+
+
+def replace_sum(folder: RunFolder, name: str) -> None:
+    """The sum of a file that was changed."""
+    sums = folder.path / "sums.json"
+    content = {**json.loads(sums.read_text()), name: checksum((folder.path / name).read_bytes())}
+    sums.write_text(json.dumps(content))
 
 
 def score(folder: RunFolder, wrong: int = 20, size: int = 100, **more: np.ndarray) -> None:
@@ -201,12 +209,12 @@ def sample_weight(cls, config, epoch, epochs):
 """
 
 
-def weighed(tmp_path: Path) -> tuple[Sweep, dict[str, Any]]:
+def weighed(tmp_path: Path, **changes: Any) -> tuple[Sweep, dict[str, Any]]:
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "mine.py").write_text(plugin_source(LOSS + WEIGHED))
     plugins = discover([tmp_path / "plugins"])
     for seed, noise in ((0, NOISY), (1, NOISY), (0, CLEAN)):
-        score(finish(tmp_path, "mine", noise, seed=seed, config={}, code=plugins["mine"].code))
+        score(finish(tmp_path, "mine", noise, seed=seed, config={}, code=plugins["mine"].code, **changes))
     return sweep_of(tmp_path), plugins
 
 
@@ -541,10 +549,8 @@ def test_a_page_of_labels_as_given_says_nothing_of_right_and_wrong_ones(browser:
 def test_faces_and_weights_are_drawn(browser: Any, tmp_path: Path, faces_folder: Path) -> None:
     faces = open_dataset(str(faces_folder))
     faces.decode(48)
-    sweep, _ = weighed(tmp_path)
+    sweep, _ = weighed(tmp_path, fingerprint=faces.fingerprint)
     for folder in sweep.runs:
-        spec = {**(folder.spec or {}), "fingerprint": faces.fingerprint}
-        (folder.path / "spec.json").write_text(json.dumps(spec))
         replace_arrays(folder, "probe.npz", rows=np.arange(30), logits=np.random.default_rng(0).normal(size=(6, 30, 7)))
     shown = Shown(browser)
     shown.open(page.write(sweep, tmp_path / "page.html", [str(tmp_path / "plugins")]))

@@ -14,7 +14,11 @@ from tests.helpers.runs import CLASSES, CLEAN, NOISY, finish
 
 
 def sweep(out: Path, runs: list[str]) -> Sweep:
-    return Sweep("s", out / "sweeps" / "s", {"runs": runs, "classes": {"faces": list(CLASSES)}})
+    content = {
+        "name": "s", "command": "fer-bench run", "runs": runs, "names": {Path(run).name: run for run in runs},
+        "skipped": [], "classes": {"faces": list(CLASSES)}, "created": "",
+    }  # fmt: skip
+    return Sweep("s", out / "sweeps" / "s", content)
 
 
 def test_plots_are_drawn_again_after_a_kill_and_for_other_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
