@@ -54,6 +54,8 @@ def run(
     compile: bool | None = None,
     pretrained: str | PathLike[str] = "",
     settings: Mapping[str, Mapping[str, Any]] | Sequence[str] = (),
+    settings_file: str | PathLike[str] | None = None,
+    vary: Mapping[str, Mapping[str, Sequence[Any]]] | Sequence[str] = (),
     plugins: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
     unlabelled: str | PathLike[str] | None = None,
     out: str | PathLike[str] = "results",
@@ -71,7 +73,8 @@ def run(
     """Trains methods under label noise and imbalance, and writes tables and plots. What is done is not done again.
 
     A single value stands for a list of one. Numbers may be of NumPy, paths may be strings, ``~`` is the home folder.
-    The arguments are the options of ``fer-bench run``; ``settings`` is its ``--set``.
+    The arguments are the options of ``fer-bench run``; ``settings`` is its ``--set`` and ``settings_file`` its
+    ``--settings``.
 
     Args:
         methods: Keys of methods, globs, or "all".
@@ -96,7 +99,12 @@ def run(
         precision: Replaces the recipe's precision of forward passes.
         compile: Compile the networks, which takes minutes at first.
         pretrained: A file of weights, "efficientnet-lite0", or "timm".
-        settings: Hyper-parameters: ``{"nla": {"tau": 0.5}}``, or strings ``"nla.tau=0.5"``.
+        settings: Hyper-parameters: ``{"nla": {"tau": 0.5}}``, or strings ``"nla.tau=0.5"``. A method can also have its
+            own ``lr`` and ``weight_decay``.
+        settings_file: A file of ``fer-bench tune``, or "default" for the papers' values; by default the file that comes
+            with the preset, if there is one.
+        vary: Values of hyper-parameters, each in a row of its own: ``{"nla": {"tau": [0, 0.5]}}``, or strings
+            ``"nla.tau=0,0.5"``. Several make a grid.
         plugins: Folders and files with methods of your own.
         unlabelled: Folder of images for methods that learn from unlabelled ones.
         out: Folder of runs and sweeps.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,65 @@ _EXECUTION = (
 )  # fmt: skip
 
 
+_REQUEST = (
+    click.option("--methods", type=Names(), required=True,
+                 help="Keys, globs, family:NAME or all; see `fer-bench methods`."),
+    click.option("--noise", type=Numbers(float), default=None, help="Rates of label noise, 0 to 1 [default: 0]."),
+    click.option("--noise-type", "--noise-types", "noise_types", type=Names(), default="symmetric", show_default=True,
+                 help="Kinds of label noise: symmetric, pair, class-dependent, instance, human, …"),
+    click.option("--noise-mode", type=click.Choice(["exact", "bernoulli"]), default="exact", show_default=True,
+                 help="An exact number of wrong labels, or an independent draw for each label."),
+    click.option("--noise-file", type=click.Path(path_type=Path),
+                 help="For the kinds confusion, instance-hard and file."),
+    click.option("--imbalance", type=Numbers(float), default="1", show_default=True,
+                 help="Imbalance factors (largest class over smallest); 1 leaves the data as they are."),
+    click.option("--imbalance-type", type=click.Choice(["exp", "step"]), default="exp", show_default=True),
+    DATASET,
+    ROOT,
+    DEDUP,
+    click.option("--train-size", type=int, default=None, help="Train on a stratified part of this many images."),
+    click.option("--preset", default="quick", show_default=True,
+                 help="A recipe: quick (CPU), standard, paper (GPU), or a .toml file."),
+    click.option("--epochs", type=int, default=None),
+    click.option("--batch-size", type=int, default=None),
+    click.option("--lr", type=float, default=None, help="Learning rate."),
+    click.option("--backbone", default=None, help="ferres8 (small, built in) or any timm model."),
+    click.option("--image-size", type=int, default=None, help="Side of the images in pixels."),
+    PRECISION,
+    COMPILE,
+    click.option("--pretrained", default="", help="A file of weights, 'efficientnet-lite0', or 'timm'."),
+    click.option("--unlabelled", type=click.Path(path_type=Path), default=None, metavar="FOLDER",
+                 help="Images for methods that learn from unlabelled ones [default: the training images]."),
+    click.option("--set", "settings", multiple=True, metavar="METHOD.FIELD=VALUE",
+                 help="A hyper-parameter of a method; also its lr and weight_decay."),
+    PLUGINS,
+)  # fmt: skip
+
+_SWEEP = (
+    click.option("--name", default=None, help="Name of the sweep's folder [default: data set and a hash]."),
+    click.option("--replace", is_flag=True, help="Take the place of a sweep of that name with other runs."),
+    click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), default=None, metavar="MINUTES",
+                 help="Stop a run that takes longer. It counts as failed; a later call resumes it."),
+    click.option("--dry-run", is_flag=True,
+                 help="Show the runs, what is done, what is skipped and why, and the time; train nothing."),
+)  # fmt: skip
+
+
+def request_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options of what is trained: methods, labels, data, recipe, and hyper-parameters."""
+    return _decorated(command, _REQUEST)
+
+
+def sweep_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options of a sweep that is made from a request."""
+    return _decorated(command, _SWEEP)
+
+
 def execution_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options of who trains, where, and how many runs at a time."""
-    return functools.reduce(lambda decorated, option: option(decorated), reversed(_EXECUTION), command)
+    return _decorated(command, _EXECUTION)
+
+
+def _decorated(command: Callable[..., Any], options: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
+    """The command with the options, which its help shows in this order."""
+    return functools.reduce(lambda decorated, option: option(decorated), reversed(options), command)

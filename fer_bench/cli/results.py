@@ -35,25 +35,22 @@ if TYPE_CHECKING:
 def table(sweep: str | None, out: Path, style: str, **options: Any) -> None:
     """Prints the comparison table of SWEEP (or the newest one); writes its files and plots. Nothing is trained."""
     from fer_bench.cli.views.table import TableView
-    from fer_bench.report.arrange import arrange
     from fer_bench.report.measures import View
-    from fer_bench.report.outputs import write_plots, write_table
-    from fer_bench.report.tables import comparison
+    from fer_bench.report.outputs import outputs_of
     from fer_bench.sweep.record import find_sweep
 
     view = View(**{name: tuple(value) if isinstance(value, list) else value for name, value in options.items()})  # type: ignore[arg-type]
     found = find_sweep(out, sweep)
     if not found.records():
         _nothing_finished(found)
-    runs = arrange(found.records(), found.classes)
-    content = comparison(runs, view, found.unfinished())
+    outputs = outputs_of(found, view)
     if style == "terminal":
-        console().print(TableView(content))
+        console().print(TableView(outputs.table))
     else:
-        echo(getattr(content, style)())
+        echo(getattr(outputs.table, style)())
     # last, so that a folder that is full or read-only still shows its table
-    write_table(content, runs.raw, found.folder)
-    write_plots(found, runs)
+    outputs.write()
+    outputs.write_plots()
 
 
 def _nothing_finished(sweep: Sweep) -> NoReturn:
@@ -68,14 +65,13 @@ def _nothing_finished(sweep: Sweep) -> NoReturn:
 @OUT
 def plot(sweep: str | None, out: Path) -> None:
     """Draws the plots of SWEEP (or the newest one), also if they are there. `table` draws those that are missing."""
-    from fer_bench.report.arrange import arrange
-    from fer_bench.report.outputs import write_plots
+    from fer_bench.report.outputs import outputs_of
     from fer_bench.sweep.record import find_sweep
 
     found = find_sweep(out, sweep)
     if not found.records():
         _nothing_finished(found)
-    for path in write_plots(found, arrange(found.records(), found.classes), redraw=True):
+    for path in outputs_of(found).write_plots(redraw=True):
         echo(path)
 
 
@@ -94,6 +90,8 @@ def report(sweep: str | None, out: Path, plugins: tuple[str, ...], to: Path | No
     from fer_bench.sweep.record import find_sweep
 
     found = find_sweep(out, sweep)
+    if found.tuning:
+        fail(f"{found.name} is a tuning, which has no page; see: {quoted('fer-bench', 'table', found.name)}", 2)
     if not found.records():
         _nothing_finished(found)
     path = html.write(found, to or found.folder / "report.html", plugin_folders(plugins), faces)

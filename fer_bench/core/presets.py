@@ -33,7 +33,12 @@ def load_preset(name: str, **overrides: Any) -> Recipe:
     Raises:
         SpecError: The preset or a setting is unknown, or a value is wrong.
     """
-    path = Path(name) if name.endswith(".toml") else Path(__file__).with_name("recipes") / f"{name}.toml"
+    path = preset_path(name)
     require(name.endswith(".toml") or name in PRESETS, f"unknown preset {name!r}{nearest(name, PRESETS)}")
     given = {key: value for key, value in overrides.items() if value is not None}
     return build(Recipe, {**read_toml(path), **given}, f"preset {name}")
+
+
+def preset_path(name: str) -> Path:
+    """The TOML file of a preset by name, or the file itself where the name is a path."""
+    return Path(name) if name.endswith(".toml") else Path(__file__).with_name("recipes") / f"{name}.toml"

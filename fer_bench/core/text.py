@@ -44,6 +44,12 @@ def display_width(text: str) -> int:
     )
 
 
+def natural_key(text: str) -> tuple[tuple[bool, float, str], ...]:
+    """A key that sorts numbers in texts by their value: "lam=2" comes before "lam=10"."""
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)", text)
+    return tuple((number % 2 == 1, float(part) if number % 2 else 0.0, part) for number, part in enumerate(parts))
+
+
 def counted(count: int, noun: str) -> str:
     """``1 run``, ``2 runs``."""
     return f"{count:,} {noun}{'s' * (count != 1)}"

@@ -102,10 +102,10 @@ def log_event(event: ProgressEvent) -> None:
     """Logs the end of each run: as an error if it failed, else as information."""
     if event.run is None or not event.summary:
         return
-    done = f"[{event.progress.finished}/{event.progress.count}] {event.run.spec.name}: {event.summary}"
+    done = f"[{event.progress.finished}/{event.progress.count}] {event.run.name}: {event.summary}"
     logger.log(logging.ERROR if event.state == "failed" else logging.INFO, done)
     for note in event.details.get("notes", ()):
-        logger.warning("%s: %s", event.run.spec.name, note)
+        logger.warning("%s: %s", event.run.name, note)
 
 
 def duration(seconds: float) -> str:

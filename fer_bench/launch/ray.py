@@ -80,7 +80,7 @@ def _submit(work: Work, options: Options) -> dict[ray.ObjectRef, str]:
     for run in sorted(work.dear_first(), key=lambda run: run.first_stage_of is not None):
         before = started.get(run.first_stage_of.key) if run.first_stage_of else None
         task = _task.options(
-            name=run.spec.name,
+            name=run.name,
             num_cpus=options.cpus or run.spec.recipe.threads,
             num_gpus=options.gpus,
             max_retries=options.retries,

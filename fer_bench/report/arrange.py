@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fer_bench.core.text import natural_key
 from fer_bench.report.wording import correct_labels, wrong_labels
 from fer_bench.store.frame import to_frame
 from fer_bench.store.model_selection import SELECTIONS
@@ -28,8 +29,8 @@ ELSEWHERE = {
 }
 """Fields of a specification that :func:`_settings` does not copy. Every other field tells conditions apart."""
 
-VARIANT = ("config", "code", "unlabelled", "landmarks")
-"""Columns that tell variants of one method apart."""
+VARIANT = ("own_settings", "code", "unlabelled", "landmarks")
+"""Columns that tell variants of one method apart. ``own_settings`` are its Config and its own part of the recipe."""
 
 
 @dataclass(frozen=True)
@@ -109,11 +110,13 @@ def arrange(records: Iterable[Record], classes: Mapping[str, Sequence[str]] | No
     if len(versions) > 1:
         raise ValueError(f"runs of different protocol versions ({', '.join(map(str, versions))}) cannot share a table")
     frame = _name_conditions(raw.assign(record=records, **_gaps(raw)))
+    pairs = zip(frame["config"], frame["own_recipe"], strict=True)
+    frame["own_settings"] = [json.dumps({**json.loads(a), **json.loads(b)}, sort_keys=True) for a, b in pairs]
     frame["row"] = _rows(frame)
     order = ["data", "extra", "imbalance_factor", "imbalance", "family", "noise_rate", "method", "row"]
     frame = frame.sort_values([*order, "data_seed", "seed"], kind="stable")
     kept = frame.drop_duplicates(["condition", "row", "data_seed", "seed"]).reset_index(drop=True)
-    rows = sorted(set(zip(kept["method"], kept["row"], strict=True)))
+    rows = sorted(set(zip(kept["method"], kept["row"], strict=True)), key=lambda pair: (pair[0], natural_key(pair[1])))
     return Runs(
         kept,
         raw,
@@ -157,7 +160,7 @@ def _gaps(frame: pd.DataFrame) -> dict[str, pd.Series]:
 def _name_conditions(frame: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
-    settings = pd.DataFrame([_settings(record.spec) for record in frame["record"]], index=frame.index)
+    settings = pd.DataFrame([_settings(record) for record in frame["record"]], index=frame.index)
     frame = frame.assign(**_noise_names(frame, settings), imbalance=_imbalance_names(frame))
     frame["data"] = [Path(name).name for name in frame["dataset"]]
     frame["extra"] = _other_settings(settings.drop(columns=["noise mode", "noise file"]))
@@ -177,8 +180,12 @@ def joined_text(*parts: object) -> str:
     return ", ".join(str(part) for part in parts if part)
 
 
-def _settings(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What a specification says of the condition besides noise and imbalance, flat and hashable."""
+def _settings(record: Record) -> dict[str, Any]:
+    """What a specification says of the condition besides noise and imbalance, flat and hashable.
+
+    A setting of the recipe that the method has for itself belongs to the row, and is not among them.
+    """
+    spec, own = record.spec, record.variant.recipe
     noise, size = spec["noise"], spec["train_size"]
     values: dict[str, Any] = {
         "noise mode": noise["mode"],
@@ -191,7 +198,7 @@ def _settings(spec: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in nested.items():
         inner = {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, Mapping) else {name: value}
         values |= {key: each if isinstance(each, (bool, int, float, str)) else str(each) for key, each in inner.items()}
-    return values
+    return {name: value for name, value in values.items() if name not in own}
 
 
 def _noise_names(frame: pd.DataFrame, settings: pd.DataFrame) -> dict[str, list[str]]:

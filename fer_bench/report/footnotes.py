@@ -13,7 +13,7 @@ from fer_bench.report.wording import GIVEN
 if TYPE_CHECKING:
     import pandas as pd
 
-NOISE_RATE, CLEAN, EXTRA, ENSEMBLE = "†", "‡", "§", "¶"
+NOISE_RATE, CLEAN, EXTRA, ENSEMBLE, SETTINGS = "†", "‡", "§", "¶", "◊"
 
 LETTERS = "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖ"
 
@@ -37,7 +37,7 @@ class Footnotes:
 
 def footnotes(frame: pd.DataFrame) -> Footnotes:
     """The footnotes of arranged runs. A row has a sign if any of its runs calls for it; each remark has a letter."""
-    facts: dict[str, dict[str, list[str]]] = {NOISE_RATE: {}, CLEAN: {}, EXTRA: {}, ENSEMBLE: {}}
+    facts: dict[str, dict[str, list[str]]] = {NOISE_RATE: {}, CLEAN: {}, EXTRA: {}, ENSEMBLE: {}, SETTINGS: {}}
     remarks: dict[str, list[str]] = {}
     for row, runs in frame.groupby("row", sort=False):
         for sign, text in _facts(runs):
@@ -51,6 +51,7 @@ def footnotes(frame: pd.DataFrame) -> Footnotes:
         else "is given labels that are known to be correct",
         EXTRA: "is given images beyond the training set",
         ENSEMBLE: "predicts with more than one network",
+        SETTINGS: "uses the settings of a file",
     }
     legend = [f"{sign} {meaning}{_which(facts[sign])}." for sign, meaning in meanings.items() if facts[sign]]
     for number, (text, rows) in enumerate(remarks.items()):
@@ -71,7 +72,7 @@ def _facts(runs: pd.DataFrame) -> Iterable[tuple[str, str]]:
     counts = sorted({int(count) for count in runs["clean_labels_used"] if count})
     if counts:
         yield CLEAN, f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
-    for sign, column in ((EXTRA, "extra_images"), (ENSEMBLE, "ensemble")):
+    for sign, column in ((EXTRA, "extra_images"), (ENSEMBLE, "ensemble"), (SETTINGS, "settings_from")):
         for text in sorted({str(value) for value in runs[column] if value}):
             yield sign, text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,8 +103,8 @@ def training(frame: pd.DataFrame) -> str:
     weights = ", ".join(weights_name(name) for name in sorted(frame["pretrained"].unique()))
     text = (
         f"Training: {images} images, {values_text(frame, 'epochs')} epochs, batch size "
-        f"{values_text(frame, 'batch_size')}, {values_text(frame, 'optimizer')}, learning rate "
-        f"{values_text(frame, 'lr')}, {values_text(frame, 'schedule')} schedule. Backbone: "
+        f"{values_text(frame, 'batch_size')}, {values_text(frame, 'optimizer')}, {_learning_rate(frame)}, "
+        f"{values_text(frame, 'schedule')} schedule. Backbone: "
         f"{values_text(frame, 'backbone')} from {weights}, images of {values_text(frame, 'image_size')} px"
     )
     if set(frame["precision"]) != {"float32"}:
@@ -111,6 +112,24 @@ def training(frame: pd.DataFrame) -> str:
     if frame["compile"].any():
         text += ", compiled" if frame["compile"].all() else ", compiled in some runs"
     return f"{text}."
+
+
+def own_recipes(frame: pd.DataFrame) -> list[str]:
+    """The settings of the recipe that single methods have for themselves; nothing where all methods share them."""
+    found = {
+        f"{row}: {', '.join(f'{name} {value:g}' for name, value in own.items())}": None
+        for row, text in zip(frame["row"], frame["own_recipe"], strict=True)
+        if (own := json.loads(text))
+    }
+    return [f"Settings of the recipe by row: {'; '.join(found)}."] if found else []
+
+
+def _learning_rate(frame: pd.DataFrame) -> str:
+    shared = frame[["lr" not in json.loads(text) for text in frame["own_recipe"]]]
+    if shared.empty:
+        return "learning rates by row"
+    other = "" if len(shared) == len(frame) else " unless a row has its own"
+    return f"learning rate {values_text(shared, 'lr')}{other}"
 
 
 def source(frame: pd.DataFrame) -> str:

@@ -190,6 +190,7 @@ _TEX = {
     "‡": r"$^\ddagger$",
     "§": r"$^\S$",
     "¶": r"$^\P$",
+    "◊": r"$^\diamond$",
     **{sign: f"$^{{{letter}}}$" for sign, letter in zip("ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖ", "abcdefghijklmnop", strict=True)},
     "–": "--",
     "×": r"$\times$",

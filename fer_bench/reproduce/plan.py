@@ -23,6 +23,7 @@ from fer_bench.store.records import Record, read_records
 from fer_bench.sweep.plan import Plan, PlannedRun, make_plan
 from fer_bench.sweep.recipe import resolve_recipe
 from fer_bench.sweep.request import Request
+from fer_bench.sweep.settings import DEFAULT
 
 
 @dataclass(frozen=True)
@@ -335,6 +336,7 @@ def _request(
         pretrained="" if NO_WEIGHTS in (chosen, column.weights) else chosen,
         settings={slot.row.method: slot.row.settings} if slot.row.settings else {},
         plugins=tuple(budget.plugins),
+        settings_file=DEFAULT,
     )
 
 

@@ -67,6 +67,10 @@ def to_row(record: Record) -> dict[str, Any]:
         **{f"imbalance_{name}": value for name, value in imbalance.items()},
         **{name: value for name, value in recipe.items() if name not in ("augmentation", "mean", "std")},
         "config": json.dumps(spec["config"], sort_keys=True),
+        # what the sweep says of the run: settings of the recipe for its method alone, their source, and its trial
+        "own_recipe": json.dumps(record.variant.recipe, sort_keys=True),
+        "settings_from": record.variant.note,
+        "trial": record.variant.trial,
         **{name: spec.get(name, "") for name in ("code", "unlabelled", "landmarks")},
         # where clean labels come from: "reference", or "given" for the data set's own labels before noise was injected
         "labels": final.get("labels", spec.get("labels", "reference")),

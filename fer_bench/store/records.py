@@ -15,6 +15,7 @@ from fer_bench.core.errors import SpecError, StoreError, UnreadableRun
 from fer_bench.core.files import read_each
 from fer_bench.core.schema import schema_error
 from fer_bench.core.spec import restore
+from fer_bench.core.variant import Variant
 from fer_bench.store.folder import REPEAT, RunFolder, identity_error
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Record:
         folder: Folder of the run. It may be missing on this machine: then the record comes from the compact file of its
             sweep (:mod:`fer_bench.store.compact`), and :meth:`scores` and :meth:`probe` are empty.
         compact_environment: Environment from the compact file; None where the folder holds it.
+        variant: Where its settings come from, as its sweep says; empty for a run that is read without a sweep.
     """
 
     spec: dict[str, Any]
@@ -68,6 +70,7 @@ class Record:
     epochs: list[dict[str, Any]]
     folder: RunFolder
     compact_environment: dict[str, Any] | None = field(default=None, repr=False)
+    variant: Variant = field(default_factory=Variant)
 
     @property
     def key(self) -> str:

@@ -96,14 +96,25 @@ def sweep_error(content: Any, name: str) -> str:
         runs, names, skipped, classes = (content[field] for field in ("runs", "names", "skipped", "classes"))
         texts = [content["name"], content["command"], content["created"], *names.values(), *skipped]
         texts += [text for dataset, values in classes.items() for text in (dataset, *values)]
+        texts += _strings(content.get("variants", {}))
         keys = {Path(run).name for run in runs if isinstance(run, str) and is_run(run)}
         whole = len(keys) == len(runs) and keys == set(names) and content["name"] == name
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError, RecursionError):
         return wrong
-    if set(content) != {"name", "command", "runs", "names", "skipped", "classes", "created"} or not whole:
+    needed = {"name", "command", "runs", "names", "skipped", "classes", "created"}
+    if set(content) - {"variants", "tuning"} != needed or not whole:
         return wrong
     odd = next((text for text in texts if not isinstance(text, str) or not printable(text)), None)
     return "" if odd is None else f"{wrong}: it holds {odd!r}"
+
+
+def _strings(value: Any) -> list[str]:
+    """Every string in a value from JSON, names included."""
+    if isinstance(value, dict):
+        return [text for item in value.items() for text in _strings(list(item))]
+    if isinstance(value, list):
+        return [text for each in value for text in _strings(each)]
+    return [value] if isinstance(value, str) else []
 
 
 def write_archive(target: Path, manifest: Manifest, files: Mapping[str, Path]) -> None:

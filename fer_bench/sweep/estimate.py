@@ -39,11 +39,14 @@ def estimate(todo: list[PlannedRun], out: Path, devices: list[str]) -> float:
     """
     if not todo:
         return 0.0
-    costs: dict[Recipe, float] = {}
+    costs: dict[tuple[object, ...], float] = {}
+    recipes: dict[tuple[object, ...], Recipe] = {}
     for run in todo:
-        costs[run.spec.recipe] = costs.get(run.spec.recipe, 0) + run.cost
-    seconds = sum(cost / images_per_second(recipe, out, devices[0], measure_speed) for recipe, cost in costs.items())
-    return seconds / len(devices)
+        speed = tuple(getattr(run.spec.recipe, name) for name in ALIKE)
+        recipes[speed] = run.spec.recipe
+        costs[speed] = costs.get(speed, 0) + run.cost
+    rates = {speed: images_per_second(recipe, out, devices[0], measure_speed) for speed, recipe in recipes.items()}
+    return sum(cost / rates[speed] for speed, cost in costs.items()) / len(devices)
 
 
 def images_per_second(recipe: Recipe, out: Path, device: str, measure: Callable[[Recipe, str], float]) -> float:

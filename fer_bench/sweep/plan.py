@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fer_bench.core.errors import DataError, PluginError, nearest, require
+from fer_bench.core.errors import DataError, PluginError, SpecError, nearest, require
 from fer_bench.core.presets import load_preset
 from fer_bench.core.spec import Imbalance, Noise, Recipe, RunSpec
 from fer_bench.core.text import one_line, visible
+from fer_bench.core.variant import Variant
 from fer_bench.plugins.registry import Plugin, choose, describe_config, discover, plugin_folders
 from fer_bench.sweep.grid import distinct, expand_noise
 from fer_bench.sweep.recipe import resolve_recipe
 from fer_bench.sweep.request import Request
+from fer_bench.sweep.settings import SettingsFile, settings_file
+from fer_bench.sweep.variants import combinations, label_of, variant_from
 
 if TYPE_CHECKING:
     from fer_bench.data.cache import OnProgress
@@ -36,6 +40,7 @@ class PlannedRun:
         cost: Images forwarded in training.
         first_stage_of: The run whose whole training is the first stage of this one; None if there is no such run.
         keep_networks: Whether another run of the sweep starts from the networks of this one.
+        variant: What replaces the method's defaults.
     """
 
     spec: RunSpec
@@ -43,6 +48,13 @@ class PlannedRun:
     cost: float
     first_stage_of: RunSpec | None = None
     keep_networks: bool = False
+    variant: Variant = field(default_factory=Variant)
+
+    @property
+    def name(self) -> str:
+        """One line for a person: method, variant, noise, imbalance, seed."""
+        own = f" ({self.variant.label})" if self.variant.label else ""
+        return f"{self.spec.method}{own}{self.spec.name.removeprefix(self.spec.method)}"
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,7 @@ class Plan:
         request: The request that the plan was made from.
         weights: File of pre-trained weights; None without any.
         unlabelled: Images for methods that learn from unlabelled ones; None for the training images.
+        tuning: Budget and studies of a tuning; empty for an ordinary sweep.
     """
 
     runs: tuple[PlannedRun, ...]
@@ -64,20 +77,22 @@ class Plan:
     request: Request
     weights: Path | None
     unlabelled: Dataset | None = None
+    tuning: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """The data set and a hash of the set of runs. It does not depend on their order in the request."""
         keys = hashlib.sha256("".join(sorted(run.spec.key for run in self.runs)).encode()).hexdigest()
         stem = one_line(visible(Path(self.dataset.name).stem)).replace("\\", "_").lstrip(".-")[:LONGEST_STEM]
-        return f"{stem or 'data'}-{keys[:8]}"
+        return f"{'tune-' if self.tuning else ''}{stem or 'data'}-{keys[:8]}"
 
 
 @dataclass(frozen=True)
 class Grid:
     """A checked request: the values that a sweep combines, and the methods that are asked for.
 
-    ``plugins`` are all known methods by key, ``methods`` the keys of those that are asked for.
+    ``plugins`` are all known methods by key, ``methods`` the keys of those that are asked for. ``settings_file`` holds
+    their tuned settings; None if defaults are used.
     """
 
     request: Request
@@ -86,13 +101,19 @@ class Grid:
     seeds: Sequence[int]
     plugins: Mapping[str, Plugin]
     methods: Sequence[str]
+    settings_file: SettingsFile | None = None
 
 
 @dataclass(frozen=True)
 class ChosenMethod:
-    """A method that can run on the data set. ``configs`` are its settings by noise (:attr:`Noise.label`)."""
+    """A variant of a method that can run on the data set.
+
+    ``configs`` are its settings by noise (:attr:`Noise.label`), ``recipe`` is what it is trained with.
+    """
 
     plugin: Plugin
+    variant: Variant
+    recipe: Recipe
     configs: Mapping[str, Any]
     needs: Needs
 
@@ -120,7 +141,7 @@ def make_plan(
     recipe, weights = resolve_recipe(request)
     methods, skipped = choose_methods(grid, dataset, recipe)
     unlabelled = open_pool(request, methods, recipe, on_progress)
-    runs = expand(grid, dataset, recipe, methods, unlabelled)
+    runs = expand(grid, dataset, methods, unlabelled)
     if runs:
         prepare_cache(grid, dataset, recipe, on_progress)
         check_splits(runs, dataset, request.noise_file)
@@ -136,9 +157,12 @@ def check_request(request: Request) -> Grid:
     require(request.data_seed >= 0, f"--data-seed {request.data_seed}: a seed is 0 or more")
     plugins = discover(plugin_folders(request.plugins))
     methods = choose(request.methods, plugins)
-    for key in request.settings:
-        require(key in plugins, f"--set {key}.…: unknown method {key!r}{nearest(key, plugins)}")
-        require(key in methods, f"--set {key}.…: {key} is not among --methods {','.join(methods)}")
+    check_named(request, methods, plugins)
+    settings = settings_file(request.settings_file, request.preset)
+    if settings is not None:
+        settings.check(methods, plugins, request.overrides)
+    if settings is not None and request.settings_file is not None:
+        settings.check_used(methods)
     return Grid(
         request=request,
         noises=noises,
@@ -146,7 +170,19 @@ def check_request(request: Request) -> Grid:
         seeds=distinct(request.seeds, "--seeds"),
         plugins=plugins,
         methods=methods,
+        settings_file=settings,
     )
+
+
+def check_named(request: Request, methods: Sequence[str], plugins: Mapping[str, Plugin]) -> None:
+    """Checks the methods that ``--set`` and ``--vary`` name. SpecError for one that is not asked for, or a clash."""
+    for option, named in (("--set", request.settings), ("--vary", request.vary)):
+        for key in named:
+            require(key in plugins, f"{option} {key}.…: unknown method {key!r}{nearest(key, plugins)}")
+            require(key in methods, f"{option} {key}.…: {key} is not among --methods {','.join(methods)}")
+    for key, varied in request.vary.items():
+        for name in sorted(set(varied) & set(request.settings.get(key, {}))):
+            raise SpecError(f"--set {key}.{name} and --vary {key}.{name}: leave one of them out")
 
 
 def open_data(grid: Grid) -> Dataset:
@@ -170,31 +206,56 @@ def open_data(grid: Grid) -> Dataset:
 
 
 def choose_methods(grid: Grid, dataset: Dataset, recipe: Recipe) -> tuple[list[ChosenMethod], list[str]]:
-    """The methods that can run on the data set with the recipe, and for each of the others a line that says why not."""
+    """The variants of methods that can run on the data set, and a line for each method that cannot, with the reason."""
+    chosen: list[ChosenMethod] = []
+    skipped: dict[str, None] = {}
+    for key in grid.methods:
+        try:
+            variants = variants_of(grid, key)
+            for variant in variants:
+                method = configure(grid, key, variant, dataset, recipe)
+                if reason := cannot_run(method, dataset):
+                    skipped[f"{key}: {reason}"] = None
+                else:
+                    chosen.append(method)
+        except PluginError as error:
+            skipped[f"{key}: {str(error).splitlines()[0]}"] = None
+    return chosen, list(skipped)
+
+
+def variants_of(grid: Grid, key: str) -> list[Variant]:
+    """The variants of a method: its tuned settings if there are any, under ``--set``, under each varied value."""
+    request, config_class = grid.request, grid.plugins[key].load().Config
+    tuned = Variant() if grid.settings_file is None else grid.settings_file.variant(key)
+    fixed = variant_from(request.settings.get(key, {}), key, config_class).over(tuned)
+    if key not in request.vary:
+        return [each.over(fixed) for each in request.variants.get(key, (Variant(),))]
+    varied = combinations(request.vary[key])
+    return [replace(variant_from(each, key, config_class), label=label_of(each)).over(fixed) for each in varied]
+
+
+def configure(grid: Grid, key: str, variant: Variant, dataset: Dataset, recipe: Recipe) -> ChosenMethod:
+    """A variant with its Config for every noise, and its recipe. SpecError for a value that one of them refuses."""
+    plugin = grid.plugins[key]
+    configs = {noise.label: plugin.configure(dataset.name, noise.label, variant.settings) for noise in grid.noises}
+    try:
+        own = replace(recipe, **variant.recipe)
+    except SpecError as error:
+        raise SpecError(f"{key}: {error}") from None
+    return ChosenMethod(plugin, variant, own, configs, plugin.load().needs(next(iter(configs.values()))))
+
+
+def cannot_run(method: ChosenMethod, dataset: Dataset) -> str:
+    """Why a method cannot run on the data set with its recipe; "" if it can."""
     from fer_bench.data.points import POINTS
 
-    chosen, skipped = [], []
-    for key in grid.methods:
-        plugin, settings = grid.plugins[key], grid.request.settings.get(key, {})
-        try:
-            method = plugin.load()
-            configs = {noise.label: plugin.configure(dataset.name, noise.label, settings) for noise in grid.noises}
-            needs = method.needs(next(iter(configs.values())))
-        except PluginError as error:
-            skipped.append(f"{key}: {str(error).splitlines()[0]}")
-            continue
-        points = len(POINTS)
-        if needs.landmarks and (dataset.landmarks is None or dataset.landmarks.shape[1] != points):
-            skipped.append(
-                f"{key}: needs {points} landmarks a face, which {dataset.name} does not have; "
-                "see `fer-bench data landmarks --help`"
-            )
-            continue
-        if recipe.compile and not needs.compiles:
-            skipped.append(f"{key}: its networks cannot be compiled; leave --compile out")
-            continue
-        chosen.append(ChosenMethod(plugin, configs, needs))
-    return chosen, skipped
+    needs, points = method.needs, len(POINTS)
+    if needs.landmarks and (dataset.landmarks is None or dataset.landmarks.shape[1] != points):
+        hint = "see `fer-bench data landmarks --help`"
+        return f"needs {points} landmarks a face, which {dataset.name} does not have; {hint}"
+    if method.recipe.compile and not needs.compiles:
+        return "its networks cannot be compiled; leave --compile out"
+    return ""
 
 
 def open_pool(
@@ -216,35 +277,39 @@ def open_pool(
 
 
 def expand(
-    grid: Grid, dataset: Dataset, recipe: Recipe, methods: Sequence[ChosenMethod], unlabelled: Dataset | None
+    grid: Grid, dataset: Dataset, methods: Sequence[ChosenMethod], unlabelled: Dataset | None
 ) -> list[PlannedRun]:
-    """Every combination of method, noise, imbalance and seed."""
-    runs = []
-    images = grid.request.train_size or int((dataset.split == "train").sum())
+    """Every combination of method, variant, noise, imbalance and seed. Variants that are the same run are one."""
+    runs: dict[str, PlannedRun] = {}
+    codes: dict[str, str] = {}
+    request, official = grid.request, bool((dataset.split == "val").any())
+    images = request.train_size or int((dataset.split == "train").sum())
     for method in methods:
-        plugin, needs = method.plugin, method.needs
+        plugin, needs, recipe = method.plugin, method.needs, method.recipe
+        if plugin.key not in codes:
+            codes[plugin.key] = plugin.code
         base = RunSpec(
             dataset=dataset.name,
             fingerprint=dataset.fingerprint,
             method=plugin.key,
-            code=plugin.code,
+            code=codes[plugin.key],
             config={},
             recipe=recipe,
-            train_size=grid.request.train_size,
-            data_seed=grid.request.data_seed,
+            train_size=request.train_size,
+            data_seed=request.data_seed,
             unlabelled=unlabelled.fingerprint if needs.unlabelled and unlabelled else "",
             landmarks=dataset.landmarks_file if needs.landmarks else "",
+            validation=request.validation if official else "held-out",
         )
         first = grid.plugins.get(needs.first_stage_of)
-        for noise in grid.noises:
+        cost = recipe.epochs * images * needs.forwards
+        for noise, imbalance, seed in itertools.product(grid.noises, grid.imbalances, grid.seeds):
             config = describe_config(method.configs[noise.label])
-            for imbalance in grid.imbalances:
-                for seed in grid.seeds:
-                    spec = replace(base, noise=noise, imbalance=imbalance, seed=seed, config=config)
-                    begun = None if first is None or first.error else first_stage(spec, first)
-                    runs.append(PlannedRun(spec, plugin, recipe.epochs * images * needs.forwards, begun))
-    wanted = {run.first_stage_of.key for run in runs if run.first_stage_of}
-    return [replace(run, keep_networks=run.spec.key in wanted) for run in runs]
+            spec = replace(base, noise=noise, imbalance=imbalance, seed=seed, config=config)
+            begun = None if first is None or first.error else first_stage(spec, first)
+            runs.setdefault(spec.key, PlannedRun(spec, plugin, cost, begun, variant=method.variant))
+    wanted = {run.first_stage_of.key for run in runs.values() if run.first_stage_of}
+    return [replace(run, keep_networks=key in wanted) for key, run in runs.items()]
 
 
 def first_stage(spec: RunSpec, method: Plugin) -> RunSpec:
@@ -272,10 +337,10 @@ def prepare_cache(grid: Grid, dataset: Dataset, recipe: Recipe, on_progress: OnP
 
 
 def check_splits(runs: Sequence[PlannedRun], dataset: Dataset, noise_file: Path | None) -> None:
-    """Makes the splits of every noise and imbalance once, so that a DataError comes now and not in every run."""
+    """Makes the splits of every noise, imbalance and draw once, so that a DataError comes now and not in every run."""
     from fer_bench.data.splits import make_splits
 
-    for spec in {(run.spec.noise, run.spec.imbalance): run.spec for run in runs}.values():
+    for spec in {(run.spec.noise, run.spec.imbalance, run.spec.data_seed): run.spec for run in runs}.values():
         try:
             make_splits(dataset, spec, noise_file)
         except ValueError as error:

@@ -6,21 +6,23 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from fer_bench.core.errors import StoreError, nearest, require
 from fer_bench.core.files import read_each, write_atomically
-from fer_bench.core.schema import schema_error
+from fer_bench.core.schema import build, schema_error
 from fer_bench.core.text import printable, visible
+from fer_bench.core.variant import Variant
 from fer_bench.store.compact import COMPACT, read_compact, write_compact
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.frame import to_frame
 from fer_bench.store.lease import owner_of
 from fer_bench.store.records import Record, read_records, run_state
 from fer_bench.sweep.plan import Plan
+from fer_bench.sweep.settings import SETTINGS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,10 +31,11 @@ SWEEP = "sweep.json"
 
 TABLES = ("table.md", "table.csv", "table.tex", "table.html", "runs.csv")
 
-OUTPUTS = (*TABLES, "report.html", COMPACT, "plots")
+OUTPUTS = (*TABLES, SETTINGS, "report.html", COMPACT, "plots")
 """What is made of the runs of a sweep, beside ``sweep.json``."""
 
-SHAPE = {"name": str, "command": str, "created?": str, "runs": [str], "skipped": [str], "names": {}, "classes": {}}
+SHAPE = {"name": str, "command": str, "created?": str, "runs": [str], "skipped": [str], "names": {}, "classes": {},
+         "variants?": {}, "tuning?": {"budget": float, "studies": float}}  # fmt: skip
 
 LONGEST_NAME = 200
 
@@ -46,7 +49,9 @@ class Sweep:
         folder: ``<out>/sweeps/<name>``.
         content: What ``sweep.json`` holds. ``runs``: paths of the run folders, relative to ``<out>``. ``names``: a line
             for a person for each run, by key. ``skipped``: why methods were left out. ``classes``: class names by data
-            set. ``command``: what made the sweep. ``created``: when, in UTC.
+            set. ``command``: what made the sweep. ``created``: when, in UTC. ``variants``: fields of
+            :class:`fer_bench.core.variant.Variant` by key, for runs that have any. ``tuning``: budget and studies,
+            only for a tuning.
     """
 
     name: str
@@ -63,6 +68,7 @@ class Sweep:
         for path in content["runs"]:
             parts = PurePath(path).parts
             require(len(parts) == 4 and parts[0] == "runs" and ".." not in parts, f"{path!r} is no folder of a run")
+        read_variants(content)
 
     @property
     def out(self) -> Path:
@@ -79,6 +85,16 @@ class Sweep:
         """Class names by data set."""
         return {name: tuple(values) for name, values in self.content["classes"].items()}
 
+    @property
+    def tuning(self) -> dict[str, Any]:
+        """``budget`` and ``studies`` of a tuning; empty for an ordinary sweep."""
+        return dict(self.content.get("tuning", {}))
+
+    @cached_property
+    def variants(self) -> dict[str, Variant]:
+        """What replaces the defaults, by key of the run. A run with the defaults alone is not among them."""
+        return read_variants(self.content)
+
     def records(self) -> list[Record]:
         """The finished runs that can be read, in the order of the sweep. They are read on the first call only.
 
@@ -93,7 +109,8 @@ class Sweep:
     def _records(self) -> list[Record]:
         done = [folder for folder in self.runs if (folder.path / "final.json").exists()]
         found = {record.folder: record for record in (*self._compact.values(), *read_records(done)[0])}
-        return [found[folder] for folder in self.runs if folder in found]
+        ordered = [found[folder] for folder in self.runs if folder in found]
+        return [replace(each, variant=self.variants.get(each.key, each.variant)) for each in ordered]
 
     @cached_property
     def _compact(self) -> dict[str, Record]:
@@ -167,6 +184,14 @@ class Sweep:
             write_compact(self.folder / COMPACT, self.records(), self.out)
 
 
+def read_variants(content: dict[str, Any]) -> dict[str, Variant]:
+    """The variants of ``sweep.json`` by key of the run. SpecError where one is damaged."""
+    found = content.get("variants", {})
+    wrong = schema_error(list(found.values()), [{}], "variants")
+    require(not wrong, wrong)
+    return {key: build(Variant, values, f"variants: {key}") for key, values in found.items()}
+
+
 def check_sweep_name(name: str) -> str:
     """The name, if it can be the name of a sweep and of its folder. SpecError says why not."""
     require(bool(name), "--name '': a name is needed")
@@ -189,11 +214,16 @@ def make_sweep(plan: Plan, out: Path, name: str, command: str) -> Sweep:
         "name": name,
         "command": visible(command),
         "runs": runs,
-        "names": {run.spec.key: run.spec.name for run in plan.runs},
+        "names": {run.spec.key: run.name for run in plan.runs},
         "skipped": list(plan.skipped),
         "classes": {plan.dataset.name: list(plan.dataset.classes)},
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+    variants = {run.spec.key: asdict(run.variant) for run in plan.runs if run.variant != Variant()}
+    if variants:
+        content["variants"] = variants
+    if plan.tuning:
+        content["tuning"] = dict(plan.tuning)
     return Sweep(name, sweep_folder(out, name), content)
 
 

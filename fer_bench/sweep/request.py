@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 from fer_bench.core.errors import nearest, require
 from fer_bench.core.spec import Imbalance, Noise
+from fer_bench.core.variant import Variant
 from fer_bench.plugins.registry import settings_by_method
 from fer_bench.sweep.arguments import (
     plain,
@@ -23,6 +24,7 @@ from fer_bench.sweep.arguments import (
     to_text,
     to_tuple,
 )
+from fer_bench.sweep.variants import varied_by_method
 
 RECIPE: Mapping[str, Callable[[Any, str], Any]] = {
     "epochs": to_int,
@@ -61,6 +63,12 @@ class Request:
         plugins: Folders and files with methods of the user.
         unlabelled: Folder of images for methods that learn from unlabelled ones; None for the training images without
             their labels.
+        settings_file: Path of a settings file, "default" for none, or None for the one that comes with the preset.
+        vary: Values of hyper-parameters that are varied, each combination in a row of its own: {method: {name:
+            values}}.
+        variants: Variants by method in place of ``vary``; the trials of a search.
+        validation: "official" for the data set's own validation split where it has one, "held-out" for a part of the
+            training set with its noise.
     """
 
     methods: Sequence[str]
@@ -82,14 +90,18 @@ class Request:
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     plugins: Sequence[str] = ()
     unlabelled: Path | None = None
+    settings_file: str | None = None
+    vary: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
+    variants: Mapping[str, Sequence[Variant]] = field(default_factory=dict)
+    validation: Literal["official", "held-out"] = "official"
 
 
 def make_request(**options: Any) -> Request:
     """A request from its fields and from settings of the recipe, by name; None leaves a default.
 
     Args:
-        **options: Fields of :class:`Request` but ``overrides``, and the settings of the recipe in :data:`RECIPE`.
-            ``settings`` may also be ``METHOD.FIELD=VALUE`` strings.
+        **options: Fields of :class:`Request` that have a converter, and the settings of the recipe in :data:`RECIPE`.
+            ``settings`` may also be ``METHOD.FIELD=VALUE`` strings, and ``vary`` ``METHOD.FIELD=VALUE,VALUE`` strings.
 
     Raises:
         SpecError: A value has the wrong type; the message names the option.
@@ -113,6 +125,18 @@ def _to_settings(value: Any, name: str) -> dict[str, dict[str, Any]]:
     return {method: {key: plain(each) for key, each in values.items()} for method, values in value.items()}
 
 
+def _to_varied(value: Any, name: str) -> dict[str, dict[str, list[Any]]]:
+    """Varied values by method, from a mapping of mappings or from ``METHOD.FIELD=VALUE,VALUE`` strings."""
+    if not isinstance(value, Mapping):
+        return varied_by_method(to_tuple(value, name, to_text))
+    varied = _to_settings(value, name)
+    for method, values in varied.items():
+        for key, each in values.items():
+            several = isinstance(each, list) and len(each) > 0
+            require(several, f"{name}[{method!r}][{key!r}] = {each!r}: a list of values is needed")
+    return varied
+
+
 CONVERTERS: Mapping[str, Callable[[Any, str], Any]] = {
     "methods": partial(to_tuple, convert=to_text),
     "dataset": to_location,
@@ -132,5 +156,7 @@ CONVERTERS: Mapping[str, Callable[[Any, str], Any]] = {
     "settings": _to_settings,
     "plugins": partial(to_tuple, convert=to_location),
     "unlabelled": to_path,
+    "settings_file": to_location,
+    "vary": _to_varied,
 }
 """How each field of a request is converted."""

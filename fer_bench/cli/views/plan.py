@@ -19,7 +19,7 @@ def plan_table(planned: Plan, name: str, out: Path, force: bool) -> Table:
     table = Table("run", "key", "state", title=Text(f"sweep {name}"), title_justify="left")
     for item in planned.runs:
         state = "again" if force else RunFolder.of(out, item.spec).state
-        table.add_row(Text(item.spec.name), item.spec.key, {"new": "to train"}.get(state, state))
+        table.add_row(Text(item.name), item.spec.key, {"new": "to train"}.get(state, state))
     return table
 
 

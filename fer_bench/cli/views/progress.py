@@ -65,7 +65,7 @@ class Display:
         """A run that another process trains, said once for each process."""
         assert event.run is not None
         self._drop(event.worker)
-        name, by = event.run.spec.name, event.details["by"]
+        name, by = event.run.name, event.details["by"]
         if event.details.get("taken_over"):
             self._say_once(f"{name}: this worker did not respond, and the run was {by}")
         else:
@@ -85,7 +85,7 @@ class Display:
         at, worker = event.details, event.worker
         steps = max(1, at["steps"])
         if worker not in self._lines:
-            self._lines[worker] = self._progress.add_task(event.run.spec.name, total=at["epochs"] * steps, detail="")
+            self._lines[worker] = self._progress.add_task(event.run.name, total=at["epochs"] * steps, detail="")
         parts = [f"epoch {min(at['epoch'] + 1, at['epochs'])}/{at['epochs']}"]
         if "loss" in at:
             parts.append(f"loss {at['loss']:.3f}")
@@ -99,7 +99,7 @@ class Display:
         assert event.run is not None
         self._drop(event.worker)
         line = Text(f"[{event.progress.finished}/{event.progress.count}] ", style="dim")
-        line.append(event.run.spec.name, style="bold")
+        line.append(event.run.name, style="bold")
         if event.state == "done":
             line.append(f"  {event.summary}")
             line.append(f"  {event.details['final']['seconds']:.0f} s", style="dim")

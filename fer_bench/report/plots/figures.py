@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
@@ -21,6 +19,7 @@ from fer_bench.report.plots.style import (
     across,
     band,
     bar,
+    figure_style,
     file_name,
     finish,
     grid,
@@ -56,14 +55,7 @@ ACCURACIES = (BY_NAME["overall"], BY_NAME["mean"])
 def write(runs: Runs, folder: Path) -> list[Path]:
     """Draws all figures that the runs support into ``folder``; the paths."""
     paths: list[Path] = []
-    # all three restore the caller's settings of matplotlib
-    with (
-        sns.axes_style("ticks"),
-        sns.plotting_context("notebook", font_scale=0.85),
-        matplotlib.rc_context(
-            {"axes.titlesize": "medium", "axes.titleweight": "bold", "pdf.fonttype": 42, "legend.frameon": False}
-        ),
-    ):
+    with figure_style():
         for draw in (against_noise, against_imbalance, joint, critical_differences, recalls, confusions, curves):
             for name, figure in draw(runs):
                 paths += save(figure, folder / file_name(name))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import matplotlib
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
@@ -33,6 +35,19 @@ COLOURS = (0, 1, 2, 3, 4, 9, 5, 7, 6, 8)
 """Order of seaborn's colour-blind palette, its two palest colours last."""
 
 POINT: dict[str, Any] = {"markersize": 7, "markeredgecolor": "white", "markeredgewidth": 0.6, "linewidth": 1.6}
+
+
+@contextmanager
+def figure_style() -> Iterator[None]:
+    """The settings of matplotlib that all figures are drawn with; the caller's are restored."""
+    with (
+        sns.axes_style("ticks"),
+        sns.plotting_context("notebook", font_scale=0.85),
+        matplotlib.rc_context(
+            {"axes.titlesize": "medium", "axes.titleweight": "bold", "pdf.fonttype": 42, "legend.frameon": False}
+        ),
+    ):
+        yield
 
 
 @cache

@@ -377,7 +377,7 @@ def test_settings_that_differ_are_named(tmp_path: Path) -> None:
     [
         ({"code": "d" * 64}, ["alpha (code cccccccc)", "alpha (code dddddddd)"]),
         ({"unlabelled": "e" * 64}, ["alpha (unlabelled eeeeeeee)", "alpha (unlabelled none)"]),
-        ({"config": {"weight": "1.0"}}, ['alpha (weight="1.0")', "alpha (weight=1.0)"]),
+        ({"config": {"weight": "1.0"}}, ["alpha (weight=1.0)", 'alpha (weight="1.0")']),
         ({"config": {"weight": 1.0 + 1e-12}}, ["alpha (weight=1.0)", "alpha (weight=1.000000000001)"]),
     ],
 )
