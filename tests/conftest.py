@@ -39,7 +39,7 @@ def one_thread() -> None:
 @pytest.fixture
 def no_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweeps of the test write no tables and no plots, which take longer than small runs do."""
-    monkeypatch.setattr("fer_bench.report.outputs.write_outputs", lambda sweep, plots: [])
+    monkeypatch.setattr("fer_bench.report.outputs.write_outputs", lambda sweep, redraw: [])
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fer_bench.core.text import natural_key
 from fer_bench.report.wording import correct_labels, wrong_labels
-from fer_bench.store.frame import to_frame
+from fer_bench.store.frame import to_frame, variant_columns
 from fer_bench.store.model_selection import SELECTIONS
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def arrange(records: Iterable[Record], classes: Mapping[str, Sequence[str]] | No
     versions = sorted(raw["protocol"].unique())
     if len(versions) > 1:
         raise ValueError(f"runs of different protocol versions ({', '.join(map(str, versions))}) cannot share a table")
-    frame = _name_conditions(raw.assign(record=records, **_gaps(raw)))
+    frame = _name_conditions(raw.assign(record=records, **variant_columns(records), **_gaps(raw)))
     pairs = zip(frame["config"], frame["own_recipe"], strict=True)
     frame["own_settings"] = [json.dumps({**json.loads(a), **json.loads(b)}, sort_keys=True) for a, b in pairs]
     frame["row"] = _rows(frame)

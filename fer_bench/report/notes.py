@@ -125,6 +125,8 @@ def own_recipes(frame: pd.DataFrame) -> list[str]:
 
 
 def _learning_rate(frame: pd.DataFrame) -> str:
+    if "own_recipe" not in frame:
+        return f"learning rate {values_text(frame, 'lr')}"
     shared = frame[["lr" not in json.loads(text) for text in frame["own_recipe"]]]
     if shared.empty:
         return "learning rates by row"

@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from fer_bench.core.errors import UnreadableRun
 from fer_bench.core.files import read_each
+<<<<<<< HEAD
 from fer_bench.core.text import visible
+=======
+from fer_bench.core.variant import Variant
+>>>>>>> 8718619 (fer-bench tune: columns of variants)
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.head_tail import head_tail
 from fer_bench.store.model_selection import MEASURES, SELECTIONS, select
@@ -42,10 +46,30 @@ def load_runs(out: str | Path = "results") -> pd.DataFrame:
 
 
 def to_frame(records: Iterable[Record]) -> pd.DataFrame:
-    """One row for each record, in their order, with the columns of :func:`load_runs`."""
+    """One row for each record, in their order.
+
+    It has the columns of :func:`load_runs` and, if any run is a variant, those of :func:`variant_columns`.
+    """
     import pandas as pd
 
-    return pd.DataFrame([to_row(record) for record in records])
+    records = list(records)
+    frame = pd.DataFrame([to_row(record) for record in records])
+    plain = all(record.variant == Variant() for record in records)
+    return frame if plain else frame.assign(**variant_columns(records))
+
+
+def variant_columns(records: Iterable[Record]) -> dict[str, list[Any]]:
+    """What sweeps say of their runs.
+
+    ``own_recipe`` holds settings of the recipe for the method alone, as JSON; ``settings_from`` the source of the
+    settings, "" for the defaults; ``trial`` the number of the trial in a search, None outside of one.
+    """
+    variants = [record.variant for record in records]
+    return {
+        "own_recipe": [json.dumps(each.recipe, sort_keys=True) for each in variants],
+        "settings_from": [each.note for each in variants],
+        "trial": [each.trial for each in variants],
+    }
 
 
 def _row_or_reason(folder: RunFolder) -> dict[str, Any] | str:
@@ -67,10 +91,6 @@ def to_row(record: Record) -> dict[str, Any]:
         **{f"imbalance_{name}": value for name, value in imbalance.items()},
         **{name: value for name, value in recipe.items() if name not in ("augmentation", "mean", "std")},
         "config": json.dumps(spec["config"], sort_keys=True),
-        # what the sweep says of the run: settings of the recipe for its method alone, their source, and its trial
-        "own_recipe": json.dumps(record.variant.recipe, sort_keys=True),
-        "settings_from": record.variant.note,
-        "trial": record.variant.trial,
         **{name: spec.get(name, "") for name in ("code", "unlabelled", "landmarks")},
         # where clean labels come from: "reference", or "given" for the data set's own labels before noise was injected
         "labels": final.get("labels", spec.get("labels", "reference")),
