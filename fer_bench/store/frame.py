@@ -10,11 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from fer_bench.core.errors import UnreadableRun
 from fer_bench.core.files import read_each
-<<<<<<< HEAD
 from fer_bench.core.text import visible
-=======
 from fer_bench.core.variant import Variant
->>>>>>> 8718619 (fer-bench tune: columns of variants)
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.head_tail import head_tail
 from fer_bench.store.model_selection import MEASURES, SELECTIONS, select
