@@ -57,6 +57,9 @@ class Info:
     """The official repository and commit."""
     deviations: tuple[str, ...] = ()
     """Where the default departs from the official code, each with its reason."""
+    scaling: str = ""
+    """How its settings scale: with the length of the training in epochs or steps, the batch size, the number of classes
+    and of images, and with networks from random or pre-trained weights. In plain sentences."""
     ensemble: str = ""
     """How ``predict`` joins several networks ("mean of two networks"), for the mark in tables; "" for one network."""
 

@@ -114,6 +114,9 @@ class Adadf(Method):
         "mixture of both, of the class's for faces that a learned attention finds certain.",
         kind="label noise",
         family="faces",
+        scaling="beta is a share of the epochs, and at least one epoch. threshold is a mean probability, which "
+        "label noise, random weights and more classes lower: rather 0.5 than 0.7 there. tops is a share of the "
+        "batch. All losses are means.",
         arxiv="2404.15714",
         code="github.com/taylor-xy0827/Ada-DF @ 1f033a5",
         deviations=(

@@ -44,6 +44,9 @@ class BalancedSoftmax(Method):
         "the raw logits are free of the class frequencies.",
         kind="imbalance",
         family="imbalance",
+        scaling="tau acts on the logarithm of the class shares: neither the length of the training nor the batch "
+        "size matters. The counts are those of the noisy labels, which symmetric noise makes more equal, and the "
+        "correction weaker.",
         arxiv="2007.10740",
         code="github.com/jiawei-ren/BalancedMetaSoftmax-Classification @ 34a61e4",
         deviations=(

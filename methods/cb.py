@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Run, Task, hparam
-from fer_bench.ops import effective_number_weights, require_range
+from fer_bench.ops import deferral_is_over, effective_number_weights, require_range
 
 Reduction = Literal["batch_mean", "weighted_mean"]
 Modulator = Literal["stable", "official"]
@@ -71,6 +71,10 @@ class Cb(Method):
         "softmax, sigmoid or focal loss.",
         kind="imbalance",
         family="imbalance",
+        scaling="beta is for class sizes: 0.9999 tells apart classes of up to about 10,000 images. Where all "
+        "classes are much smaller, weights are inverse frequencies; where all are much larger, they are equal. "
+        "start is a share of the epochs. Under imbalance 'batch_mean' gives a smaller loss than cross-entropy, "
+        "which an adaptive optimizer undoes; 'weighted_mean' keeps the scale.",
         arxiv="1901.05555",
         code="github.com/richardaecn/class-balanced-loss @ 1d78572",
         deviations=(
@@ -97,17 +101,15 @@ class Cb(Method):
         modulator: Literal["stable", "official"] = hparam(
             "stable", "form of the focal factor", "official cifar_main.py, made stable"
         )
-        start_epoch: int = hparam(
-            0,
-            "first epoch, counted from 0, with weights; later than 0 is deferred re-weighting",
-            "not part of this paper",
+        start: float = hparam(
+            0.0, "share of the epochs without weights; more than 0 is deferred re-weighting", "not part of this paper"
         )
 
         def __post_init__(self) -> None:
             if not 0 <= self.beta < 1:
                 raise ValueError(f"beta = {self.beta!r} is out of range: it must be at least 0 and below 1")
             require_range("gamma", self.gamma, low=0)
-            require_range("start_epoch", self.start_epoch, low=0)
+            require_range("start", self.start, 0, 1)
 
     def __init__(self, config: Config, task: Task) -> None:
         super().__init__(config, task)
@@ -138,7 +140,7 @@ class Cb(Method):
             per_sample = sigmoid_loss(logits, labels)
         else:
             per_sample = focal_loss(logits, labels, c.gamma, c.modulator)
-        if run.epoch < c.start_epoch:
+        if not deferral_is_over(run.epoch, run.epochs, c.start):
             return per_sample.mean()
         weight = self.weights[labels]
         if self.has_absent and bool((weight == 0).any()):

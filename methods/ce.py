@@ -21,6 +21,7 @@ class Ce(Method):
         idea="Softmax cross-entropy on the labels as given. The baseline.",
         kind="baseline",
         family="baseline",
+        scaling="There is nothing to scale.",
     )
 
     def loss(self, batch: Batch, run: Run) -> Tensor:

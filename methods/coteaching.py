@@ -42,6 +42,10 @@ class Coteaching(Method):
         "The kept share falls to 1 - noise rate in the first epochs.",
         kind="label noise",
         family="selection",
+        scaling="The forget rate grows within 10 epochs (officially of 200, with 390 steps each), or within a "
+        "quarter of fewer than 40 epochs: the networks must know something by then, which from random weights takes "
+        "a few hundred steps. The loss is a mean over the kept samples. A small batch rounds their number down, to "
+        "one at least.",
         arxiv="1804.06872",
         code="github.com/bhanML/Co-teaching @ 7c7fbe2",
         deviations=(

@@ -80,6 +80,9 @@ class CoteachingPlus(Method):
         "which have a small loss for the other network.",
         kind="label noise",
         family="selection",
+        scaling="As co-teaching: the forget rate grows within 10 epochs, or within a quarter of fewer than 40. The "
+        "warm-up is a tenth of the epochs and at least one, so a short training selects by networks that have seen "
+        "few steps. The loss is a mean over the kept samples, however few disagree.",
         arxiv="1901.04215",
         code="github.com/xingruiyu/coteaching_plus @ a68ed61",
         deviations=(
@@ -102,9 +105,9 @@ class CoteachingPlus(Method):
 
     @dataclass(frozen=True)
     class Config(PeerSettings):
-        init_epochs: int | None = hparam(
-            None,
-            "epochs of plain co-teaching at the start; none = a tenth of the budget, 1 at least",
+        warmup: float = hparam(
+            0.1,
+            "share of the epochs with plain co-teaching, at the start; above 0, one epoch at least",
             "official main.py: 20 of 200 epochs for CIFAR-10, 0 for MNIST and NEWS, 5 for CIFAR-100, 100 for "
             "Tiny-ImageNet",
         )
@@ -130,8 +133,7 @@ class CoteachingPlus(Method):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            if self.init_epochs is not None:
-                require_range("init_epochs", self.init_epochs, low=0)
+            require_range("warmup", self.warmup, 0, 1)
 
     def __init__(self, config: Config, task: Task) -> None:
         super().__init__(config, task)
@@ -157,10 +159,10 @@ class CoteachingPlus(Method):
         return min(1.0, ramp(epoch, self.task.epochs, tau, num_gradual, c.schedule))
 
     @property
-    def init_epochs(self) -> int:
+    def warmup_epochs(self) -> int:
         """Epochs of plain co-teaching."""
-        c = self.config
-        return max(1, round(0.1 * self.task.epochs)) if c.init_epochs is None else c.init_epochs
+        share = self.config.warmup
+        return max(1, round(share * self.task.epochs)) if share else 0
 
     def on_epoch_start(self, run: Run) -> None:
         self.seen_in_epoch = self.differing_in_epoch = 0
@@ -168,7 +170,7 @@ class CoteachingPlus(Method):
 
     def on_epoch_end(self, run: Run) -> None:
         few = self.differing_in_epoch < FEW * self.seen_in_epoch
-        if few and run.epoch >= self.init_epochs and not self.has_warned:
+        if few and run.epoch >= self.warmup_epochs and not self.has_warned:
             self.has_warned = True
             warnings.warn(
                 f"co-teaching+: the networks disagreed about {self.differing_in_epoch} of {self.seen_in_epoch} images "
@@ -188,7 +190,7 @@ class CoteachingPlus(Method):
         self.differing_in_epoch += len(members)
         rate = self.forget_rate(run.epoch)
         log: dict[str, Tensor | float] = {"forget_rate": rate, "disagreement": len(members) / len(batch)}
-        if run.epoch < self.init_epochs:
+        if run.epoch < self.warmup_epochs:
             members, double_softmax = torch.arange(len(batch), device=labels.device), False
         else:
             double_softmax = c.double_softmax

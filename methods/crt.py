@@ -158,6 +158,9 @@ class Crt(Method):
         "class-balanced draws, or scaled, or replaced by class means.",
         kind="imbalance",
         family="imbalance",
+        scaling="The second stage is a share of the first one's epochs and comes on top: 0.11, and two epochs at "
+        "least where there are 8 or more. Batches of any size; 'class_aware' needs several faces of each class to "
+        "draw from.",
         arxiv="1910.09217",
         code="github.com/facebookresearch/classifier-balancing @ f162ade",
         deviations=(

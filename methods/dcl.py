@@ -157,6 +157,10 @@ class Dcl(Method):
         "a triplet loss on easy anchors and hard samples of rare classes that fades.",
         kind="imbalance",
         family="imbalance",
+        scaling="The curves run over the whole training, except 'concave', decay^epoch, which hardly moves in a "
+        "short one. p is a share of the training. k and the rare classes are counted in a batch: a batch must hold "
+        "several faces of a rare class for triplets to exist, so larger batches suit more classes and stronger "
+        "imbalance. Both losses are means.",
         arxiv="1901.06783",
         code="no official code; schedules as in github.com/chpark1111/CS376_Project @ df1bf3b",
         deviations=(

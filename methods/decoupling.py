@@ -80,12 +80,15 @@ class Decoupling(Method):
         "classes.",
         kind="label noise",
         family="selection",
+        scaling="warmup is a share of the training and min_ratio one of the batch. Networks agree sooner from "
+        "pre-trained weights, and the training slows down as they do.",
         arxiv="1706.02613",
         code="github.com/emalach/UpdateByDisagreement @ 86d01a8",
         deviations=(
             "A batch without disagreement makes no step; officially a loss of 0 does, and momentum and weight decay "
             "go on moving the weights.",
-            "The first epoch is ordinary training of both networks; the official default is none (warmup_epochs=0).",
+            "Both networks are trained ordinarily for a twentieth of the training; the official default is none "
+            "(warmup=0).",
             "Samples are not weighted by their class; the official code does so for its two classes "
             "(class_balance=true).",
             "The recipe's optimizer and learning-rate schedule are used for every method (lr_schedule='official'), "
@@ -96,10 +99,8 @@ class Decoupling(Method):
 
     @dataclass(frozen=True)
     class Config:
-        warmup_epochs: float = hparam(
-            1.0,
-            "epochs of ordinary training at the start; fractions count",
-            "project default; official train.py: 0 steps",
+        warmup: float = hparam(
+            0.05, "share of the training that is ordinary, at the start", "project default; official train.py: 0 steps"
         )
         min_ratio: float = hparam(
             0.1,
@@ -122,7 +123,7 @@ class Decoupling(Method):
         official_lr_steps: int = hparam(5000, "steps between its halvings", "official train.py")
 
         def __post_init__(self) -> None:
-            require_range("warmup_epochs", self.warmup_epochs, low=0)
+            require_range("warmup", self.warmup, 0, 1)
             require_range("min_ratio", self.min_ratio, 0, 1)
             require_positive("official_lr", self.official_lr)
             require_range("official_lr_steps", self.official_lr_steps, low=1)
@@ -167,7 +168,7 @@ class Decoupling(Method):
             for optimizer in run.optimizers.values():
                 for group in optimizer.param_groups:
                     group["lr"] = rate
-        warm_up = run.epoch + run.step / run.steps < c.warmup_epochs
+        warm_up = (run.epoch + run.step / run.steps) / run.epochs < c.warmup
         images, labels = batch.view("weak"), batch.label
         with torch.set_grad_enabled(warm_up or not c.buffer):
             logits_a, logits_b = self.net_a(images).float(), self.net_b(images).float()

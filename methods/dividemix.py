@@ -125,6 +125,10 @@ class Dividemix(Method):
         "the other; both kinds are trained on by MixMatch, with refined and guessed labels.",
         kind="label noise",
         family="semi-supervised",
+        scaling="The warm-up is 0.15 of the epochs from random weights and 0.05 from pre-trained ones, the ramp "
+        "0.05, each at least one epoch. lambda_u = 25 multiplies a mean over the classes of squared differences, "
+        "which are small at first. The mixtures need some hundred faces ('per-class': 10 of a class at least). With "
+        "a few hundred steps the division knows too little.",
         arxiv="2002.07394",
         code="github.com/LiJunnan1992/DivideMix @ d9d3058",
         deviations=(

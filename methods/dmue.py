@@ -23,12 +23,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Run, Task, hparam
-from fer_bench.ops import pooled_linear_classifier, require_positive, require_range, resolution_stages
+from fer_bench.ops import balanced_rows, pooled_linear_classifier, require_positive, require_range, resolution_stages
 
-TRIES = 100
-"""Draws of a batch before the classes that it misses are put into it."""
+TEST_EVERY = 200
+"""Steps after which the official training tests; the test leaves the model in evaluation mode (train.py)."""
 
-OFFICIAL_EPOCHS = 36
 BASE_RATES = ((6, 1e-4), (12, 5e-5), (22, 1e-5), (25, 5e-5), (math.inf, 1e-5))
 HEAD_RATES = ((4, 1e-3), (8, 5e-4), (14, 1e-4), (22, 1e-5), (25, 5e-5), (math.inf, 1e-5))
 """(first epoch that it is not for, learning rate) of trunk and branches, and of classifiers (config.py, AffectNet)."""
@@ -125,38 +124,6 @@ class Certainty(nn.Module):
         return torch.sigmoid(self.project(torch.cat([similarity, own], dim=1)))
 
 
-def balanced_rows(labels: Tensor, batch_size: int, redraw: bool, generator: torch.Generator) -> Tensor:
-    """Rows int64 of an epoch: as many draws with replacement as labels [N], each present class equally likely.
-
-    ``redraw`` draws a batch again that lacks two rows of some class, and leaves out a short last batch.
-    """
-    classes, counts = labels.unique(return_counts=True)
-    order, start = torch.sort(labels, stable=True).indices, counts.cumsum(0) - counts
-
-    def draw(size: int) -> Tensor:
-        return torch.randint(len(classes), (size,), generator=generator)
-
-    if redraw:
-        size = min(batch_size, len(labels))
-        drawn = torch.cat([_complete_draw(draw, len(classes), size, generator) for _ in range(len(labels) // size)])
-    else:
-        drawn = draw(len(labels))
-    chance = torch.rand(len(drawn), generator=generator, dtype=torch.float64)
-    return order[start[drawn] + (chance * counts[drawn]).long()]
-
-
-def _complete_draw(draw: Any, classes: int, size: int, generator: torch.Generator) -> Tensor:
-    """int64 [size]: a draw that has each class twice at least, if ``size`` can hold that."""
-    for _ in range(TRIES if size >= 2 * classes else 1):
-        drawn = draw(size)
-        if bool((torch.bincount(drawn, minlength=classes) >= 2).all()):
-            return drawn
-    if size < 2 * classes:
-        return drawn
-    drawn = torch.cat([torch.arange(classes).repeat(2), draw(size - 2 * classes)])
-    return drawn[torch.randperm(size, generator=generator)]
-
-
 class Dmue(Method):
     info = Info(
         title="Dive into Ambiguity: Latent Distribution Mining and Pairwise Uncertainty Estimation for Facial "
@@ -168,11 +135,21 @@ class Dmue(Method):
         "soft target for the target branch. A score from similarities to the batch's classes multiplies the logits.",
         kind="label noise",
         family="faces",
+        scaling="beta is a share of the epochs. A batch needs two faces of each class: 9 for each class is a good "
+        "size. The similarity loss is a mean over pairs of rows of unit length and falls as 1 / B, so gamma is for "
+        "batches of about 64; the soft-label loss is a mean over the classes and falls as 1 / C. head_lr_factor is "
+        "for the small rate of a pre-trained trunk. The score's layers keep the recipe's rate: at ten times it they "
+        "learn, within some hundred steps, to switch whole classes off.",
         arxiv="2104.00232",
         code="github.com/JDAI-CV/FaceX-Zoo @ 16b793a",
         deviations=(
-            "The layers of the score and the batch norm before the classifiers are trained, with the classifiers' "
-            "learning rate; the official optimizer leaves them out (official_frozen_uncertainty=true).",
+            "The layers of the score and the batch norm before the classifiers are trained, at the recipe's learning "
+            "rate; the official optimizer leaves them out (official_frozen_uncertainty=true).",
+            "The features that the similarity loss compares carry no dropout; officially the two sides carry dropout "
+            "of their own, whose difference the loss then punishes (similarity_dropout=true).",
+            "gamma is 100; officially 1000, chosen for AffectNet, on logits, and for a training that is in evaluation "
+            "mode from step 200 of each epoch on: the official test in between does not switch back. On RAF-DB, "
+            "whose epochs are shorter, it never is (official_eval_mode=true).",
             "Both sides of the similarity loss are features, as in the paper's figure; officially the auxiliary side "
             "is logits (sp_source='logits'), which gamma was tuned with.",
             "A batch that lacks two faces of a class is drawn again; officially it is skipped (redraw=false). A short "
@@ -180,6 +157,8 @@ class Dmue(Method):
             "Equal similarities to all classes give a row of zeros; officially 0 / 0 makes the loss NaN.",
             "The ramps change places after a sixth of the epochs, as 6 of 36 do; a class without training images takes "
             "no part in what a batch must hold.",
+            "Batch norm sees the target branch, then each auxiliary branch with the faces that it describes; "
+            "officially all auxiliary branches, the target, and then all described faces. No effect was measured.",
             "The recipe's optimizer and learning-rate schedule are used for every method, classifiers at ten times the "
             "rate (lr_schedule='official' is the table for AffectNet).",
             "Classes are drawn equally often for every data set, which makes it partly a method against imbalance.",
@@ -190,11 +169,13 @@ class Dmue(Method):
     class Config:
         temperature: float = hparam(1.2, "T of the latent distributions; above 1 flattens", "official config.py")
         omega: float = hparam(0.5, "weight of the soft labels", "official config.py")
-        gamma: float = hparam(1000.0, "weight of the similarity loss", "official config.py")
-        beta: float | None = hparam(
-            None,
-            "epochs after which the target branch has its full weight and the auxiliary ones begin to lose theirs; "
-            "none = a sixth of the budget, 1 at least",
+        gamma: float = hparam(
+            100.0, "weight of the similarity loss", "project default; official config.py: 1000, with logits"
+        )
+        beta: float = hparam(
+            1 / 6,
+            "share of the epochs after which the target branch has its full weight and the auxiliary ones begin to "
+            "lose theirs; one epoch at least",
             "official config.py: 6 of 36 epochs on AffectNet",
         )
         dropout: float = hparam(0.5, "dropout on the pooled features", "official config.py")
@@ -207,6 +188,15 @@ class Dmue(Method):
             "features",
             "what the auxiliary side of the similarity loss is made of; the target side is features",
             "paper's figure; official make_model.py: logits",
+        )
+        similarity_dropout: bool = hparam(
+            False, "True: the features that the similarity loss compares carry dropout", "official make_model.py: true"
+        )
+        official_eval_mode: bool = hparam(
+            False,
+            f"True: from step {TEST_EVERY} of each epoch on, networks train in evaluation mode, without dropout and "
+            "with fixed batch-norm statistics",
+            "official train.py: true",
         )
         official_frozen_uncertainty: bool = hparam(
             False, "True: the score's layers and the batch norm keep their first weights", "official train.py: frozen"
@@ -235,14 +225,12 @@ class Dmue(Method):
             require_positive("head_lr_factor", self.head_lr_factor)
             for name in ("omega", "gamma"):
                 require_range(name, getattr(self, name), low=0)
-            for name in ("dropout", "max_skipped"):
+            for name in ("dropout", "max_skipped", "beta"):
                 require_range(name, getattr(self, name), 0, 1)
-            if self.beta is not None:
-                require_positive("beta", self.beta)
 
     def __init__(self, config: Config, task: Task) -> None:
         super().__init__(config, task)
-        self.beta = config.beta if config.beta is not None else max(1.0, task.epochs / 6)
+        self.beta = max(1.0, config.beta * task.epochs)
         self.register_buffer("present", task.class_counts > 0, persistent=False)
         self.steps_in_epoch = self.skipped_in_epoch = 0
         self.said = False
@@ -279,22 +267,26 @@ class Dmue(Method):
     def optimizers(self, stage: str, make_optimizer: MakeOptimizer) -> Mapping[str, torch.optim.Optimizer]:
         weight = self.net.get_classifier().weight
         heads = [weight, *self.heads.parameters()]
-        if not self.config.official_frozen_uncertainty:
-            heads += [*self.certainty.parameters(), *(neck.weight for neck in self.necks)]
         base = [p for p in (*self.net.parameters(), *self.branches.parameters()) if p.requires_grad and p is not weight]
-        optimizer = make_optimizer([{"params": base}, {"params": heads}])
+        groups = [{"params": base}, {"params": heads}]
+        if not self.config.official_frozen_uncertainty:
+            # A group of their own: at the classifiers' rate the score learns to switch whole classes off.
+            groups.append({"params": [*self.certainty.parameters(), *(neck.weight for neck in self.necks)]})
+        optimizer = make_optimizer(groups)
         optimizer.param_groups[1]["lr"] *= self.config.head_lr_factor
         return {"main": optimizer}
 
     def epoch_indices(self, labels: Tensor, generator: torch.Generator) -> Tensor | None:
         if self.config.sampler == "natural":
             return None
-        return balanced_rows(labels, self.task.batch_size, self.config.redraw, generator)
+        return balanced_rows(labels, self.task.batch_size, 2 if self.config.redraw else 0, generator)
 
     def on_epoch_start(self, run: Run) -> None:
         self.steps_in_epoch = self.skipped_in_epoch = 0
         if self.config.lr_schedule == "official":
-            for group, table in zip(run.optimizers["main"].param_groups, (BASE_RATES, HEAD_RATES), strict=True):
+            # The third group, of layers that are not trained officially, goes with the trunk.
+            tables = (BASE_RATES, HEAD_RATES, BASE_RATES)
+            for group, table in zip(run.optimizers["main"].param_groups, tables, strict=False):
                 group["lr"] = staircase_rate(table, run.epoch)
 
     def on_epoch_end(self, run: Run) -> None:
@@ -311,6 +303,11 @@ class Dmue(Method):
 
     def drop(self, pooled: Tensor) -> Tensor:
         return F.dropout(pooled, self.config.dropout, self.training)
+
+    def compared(self, branch: int, pooled: Tensor, features: Tensor) -> Tensor:
+        """What the similarity loss compares: the ``features`` of a branch, made again without dropout."""
+        dropped = self.training and self.config.dropout > 0
+        return self.neck(branch, pooled) if dropped and not self.config.similarity_dropout else features
 
     def objective(
         self,
@@ -329,7 +326,7 @@ class Dmue(Method):
         c, classes = self.config, self.task.num_classes
         u = self.neck(-1, self.drop(target))
         z = self.net.get_classifier()(u).float()
-        u = u.float()
+        u = self.compared(-1, target, u).float()
         soft = torch.zeros_like(z)
         aux, preserved = [], []
         for branch in range(classes):
@@ -338,7 +335,8 @@ class Dmue(Method):
                 features = self.neck(branch, self.drop(others[branch]))
                 logits = self.heads[branch](features).float()
                 aux.append(F.cross_entropy(logits, branch_labels(labels[rows], branch)))
-                side = logits if c.sp_source == "logits" else features.float()
+                side = self.compared(branch, others[branch], features)
+                side = (self.heads[branch](side) if c.sp_source == "logits" else side).float()
                 preserved.append(similarity_loss(u[rows], side))
             if len(mine):
                 with torch.no_grad():  # no dropout here
@@ -386,6 +384,8 @@ class Dmue(Method):
                 own.append(layers(shared[mine]).mean(dim=(2, 3)) if len(mine) else shared.new_empty(0))
         found = self.objective(last(shared).mean(dim=(2, 3)), others, own, labels, run.epoch)
         run.minimize(found["loss"])
+        if self.config.official_eval_mode and (run.step + 1) % TEST_EVERY == 0:
+            self.eval()  # until the next epoch
         names = ("loss", "weighted_ce", "soft_label", "similarity", "auxiliary")
         return {name: found[name].detach() for name in names} | {"score": found["score"].detach().mean()}
 

@@ -47,6 +47,10 @@ class Eac(Method):
         "mirrored face with another erased box.",
         kind="label noise",
         family="faces",
+        scaling="lam = 5 is for a pre-trained network or thousands of steps. In some hundred steps from random "
+        "weights it squeezes the maps before they tell expressions apart: with 658 steps and 40 % noise, accuracy "
+        "stays below that of cross-entropy, and lam = 1 trains. The consistency is a mean over classes and cells of "
+        "the map, so their numbers do not matter; the official map has 7 x 7 cells and the official batch 32 faces.",
         arxiv="2207.10299",
         code="github.com/zyh-uaiaaaa/Erasing-Attention-Consistency @ 61efdfd",
         deviations=(

@@ -60,6 +60,9 @@ class Focal(Method):
         "counts less.",
         kind="imbalance",
         family="imbalance",
+        scaling="gamma acts on the probability of the label: neither the length of the training nor the batch size "
+        "matters. The factor makes the loss smaller, which an adaptive optimizer undoes. 'drw' begins after a share "
+        "of the epochs; its beta is for class sizes, as in class-balanced loss.",
         arxiv="1708.02002",
         code="github.com/kaidic/LDAM-DRW @ 2536330 and github.com/hyperconnect/LADE @ 5db5d13 (softmax form)",
         deviations=(

@@ -79,6 +79,9 @@ class ForwardCorrection(Method):
         "network with a loss that is corrected by this matrix.",
         kind="label noise",
         family="losses",
+        scaling="By default each of the two stages is a whole training. held_out is a share of each class. Entries "
+        "of the matrix are read off single faces: a network that has seen few steps is sure of none, and a class of "
+        "few faces gives a poor row.",
         arxiv="1609.03683",
         code="github.com/giorgiop/loss-correction @ 15a79de",
         deviations=(

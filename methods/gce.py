@@ -67,6 +67,9 @@ class Gce(Method):
         "truncated form prunes samples whose label has a probability of at most k.",
         kind="label noise",
         family="losses",
+        scaling="q acts on the probability of the label. The gradient of an unsure network is smaller than that of "
+        "cross-entropy, the more so the more classes there are: q = 0.7 learns slowly from random weights with many "
+        "of them. The passes of 'truncated' begin and repeat after shares of the epochs.",
         arxiv="1805.07836",
         code="none by the authors; compared with github.com/AlanChou/Truncated-Loss @ fef5908 and "
         "github.com/HanxunH/Active-Passive-Losses @ 04bce53",

@@ -126,6 +126,9 @@ class Har(Method):
         "are uncertain on held-out faces and that have few of them.",
         kind="both",
         family="noise-and-imbalance",
+        scaling="reg_weight is for batches of 128 and is scaled by the batch size. The strengths are relative: the "
+        "strongest class has 1 whatever the counts. Both stages are shares of the epochs; a third of a short "
+        "training estimates errors poorly.",
         arxiv="2006.15766",
         code="github.com/kaidic/HAR @ 188a463",
         deviations=(

@@ -46,6 +46,7 @@ class LabelSmoothing(Method):
         "ICML 2022, arXiv 2106.04149) sharpens instead, which under symmetric noise corrects the loss.",
         kind="label noise",
         family="regularisation",
+        scaling="smooth_rate is spread over all classes: each gets r / C. warmup is a share of the epochs.",
         arxiv="1512.00567",
         code="github.com/UCSC-REAL/negative-label-smoothing @ 05078f6",
         deviations=(

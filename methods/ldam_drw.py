@@ -75,6 +75,9 @@ class LdamDrw(Method):
         "weights classes by their effective number late in training.",
         kind="imbalance",
         family="imbalance",
+        scaling="The margins are relative: the rarest class has max_m whatever the counts. s decides how sure the "
+        "network can be, as the cosines lie between -1 and 1. start is a share of the epochs; beta is for class "
+        "sizes, as in class-balanced loss.",
         arxiv="1906.07413",
         code="github.com/kaidic/LDAM-DRW @ 2536330",
         deviations=(

@@ -47,6 +47,8 @@ class LogitAdjustment(Method):
         "the training softmax.",
         kind="imbalance",
         family="imbalance",
+        scaling="tau acts on the logarithm of the class shares: neither the length of the training nor the batch "
+        "size matters. The shares are those of the noisy labels, which symmetric noise makes more equal.",
         arxiv="2007.07314",
         code="github.com/google-research/google-research @ 1d4d2f1, logit_adjustment/",
         deviations=(

@@ -21,9 +21,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fer_bench.method import Batch, Info, MakeNet, Method, Needs, Run, Task, hparam
-from fer_bench.ops import kl_divergence, mean_log_probability, require_positive, require_range
+from fer_bench.ops import kl_divergence, mean_log_probability, require_positive, require_range, warm_up_share
 
 NOISY, AMBIGUOUS, CLEAN, UNDIVIDED = 0, 1, 2, -1
+LONGEST_WARM_UP = 0.3
+"""Share of the epochs that the warm-up takes at most to have its number of steps."""
 OFFICIAL_SIZE = 224
 """Width of the official images, in whose pixels the padding and the cutout of the strong view are given."""
 
@@ -74,9 +76,10 @@ def divided_loss(
     """
     clean, ambiguous, noisy = ((kinds == kind).nonzero().squeeze(1) for kind in (CLEAN, AMBIGUOUS, NOISY))
     zero = torch.zeros((), device=labels.device)
+    # In the official order, which is the order of the batches that batch norm sees.
     supervised = supervised_loss(*weak(clean), labels[clean]) if len(clean) else zero
-    mutual = mutual_loss(*weak(ambiguous), labels[ambiguous], share) if len(ambiguous) else zero
     consistency = view_consistency(weak(noisy), strong(noisy)) if len(noisy) else zero
+    mutual = mutual_loss(*weak(ambiguous), labels[ambiguous], share) if len(ambiguous) else zero
     loss = supervised + omega * mutual + gamma * consistency
     return {"loss": loss, "supervised": supervised, "mutual": mutual, "consistency": consistency}
 
@@ -115,12 +118,18 @@ class Man(Method):
         "learning for one, and a consistency of two views without the label for none. The answer is their mean.",
         kind="label noise",
         family="faces",
+        scaling="The warm-up is a tenth of the epochs, or what holds 960 steps where that is more, and at most 0.3 "
+        "of the epochs: networks of fewer steps take right labels for noisy, and what is taken for noisy is never "
+        "learned. The ramp of the mutual loss is a share of the epochs. Each part of the loss is a mean over its "
+        "own subset, so a few noisy faces weigh as much as all clean ones.",
         code="github.com/zzzzzzyang/MAN @ df07e3f",
         deviations=(
             "The strong view is the harness's (mirrored at random, both operations of RandAugment, the recipe's "
             "erasing), then shifted and cut out, both scaled to the image size; officially the shift comes before "
             "RandAugment, each of whose operations is left out half of the time, and nothing is erased.",
-            "Warm-up is a tenth of the epochs, as 10 of 100 officially.",
+            "Warm-up is a tenth of the epochs, as 10 of 100 officially, but as many epochs as hold the official 960 "
+            "steps where that is more, and at most 0.3 of them: what networks of a few steps take for noisy is never "
+            "learned (warmup_steps=0 for the share alone).",
             "The recipe's optimizer and learning-rate schedule are used for every method; officially Adam at 1e-3.",
             "A subset of one face goes through the networks twice in one batch, as batch norm cannot train on one "
             "value per channel.",
@@ -132,6 +141,11 @@ class Man(Method):
     class Config:
         warmup: float = hparam(
             0.1, "share of the epochs with plain cross-entropy, at least one epoch", "official main.py: 10 of 100"
+        )
+        warmup_steps: int = hparam(
+            960,
+            f"steps that the warm-up has at least where {LONGEST_WARM_UP} of the epochs hold them",
+            "official main.py: 10 epochs of 96 steps on RAF-DB",
         )
         omega: float = hparam(0.6, "weight of the mutual loss of ambiguous faces", "official main.py")
         gamma: float = hparam(1.0, "weight of the consistency of noisy faces", "official main.py")
@@ -158,13 +172,14 @@ class Man(Method):
         def __post_init__(self) -> None:
             for name in ("warmup", "lambda_max"):
                 require_range(name, getattr(self, name), 0, 1)
-            for name in ("omega", "gamma", "beta", "pad", "cutout"):
+            for name in ("warmup_steps", "omega", "gamma", "beta", "pad", "cutout"):
                 require_range(name, getattr(self, name), low=0)
             require_positive("peak", self.peak)
 
     def __init__(self, config: Config, task: Task) -> None:
         super().__init__(config, task)
-        self.warmup_epochs = max(1, round(config.warmup * task.epochs))
+        share = warm_up_share(task, config.warmup, config.warmup_steps, LONGEST_WARM_UP)
+        self.warmup_epochs = max(1, round(share * task.epochs))
         self.sample_buffer("kind", UNDIVIDED, dtype=torch.int64)
 
     @classmethod

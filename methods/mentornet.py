@@ -180,6 +180,9 @@ class Mentornet(Method):
         "and the progress of the training; a part of each batch is dropped.",
         kind="label noise",
         family="selection",
+        scaling="The schedules are shares of the training. The percentile is tracked over batches: decay 0.5 for "
+        "large ones, 0.9 for batches of up to 32. 'dd' gives each student half of the epochs, which a short "
+        "training may not have to spare, and is fitted in 3000 steps whatever the budget.",
         arxiv="1712.05055",
         code="github.com/google/mentornet @ 76d6be2",
         deviations=(

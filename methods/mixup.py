@@ -38,6 +38,8 @@ class Mixup(Method):
         "between and memorises fewer wrong labels.",
         kind="label noise",
         family="regularisation",
+        scaling="alpha depends on neither the batch size nor the number of classes. mixup converges slowly: a short "
+        "training favours cross-entropy.",
         arxiv="1710.09412",
         code="github.com/facebookresearch/mixup-cifar10 @ eaff31a",
         deviations=(

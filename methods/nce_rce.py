@@ -42,6 +42,8 @@ class NceRce(Method):
         "loss that also pushes the other classes down. NCE+RCE is the pair that did best.",
         kind="label noise",
         family="losses",
+        scaling="alpha = beta = 1 is for about ten classes; the normalised loss has smaller gradients with more "
+        "classes, for which the authors raise alpha and lower beta. An adaptive optimizer sees their ratio alone.",
         arxiv="2006.13554",
         code="github.com/HanxunH/Active-Passive-Losses @ 04bce53",
         deviations=(

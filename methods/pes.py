@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Needs, Run, Stage, Task, hparam
-from fer_bench.ops import evaluating, require_positive, require_range, resolution_stages
+from fer_bench.ops import evaluating, require_positive, require_range, resolution_stages, warm_up_share
 
 PATH = {"refine_1": 7 * 352 * 1e-4, "refine_2": 5 * 352 * 1e-4}
 """Learning rate times steps of the official refinements on CIFAR-10: how far Adam can move a weight."""
@@ -61,6 +61,9 @@ class Pes(Method):
         "times on frozen earlier layers. Training goes on with the faces whose label the result predicts.",
         kind="label noise",
         family="early-learning",
+        scaling="The stages are shares of the training. From random weights the first one is as long as 300 steps, "
+        "at most 0.4. The rates of the refinements go by their number of steps, so that layers made anew can learn "
+        "in a short stage.",
         arxiv="2106.15853",
         code="github.com/tmllab/2021_NeurIPS_PES @ ec5290d",
         deviations=(
@@ -165,8 +168,7 @@ class Pes(Method):
         """Share of the training of the first stage."""
         if self.config.warm_up is not None or self.task.pretrained:
             return self.config.warm_up or WARM_UP
-        steps = self.task.epochs * -(-self.task.num_samples // self.task.batch_size)
-        return max(WARM_UP, min(LONGEST_WARM_UP, WARM_UP_STEPS / steps))
+        return warm_up_share(self.task, WARM_UP, WARM_UP_STEPS, LONGEST_WARM_UP)
 
     def stages(self) -> Sequence[Stage]:
         c = self.config

@@ -150,6 +150,9 @@ class Resup(Method):
         "that the label is clean; each of two networks is weighted by the other one's probabilities.",
         kind="label noise",
         family="faces",
+        scaling="The warm-up is a thirtieth of the epochs and at least one epoch; from random weights two or three "
+        "separate labels better. The mixtures need some hundred faces. The consistency is a mean over batch and "
+        "classes.",
         arxiv="2305.17895",
         code="github.com/purpleleaves007/FERDenoise @ 0eb4353",
         deviations=(

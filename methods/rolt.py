@@ -151,6 +151,9 @@ class Rolt(Method):
         "soft label from the network, the nearest prototype, the given label and the uniform distribution.",
         kind="both",
         family="noise-and-imbalance",
+        scaling="warmup and the start of re-weighting are shares of the epochs. memory is the share that a pass "
+        "leaves, one pass an epoch: 0.6 reaches over two or three epochs. The mixture of a class needs several "
+        "faces of it.",
         arxiv="2108.11569",
         code="github.com/Stomach-ache/RoLT @ c78db7b",
         deviations=(

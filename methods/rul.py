@@ -20,7 +20,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Run, Task, hparam
-from fer_bench.ops import clean_score_from_losses, clearly_better_class, require_positive, require_range
+from fer_bench.ops import (
+    clean_score_from_losses,
+    clearly_better_class,
+    first_relabelling_epoch,
+    require_positive,
+    require_range,
+)
 
 NOT_RELABELLED = -1
 EPS = 2e-5
@@ -79,6 +85,9 @@ class Rul(Method):
         "both labels: the harder face must weigh more.",
         kind="label noise",
         family="faces",
+        scaling="classifier_lr = 10 is relative to the small rate of a pre-trained trunk; with random weights and a "
+        "larger rate for all, less may do. Feature maps are pooled to 7 x 7 cells at any image size. Relabelling "
+        "begins after 1728 steps, or after two thirds of a shorter training. The loss is a mean over the batch.",
         code="github.com/zyh-uaiaaaa/Relative-Uncertainty-Learning @ 63b73f2",
         deviations=(
             "There is no relabelling, as in the official code. According to its authors (official issue 4) the "
@@ -104,7 +113,12 @@ class Rul(Method):
             "'scn': faces are relabelled where the best class of their own feature clearly beats the label",
             "official issue 4, which names no settings",
         )
-        relabel_epoch: int = hparam(10, "first epoch, counted from 1, in which labels change", "SCN's train.py")
+        relabel_epoch: int | None = hparam(
+            None,
+            "first epoch, counted from 1, in which labels change; none = after 9 / 70 of the epochs, or what holds "
+            "1728 steps where that is more, at most two thirds",
+            "SCN's train.py: 10 of 70, after 1728 steps",
+        )
         relabel_margin: float = hparam(0.2, "probability margin for relabelling", "SCN's train.py")
 
         def __post_init__(self) -> None:
@@ -112,11 +126,13 @@ class Rul(Method):
             require_range("grid", self.grid, low=1)
             require_range("dropout", self.dropout, 0, 1)
             require_positive("classifier_lr", self.classifier_lr)
-            require_range("relabel_epoch", self.relabel_epoch, low=1)
+            if self.relabel_epoch is not None:
+                require_range("relabel_epoch", self.relabel_epoch, low=1)
             require_range("relabel_margin", self.relabel_margin, 0, 1)
 
     def __init__(self, config: Config, task: Task) -> None:
         super().__init__(config, task)
+        self.relabel_epoch = config.relabel_epoch or first_relabelling_epoch(task)
         self.sample_buffer("new_label", NOT_RELABELLED, dtype=torch.int64)
         self.sample_buffer("log_u", float("nan"), dtype=torch.float32)
 
@@ -159,7 +175,7 @@ class Rul(Method):
         loss = add_up_loss(self.fc(mix(mu, log_u, partner)), labels, partner)
         log = {"loss": loss.detach(), "log_uncertainty": log_u.detach().mean()}
         self.log_u[batch.index] = log_u.detach().squeeze(1)
-        if c.relabel == "scn" and run.epoch + 1 >= c.relabel_epoch:
+        if c.relabel == "scn" and run.epoch + 1 >= self.relabel_epoch:
             log["relabelled"] = self.relabel(batch.index, labels, self.fc(mu.detach()).detach())
         run.minimize(loss)
         return log

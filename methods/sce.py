@@ -51,6 +51,9 @@ class Sce(Method):
         "tolerates label noise.",
         kind="label noise",
         family="losses",
+        scaling="An adaptive optimizer sees the ratio of alpha and beta alone. alpha = 0.1 is for about ten "
+        "classes; with 100 the official pair is 6 and 0.1, nearly plain cross-entropy. Where rare classes are never "
+        "predicted, a larger alpha helps.",
         arxiv="1908.06112",
         code="github.com/YisenWang/symmetric_cross_entropy_for_noisy_labels @ ec778df and "
         "github.com/HanxunH/SCELoss-Reproduce @ c81fb33",

@@ -19,7 +19,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fer_bench.method import Batch, Info, MakeNet, Method, Run, Task, hparam
-from fer_bench.ops import clearly_better_class, membership, rank_groups, rank_loss, require_range
+from fer_bench.ops import (
+    clearly_better_class,
+    first_relabelling_epoch,
+    membership,
+    rank_groups,
+    rank_loss,
+    require_range,
+)
 
 NOT_RELABELLED = -1
 
@@ -31,9 +38,11 @@ class Scn(Method):
         venue="CVPR",
         year=2020,
         idea="A learned importance multiplies the logits of each face and is ranked within the batch; faces whose best "
-        "class beats the given label clearly are relabelled from epoch 10 on.",
+        "class beats the given label clearly are relabelled.",
         kind="label noise",
         family="faces",
+        scaling="margin_1 goes with the batch size: 0.07 for 64, 0.15 for 1024. Relabelling begins after 1728 "
+        "steps, or after two thirds of a shorter training. Both losses are means.",
         arxiv="2002.10392",
         code="github.com/kaiwang960112/Self-Cure-Network @ 9f4c3ad",
         deviations=(
@@ -41,6 +50,8 @@ class Scn(Method):
             "to the paper's batches of 1024.",
             "A batch too small for two groups has a rank loss of 0; officially it is the constant margin_1, without a "
             "gradient.",
+            "Relabelling begins after the official 1728 steps, or after two thirds of a short training; officially in "
+            "epoch 10 of 70 (relabel_epoch=10).",
             "As in the official code and unlike the paper, relabelling looks at the whole batch (relabel_scope='low').",
         ),
     )
@@ -52,7 +63,12 @@ class Scn(Method):
             0.07, "margin between the group means of alpha; 0.15 at a batch of 1024", "official README, for batch 64"
         )
         margin_2: float = hparam(0.2, "probability margin for relabelling", "official train.py")
-        relabel_epoch: int = hparam(10, "first epoch, counted from 1, in which labels change", "official train.py")
+        relabel_epoch: int | None = hparam(
+            None,
+            "first epoch, counted from 1, in which labels change; none = after 9 / 70 of the epochs, or what holds "
+            "1728 steps where that is more, at most two thirds",
+            "official train.py: 10 of 70, after 1728 steps",
+        )
         relabel_scope: Literal["batch", "low"] = hparam(
             "batch", "'low' relabels only in the low-importance group, as the paper describes", "official train.py"
         )
@@ -62,11 +78,13 @@ class Scn(Method):
             require_range("beta", self.beta, 0, 1)
             require_range("margin_1", self.margin_1, 0, 1)
             require_range("margin_2", self.margin_2, 0, 1)
-            require_range("relabel_epoch", self.relabel_epoch, low=1)
+            if self.relabel_epoch is not None:
+                require_range("relabel_epoch", self.relabel_epoch, low=1)
             require_range("dropout", self.dropout, 0, 1)
 
     def __init__(self, config: Config, task: Task) -> None:
         super().__init__(config, task)
+        self.relabel_epoch = config.relabel_epoch or first_relabelling_epoch(task)
         self.sample_buffer("new_label", NOT_RELABELLED, dtype=torch.int64)
         self.sample_buffer("alpha", 0.5, dtype=torch.float32)
 
@@ -96,7 +114,7 @@ class Scn(Method):
         run.minimize(ce + rr)
         self.alpha[batch.index] = alpha.detach()
         log = {"loss": (ce + rr).detach(), "ce": ce.detach(), "rank": rr.detach(), "alpha": alpha.detach().mean()}
-        if run.epoch + 1 >= c.relabel_epoch:
+        if run.epoch + 1 >= self.relabel_epoch:
             log["relabelled"] = self.relabel(batch.index, labels, alpha.detach(), z.detach())
         return log
 

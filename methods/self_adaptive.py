@@ -19,14 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fer_bench.method import Batch, Info, Method, Run, Task, hparam
-from fer_bench.ops import require_range
+from fer_bench.ops import require_range, scaled_momentum
 
 OFFICIAL_MOMENTUM, OFFICIAL_EPOCHS = 0.9, 200
-
-
-def momentum_for(epochs: int) -> float:
-    """0.9^(200 / E) kept within [0.5, 0.9]: a label is overruled after the same share of the training, roughly."""
-    return min(max(OFFICIAL_MOMENTUM ** (OFFICIAL_EPOCHS / epochs), 0.5), OFFICIAL_MOMENTUM)
+LEAST_MOMENTUM = 0.5
 
 
 def certainty_weights(target: Tensor) -> Tensor:
@@ -52,6 +48,9 @@ class SelfAdaptive(Method):
         "the network's predictions; faces with a sure target weigh more.",
         kind="label noise",
         family="early-learning",
+        scaling="start is a share of the epochs. momentum goes by them: 0.9 for 200, less in fewer, so that a label "
+        "can be overruled within the training. In fewer than about ten epochs hardly any visits remain after the "
+        "start.",
         arxiv="2002.10319",
         code="github.com/LayneH/self-adaptive-training @ 2f902b3",
         deviations=(
@@ -90,7 +89,8 @@ class SelfAdaptive(Method):
     def __init__(self, config: Any, task: Task) -> None:
         super().__init__(config, task)
         self.register_buffer("target", F.one_hot(task.labels, task.num_classes).float())
-        self.momentum = momentum_for(task.epochs) if config.momentum is None else config.momentum
+        scaled = max(LEAST_MOMENTUM, scaled_momentum(OFFICIAL_MOMENTUM, OFFICIAL_EPOCHS, task.epochs))
+        self.momentum = scaled if config.momentum is None else config.momentum
 
     def adapting(self, run: Run) -> bool:
         """Whether targets adapt in this epoch."""

@@ -71,6 +71,9 @@ class Sop(Method):
         "Plain gradient descent from near 0 keeps them sparse; what they explain is not memorised.",
         kind="label noise",
         family="early-learning",
+        scaling="Below 200 epochs the parameters of a sample start larger and their rates are chosen so that a "
+        "wrong label can be taken out within half of the training (arrival). Rates are for each visit, in units of "
+        "batches of 128, whatever the batch size. lam_b and lam_c multiply means.",
         arxiv="2202.14026",
         code="github.com/shengliu66/SOP @ 4d991ce",
         deviations=(

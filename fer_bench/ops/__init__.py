@@ -7,6 +7,7 @@ from fer_bench.metrics import area_under_roc
 from fer_bench.ops.agreement import kl_divergence, mean_log_probability
 from fer_bench.ops.averages import average_parameters, capped_momentum, copied, follow
 from fer_bench.ops.backbone_stages import resolution_stages
+from fer_bench.ops.budgets import first_relabelling_epoch, scaled_momentum, total_steps, warm_up_share
 from fer_bench.ops.checks import require_positive, require_range
 from fer_bench.ops.class_weights import effective_number, effective_number_weights
 from fer_bench.ops.consistency import class_activation_maps, mirror, pooled_linear_classifier
@@ -20,7 +21,14 @@ from fer_bench.ops.mixing import Mix, draw_mix
 from fer_bench.ops.mixtures import GaussianPair, two_gaussians
 from fer_bench.ops.modes import evaluating
 from fer_bench.ops.ranking import rank_groups, rank_loss
-from fer_bench.ops.sampling import Shuffle, class_probability, generator_shuffle, independent_rows, shuffled_cycle
+from fer_bench.ops.sampling import (
+    Shuffle,
+    balanced_rows,
+    class_probability,
+    generator_shuffle,
+    independent_rows,
+    shuffled_cycle,
+)
 from fer_bench.ops.small_loss import (
     clean_score_from_losses,
     clearly_better_class,
@@ -50,6 +58,7 @@ __all__ = [
     "adaptive_wing",
     "area_under_roc",
     "average_parameters",
+    "balanced_rows",
     "capped_momentum",
     "clamped_softmax",
     "class_activation_maps",
@@ -67,6 +76,7 @@ __all__ = [
     "effective_number",
     "effective_number_weights",
     "evaluating",
+    "first_relabelling_epoch",
     "fit_mentor",
     "follow",
     "forget_rate_at",
@@ -94,11 +104,14 @@ __all__ = [
     "require_range",
     "resolution_stages",
     "reverse_cross_entropy",
+    "scaled_momentum",
     "set_official_schedule",
     "sharpen",
     "shuffled_cycle",
     "small_loss",
     "small_loss_exchange",
     "split_table",
+    "total_steps",
     "two_gaussians",
+    "warm_up_share",
 ]

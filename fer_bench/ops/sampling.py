@@ -14,6 +14,9 @@ from torch import Tensor
 Shuffle = Callable[[list[int]], None]
 """Shuffles a list in place, as ``random.shuffle`` does."""
 
+TRIES = 100
+"""Draws of a batch before the classes that it lacks are put into it."""
+
 
 def class_probability(counts: Tensor, q: float) -> Tensor:
     """p_j = n_j^q / sum_k n_k^q over the present classes.
@@ -79,3 +82,47 @@ def independent_rows(labels: Tensor, probability: Tensor, draws: int, generator:
     counts = torch.bincount(labels, minlength=len(probability))
     weight = (probability / counts.clamp(min=1))[labels]
     return torch.multinomial(weight, draws, replacement=True, generator=generator)
+
+
+def balanced_rows(labels: Tensor, batch_size: int, least: int, generator: torch.Generator) -> Tensor:
+    """As many draws with replacement as there are labels, each class that is present as likely as any other.
+
+    Args:
+        labels: int64 [N].
+        batch_size: Size of the batches that the rows are split into.
+        least: Rows of each present class that every batch holds, if it is large enough for that: a batch that lacks
+            some is drawn again, and a short last batch is left out. 0 asks for nothing.
+        generator: On the CPU, as are the labels.
+
+    Returns:
+        int64 [N], or fewer where a short last batch is left out.
+
+    >>> labels = torch.tensor([0] * 30 + [1] * 2)
+    >>> rows = balanced_rows(labels, 8, 2, torch.Generator().manual_seed(0))
+    >>> [int((labels[batch] == 1).sum() >= 2) for batch in rows.split(8)]
+    [1, 1, 1, 1]
+    """
+    classes, counts = labels.unique(return_counts=True)
+    order, start = torch.sort(labels, stable=True).indices, counts.cumsum(0) - counts
+    size = min(batch_size, len(labels))
+    if least:
+        batches = [_complete_draw(len(classes), size, least, generator) for _ in range(len(labels) // size)]
+        drawn = torch.cat(batches)
+    else:
+        drawn = torch.randint(len(classes), (len(labels),), generator=generator)
+    chance = torch.rand(len(drawn), generator=generator, dtype=torch.float64)
+    return order[start[drawn] + (chance * counts[drawn]).long()]
+
+
+def _complete_draw(classes: int, size: int, least: int, generator: torch.Generator) -> Tensor:
+    """int64 [size]: a draw that has each class ``least`` times, if ``size`` can hold that."""
+    fits = size >= least * classes
+    for _ in range(TRIES if fits else 1):
+        drawn = torch.randint(classes, (size,), generator=generator)
+        if bool((torch.bincount(drawn, minlength=classes) >= least).all()):
+            return drawn
+    if not fits:
+        return drawn
+    rest = torch.randint(classes, (size - least * classes,), generator=generator)
+    drawn = torch.cat([torch.arange(classes).repeat(least), rest])
+    return drawn[torch.randperm(size, generator=generator)]

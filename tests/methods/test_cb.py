@@ -29,7 +29,7 @@ OPTIONS: list[dict[str, Any]] = [
     {},
     {"variant": "sigmoid", "reduction": "weighted_mean"},
     {"variant": "focal", "gamma": 2.0},
-    {"variant": "focal", "modulator": "official", "start_epoch": 5},
+    {"variant": "focal", "modulator": "official", "start": 0.25},
 ]
 
 
@@ -40,7 +40,7 @@ def test_every_option_trains(options: dict[str, Any], epoch: int, size: int) -> 
     assert_trains(cb.Cb, options, epoch, size)
 
 
-@pytest.mark.parametrize(("name", "value"), [("beta", 1.0), ("gamma", -1.0)])
+@pytest.mark.parametrize(("name", "value"), [("beta", 1.0), ("gamma", -1.0), ("start", 1.5)])
 def test_bounds_name_the_setting_and_the_value(name: str, value: float) -> None:
     assert_refused(cb.Cb, name, value)
 
@@ -108,8 +108,8 @@ def test_last_bias() -> None:
     assert not torch.allclose(build(cb.Cb).net.fc.bias.detach(), torch.full((C,), -math.log(C - 1)))
 
 
-def test_start_epoch_and_no_op() -> None:
-    method = build(cb.Cb, start_epoch=5)
+def test_start_and_no_op() -> None:
+    method = build(cb.Cb, start=0.25)
     batch = batch_for(method)
     plain = F.cross_entropy(method.net(batch.view("weak")), batch.label)
     torch.testing.assert_close(method.loss(batch, TinyRun(method, epoch=4)), plain)

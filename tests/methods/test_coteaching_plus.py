@@ -31,9 +31,9 @@ from tests.helpers.tiny import (
 
 OPTIONS: list[dict[str, Any]] = [
     {},
-    {"init_epochs": 0},
-    {"init_epochs": 0, "double_softmax": True, "divide_twice": True},
-    {"init_epochs": 0, "counting": "official", "schedule": "official", "when_agreed": "official"},
+    {"warmup": 0.0},
+    {"warmup": 0.0, "double_softmax": True, "divide_twice": True},
+    {"warmup": 0.0, "counting": "official", "schedule": "official", "when_agreed": "official"},
     {"schedule": "official_type_2", "forget_rate": 0.4, "num_gradual": 3},
     {"lr_schedule": "official", "decay_start": 5, "official_lr": 0.01},
 ]
@@ -48,7 +48,7 @@ def test_every_option_trains(options: dict[str, Any], epoch: int, size: int) -> 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("init_epochs", -1), ("forget_rate", 1.5), ("num_gradual", 0), ("decay_start", -1), ("official_lr", 0.0)],
+    [("warmup", -1.0), ("forget_rate", 1.5), ("num_gradual", 0), ("decay_start", -1), ("official_lr", 0.0)],
 )
 def test_bounds_name_the_setting_and_the_value(name: str, value: float) -> None:
     assert_refused(plus.CoteachingPlus, name, value)
@@ -65,9 +65,9 @@ def test_warm_up_is_coteaching_bit_for_bit() -> None:
 
 def test_warm_up_length() -> None:
     def length(epochs: int, **options: Any) -> int:
-        return build(plus.CoteachingPlus, task(epochs=epochs), **options).init_epochs
+        return build(plus.CoteachingPlus, task(epochs=epochs), **options).warmup_epochs
 
-    assert [length(e) for e in (2, 20, 60)] == [1, 2, 6] and length(60, init_epochs=0) == 0
+    assert [length(e) for e in (2, 20, 60)] == [1, 2, 6] and length(60, warmup=0.0) == 0
 
 
 def test_selects_within_the_disagreement() -> None:
@@ -104,7 +104,7 @@ def test_schedules() -> None:
     assert two[:11] == pytest.approx(one[:11]) and two[-1] == pytest.approx(0.9) and two == sorted(two)
     assert plus.ramp(5, 6, 0.4, 5, "official_type_2") == 0.4
     # the ramp goes by the whole training, and a rate above 1 keeps one sample
-    method = build(plus.CoteachingPlus, task(epochs=40), forget_rate=0.8, schedule="official_type_2", init_epochs=20)
+    method = build(plus.CoteachingPlus, task(epochs=40), forget_rate=0.8, schedule="official_type_2", warmup=0.5)
     assert method.forget_rate(20) > 0.8 and method.forget_rate(39) == 1.0 and plus.count_kept(9, 1.0) == 1
 
 
@@ -119,7 +119,7 @@ def test_double_softmax_bounds_the_loss() -> None:
 
 @pytest.mark.parametrize("when_agreed", ["skip", "official"])
 def test_without_disagreement(when_agreed: str) -> None:
-    method = build(plus.CoteachingPlus, make_net=equal_heads, init_epochs=0, when_agreed=when_agreed)
+    method = build(plus.CoteachingPlus, make_net=equal_heads, warmup=0.0, when_agreed=when_agreed)
     run, before = TinyRun(method, epoch=3), parameters_of(method)
     logged = method.train_step(batch_for(method), run)
     assert logged["disagreement"] == 0 and not any(math.isnan(number(v)) for v in logged.values())
@@ -135,7 +135,7 @@ def test_without_disagreement(when_agreed: str) -> None:
 
 
 def test_heads_differ_and_silence_is_reported() -> None:
-    method = build(plus.CoteachingPlus, init_epochs=0)
+    method = build(plus.CoteachingPlus, warmup=0.0)
     assert not torch.equal(method.net_a.fc.weight, method.net_b.fc.weight)
     method = build(plus.CoteachingPlus, make_net=equal_heads)
     warnings.simplefilter("error")
@@ -143,7 +143,7 @@ def test_heads_differ_and_silence_is_reported() -> None:
         run = TinyRun(method, epoch=epoch)
         method.on_epoch_start(run)
         method.train_step(batch_for(method), run)
-        if epoch != method.init_epochs:  # during the warm-up nothing is said, and then once
+        if epoch != method.warmup_epochs:  # during the warm-up nothing is said, and then once
             method.on_epoch_end(run)
         else:
             with pytest.warns(UserWarning, match="disagreed about 0 of 8 images in epoch 3"):

@@ -28,7 +28,7 @@ from tests.helpers.tiny import (
 
 OPTIONS: list[dict[str, Any]] = [
     {},
-    {"warmup_epochs": 0.0, "min_ratio": 0.0},
+    {"warmup": 0.0, "min_ratio": 0.0},
     {"class_balance": True},
     {"lr_schedule": "official", "official_lr": 0.01, "official_lr_steps": 2},
 ]
@@ -42,7 +42,7 @@ def test_every_option_trains(options: dict[str, Any], epoch: int, size: int) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("warmup_epochs", -1.0), ("min_ratio", 1.5), ("official_lr", 0.0), ("official_lr_steps", 0)]
+    ("name", "value"), [("warmup", -1.0), ("min_ratio", 1.5), ("official_lr", 0.0), ("official_lr_steps", 0)]
 )
 def test_bounds_name_the_setting_and_the_value(name: str, value: float) -> None:
     assert_refused(decoupling.Decoupling, name, value)
@@ -91,7 +91,7 @@ def test_without_disagreement_moves_nothing() -> None:
 
 
 def test_warm_up_counts_fractions_of_epochs() -> None:
-    method = build(decoupling.Decoupling, make_net=equal_heads, warmup_epochs=0.5)
+    method = build(decoupling.Decoupling, make_net=equal_heads, warmup=0.025)
     run = TinyRun(method)
     run.steps = 4
     for run.step in range(4):
@@ -100,7 +100,7 @@ def test_warm_up_counts_fractions_of_epochs() -> None:
 
 
 def test_first_epoch_updates_and_heads_differ() -> None:
-    method = build(decoupling.Decoupling, warmup_epochs=0.0)
+    method = build(decoupling.Decoupling, warmup=0.0)
     run = TinyRun(method)
     method.train_step(batch_for(method), run)
     assert not torch.equal(method.net_a.fc.weight, method.net_b.fc.weight) and len(run.minimized) == 2
@@ -111,7 +111,7 @@ def test_first_epoch_updates_and_heads_differ() -> None:
 def test_mask_ignores_labels() -> None:
     picked = []
     for seed in (0, 1):
-        method = build(decoupling.Decoupling, warmup_epochs=0.0)
+        method = build(decoupling.Decoupling, warmup=0.0)
         run = TinyRun(method)
         method.train_step(batch_for(method, labels=labels(seed)), run)
         picked.append(run.selected[0][1])
@@ -128,7 +128,7 @@ def test_staircase() -> None:
 
 
 def test_queue_trains_on_full_batches_in_order() -> None:
-    method = build(decoupling.Decoupling, buffer=True, warmup_epochs=0.0)
+    method = build(decoupling.Decoupling, buffer=True, warmup=0.0)
     run, waiting, steps = TinyRun(method), 0, 0
     for seed in range(12):
         batch = batch_for(method, seed)
@@ -146,7 +146,7 @@ def test_queue_trains_on_full_batches_in_order() -> None:
 
 
 def test_queue_is_saved_and_goes_on() -> None:
-    method = build(decoupling.Decoupling, buffer=True, warmup_epochs=0.0, class_balance=True)
+    method = build(decoupling.Decoupling, buffer=True, warmup=0.0, class_balance=True)
     run = TinyRun(method)
     for seed in range(20):
         method.train_step(batch_for(method, seed), run)
@@ -156,7 +156,7 @@ def test_queue_is_saved_and_goes_on() -> None:
     saved = io.BytesIO()
     torch.save(method.state_dict(), saved)
     saved.seek(0)
-    other = build(decoupling.Decoupling, buffer=True, warmup_epochs=0.0, class_balance=True)
+    other = build(decoupling.Decoupling, buffer=True, warmup=0.0, class_balance=True)
     other.load_state_dict(torch.load(saved, weights_only=True))
     again = TinyRun(other)
     for seed in range(20, 26):

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fer_bench.ops import balanced_rows
 from tests.helpers.maps import (
     B,
     C,
@@ -30,7 +31,8 @@ from tests.helpers.maps import (
 OPTIONS: list[dict[str, Any]] = [
     {},
     {"sp_source": "logits", "official_frozen_uncertainty": True, "neck": "off", "sampler": "natural"},
-    {"neck": "separate", "beta": 3.0, "dropout": 0.0, "temperature": 1.0, "head_lr_factor": 1.0},
+    {"neck": "separate", "beta": 0.3, "dropout": 0.0, "temperature": 1.0, "head_lr_factor": 1.0},
+    {"similarity_dropout": True, "official_eval_mode": True},
     {"lr_schedule": "official", "omega": 0.0, "gamma": 0.0, "redraw": False, "max_skipped": 0.5},
 ]
 
@@ -82,7 +84,7 @@ def test_ramps() -> None:
         assert up == sorted(up) and down == sorted(down, reverse=True)
         assert max(down) <= 1 and down[0] == 1
     assert build(dmue.Dmue).beta == 2 and build(dmue.Dmue, task(epochs=3)).beta == 1
-    assert build(dmue.Dmue, beta=7.0).beta == 7
+    assert build(dmue.Dmue, beta=0.5).beta == 6
 
 
 def pooled(y: Tensor, width: int = 10) -> tuple[Tensor, list[Tensor], list[Tensor]]:
@@ -119,6 +121,38 @@ def test_similarity_losses_of_the_two_sources() -> None:
     same = normal(6, 5)
     assert float(dmue.similarity_loss(same, same)) == 0
     torch.testing.assert_close(dmue.similarity_loss(same, 3 * same), torch.zeros(()))
+
+
+@pytest.mark.parametrize("source", ["features", "logits"])
+def test_similarity_is_compared_without_dropout(source: str) -> None:
+    """Branches that are copies of the target, on its own features, differ from it by their dropout alone."""
+    y = labels()
+    target = normal(B, 10, seed=3).abs()
+    rows = [dmue.branch_rows(y, c) for c in range(C)]
+    same = target, [target[others] for others, _ in rows], [target[own] for _, own in rows]
+
+    def similarity(**options: Any) -> float:
+        method = build(dmue.Dmue, neck="off", sp_source=source, **options)
+        torch.manual_seed(0)
+        return float(method.objective(*same, y, epoch=3)["similarity"].detach())
+
+    assert similarity() == similarity(dropout=0.0) != similarity(similarity_dropout=True)
+    if source == "features":
+        assert similarity() == 0
+
+
+def test_the_official_test_leaves_evaluation_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dmue, "TEST_EVERY", 2)
+    for official in (False, True):
+        method = build(dmue.Dmue, official_eval_mode=official)
+        run, modes, counts = Run(method, epoch=4), [], []
+        for run.step in range(4):
+            method.train_step(batch_for(method, run.step), run)
+            modes.append(method.training)
+            counts.append(int(method.necks[0].num_batches_tracked))
+        assert modes == ([True, False, False, False] if official else [True] * 4)
+        assert (counts[1] == counts[3]) == official, "batch-norm statistics stay as they are"
+        assert len(run.minimized) == 4
 
 
 def test_identical_features_are_finite() -> None:
@@ -174,7 +208,7 @@ def test_branches_start_alike_and_become_different() -> None:
     assert len(method.necks) == 1 and len(build(dmue.Dmue, neck="separate").necks) == C + 1
     assert len(build(dmue.Dmue, neck="off").necks) == 0
     rates = [group["lr"] for group in run.optimizers["main"].param_groups]
-    assert rates == pytest.approx([0.01, 0.1])
+    assert rates == pytest.approx([0.01, 0.1, 0.01]), "trunk and branches, classifiers, score and batch norm"
 
 
 def test_a_batch_that_lacks_a_class_makes_no_step_and_it_is_said_once() -> None:
@@ -204,16 +238,16 @@ def test_a_batch_that_lacks_a_class_makes_no_step_and_it_is_said_once() -> None:
 
 def test_balanced_batches_hold_every_class_twice() -> None:
     y = torch.arange(4).repeat_interleave(torch.tensor([300, 60, 9, 1]))
-    rows = dmue.balanced_rows(y, 16, True, torch.Generator().manual_seed(0))
+    rows = balanced_rows(y, 16, 2, torch.Generator().manual_seed(0))
     assert len(rows) == 16 * (len(y) // 16)
     assert all(torch.bincount(y[part], minlength=4).min() >= 2 for part in rows.split(16))
     share = torch.bincount(y[rows]).float() / len(rows)
     assert (share - 0.25).abs().max() < 0.06
     assert len(rows[y[rows] == 0].unique()) > 50
-    free = dmue.balanced_rows(y, 16, False, torch.Generator().manual_seed(0))
+    free = balanced_rows(y, 16, 0, torch.Generator().manual_seed(0))
     assert len(free) == len(y)
     assert any(torch.bincount(y[part], minlength=4).min() < 2 for part in free.split(16))
-    tight = dmue.balanced_rows(y, 8, True, torch.Generator().manual_seed(0))
+    tight = balanced_rows(y, 8, 2, torch.Generator().manual_seed(0))
     assert all(torch.bincount(y[part], minlength=4).tolist() == [2, 2, 2, 2] for part in tight.split(8))
 
 
@@ -224,4 +258,4 @@ def test_official_rates() -> None:
     method = build(dmue.Dmue, lr_schedule="official")
     run = Run(method, epoch=12)
     method.on_epoch_start(run)
-    assert [group["lr"] for group in run.optimizers["main"].param_groups] == [1e-5, 1e-4]
+    assert [group["lr"] for group in run.optimizers["main"].param_groups] == [1e-5, 1e-4, 1e-5]

@@ -20,6 +20,7 @@ from fer_bench.core.errors import DataError, SpecError
 from fer_bench.data.open import open_unlabelled
 from fer_bench.engine.trainer import Trainer
 from fer_bench.method import Batch, Images, Task
+from fer_bench.ops import total_steps
 from fer_bench.plugins.registry import discover
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.frame import load_runs
@@ -243,6 +244,13 @@ def test_without_averaging_the_adaptation_network_answers() -> None:
     method.train_step(batch_for(), Run(method))
     method.eval()
     assert torch.equal(method.predict(x), method.adaptation(x))
+
+
+def test_the_average_reaches_over_the_same_share_of_a_short_training() -> None:
+    method = build()
+    steps = total_steps(method.task)
+    assert steps < 10_000 and method.ema**steps == pytest.approx(0.995**10_000)
+    assert build(ema=0.995).ema == 0.995
 
 
 def test_the_averaged_copy_answers() -> None:

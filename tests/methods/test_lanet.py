@@ -190,6 +190,12 @@ def test_the_slow_copy_follows_and_is_not_trained() -> None:
     assert method.queue_label[:B].ne(lanet.EMPTY).all() and int(method.pointer) == 2 * B % N
 
 
+def test_the_slow_copy_reaches_over_the_same_share_of_a_short_training() -> None:
+    """36 steps here, officially 7600: after all of them the first weights count as much."""
+    assert build(lanet.Lanet).momentum ** 36 == pytest.approx(0.999**7600)
+    assert build(lanet.Lanet, task(epochs=10_000)).momentum == 0.999 == build(lanet.Lanet, momentum=0.999).momentum
+
+
 def test_mirroring_twice_is_nothing_and_exchanges_sides() -> None:
     points = torch.rand(3, L, 2)
     for exchange in (True, False):

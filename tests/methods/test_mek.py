@@ -27,7 +27,7 @@ from tests.helpers.tiny import (
 
 OPTIONS: list[dict[str, Any]] = [
     {},
-    {"rac_weight_norm": "mean1", "epsilon": 0.3, "lam": 0.1, "sampler": "balanced"},
+    {"rac_weight_norm": "n_over_10n", "epsilon": 0.1, "lam": 2.0, "sampler": "balanced", "clip": 5.0},
     {"rac_weight_norm": "sum1", "epsilon": 1.0},
 ]
 
@@ -38,7 +38,7 @@ def test_every_option_trains(options: dict[str, Any], epochs: int) -> None:
     assert_whole_run(mek.Mek, options, epochs)
 
 
-@pytest.mark.parametrize(("name", "value"), [("epsilon", 1.1), ("lam", -1.0)])
+@pytest.mark.parametrize(("name", "value"), [("epsilon", 1.1), ("lam", -1.0), ("clip", -1.0)])
 def test_bounds_name_the_setting_and_the_value(name: str, value: float) -> None:
     assert_refused(mek.Mek, name, value)
 
@@ -103,6 +103,17 @@ def test_step() -> None:
     other = build(mek.Mek, lam=3.0, epsilon=0.0)
     again = other.train_step(batch, TinyRun(other))
     torch.testing.assert_close(again["loss"], again["smooth"] + 3 * again["consistency"])
+
+
+def test_the_gradient_is_clipped() -> None:
+    norms = {}
+    for clip in (0.0, 0.01):
+        method = build(mek.Mek, clip=clip)
+        before = [p.detach().clone() for p in method.parameters()]
+        method.train_step(batch_for(method), TinyRun(method, lr=1.0))
+        moved = [p.detach() - q for p, q in zip(method.parameters(), before, strict=True)]
+        norms[clip] = torch.cat([difference.flatten() for difference in moved]).norm().item()
+    assert norms[0.0] > 0.02 and norms[0.01] == pytest.approx(0.01, rel=1e-3)
 
 
 def test_sampler() -> None:

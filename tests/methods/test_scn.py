@@ -17,6 +17,7 @@ from tests.helpers.tiny import (
     TinyRun,
     batch_for,
     build,
+    task,
 )
 
 OPTIONS: list[dict[str, Any]] = [
@@ -46,12 +47,19 @@ def test_relabelling_is_strict_and_first_class_wins() -> None:
     assert not bool(ops.clearly_better_class(exact, torch.tensor([0]), 0.5)[0].any())
 
 
+@pytest.mark.parametrize(("epochs", "first"), [(1, 2), (3, 3), (20, 14), (2000, 347)])
+def test_relabels_after_its_number_of_steps_or_most_of_a_short_training(epochs: int, first: int) -> None:
+    """An epoch has five steps here; 1728 of them are 346 epochs."""
+    assert build(scn.Scn, task(epochs=epochs)).relabel_epoch == first
+    assert build(scn.Scn, task(epochs=epochs), relabel_epoch=2).relabel_epoch == 2
+
+
 def test_relabels_from_its_epoch_on_and_remembers() -> None:
     def confident(method: Any) -> None:
         with torch.no_grad():
             method.net.fc.bias.copy_(torch.tensor([8.0, 0, 0, 0, 0, 0, 0]))
 
-    method = build(scn.Scn)
+    method = build(scn.Scn, relabel_epoch=10)
     given = torch.tensor([0, 1, 2, 3, 4, 5, 6, 0])
     batch = batch_for(method, labels=given)
     confident(method)
@@ -66,7 +74,7 @@ def test_relabels_from_its_epoch_on_and_remembers() -> None:
     assert set(touched.tolist()) == set(batch.index[1:7].tolist())
     assert batch.label.tolist() == given.tolist()  # the data set's labels are not changed
     # the new labels are what the next epoch trains on, and they travel with the state
-    other = build(scn.Scn)
+    other = build(scn.Scn, relabel_epoch=10)
     other.load_state_dict(method.state_dict())
     assert other.current_labels(batch.index, batch.label).tolist() == [0] * 8
     run.epoch = 10

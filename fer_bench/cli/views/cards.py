@@ -90,6 +90,8 @@ def method_card(plugin: Plugin, published: Iterable[Number] = ()) -> RenderableT
         Text(f"golden: {_golden(plugin)}"),
         _settings(method.Config, plugin),
     ]
+    if info.scaling:
+        parts += [Text("\nHow its settings scale", style="bold"), Padding(Text(info.scaling), (0, 2))]
     if info.deviations:
         parts.append(Text("\nWhere the default departs from the official code", style="bold"))
         parts += [Padding(Text(f"- {deviation}"), (0, 2)) for deviation in info.deviations]

@@ -102,7 +102,7 @@ def _training(case: dict[str, Any]) -> dict[str, Any]:
             optimizer.zero_grad()
             parts["loss"].backward()
             optimizer.step()
-            logged.append({name: float(parts[name]) for name in ("loss", "ce", "kl")})
+            logged.append({name: float(parts[name].detach()) for name in ("loss", "ce", "kl")})
         schedule.step()
         x, y = _data(describing)
         method.distributions = _distributions(_forward(layers, x)[0], y, params)

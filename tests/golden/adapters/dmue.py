@@ -15,6 +15,8 @@ from tests.golden.adapters._tools import floats, integers, pick
 # any classifier whose rows have these sums gives the logits that the case had.
 LOGITS_BEFORE_THE_STEP = [0.287578821182, -0.705221533775, 1.45255303383]
 
+EPOCHS = 36
+
 
 def compute(case: dict[str, Any]) -> dict[str, Any]:
     inputs, params = case["inputs"], case["params"]
@@ -37,7 +39,7 @@ def compute(case: dict[str, Any]) -> dict[str, Any]:
 def _method(classes: int, width: int, **options: Any) -> dmue.Dmue:
     config = dmue.Dmue.Config(dropout=0.0, **options)
     torch.manual_seed(0)
-    method = dmue.Dmue(config, Task(classes, 1000, torch.ones(classes, dtype=torch.int64), 36, 64))
+    method = dmue.Dmue(config, Task(classes, 1000, torch.ones(classes, dtype=torch.int64), EPOCHS, 64))
     method.build(lambda role: FerRes8(classes, widths=(4, 4, 4, width)))
     return method.train()
 
@@ -74,9 +76,15 @@ def _full_step(case: dict[str, Any]) -> dict[str, Any]:
     weight, heads = floats(case, "W_target"), floats(case, "W_aux")
     if weight.isnan().all():
         weight = torch.tensor(LOGITS_BEFORE_THE_STEP)[:, None].expand_as(weight) / weight.shape[1]
-    settings = {"temperature": params["T"], "omega": params["omega"], "gamma": params["gamma"], "beta": params["beta"]}
     method = _method(
-        params["C"], target.shape[1], neck="shared" if params["bnneck"] else "off", sp_source="logits", **settings
+        params["C"],
+        target.shape[1],
+        temperature=params["T"],
+        omega=params["omega"],
+        gamma=params["gamma"],
+        beta=params["beta"] / EPOCHS,
+        neck="shared" if params["bnneck"] else "off",
+        sp_source="logits",
     )
     classifier, project = method.net.get_classifier(), method.certainty.project
     classifier.weight = torch.nn.Parameter(weight.clone())

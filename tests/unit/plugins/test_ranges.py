@@ -96,3 +96,14 @@ def test_built_in_ranges_hold_settings_that_a_method_takes(plugin_of: Plugin) ->
     for name, found in plugin_of.search.items():
         for value in found.choices or (found.low, found.high):
             plugin_of.configure("none", "clean", {name: value})
+
+
+@pytest.mark.parametrize("plugin_of", discover().values(), ids=lambda plugin: plugin.key)
+def test_built_in_ranges_hold_the_default(plugin_of: Plugin) -> None:
+    """The default is the paper's value, or None where it depends on the length of the training."""
+    defaults = plugin_of.load().Config()
+    assert plugin_of.search or plugin_of.key == "ce"
+    for name, found in plugin_of.search.items():
+        value = getattr(defaults, name)
+        inside = value in found.choices if found.choices or value is None else found.low <= value <= found.high
+        assert inside or value is None, f"{name} = {value} is outside of {found}"

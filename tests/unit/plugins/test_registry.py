@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
+import io
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from fer_bench.cli.views.cards import method_card
+from fer_bench.cli.views.terminal import PlainConsole
 from fer_bench.core.errors import (
     PluginError,  # fmt: skip
     SpecError,
@@ -26,6 +29,13 @@ class Config:
     steps: int = hparam(3, "steps")
 """
 )
+
+
+def shown(plugin: Plugin) -> str:
+    """The card of a method."""
+    console = PlainConsole(record=True, width=400, file=io.StringIO())
+    console.print(method_card(plugin))
+    return console.export_text()
 
 
 def write(folder: Path, key: str, text: str) -> Plugin:
@@ -178,6 +188,12 @@ def test_methods_of_a_family() -> None:
     assert choose(["family:baseline", "gce"], found) == ["ce", "gce"]
     members = [key for family in FAMILIES for key in choose([f"family:{family}"], found)]
     assert sorted(members) == choose(["all"], found), "every built-in method is of one family"
+
+
+@pytest.mark.parametrize("plugin", discover().values(), ids=lambda plugin: plugin.key)
+def test_a_built_in_card_says_how_settings_scale(plugin: Plugin) -> None:
+    scaling = plugin.load().info.scaling
+    assert scaling.endswith(".") and scaling in " ".join(shown(plugin).split())
 
 
 def test_a_plugin_of_ones_own_may_name_a_family(tmp_path: Path) -> None:
