@@ -1,8 +1,7 @@
-"""Run folders: whole files or none, one owner at a time, and no code from a checkpoint."""
+"""Run folders: states, damage, one owner at a time, and no code from a checkpoint."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -10,8 +9,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,14 +17,10 @@ import numpy as np
 import pytest
 import torch
 
-from fer_bench.core import files
 from fer_bench.core.errors import StoreError, UnreadableRun
-from fer_bench.core.files import write_atomically
 from fer_bench.store.folder import RunFolder
-from fer_bench.store.frame import load_runs, to_row
-from fer_bench.store.head_tail import head_and_tail_classes, head_tail
+from fer_bench.store.frame import load_runs
 from fer_bench.store.lease import Busy
-from fer_bench.store.model_selection import SELECTIONS, select
 from fer_bench.store.records import read_record, run_state
 from tests.helpers.stored import FINAL, SPEC, finished, record
 
@@ -39,49 +32,6 @@ with RunFolder(Path(sys.argv[1])).claim():
     print("held", flush=True)
     time.sleep(60)
 """
-
-
-# --- writing ------------------------------------------------------------------------------------------------------
-
-
-def test_a_write_is_whole_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "deep" / "file.json"
-    write_atomically(path, b"old")
-    for name in ("fsync", "replace"):
-        with monkeypatch.context() as patch:
-            target = os if name == "fsync" else Path
-            patch.setattr(
-                target, name, lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device"))
-            )
-            with pytest.raises(OSError, match="No space left"):
-                write_atomically(path, b"new content")
-        assert path.read_bytes() == b"old"
-        assert [p.name for p in path.parent.iterdir()] == ["file.json"], "no part may stay behind"
-    write_atomically(path, b"new")
-    assert path.read_bytes() == b"new"
-
-
-REWRITE = """
-import sys
-from pathlib import Path
-from fer_bench.core.files import write_atomically
-for i in range(40):
-    write_atomically(Path(sys.argv[1]), bytes([66 - i % 2]) * 300_000)
-"""
-
-
-def test_readers_never_see_a_part(tmp_path: Path) -> None:
-    path, contents = tmp_path / "x", {bytes([65 + i]) * 300_000 for i in range(2)}
-    write_atomically(path, b"A" * 300_000)
-    writer, seen = subprocess.Popen([sys.executable, "-c", REWRITE, str(path)]), set()
-    while writer.poll() is None:
-        content = path.read_bytes()
-        assert content in contents
-        seen.add(content[:1])
-    assert writer.returncode == 0 and seen == {b"A", b"B"}
-
-
-# --- claims -------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -120,9 +70,6 @@ def test_looking_at_the_state_does_not_take_the_claim(tmp_path: Path) -> None:
         assert folder.state == "running"
         assert folder.state == "running"
     assert folder.state == "new"
-
-
-# --- states -------------------------------------------------------------------------------------------------------
 
 
 def test_states(tmp_path: Path) -> None:
@@ -248,120 +195,6 @@ def test_damaged_epochs_are_named(tmp_path: Path) -> None:
         folder.epochs()
 
 
-# --- tables of runs -----------------------------------------------------------------------------------------------
-
-
-def test_load_runs(tmp_path: Path) -> None:
-    finished(tmp_path), finished(tmp_path, seed=1), RunFolder.of(tmp_path, replace(SPEC, seed=2)).start(SPEC, {})
-    runs = load_runs(tmp_path)
-    assert sorted(runs["seed"]) == [0, 1], "a run that is not finished is not in the table"
-    wanted = {
-        "key",
-        "dataset",
-        "method",
-        "seed",
-        "data_seed",
-        "train_size",
-        "noise_kind",
-        "noise_rate",
-        "noise_mode",
-        "imbalance_kind",
-        "imbalance_factor",
-        "backbone",
-        "epochs",
-        "lr",
-        "config",
-        "realised_rate",
-        "noisy_imbalance",
-        "uses_noise_rate",
-        "parameters",
-        "images_forward",
-        "seconds",
-        "detection_auroc",
-        "memorised",
-        "test_overall",
-        "test_mean",
-        "best_val_overall",
-        "best_val_epoch",
-        "best_test_overall",
-        "best_test_epoch",
-        "path",
-    }
-    assert wanted <= set(runs.columns), wanted - set(runs.columns)
-    first = runs.iloc[0]
-    assert (first["test_overall"], first["test_epoch"]) == (0.5, 2)
-    assert (first["best_val_overall"], first["best_val_epoch"]) == (0.5, 2)
-    assert (first["best_test_overall"], first["best_test_epoch"]) == (0.6, 1)
-    assert first["key"] == Path(first["path"]).name and json.loads(first["config"]) == {"a": 1}
-
-
-def test_load_runs_of_nothing(tmp_path: Path) -> None:
-    assert load_runs(tmp_path / "absent").empty
-
-
-def test_select() -> None:
-    epochs = [record(1, 0.5, 0.7), record(2, 0.9, 0.7), record(3, 0.9, 0.1)]
-    found = {key: select(epochs, key) for key in SELECTIONS}
-    assert {key: chosen and chosen.epochs for key, chosen in found.items()} == {
-        "last": (3,), "mean_last_5": None, "best_val": (1,), "best_test": (2,)
-    }  # fmt: skip
-    assert select([record(1, 0.5)], "best_val") is None
-
-
-def test_mean_of_the_last_five() -> None:
-    epochs = [record(k, value) for k, value in enumerate((0.0, 0.1, 0.2, 0.4, 0.6, 0.7), 1)]
-    for k, entry in enumerate(epochs):
-        entry["test"] = {**entry["test"], "recall": [k / 10, None, 1.0], "confusion": [[k + 1, 0], [0, 1]]}
-    found = select(epochs, "mean_last_5")
-    assert found is not None and found.epochs == (2, 3, 4, 5, 6)
-    assert found.test["overall"] == pytest.approx((0.1 + 0.2 + 0.4 + 0.6 + 0.7) / 5)
-    assert found.test["recall"] == [pytest.approx(0.3), None, 1.0]
-    assert found.test["confusion"] == [[20, 0], [0, 5]], "counts are summed"
-
-
-@pytest.mark.parametrize(
-    ("counts", "head", "tail"),
-    [
-        ([300, 30, 30, 30, 30, 30, 30], (0,), (1, 2, 3, 4, 5, 6)),  # one large class: the median is the small count
-        ([300, 300, 300, 300, 300, 300, 30], (0, 1, 2, 3, 4, 5), (6,)),
-        ([30, 300, 300, 30, 300, 30, 300], (1, 2, 4, 6), (0, 3, 5)),  # step imbalance
-        ([5000, 2000, 500, 500, 500], (0, 1), (2, 3, 4)),  # the largest ratio, not the largest difference
-        ([40, 20, 20, 20, 0], (0,), (4,)),  # both sides of the median have a class
-        ([20, 20, 0], (0, 1), (2,)),
-    ],
-)
-def test_ties_at_the_median_split_head_and_tail_at_the_largest_gap(
-    counts: list[int], head: tuple[int, ...], tail: tuple[int, ...]
-) -> None:
-    assert head_and_tail_classes(counts) == (head, tail)
-
-
-def test_head_and_tail_are_classes_above_and_below_the_median_count() -> None:
-    recall = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3]
-    assert head_tail(recall, [7, 60, 50, 40, 30, 20, 10]) == pytest.approx((0.7, (0.9 + 0.4 + 0.3) / 3))
-    assert head_tail([0.9, 0.2], [20, 10]) == (0.9, 0.2)
-    assert head_tail([0.9, None, 0.2], [30, 20, 10]) == (0.9, 0.2)
-    assert head_and_tail_classes([7, 60, 50, 40, 30, 20, 10]) == ((1, 2, 3), (0, 5, 6))
-    assert head_tail(recall, [429, 429, 429, 429, 428, 428, 428]) == (None, None), "balanced classes have no tail"
-    assert head_tail([None, 0.2], [30, 10]) == (None, 0.2)
-    assert head_tail(recall, None) == head_tail(None, [1, 2]) == (None, None)
-
-
-def test_a_row_tells_what_a_method_was_given(tmp_path: Path) -> None:
-    folder = finished(tmp_path)
-    old = to_row(read_record(folder))
-    assert (old["clean_labels_used"], old["remarks"], old["ensemble"], old["extra_images"]) == (0, "[]", "", "")
-    assert old["peak_memory_bytes"] is None and old["commit"] == ""
-    given = {"clean_labels_used": 70, "remarks": ["a", "b"], "ensemble": "mean of two networks", "extra_images": "x"}
-    folder.finish({**FINAL, **given, "peak_memory_bytes": 5}, {})
-    found = to_row(read_record(folder))
-    assert {name: found[name] for name in given} == {**given, "remarks": '["a", "b"]'}
-    assert found["peak_memory_bytes"] == 5
-
-
-# --- no code from a file ------------------------------------------------------------------------------------------
-
-
 class Evil:
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -415,19 +248,3 @@ def test_the_log_is_no_way_into_another_file(trap: str, tmp_path: Path) -> None:
     assert mine.read_text() == "precious\n" and log.read_text() == "two lines \\x1b[31mand colour\n"
     folder.note("more")
     assert len(log.read_text().splitlines()) == 2
-
-
-@pytest.mark.parametrize("waits", [True, False])
-def test_runs_are_read_by_threads_where_that_means_waiting(waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files.time, "thread_time", (lambda: 0.0) if waits else time.perf_counter)
-    seen: list[str] = []
-
-    def work(number: int) -> int:
-        seen.append(threading.current_thread().name)
-        time.sleep(0.001)
-        return number
-
-    assert files.read_each(work, iter(range(100))) == list(range(100))
-    main = threading.current_thread().name
-    assert set(seen[: files.FIRST]) == {main} and (main in seen[files.FIRST :]) != waits
-    assert files.read_each(work, []) == []

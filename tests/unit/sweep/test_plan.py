@@ -1,54 +1,85 @@
-"""The folder of a sweep: what it holds, and how it is found."""
+"""From a request to a plan: what is combined, what is skipped with its reason, and how the sweep is called."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from fer_bench.cli.main import main
-from fer_bench.core.errors import SpecError, StoreError
-from fer_bench.sweep.plan import make_plan
-from fer_bench.sweep.record import find_sweep, make_sweep
-from fer_bench.sweep.request import Request
+from fer_bench.core.errors import SpecError
+from fer_bench.sweep.plan import Plan, make_plan
+from fer_bench.sweep.record import check_sweep_name
+from fer_bench.sweep.request import make_request
+from tests.helpers.plugins import LOSS, plugin_source
 
-EMPTY = {"name": "s", "command": "", "created": "", "runs": [], "skipped": [], "names": {}, "classes": {}}
-
-
-def test_a_damaged_sweep_is_written_anew(tmp_path: Path, faces_folder: Path) -> None:
-    one, other = (make_plan(Request(["ce"], dataset=str(faces_folder), noise=[rate])) for rate in (0.2, 0.4))
-    make_sweep(one, tmp_path, "mine", "first").save()
-    (tmp_path / "sweeps" / "mine" / "sweep.json").write_text("{torn")
-    with pytest.raises(StoreError, match=r"mine/sweep.json is damaged: .* run the sweep's command again"):
-        find_sweep(tmp_path, "mine")
-    again = make_sweep(other, tmp_path, "mine", "others")
-    again.check_name()
-    again.save()
-    assert find_sweep(tmp_path, "mine").content["command"] == "others"
+LANDMARKS = "@classmethod\ndef needs(cls, config):\n    return Needs(landmarks=True)\n" + LOSS
 
 
-def test_a_sweep_is_found_by_name_and_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for place in ("here", "there"):
-        (tmp_path / place / "sweeps" / "mine").mkdir(parents=True)
-        content = {**EMPTY, "command": place}
-        (tmp_path / place / "sweeps" / "mine" / "sweep.json").write_text(json.dumps(content))
-    here = tmp_path / "here"
-    monkeypatch.chdir(tmp_path)
-    for name in ("mine", "here/sweeps/mine", None):
-        assert find_sweep(Path("here"), name).folder == Path("here/sweeps/mine")
-    assert find_sweep(here, str(tmp_path / "there" / "sweeps" / "mine")).content["command"] == "there"
-    monkeypatch.chdir(tmp_path / "there" / "sweeps" / "mine")
-    assert find_sweep(here, "../mine").content["command"] == "there"
-    with pytest.raises(SpecError, match=r"no sweep at .*elsewhere/mine: it has no sweep.json"):
-        find_sweep(here, "elsewhere/mine")
+@pytest.fixture
+def plan_of(faces_folder: Path) -> Any:
+    def make(**options: Any) -> Plan:
+        return make_plan(make_request(**{"methods": "ce", "dataset": faces_folder, "image_size": 32, **options}))
+
+    return make
 
 
-def test_a_sweep_without_its_runs_says_where_its_tables_are(tmp_path: Path, faces_folder: Path) -> None:
-    make_sweep(make_plan(Request(["ce"], dataset=str(faces_folder))), tmp_path, "mine", "fer-bench run").save()
-    assert "no run of mine is finished yet" in CliRunner().invoke(main, ["table", "--out", str(tmp_path)]).output
-    (tmp_path / "sweeps" / "mine" / "runs.csv").write_text("key\n")
-    said = CliRunner().invoke(main, ["table", "--out", str(tmp_path)])
-    assert said.exit_code == 1 and "the runs of mine are not on this machine" in said.output
-    assert str(tmp_path / "sweeps" / "mine") in said.output
+def test_every_combination_is_planned_once(plan_of: Any) -> None:
+    plan = plan_of(methods=["ce", "scn"], noise=[0.2, 0, 0.2], imbalance=[1, 10], seeds=[0, 1, 0])
+    specs = [run.spec for run in plan.runs]
+    assert len({spec.key for spec in specs}) == len(specs) == 2 * 2 * 2 * 2
+    assert {(spec.method, spec.noise.label, spec.imbalance.factor, spec.seed) for spec in specs} == {
+        (method, noise, factor, seed)
+        for method in ("ce", "scn") for noise in ("clean", "symmetric 0.2") for factor in (1, 10) for seed in (0, 1)
+    }  # fmt: skip
+
+
+def test_a_method_that_cannot_run_is_skipped_with_its_reason(plan_of: Any, tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("import nothing_of_this_name\n")
+    (tmp_path / "points.py").write_text(plugin_source(LANDMARKS))
+    plan = plan_of(methods=["ce", "broken", "points"], plugins=tmp_path)
+    assert [run.spec.method for run in plan.runs] == ["ce"]
+    broken, points = plan.skipped
+    assert broken.startswith("broken: ") and "nothing_of_this_name" in broken
+    assert points.startswith("points: needs 19 landmarks a face, which ") and "data landmarks --help" in points
+
+
+def test_the_quick_checks_come_before_the_call_back(faces_folder: Path) -> None:
+    called: list[str] = []
+    with pytest.raises(SpecError, match="--train-size 1 is less than one image a class"):
+        make_plan(make_request(methods="ce", dataset=faces_folder, train_size=1), on_checked=lambda: called.append("x"))
+    assert called == []
+    make_plan(make_request(methods="ce", dataset=faces_folder, image_size=32), on_checked=lambda: called.append("x"))
+    assert called == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("synthetic", "synthetic"),
+        ("data/my faces (1).csv", "my faces (1)"),
+        ("/data/.hidden", "hidden"),
+        ("-rf", "rf"),
+        ("a\tb\nc\x1b", "a b c_x1b"),
+        ("\u8868" * 200, "\u8868" * 60),
+        ("\udcff", "_xff"),
+        ("...", "data"),
+    ],
+)
+def test_every_data_set_gives_a_name_that_a_sweep_can_have(name: str, stem: str, plan_of: Any) -> None:
+    plan = plan_of()
+    object.__setattr__(plan.dataset, "name", name)
+    assert plan.name.rpartition("-")[0] == stem and len(plan.name) == len(stem) + 9
+    check_sweep_name(plan.name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../x", "a/b", "-x", ".x", "a\nb", "a\x1b", "right\u202eleft", "x" * 201]
+)
+def test_a_name_that_no_sweep_can_have(name: str) -> None:
+    with pytest.raises(SpecError, match="--name"):
+        check_sweep_name(name)
+
+
+def test_a_plan_is_called_alike_in_any_order(plan_of: Any) -> None:
+    assert plan_of(seeds=[0, 1]).name == plan_of(seeds=[1, 0]).name != plan_of(seeds=[0]).name
