@@ -29,7 +29,7 @@ def data_report(report: Report) -> RenderableType:
     if leaks:
         lines = [("; ".join(f"{copy.id}, {copy.split}, {copy.label}" for copy in group),) for group in leaks]
         parts.append(_table(f"leaks and conflicts (first {len(leaks)})", ("id, split, label of each image",), lines))
-    parts.append(Text("\n".join(f"! {warning}" for warning in report.warnings) or "nothing to complain about"))
+    parts.append(Text("\n".join(f"! {warning}" for warning in report.warnings) or "no problems found"))
     return Group(*parts)
 
 
