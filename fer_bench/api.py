@@ -35,7 +35,11 @@ def run(
     *,
     dataset: str | PathLike[str] = "synthetic",
     data_root: str | PathLike[str] | None = None,
-    dedup: bool = False,
+    columns: Mapping[str, str] | Sequence[str] = (),
+    group_by: str = "",
+    ties: Literal["drop", "first", "distribution"] = "drop",
+    val: float | str | None = None,
+    dedup: bool | Literal["exact", "near"] = False,
     noise_types: str | Sequence[str] = "symmetric",
     noise_mode: Literal["exact", "bernoulli"] = "exact",
     noise_file: str | PathLike[str] | None = None,
@@ -79,9 +83,17 @@ def run(
     Args:
         methods: Keys of methods, globs, or "all".
         noise: Rates of label noise, 0 to 1.
-        dataset: A name (``fer-bench datasets`` lists them), a folder of images, or a CSV file.
+        dataset: A name (``fer-bench datasets`` lists them), a folder of images, or a table such as a CSV file.
         data_root: Folder that holds the named data sets; by default ``FER_BENCH_DATA`` or ``./data``.
-        dedup: Leave out training images that are copies of held-out images.
+        columns: Columns of a table, where their names do not say it: ``{"path": "image", "label": "emotion"}``, or
+            strings ``"path=image"``. Roles are path, label, split, group, reference, id and landmarks.
+        group_by: Who or what an image shows, so that a derived split keeps it apart: a column of a table, or a regular
+            expression on the names of images. By default, well-known columns, names and sub-folders are used; "none"
+            uses none.
+        ties: What becomes of an image whose votes tie: it is left out, gets the first of these classes, or one of them.
+        val: Validation split: a share or a number of training images, or "none". By default the data set's own; if it
+            has none, a tenth of the training images.
+        dedup: Leave out training images that are copies of held-out images: exact ones, or near ones, too.
         noise_types: Kinds of label noise: symmetric, pair, class-dependent, instance, human, …
         noise_mode: An exact number of wrong labels, or an independent draw for each label.
         noise_file: File for the kinds confusion, instance-hard and file.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from fer_bench.cli.console import console, echo, quoted, status
 from fer_bench.cli.group import main
-from fer_bench.cli.options import DATASET, DEDUP, ROOT, Numbers
+from fer_bench.cli.options import DATASET, ROOT, Numbers, reading_options
 
 
 @main.command()
@@ -50,22 +51,24 @@ def data() -> None:
 @data.command()
 @DATASET
 @ROOT
-@DEDUP
+@reading_options
 @click.option("--sheet", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png",
               help="Draw 16 faces with their landmarks, each beside its mirror image.")  # fmt: skip
-def check(dataset: str, data_root: Path | None, dedup: bool, sheet: Path | None) -> None:
-    """Counts, decodes every image, and finds exact duplicates across splits. Exit code 1 if an image is damaged."""
+def check(dataset: str, data_root: Path | None, sheet: Path | None, **reading: Any) -> None:
+    """Counts, decodes every image, and finds copies across splits. Exit code 1 if an image is damaged."""
     from fer_bench.cli.views.data_report import data_report
     from fer_bench.core.errors import require
     from fer_bench.data import landmarks
     from fer_bench.data.check import check as examine
     from fer_bench.data.names import IMAGE_SUFFIXES
     from fer_bench.data.open import read_manifest
+    from fer_bench.sweep.request import make_request
 
     known = sheet is None or sheet.suffix.lower() in IMAGE_SUFFIXES
     require(known, f"--sheet {sheet}: its name must end in one of {', '.join(IMAGE_SUFFIXES)}")
     with status(f"decoding {dataset} …"):
-        manifest = landmarks.added(read_manifest(dataset, data_root, dedup), dataset, data_root)
+        options = make_request(methods=(), **reading).reading
+        manifest = landmarks.added(read_manifest(dataset, data_root, options), dataset, data_root)
         report = examine(manifest)
     console().print(data_report(report))
     if sheet is not None:
@@ -82,9 +85,10 @@ def check(dataset: str, data_root: Path | None, dedup: bool, sheet: Path | None)
 @click.argument("points", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @DATASET
 @ROOT
+@reading_options
 @click.option("--frame", type=Numbers(float), default="1", show_default=True,
               help="Width,height (or one side) in pixels of the image in which the points were found.")  # fmt: skip
-def write_landmarks(points: Path, dataset: str, data_root: Path | None, frame: list[float]) -> None:
+def write_landmarks(points: Path, dataset: str, data_root: Path | None, frame: list[float], **reading: Any) -> None:
     """Writes landmarks.npz beside the images of a data set from POINTS, an .npz file of what a detector found.
 
     \b
@@ -99,6 +103,7 @@ def write_landmarks(points: Path, dataset: str, data_root: Path | None, frame: l
     from fer_bench.core.errors import SpecError, require
     from fer_bench.data import landmarks
     from fer_bench.data.open import read_manifest
+    from fer_bench.sweep.request import make_request
 
     sound = len(frame) in (1, 2) and all(0 < side < float("inf") for side in frame)
     require(sound, f"--frame {frame}: one side or width,height, above 0")
@@ -106,6 +111,7 @@ def write_landmarks(points: Path, dataset: str, data_root: Path | None, frame: l
     if target is None:
         raise SpecError(f"--dataset {dataset}: drawn faces have landmarks of their own")
     with status(f"reading {dataset} …"):
-        ids = read_manifest(dataset, data_root, False).ids
+        options = make_request(methods=(), **reading).reading
+        ids = read_manifest(dataset, data_root, options).ids
         written = landmarks.write(points, target, ids, (frame[0], frame[-1]))
     echo(f"wrote {target}: landmarks of {written.found.sum():,} of {len(ids):,} images of {dataset}")

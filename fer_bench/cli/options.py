@@ -44,7 +44,7 @@ PLUGINS = click.option("--plugins", multiple=True, metavar="PATH",
                        help="A folder (or file) with methods of your own; can be repeated.")  # fmt: skip
 
 DATASET = click.option("--dataset", default="synthetic", show_default=True,
-                       help="A name (see `fer-bench datasets`), a folder of images, or a CSV file.")  # fmt: skip
+                       help="A name (see `fer-bench datasets`), a folder of images, or a table (CSV, …).")  # fmt: skip
 
 ROOT = click.option("--data-root", type=click.Path(path_type=Path), default=None,
                     help="Folder that holds the data sets [default: $FER_BENCH_DATA or ./data].")  # fmt: skip
@@ -55,7 +55,30 @@ PRECISION = click.option("--precision", default=None,
 COMPILE = click.option("--compile/--no-compile", default=None,
                        help="Compile the networks; takes minutes at first [default: the recipe's].")  # fmt: skip
 
-DEDUP = click.option("--dedup", is_flag=True, help="Leave out training images that are copies of test images.")
+DEDUP = click.option("--dedup", type=click.Choice(["exact", "near"]), is_flag=False, flag_value="exact", default=None,
+                     help="Leave out training images that are copies of test images; near: or show the same picture.",
+                     )  # fmt: skip
+
+VAL = click.option("--val", default=None, metavar="none|SHARE|N",
+                   help="Hold out a share or a number of training images for validation, or none [default: the data "
+                   "set's own validation split, else 0.1].")  # fmt: skip
+
+_READING = (
+    click.option("--columns", type=Names(), default=None, metavar="ROLE=COLUMN,…",
+                 help="Columns of a table: path, label, split, group, reference, id [default: by their names]."),
+    click.option("--group-by", default=None, metavar="COLUMN|REGEX",
+                 help="Who is in an image, so that a derived split keeps people apart; none for no groups "
+                 "[default: a column, well-known file names or sub-folders]."),
+    click.option("--ties", type=click.Choice(["drop", "first", "distribution"]), default="drop", show_default=True,
+                 help="What becomes of an image whose votes tie."),
+    DEDUP,
+)  # fmt: skip
+
+
+def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options of how a data set is read."""
+    return _decorated(command, _READING)
+
 
 _EXECUTION = (
     click.option("--jobs", type=int, default=None,
@@ -87,7 +110,8 @@ _REQUEST = (
     click.option("--imbalance-type", type=click.Choice(["exp", "step"]), default="exp", show_default=True),
     DATASET,
     ROOT,
-    DEDUP,
+    *_READING,
+    VAL,
     click.option("--train-size", type=int, default=None, help="Train on a stratified part of this many images."),
     click.option("--preset", default="quick", show_default=True,
                  help="A recipe: quick (CPU), standard, paper (GPU), or a .toml file."),

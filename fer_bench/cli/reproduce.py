@@ -9,7 +9,7 @@ import click
 
 from fer_bench.cli.console import command_line, console, fail, status
 from fer_bench.cli.group import main, stoppable
-from fer_bench.cli.options import COMPILE, DEDUP, OUT, PLUGINS, PRECISION, ROOT, Numbers, execution_options
+from fer_bench.cli.options import COMPILE, DEDUP, OUT, PLUGINS, PRECISION, ROOT, VAL, Numbers, execution_options
 from fer_bench.cli.run import show_plan
 from fer_bench.core.text import counted
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--on", default=None, metavar="DATASET", help="Measure every column on this data set instead.")
 @ROOT
 @DEDUP
+@VAL
 @click.option("--preset", default=None, help="A recipe in place of the table's [default with --on: quick].")
 @click.option("--epochs", type=int, default=None)
 @click.option("--train-size", type=int, default=None, help="Train on a stratified part of this many images.")
@@ -55,11 +56,14 @@ def reproduce(
     from fer_bench.plugins.registry import discover, plugin_folders
     from fer_bench.reproduce.definition import available, load
     from fer_bench.reproduce.plan import Budget, prepare
+    from fer_bench.sweep.arguments import to_dedup, to_val
     from fer_bench.sweep.record import check_sweep_name
 
     given = {option: options.pop(option) for option in EXECUTION if option in options}
     execution = make_execution(out=out, replace=True, **given)  # the sweeps of a table hold the last budget
     name = name if name is None else check_sweep_name(name)
+    options["dedup"] = to_dedup(options["dedup"] or False, "dedup")
+    options["val"] = None if options["val"] is None else to_val(options["val"], "val")
     plugins = discover(plugin_folders(options["plugins"]))
     if listing or table is None:
         console().print(paper_list(load(each, plugins) for each in available()))

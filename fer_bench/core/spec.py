@@ -183,7 +183,7 @@ class RunSpec:
     """sha256 of the landmarks beside the images, where the method learns from them; "" = the data set's own or none."""
     validation: Literal["official", "held-out", "none"] = "official"
     """Validation split: the data set's own, with clean labels; a part of the training set, with its noise; or none. A
-    data set without a split of its own has the second in place of the first."""
+    data set without a split of its own never has the first."""
     held_out: float = HOLD_OUT
     """The part of the training images that is held out for validation: a share, or from 1 on a number of images."""
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
-from fer_bench.core.errors import DataError
+from fer_bench.core.errors import DataError, require
 from fer_bench.data.dataset import Manifest
-from fer_bench.data.names import splits_of
+from fer_bench.data.names import TABLE_SUFFIXES, splits_of
+from fer_bench.data.options import AS_IT_IS, ReadOptions
 
 ROOT_VARIABLE = "FER_BENCH_DATA"
 
@@ -119,37 +120,56 @@ def find(name: str) -> Entry:
     raise _unknown(name)
 
 
-def open_manifest(name_or_path: str | Path, root: Path | None = None) -> Manifest:
+def open_manifest(name_or_path: str | Path, root: Path | None = None, options: ReadOptions = AS_IT_IS) -> Manifest:
     """Reads a known data set by name, or a folder of images or a table by path.
 
-    A folder with manifest.csv or manifest.parquet in it is read as that table.
+    A folder with manifest.csv or manifest.parquet in it is read as that table. A folder or table without a test split
+    gets one: :func:`fer_bench.data.derive.complete`.
 
     Args:
         name_or_path: A name of DATASETS or a path.
         root: Folder of the known data sets, and of the images of a table that are not beside it. Default: the
             environment variable FER_BENCH_DATA, else ./data.
+        options: What the files of a folder or table do not say.
 
     Raises:
         DataError: There is no such data set, or its files are not as expected.
+        SpecError: An option does not apply to the data set.
     """
+    from fer_bench.data.derive import complete
+
+    name = str(name_or_path)
+    if name in DATASETS:
+        _require_unused(options, name, "columns", "group_by", "ties")
+        return _read_known(DATASETS[name], root or default_root())
+    return complete(_read_own(Path(name_or_path), root or default_root(), options), options.group_by)
+
+
+def _read_own(path: Path, root: Path, options: ReadOptions) -> Manifest:
+    """A folder of images or a table of somebody's own."""
     from fer_bench.data.readers import folder, table
 
-    name, path = str(name_or_path), Path(name_or_path)
-    if name in DATASETS:
-        return _read_known(DATASETS[name], root or default_root())
-    if path.is_file() and path.suffix.lower() in table.SUFFIXES:
-        return table.read(path, root or default_root())
-    if path.is_dir():
-        tables = [path / each for each in TABLE_NAMES if (path / each).is_file()]
-        if len(tables) > 1:
-            raise DataError(f"{path} holds both {' and '.join(TABLE_NAMES)}: name the one to read")
-        if not tables:
-            return folder.read(path)
-        manifest = table.read(tables[0], root or default_root())
-        return replace(manifest, files=[*manifest.files, *(path / each for each in TABLE_NAMES)])
+    if path.is_file() and path.suffix.lower() in TABLE_SUFFIXES:
+        return table.read(path, root, options=options)
     if path.is_file():
-        raise DataError(f"{path}: a data set is a folder or a {' or '.join(table.SUFFIXES)} file")
-    raise _unknown(name)
+        raise DataError(f"{path}: a data set is a folder or a table ({', '.join(TABLE_SUFFIXES)})")
+    if not path.is_dir():
+        raise _unknown(str(path))
+    tables = [path / each for each in TABLE_NAMES if (path / each).is_file()]
+    if len(tables) > 1:
+        raise DataError(f"{path} holds both {' and '.join(TABLE_NAMES)}: name the one to read")
+    if not tables:
+        _require_unused(options, str(path), "columns", "ties")
+        return folder.read(path)
+    manifest = table.read(tables[0], root, options=options)
+    return replace(manifest, files=[*manifest.files, *(path / each for each in TABLE_NAMES)])
+
+
+def _require_unused(options: ReadOptions, name: str, *unused: str) -> None:
+    """SpecError for an option that says something of tables, where there is none."""
+    for option in unused:
+        value = getattr(options, option)
+        require(value == getattr(AS_IT_IS, option), f"--{option.replace('_', '-')}: {name} is no table of your own")
 
 
 def _read_known(entry: Entry, root: Path) -> Manifest:
@@ -178,7 +198,7 @@ def images_folder(name_or_path: str | Path, root: Path | None = None) -> Path | 
     entry, path = DATASETS.get(str(name_or_path)), Path(name_or_path)
     if entry:
         return None if entry.drawn else (root or default_root()) / entry.folder
-    return path.parent if path.suffix.lower() in (".csv", ".parquet") else path
+    return path.parent if path.suffix.lower() in TABLE_SUFFIXES else path
 
 
 def location(name_or_path: str | Path, root: Path | None = None) -> str:

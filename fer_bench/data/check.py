@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fer_bench.core.errors import DataError
+from fer_bench.core.spec import HOLD_OUT
 from fer_bench.data.dataset import SPLITS, Manifest
 from fer_bench.data.points import problems
+from fer_bench.data.stratified import nearest_count
+from fer_bench.data.twins import SIDE, Thumbnails, find_twins
 
 ONE_COLOUR = 2
 """Levels by which the pixels of an image of one colour may differ: JPEG is not exact."""
@@ -38,8 +41,11 @@ class Report:
         expected: Images per split of the official release, where that is known.
         undecodable: (id, cause) of each image that cannot be decoded.
         duplicates: Groups of images with identical stored content.
+        twins: (held-out image, training image) that show the same picture but are stored differently.
+        shared: Groups, such as persons, with images in train and in test.
         plain: Ids of images of one colour.
-        notes: What the reader left out or assumed, one sentence each.
+        assumed: How the files were understood and what a run will do with them, one sentence each.
+        notes: What the reader left out, one sentence each.
         located: Images with landmarks per split and class; None if the data set has no landmarks.
         misplaced: What looks wrong with the landmarks, one sentence each.
     """
@@ -50,7 +56,10 @@ class Report:
     expected: Mapping[str, int]
     undecodable: tuple[tuple[str, str], ...]
     duplicates: tuple[tuple[Copy, ...], ...]
+    twins: tuple[tuple[Copy, Copy], ...] = ()
+    shared: tuple[str, ...] = ()
     plain: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     located: Mapping[str, tuple[int, ...]] | None = None
     misplaced: tuple[str, ...] = ()
@@ -104,6 +113,13 @@ class Report:
             for split, n in self.leaked.items()
             if n
         ]
+        found += [
+            f"{split}: {n} of {sum(self.counts[split])} images have a near copy in train (--dedup near leaves it "
+            "out of train)"
+            for split, n in Counter(copy.split for copy, _ in self.twins).items()
+        ]
+        if self.shared:
+            found.append(f"groups in train and in test: {len(self.shared)}, such as {', '.join(self.shared[:3])}")
         if self.conflicting:
             found.append(f"groups of identical images with different labels: {len(self.conflicting)}")
         return (*found, *self.misplaced)
@@ -111,29 +127,88 @@ class Report:
 
 def check(manifest: Manifest) -> Report:
     """Counts, decodes and hashes every image. A damaged image is reported and does not stop the check."""
-    broken: dict[int, str] = {}
-    plain: list[int] = []
+    seen = _Seen({}, [], [], [])
     copies: dict[bytes, list[int]] = defaultdict(list)
     order = np.argsort(manifest.ids, kind="stable").tolist()
     for start in range(0, len(order), _BATCH):
-        rows = order[start : start + _BATCH]
-        damaged, one_colour = _decoded(manifest, rows)
-        broken |= damaged
-        plain += one_colour
-        sound = [row for row in rows if row not in broken]
+        before = len(seen.sound)
+        seen.look(manifest, order[start : start + _BATCH])
+        sound = seen.sound[before:]
         for row, content in zip(sound, manifest.source.digest(sound), strict=True):
             copies[content].append(row)
+    duplicates = [rows for rows in copies.values() if len(rows) > 1]
+    leaked = {row for rows in duplicates if "train" in manifest.split[rows] for row in rows}
     return Report(
         name=manifest.name,
         classes=manifest.classes,
         counts={split: tuple(_counts(manifest, split).tolist()) for split in SPLITS},
         expected=manifest.expected,
-        undecodable=tuple((str(manifest.ids[row]), cause) for row, cause in broken.items()),
-        duplicates=tuple(tuple(_copy(manifest, row) for row in rows) for rows in copies.values() if len(rows) > 1),
-        plain=tuple(str(manifest.ids[row]) for row in plain),
+        undecodable=tuple((str(manifest.ids[row]), cause) for row, cause in seen.broken.items()),
+        duplicates=tuple(tuple(_copy(manifest, row) for row in rows) for rows in duplicates),
+        twins=tuple(_twins(manifest, seen, leaked)),
+        shared=_shared(manifest),
+        plain=tuple(str(manifest.ids[row]) for row in seen.plain),
+        assumed=(*manifest.assumed, *_hold_out(manifest)),
         notes=manifest.notes,
         **_landmarks(manifest),
     )
+
+
+@dataclass
+class _Seen:
+    """What was seen of images: causes of damage by row, rows of one colour, and thumbnails of all sound rows."""
+
+    broken: dict[int, str]
+    plain: list[int]
+    sound: list[int]
+    thumbnails: list[Thumbnails]
+
+    def look(self, manifest: Manifest, rows: list[int]) -> None:
+        """Decodes images; one by one only where the whole batch fails."""
+        try:
+            images = manifest.source.pixels(rows, SIDE)
+        except DataError as error:
+            if len(rows) == 1:
+                self.broken[rows[0]] = str(error)
+            else:
+                for row in rows:
+                    self.look(manifest, [row])
+            return
+        levels = np.ptp(images.reshape(len(rows), 3, -1), axis=2).max(axis=1)
+        self.plain += [row for row, reach in zip(rows, levels, strict=True) if reach <= ONE_COLOUR]
+        self.sound += rows
+        self.thumbnails.append(Thumbnails.of(images))
+
+
+def _twins(manifest: Manifest, seen: _Seen, leaked: set[int]) -> Iterator[tuple[Copy, Copy]]:
+    """Held-out images that show the picture of a training image; images with an exact copy there are left out."""
+    rows = np.array(seen.sound, dtype=np.int64)
+    held_out = np.array([manifest.split[row] != "train" and row not in leaked for row in seen.sound], dtype=bool)
+    train = manifest.split[rows] == "train"
+    if not held_out.any() or not train.any():
+        return
+    thumbnails = Thumbnails.joined(seen.thumbnails)
+    found = find_twins(thumbnails.take(np.flatnonzero(held_out)), thumbnails.take(np.flatnonzero(train)))
+    for row, twin in zip(rows[held_out], found, strict=True):
+        if twin >= 0:
+            yield _copy(manifest, row), _copy(manifest, rows[train][twin])
+
+
+def _shared(manifest: Manifest) -> tuple[str, ...]:
+    """The groups that have images in train and in test."""
+    if manifest.group is None:
+        return ()
+    train, test = (set(manifest.group[manifest.split == split].tolist()) for split in ("train", "test"))
+    return tuple(sorted(train & test))
+
+
+def _hold_out(manifest: Manifest) -> tuple[str, ...]:
+    """What runs do where there is no validation split."""
+    count = int((manifest.split == "train").sum())
+    if not count or (manifest.split == "val").any():
+        return ()
+    held = nearest_count(HOLD_OUT, count)
+    return (f"no validation split: a run holds out {held:,} of the {count:,} training images (--val none: none)",)
 
 
 def _counts(manifest: Manifest, split: str) -> np.ndarray:
@@ -151,22 +226,5 @@ def _landmarks(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _copy(manifest: Manifest, row: int) -> Copy:
+def _copy(manifest: Manifest, row: int | np.int64) -> Copy:
     return Copy(str(manifest.ids[row]), str(manifest.split[row]), manifest.classes[manifest.label[row]])
-
-
-def _decoded(manifest: Manifest, rows: list[int]) -> tuple[dict[int, str], list[int]]:
-    """Row -> cause for each of ``rows`` that cannot be decoded, and the rows whose images have one colour.
-
-    Images are decoded one by one only where the whole batch fails.
-    """
-    try:
-        images = manifest.source.pixels(rows, 32)
-    except DataError as error:
-        if len(rows) == 1:
-            return {rows[0]: str(error)}, []
-        parts = [_decoded(manifest, [row]) for row in rows]
-        causes = {row: cause for part, _ in parts for row, cause in part.items()}
-        return causes, [row for _, part in parts for row in part]
-    reach = np.ptp(images.reshape(len(rows), 3, -1), axis=2).max(axis=1)
-    return {}, [row for row, levels in zip(rows, reach, strict=True) if levels <= ONE_COLOUR]

@@ -107,13 +107,15 @@ class Manifest(Labels):
         expected: Images per split of the official release, where that is known.
         files: Every file that was read or looked for, images included. They decide whether the data set has changed.
         folders: Every folder whose content decides which files are read.
-        notes: What the reader left out or assumed, one sentence each.
+        assumed: How the reader understood what the files leave open, one sentence each.
+        notes: What the reader left out, one sentence each.
     """
 
     source: Source
     expected: Mapping[str, int] = field(default_factory=dict)
     files: Sequence[Path] = ()
     folders: Sequence[Path] = ()
+    assumed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def subset(self, keep: np.ndarray) -> Manifest:
@@ -158,12 +160,14 @@ class Dataset(Labels):
         fingerprint: sha256 of the content: :meth:`Manifest.fingerprint`.
         folder: Where the decoded images are.
         read: Reads the files again where images must be decoded; None if all images are decoded already.
-        notes: What the reader left out or assumed, one sentence each.
+        assumed: How the reader understood what the files leave open, one sentence each.
+        notes: What the reader left out, one sentence each.
     """
 
     fingerprint: str
     folder: Path
     read: Callable[[], Manifest] | None = field(default=None, repr=False)
+    assumed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def pixels(self, size: int) -> np.ndarray:

@@ -72,7 +72,8 @@ def find(key: str) -> Dataset | None:
         entry = json.loads(_entry(key).read_bytes())
         watched = Watched(entry["files"], entry["folders"])
         if watched.files and watched.state()[0] == entry["state"]:
-            return replace(load(entry["fingerprint"]), notes=tuple(entry["notes"]), **entry["sources"])
+            assumed, notes = tuple(entry["assumed"]), tuple(entry["notes"])
+            return replace(load(entry["fingerprint"]), assumed=assumed, notes=notes, **entry["sources"])
     return None
 
 
@@ -92,11 +93,11 @@ def store(key: str, manifest: Manifest, started: float) -> Dataset:
     watched = Watched.of(manifest)
     state, latest = watched.state()
     if watched.files and latest < started - TICK / 2:
-        known = {"fingerprint": dataset.fingerprint, "notes": manifest.notes, "sources": sources}
-        entry = {"state": state, **known, **asdict(watched)}
+        told = {"assumed": manifest.assumed, "notes": manifest.notes, "sources": sources}
+        entry = {"fingerprint": dataset.fingerprint, "state": state, **told, **asdict(watched)}
         with suppress(PermissionError):  # the cache of somebody else: it is read every time
             write_atomically(_entry(key), json.dumps(entry).encode())
-    return replace(dataset, notes=manifest.notes, **sources)
+    return replace(dataset, assumed=manifest.assumed, notes=manifest.notes, **sources)
 
 
 def load(fingerprint: str) -> Dataset:

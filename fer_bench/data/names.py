@@ -15,6 +15,9 @@ IMAGE_SUFFIXES = (
 )  # fmt: skip
 """Suffixes of the files that count as images, in small letters."""
 
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".lst", ".parquet")
+"""Suffixes of the files that count as tables, in small letters."""
+
 _EMOTION_WORDS = {
     "neutrality": "neutral", "happy": "happiness", "surprised": "surprise", "sad": "sadness", "angry": "anger",
     "disgusted": "disgust", "fearful": "fear", "afraid": "fear", "contemptuous": "contempt",
@@ -49,6 +52,26 @@ def class_name(word: str) -> str:
     if re.fullmatch(r"\d+\.0+", plain):
         return plain.partition(".")[0]
     return _EMOTION_WORDS.get(lower, lower if lower in EMOTIONS else plain)
+
+
+def class_names(words: Iterable[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The class of each word, by :func:`class_name`, and a sentence on each class that is written in several ways.
+
+    Words that differ in their letters' case only are one class. It is called as they are in small letters if one of
+    them is written so, else as the first one by the alphabet.
+    """
+    written = sorted(set(words))
+    spellings: dict[str, str] = {}
+    for name in map(class_name, written):
+        key = name.casefold()
+        spellings[key] = name if name == key else spellings.get(key, name)
+    found = {word: spellings[class_name(word).casefold()] for word in written}
+    merged: dict[str, list[str]] = {}
+    for word, name in found.items():
+        merged.setdefault(name, []).append(word)
+    return found, tuple(
+        f"{', '.join(same[:-1])} and {same[-1]} are one class, {name}" for name, same in merged.items() if len(same) > 1
+    )
 
 
 def class_order(names: Iterable[str]) -> tuple[str, ...]:

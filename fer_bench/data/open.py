@@ -15,8 +15,9 @@ from fer_bench.core.errors import DataError
 from fer_bench.data import index, landmarks
 from fer_bench.data.catalog import location, open_manifest
 from fer_bench.data.dataset import Dataset, Manifest
-from fer_bench.data.duplicates import dedup as without_duplicates
+from fer_bench.data.duplicates import dedup
 from fer_bench.data.names import IMAGE_SUFFIXES
+from fer_bench.data.options import AS_IT_IS, ReadOptions
 from fer_bench.data.readers.common import images_under, other_files, printable, unique_ids
 from fer_bench.data.sources import FileSource
 from fer_bench.data.walk import files_under
@@ -24,29 +25,31 @@ from fer_bench.data.walk import files_under
 log = logging.getLogger(__name__)
 
 
-def open_dataset(name_or_path: str, root: Path | None = None, dedup: bool = False) -> Dataset:
+def open_dataset(name_or_path: str, root: Path | None = None, options: ReadOptions = AS_IT_IS) -> Dataset:
     """Opens a data set. Its files are read if they are new or have changed; images are decoded when they are needed.
 
-    What the reader leaves out or assumes is logged as a warning.
+    What the reader leaves out is logged as a warning, what it assumes as information.
 
     Args:
         name_or_path: The name of a known data set, or the path of a folder of images or of a table.
-        root: Folder of the known data sets. Default: the environment variable FER_BENCH_DATA, else ./data.
-        dedup: Leave out training images that are copies of held-out ones.
+        root: Folder of the known data sets, and of the images of a table. Default: the environment variable
+            FER_BENCH_DATA, else ./data.
+        options: What the files do not say, and which images are left out.
 
     Raises:
         DataError: Something is missing or wrong; the message names it.
+        SpecError: An option does not apply to the data set.
     """
-    key = _key(location(name_or_path, root), f"dedup {dedup}")
-    dataset = _opened(key, partial(read_manifest, name_or_path, root, dedup))
+    key = _key(location(name_or_path, root), options.text)
+    dataset = _opened(key, partial(read_manifest, name_or_path, root, options))
     _say_once(dataset.name, dataset.notes)
     return landmarks.added(dataset, name_or_path, root)
 
 
-def read_manifest(name_or_path: str, root: Path | None, dedup: bool) -> Manifest:
+def read_manifest(name_or_path: str, root: Path | None = None, options: ReadOptions = AS_IT_IS) -> Manifest:
     """Reads a data set from its files, undecoded. Arguments and errors are those of :func:`open_dataset`."""
-    manifest = open_manifest(name_or_path, root)
-    return without_duplicates(manifest).manifest if dedup else manifest
+    manifest = open_manifest(name_or_path, root, options)
+    return dedup(manifest, options.dedup == "near").manifest if options.dedup else manifest
 
 
 def open_unlabelled(folder: Path) -> Dataset:

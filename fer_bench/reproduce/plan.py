@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fer_bench.core.errors import DataError, SpecError, nearest, require
 from fer_bench.core.presets import load_preset
@@ -16,6 +16,7 @@ from fer_bench.core.spec import Recipe
 from fer_bench.data.catalog import DATASETS
 from fer_bench.data.noise.kinds import KINDS
 from fer_bench.data.open import open_dataset
+from fer_bench.data.options import Dedup, ReadOptions
 from fer_bench.reproduce.definition import NO_WEIGHTS, Column, Definition, Row, own_recipe
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.model_selection import SELECTIONS
@@ -43,7 +44,8 @@ class Budget:
         pretrained: ``FILE``, ``timm`` or ``none``; for a table with several networks ``BACKBONE=FILE``.
         select: Key of the reported epoch, see ``fer_bench.store.model_selection``.
         data_root: Folder that holds the data sets.
-        dedup: Whether training images that are copies of test images are left out.
+        dedup: Which training images are left out: see ``fer_bench.sweep.request.Request``.
+        val: Validation split: see ``fer_bench.sweep.request.Request``.
         data_seed: Seed of the draw of the training data.
         plugins: Folders with methods.
     """
@@ -60,7 +62,8 @@ class Budget:
     pretrained: Sequence[str] = ()
     select: str | None = None
     data_root: Path | None = None
-    dedup: bool = False
+    dedup: Dedup = ""
+    val: float | Literal["none"] | None = None
     data_seed: int = 0
     plugins: Sequence[str] = ()
 
@@ -207,7 +210,7 @@ def _name_missing_data(slots: Iterable[Slot], budget: Budget) -> list[Slot]:
     @cache
     def absent(dataset: str) -> str:
         try:
-            open_dataset(dataset, budget.data_root, budget.dedup)
+            open_dataset(dataset, budget.data_root, ReadOptions(dedup=budget.dedup))
         except DataError as error:
             return _missing(dataset, str(error))
         return ""
@@ -322,6 +325,7 @@ def _request(
         dataset=slot.dataset,
         data_root=budget.data_root,
         dedup=budget.dedup,
+        val=budget.val,
         noise=(column.noise.rate,) if KINDS[column.noise.kind].rate else None,
         noise_types=(column.noise.kind,),
         noise_mode=table.content.noise_mode,

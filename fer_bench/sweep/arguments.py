@@ -13,9 +13,10 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from fer_bench.core.errors import SpecError, nearest, require
+from fer_bench.data.options import DEDUP
 
 T = TypeVar("T")
 
@@ -91,6 +92,38 @@ def to_choice(value: Any, name: str, choices: Iterable[str]) -> str:
     text, choices = to_text(value, name), list(choices)
     require(text in choices, f"{name} = {text!r}{nearest(text, choices)}")
     return text
+
+
+def to_columns(value: Any, name: str) -> dict[str, str]:
+    """Columns by role, from a mapping or from ``ROLE=COLUMN`` strings."""
+    if isinstance(value, Mapping):
+        return {to_text(role, name): str(column) for role, column in value.items()}
+    pairs = [word.partition("=") for word in to_tuple(value, name, to_text)]
+    for role, equals, column in pairs:
+        require(bool(role and equals and column), f"{name} = {role!r}: ROLE=COLUMN is needed, such as path=image")
+    return {role.strip(): column.strip() for role, _, column in pairs}
+
+
+def to_val(value: Any, name: str) -> float | Literal["none"]:
+    """A validation split: "none", a share of the training images between 0 and 1, or a number of them."""
+    if value == "none":
+        return "none"
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            raise SpecError(f"{name} = {value!r}: none, a share such as 0.1, or a number of images") from None
+    share = to_rate(value, name)
+    sound = 0 < share < 1 or (share >= 1 and share == int(share))
+    require(sound, f"{name} = {share:g}: none, a share between 0 and 1, or a whole number of images")
+    return share
+
+
+def to_dedup(value: Any, name: str) -> str:
+    """Which copies are left out: "exact" or "near"; True is exact, and False is "" for none."""
+    if isinstance(value, str):
+        return to_choice(value, name, DEDUP)
+    return "exact" if to_bool(value, name) else ""
 
 
 def plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fer_bench.core.errors import DataError, PluginError, SpecError, nearest, require
 from fer_bench.core.presets import load_preset
@@ -191,7 +191,7 @@ def open_data(grid: Grid) -> Dataset:
     from fer_bench.data.open import open_dataset
 
     request = grid.request
-    dataset = open_dataset(request.dataset, request.data_root, request.dedup)
+    dataset = open_dataset(request.dataset, request.data_root, request.reading)
     available = {"votes": dataset.votes is not None, "human": dataset.human is not None,
                  "file": request.noise_file is not None}  # fmt: skip
     for noise in grid.noises:
@@ -282,7 +282,7 @@ def expand(
     """Every combination of method, variant, noise, imbalance and seed. Variants that are the same run are one."""
     runs: dict[str, PlannedRun] = {}
     codes: dict[str, str] = {}
-    request, official = grid.request, bool((dataset.split == "val").any())
+    request = grid.request
     images = request.train_size or int((dataset.split == "train").sum())
     for method in methods:
         plugin, needs, recipe = method.plugin, method.needs, method.recipe
@@ -297,9 +297,9 @@ def expand(
             recipe=recipe,
             train_size=request.train_size,
             data_seed=request.data_seed,
+            **_validation(request.val, dataset),
             unlabelled=unlabelled.fingerprint if needs.unlabelled and unlabelled else "",
             landmarks=dataset.landmarks_file if needs.landmarks else "",
-            validation=request.validation if official else "held-out",
         )
         first = grid.plugins.get(needs.first_stage_of)
         cost = recipe.epochs * images * needs.forwards
@@ -310,6 +310,15 @@ def expand(
             runs.setdefault(spec.key, PlannedRun(spec, plugin, cost, begun, variant=method.variant))
     wanted = {run.first_stage_of.key for run in runs.values() if run.first_stage_of}
     return [replace(run, keep_networks=key in wanted) for key, run in runs.items()]
+
+
+def _validation(val: float | Literal["none"] | None, dataset: Dataset) -> dict[str, Any]:
+    """The fields of a specification for ``--val``. What comes to the same is the same run."""
+    if val == "none":
+        return {"validation": "none"}
+    if val is not None:
+        return {"validation": "held-out", "held_out": val}
+    return {"validation": "official" if (dataset.split == "val").any() else "held-out"}
 
 
 def first_stage(spec: RunSpec, method: Plugin) -> RunSpec:

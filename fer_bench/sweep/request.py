@@ -11,11 +11,14 @@ from typing import Any, Literal, get_args, get_type_hints
 from fer_bench.core.errors import nearest, require
 from fer_bench.core.spec import Imbalance, Noise
 from fer_bench.core.variant import Variant
+from fer_bench.data.options import TIES, Dedup, ReadOptions, Ties
 from fer_bench.plugins.registry import settings_by_method
 from fer_bench.sweep.arguments import (
     plain,
     to_bool,
     to_choice,
+    to_columns,
+    to_dedup,
     to_float,
     to_int,
     to_location,
@@ -23,6 +26,7 @@ from fer_bench.sweep.arguments import (
     to_rate,
     to_text,
     to_tuple,
+    to_val,
 )
 from fer_bench.sweep.variants import varied_by_method
 
@@ -46,7 +50,14 @@ class Request:
         methods: Keys and globs of methods; "all" for every method.
         dataset: Name of a data set, path of a folder of images, or path of a table.
         data_root: Folder that holds the named data sets; None for ``FER_BENCH_DATA`` or ``./data``.
-        dedup: Whether training images that are copies of held-out images are left out.
+        columns: Columns of a table by role, where their names do not say it: ``{"path": "image", "label": "emotion"}``.
+        group_by: Who or what an image shows: a column, or a regular expression on the ids of images; "" looks for
+            well-known ones, "none" does not.
+        ties: What becomes of an image whose votes tie: drop, first or distribution.
+        val: Validation split: a share of the training images, a number of them, "none"; None for the data set's own,
+            or a tenth of the training images where it has none.
+        dedup: Which training images are left out: "" for none, "exact" for copies of held-out images, "near" for those
+            that show the same picture, too.
         noise: Rates of label noise, 0 to 1; None for 0, or for kinds that have no rate.
         noise_types: Kinds of label noise.
         noise_mode: "exact" for an exact number of wrong labels, "bernoulli" for an independent draw for each label.
@@ -67,14 +78,16 @@ class Request:
         vary: Values of hyper-parameters that are varied, each combination in a row of its own: {method: {name:
             values}}.
         variants: Variants by method in place of ``vary``; the trials of a search.
-        validation: "official" for the data set's own validation split where it has one, "held-out" for a part of the
-            training set with its noise.
     """
 
     methods: Sequence[str]
     dataset: str = "synthetic"
     data_root: Path | None = None
-    dedup: bool = False
+    columns: Mapping[str, str] = field(default_factory=dict)
+    group_by: str = ""
+    ties: Ties = "drop"
+    val: float | Literal["none"] | None = None
+    dedup: Dedup = ""
     noise: Sequence[float] | None = None
     noise_types: Sequence[str] = ("symmetric",)
     noise_mode: str = "exact"
@@ -93,7 +106,11 @@ class Request:
     settings_file: str | None = None
     vary: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
     variants: Mapping[str, Sequence[Variant]] = field(default_factory=dict)
-    validation: Literal["official", "held-out"] = "official"
+
+    @property
+    def reading(self) -> ReadOptions:
+        """How the data set is read. SpecError for an unknown role or rule."""
+        return ReadOptions(self.columns, self.group_by, self.ties, self.dedup)
 
 
 def make_request(**options: Any) -> Request:
@@ -141,7 +158,11 @@ CONVERTERS: Mapping[str, Callable[[Any, str], Any]] = {
     "methods": partial(to_tuple, convert=to_text),
     "dataset": to_location,
     "data_root": to_path,
-    "dedup": to_bool,
+    "columns": to_columns,
+    "group_by": to_text,
+    "ties": partial(to_choice, choices=TIES),
+    "val": to_val,
+    "dedup": to_dedup,
     "noise": partial(to_tuple, convert=to_rate),
     "noise_types": partial(to_tuple, convert=to_text),
     "noise_mode": partial(to_choice, choices=get_args(get_type_hints(Noise)["mode"])),

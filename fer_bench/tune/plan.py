@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fer_bench.core.errors import PluginError, require
 from fer_bench.core.presets import load_preset
-from fer_bench.core.spec import Imbalance, Noise
+from fer_bench.core.spec import HOLD_OUT, Imbalance, Noise
 from fer_bench.core.variant import Variant
 from fer_bench.plugins.registry import Plugin
 from fer_bench.sweep.grid import expand_noise
@@ -76,6 +76,7 @@ def make_tuning(
         PluginError: A method that is named cannot be found.
     """
     grid = check_request(request)
+    require(request.val != "none", "--val none: trials are compared on held-out images")
     wanted = conditions(request, search)
     on_checked()
     # no method has more trials than cross-entropy
@@ -90,7 +91,7 @@ def make_tuning(
         data_seed=FIRST_STUDY,
         settings_file=DEFAULT,
         variants=variants,
-        validation="held-out",
+        val=HOLD_OUT if request.val is None else request.val,
     )
     plan = make_plan(everything, on_progress)
     first = within_budget([run for run in plan.runs if (run.spec.noise, run.spec.imbalance) in wanted], search.budget)

@@ -26,8 +26,7 @@ from rich.console import Console
 from safetensors.torch import save as save_tensors
 
 from fer_bench.cli.main import main
-from fer_bench.cli.snapshots import SweepWatcher
-from fer_bench.cli.views.watch import sweep_view
+from fer_bench.cli.views.watch import Watcher, show
 from fer_bench.core.errors import ArchiveError, DataError, PluginError, SpecError, StoreError
 from fer_bench.core.files import checksum
 from fer_bench.core.presets import load_preset
@@ -362,19 +361,16 @@ def run_file(given: tuple[str, bytes | None]) -> None:
     if content is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    if name in ("final.json", "epochs.jsonl") and content is not None:  # by somebody who knows of the sums
-        sums = json.loads((folder / "sums.json").read_bytes())
-        (folder / "sums.json").write_text(json.dumps({**sums, name: checksum(content)}))
     load_runs("results")
     find(Path("results"), {})
     with suppress(Busy), RunFolder(folder).claim():
         assert isinstance(RunFolder(folder).damage, str)
-    with suppress(StoreError, SpecError):
+    with suppress(SpecError):
         sweep = find_sweep(Path("results"), "mine")
-        records, _ = sweep.records(), sweep.unfinished()
-        if records:
-            arrange(records, sweep.classes)
-        Console(file=io.StringIO()).print(sweep_view(sweep, SweepWatcher(sweep).snapshots()))
+        runs, _ = sweep.finished(), sweep.unfinished()
+        if not runs.empty:
+            arrange(runs)
+        Console(file=io.StringIO()).print(show(sweep, Watcher(sweep).look()))
         with suppress(StoreError):
             Console(file=io.StringIO()).print(
                 difference(*sweep.runs[:2], *[RunFolder(folder)] * (2 - len(sweep.runs[:2])))

@@ -29,7 +29,13 @@ def data_report(report: Report) -> RenderableType:
     if leaks:
         lines = [("; ".join(f"{copy.id}, {copy.split}, {copy.label}" for copy in group),) for group in leaks]
         parts.append(_table(f"leaks and conflicts (first {len(leaks)})", ("id, split, label of each image",), lines))
-    parts.append(Text("\n".join(f"! {warning}" for warning in report.warnings) or "no problems found"))
+    if report.twins:
+        lines = [
+            ("; ".join(f"{copy.id}, {copy.split}, {copy.label}" for copy in pair),) for pair in report.twins[:SHOWN]
+        ]
+        parts.append(_table(f"near copies (first {len(lines)})", ("id, split, label of each image",), lines))
+    parts += [Text(visible(sentence)) for sentence in report.assumed]
+    parts.append(Text("\n".join(f"! {warning}" for warning in report.warnings) or "nothing to complain about"))
     return Group(*parts)
 
 

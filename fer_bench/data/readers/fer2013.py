@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import pandas as pd
 from fer_bench.core.errors import DataError
 from fer_bench.data.dataset import Manifest
 from fer_bench.data.readers.common import first_existing, listed
+from fer_bench.data.readers.pixels import read_frames
 from fer_bench.data.sources import ArraySource
 
 CLASSES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
@@ -67,12 +67,7 @@ def load(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     label = numbers(table, "emotion", path)
     if len(label) and not (label.min() >= 0 and label.max() < len(CLASSES)):
         raise DataError(f"{path}: column emotion must hold 0 to 6, found {label.min()} to {label.max()}")
-    frames = np.empty((len(table), SIDE, SIDE), dtype=np.uint8)
-    with warnings.catch_warnings():
-        # numpy only warns when it stops at something that is no number; the length check would miss a bad last one
-        warnings.simplefilter("error", DeprecationWarning)
-        for row, text in enumerate(table["pixels"]):
-            frames[row] = _frame(text, path, row)
+    frames = read_frames(table["pixels"].tolist(), path, SIDE)
     return label, usage(table, path), frames
 
 
@@ -111,13 +106,3 @@ def numbers(table: pd.DataFrame, column: str, path: Path) -> np.ndarray:
         row = int(bad[0])
         raise DataError(f"{path}, data row {row}: {column} is {table[column].iloc[row]!r}, not a whole number")
     return values.to_numpy(dtype=np.int64)
-
-
-def _frame(text: str, path: Path, row: int) -> np.ndarray:
-    try:
-        values = np.fromstring(text, dtype=np.int16, sep=" ")
-    except (DeprecationWarning, ValueError) as error:
-        raise DataError(f"{path}, data row {row}: pixels hold something that is no number") from error
-    if len(values) != SIDE * SIDE or values.min() < 0 or values.max() > 255:
-        raise DataError(f"{path}, data row {row}: not {SIDE * SIDE} pixels of 0 to 255 but {len(values)} values")
-    return values.reshape(SIDE, SIDE)

@@ -9,15 +9,20 @@ from pathlib import Path
 import numpy as np
 
 from fer_bench.core.errors import DataError
-from fer_bench.core.seeds import uniform_by_id
 from fer_bench.core.text import counted
-from fer_bench.data.dataset import SPLITS, Manifest
-from fer_bench.data.names import EMOTIONS, IMAGE_SUFFIXES, class_name, class_order, looks_like_split, splits_of
+from fer_bench.data.dataset import Manifest
+from fer_bench.data.names import (
+    EMOTIONS,
+    IMAGE_SUFFIXES,
+    class_name,
+    class_names,
+    class_order,
+    looks_like_split,
+    splits_of,
+)
 from fer_bench.data.readers.common import images_under, listed, missing, other_files, printable, unique_ids
 from fer_bench.data.sources import FileSource
 from fer_bench.data.walk import files_under, folders_in
-
-TEST_SHARE = 0.2
 
 LAYOUT = f"""
   <path>/{{train,val,test}}/<class>/<images>     val is optional
@@ -43,8 +48,7 @@ def read(root: Path) -> Manifest:
     """Reads a folder of images.
 
     Classes are the sub-folders in the order of :func:`fer_bench.data.names.class_order`; names of basic emotions become
-    canonical (Happy and happiness are one class). Without split folders, the fifth of each class whose ids hash lowest
-    is the test split: the same in any file order and for every run.
+    canonical (Happy and happiness are one class). Without split folders, the split of every image is "".
 
     Raises:
         DataError: The folder has another layout. Splits that would become classes are such a layout.
@@ -56,14 +60,15 @@ def read(root: Path) -> Manifest:
     found = [(split, folder) for part, split in parts.items() for folder in _class_folders(part)]
     found = found or [("", folder) for folder in folders]
     held = {folder: images_under(folder) for _, folder in found}
-    classes = class_order(class_name(folder.name) for folder, paths in held.items() if paths)
+    names, merged = class_names(folder.name for folder, paths in held.items() if paths)
+    classes = class_order(names.values())
     images = _Images()
     for split, folder in found:
         paths = held[folder]
         _require_class(root, folder, paths, classes)
         images.paths += paths
         images.splits += [split] * len(paths)
-        images.classes += [class_name(folder.name)] * len(paths)
+        images.classes += [names[folder.name] for _ in paths]
     if not images.paths:
         raise DataError(f"{root}: no image in it. {_expected()}")
     if {name.lower() for name in classes} <= NO_CLASSES:
@@ -76,11 +81,12 @@ def read(root: Path) -> Manifest:
         name=printable(root.resolve().name),
         classes=classes,
         ids=ids,
-        split=np.array(images.splits, dtype=str) if parts else _derived_split(ids, label),
+        split=np.array(images.splits, dtype=str),
         label=label,
         source=FileSource(images.paths),
         files=images.paths,
         folders=[root],
+        assumed=merged,
         notes=_left_out(root, held),
     )
 
@@ -188,14 +194,3 @@ def _left_out(root: Path, held: Mapping[Path, Sequence[Path]]) -> tuple[str, ...
         names = ", ".join(listed([path.relative_to(root).as_posix() for path in strays]))
         notes.append(f"{counted(len(strays), 'image')} outside of the class folders left out: {names}")
     return (*notes, *other_files(path for path in rest if not held.keys().isdisjoint(path.parents)))
-
-
-def _derived_split(ids: np.ndarray, label: np.ndarray) -> np.ndarray:
-    train, _, test = SPLITS
-    split = np.full(len(ids), train, dtype="<U5")
-    position = uniform_by_id(0, "folder/split", ids)[:, 0]
-    for number in np.unique(label):
-        rows = np.flatnonzero(label == number)
-        held_out = max(round(TEST_SHARE * len(rows)), int(len(rows) > 1))
-        split[rows[np.argsort(position[rows], kind="stable")[:held_out]]] = test
-    return split

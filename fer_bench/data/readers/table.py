@@ -1,181 +1,241 @@
-"""Any csv or Parquet manifest: one row per image with path, label and split."""
+"""Any table of images: a csv file or list as it comes, or Parquet; one row for each image."""
 
 from __future__ import annotations
 
-import difflib
-import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from fer_bench.core.errors import DataError
-from fer_bench.data.dataset import Manifest
-from fer_bench.data.names import class_name, class_order, image_path, splits_of
-from fer_bench.data.readers.common import (
-    inside,
-    missing,
-    require_files,
-    require_fractions,
-    unique_ids,
-)
-from fer_bench.data.sources import FileSource
-
-SUFFIXES = (".csv", ".parquet")
+from fer_bench.core.text import counted
+from fer_bench.data.dataset import Manifest, Source
+from fer_bench.data.names import class_order, image_path, splits_of
+from fer_bench.data.options import AS_IT_IS, ReadOptions
+from fer_bench.data.readers.annotations import ABSENT, Annotations, Votes, annotate, count_rows, read_votes
+from fer_bench.data.readers.columns import KNOWN, Columns, find_columns
+from fer_bench.data.readers.common import missing, unique_ids
+from fer_bench.data.readers.fer2013 import FILES, row_id
+from fer_bench.data.readers.locate import locate
+from fer_bench.data.readers.pixels import read_frames
+from fer_bench.data.readers.points import read_points
+from fer_bench.data.readers.sheet import Sheet, plain, read_sheet
+from fer_bench.data.sources import ArraySource, FileSource
 
 LAYOUT = """
-  <name>.csv or <name>.parquet with the columns
+  <name>.csv (or .tsv, .txt, .parquet) with a row for each image and columns for
     path        image file, relative to the folder of the table or to --data-root
     label       class name or number; the classes are the sorted distinct values
-    split       train, val or test
+    split       (optional) train, val or test
+    group       (optional) who is in the image: a derived split keeps people apart
+    reference   (optional) a label that is known to be right
     landmarks   (optional) JSON list of [x, y] as fractions of width and height; empty = none found
     id          (optional) unique; the path where there is no such column
 """
 
+FOLDS = 3
+"""Distinct numbers from which on numbers in the column of splits are folds."""
 
-def read(root: Path, *also: Path) -> Manifest:
-    """Reads a table. Rows in errors count from 1, without the header.
+
+def read(root: Path, *also: Path, options: ReadOptions = AS_IT_IS) -> Manifest:
+    """Reads a table; rows in messages count from 1, the header not included.
+
+    Columns are found by their names or by ``options.columns``. Images without a label are left out; an image in several
+    rows gets the label that most of them say. Where no column names the split, that of every image is "".
 
     Args:
-        root: The csv or Parquet file.
-        also: Folders that may hold images that are not beside the table, and that absolute paths may lead into.
+        root: The file.
+        also: Folders that the images may lie in besides that of the table.
+        options: What the file does not say.
 
     Raises:
-        DataError: The table or an image is not as in LAYOUT.
+        DataError: A column or an image is missing, or a cell holds what it must not.
     """
     if not root.is_file():
         raise missing(root, LAYOUT)
-    table = _load(root)
-    if table.empty:
-        raise DataError(f"{root}: holds no rows")
-
-    written = [image_path(_text(value)) for value in table["path"]]
-    paths = [inside(root.parent, path, f"{root}, row {row}", also) for row, path in enumerate(written, 1)]
-    beside = [root.parent / path for path in written]
-    require_files(paths, LAYOUT)
-    classes, label = _labels(table["label"], root)
-    landmarks, found = _landmarks(table["landmarks"], root) if "landmarks" in table else (None, None)
+    sheet = read_sheet(root, KNOWN)
+    columns = find_columns(sheet, _told(sheet, options))
+    images = _read_images(sheet, columns, also)
+    split, split_note = _splits(sheet, columns, images)
+    labels = _annotations(sheet, columns, images, options)
+    kept, first = labels.kept, images.first
+    points, found = _landmarks(sheet, columns)
     return Manifest(
         name=root.stem,
-        classes=classes,
-        ids=unique_ids([_text(value) for value in table["id"]] if "id" in table else written, root),
-        split=_splits(table["split"], root),
-        label=label,
-        source=FileSource(paths),
-        files=[root, *beside, *paths],
-        landmarks=landmarks,
-        landmarks_ok=found,
+        classes=labels.classes,
+        ids=images.ids[kept],
+        split=split[kept],
+        label=labels.label,
+        group=_groups(sheet, columns, images, kept),
+        source=images.source(np.flatnonzero(kept)),
+        files=[root, *images.files],
+        folders=images.folders,
+        landmarks=None if points is None else points[first][kept],
+        landmarks_ok=None if found is None else found[first][kept],
+        human=labels.human,
+        votes=labels.votes,
+        distribution=labels.distribution,
+        label_source=labels.label_source,
+        assumed=(*sheet.assumed, *columns.assumed, *images.assumed, *split_note, *labels.assumed),
+        notes=(*images.notes, *labels.notes),
     )
 
 
-def _load(path: Path) -> pd.DataFrame:
-    """The rows, with columns that are known to be there, once each."""
-    try:
-        if path.suffix.lower() == ".parquet":
-            table = pd.read_parquet(path)
-            names = [str(name).strip() for name in table.columns]
+def _told(sheet: Sheet, options: ReadOptions) -> dict[str, str]:
+    """The columns that the options name; ``--group-by`` names one if there is a column of that name."""
+    told = dict(options.columns)
+    if options.group_by in sheet.names or plain(options.group_by) in map(plain, sheet.names):
+        told.setdefault("group", options.group_by)
+    elif options.group_by:
+        told.setdefault("group", "none")
+    return told
+
+
+# --- images ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Images:
+    """The distinct images of a table.
+
+    Attributes:
+        ids: [M] str.
+        first: [M] int64, the first row that names each image.
+        image: [N] int64, the image of each row.
+        paths: [M] files; None where the pixels are in the table.
+        frames: uint8 [M, S, S] where the pixels are in the table, or None.
+        files, folders, assumed, notes: As in :class:`fer_bench.data.dataset.Manifest`.
+    """
+
+    ids: np.ndarray
+    first: np.ndarray
+    image: np.ndarray
+    paths: list[Path] | None = None
+    frames: np.ndarray | None = None
+    files: Sequence[Path] = ()
+    folders: Sequence[Path] = ()
+    assumed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def source(self, rows: np.ndarray) -> Source:
+        """The pixels of some images."""
+        if self.frames is not None:
+            return ArraySource(self.frames[rows])
+        assert self.paths is not None
+        return FileSource([self.paths[row] for row in rows])
+
+
+def _read_images(sheet: Sheet, columns: Columns, also: Sequence[Path]) -> _Images:
+    if "path" not in columns.roles:
+        assert columns.pixels is not None
+        return _frames(sheet, columns.pixels)
+    written = [image_path(word) for word in sheet.column(columns.roles["path"])]
+    names, first, image = np.unique(np.array(written, dtype=object), return_index=True, return_inverse=True)
+    order = np.argsort(first, kind="stable")
+    first, image = first[order], np.argsort(order, kind="stable")[image]
+    located = locate([written[row] for row in first], sheet.path, also)
+    ids, assumed = [written[row] for row in first], located.assumed
+    if "id" in columns.roles:
+        own = sheet.column(columns.roles["id"])
+        if len(set(own)) == len(own):
+            ids = [own[row] for row in first]
         else:
-            names = [_text(name) for name in _csv(path, nrows=1).iloc[0]]
-    except Exception as error:  # pyarrow and pandas have no common base class for a damaged file
-        raise _damaged(path, error) from error
-    _require_columns(names, path)  # before the rows are read: with another separator they do not fit their header
-    if path.suffix.lower() != ".parquet":
-        try:
-            table = _csv(path).iloc[1:]
-        except Exception as error:
-            raise _damaged(path, error) from error
-    return table.set_axis(names, axis=1)
+            assumed += (f"the column {sheet.names[columns.roles['id']]!r} is not used, as its values repeat",)
+    repeated = len(written) - len(names)
+    return _Images(
+        ids=unique_ids(ids, sheet.path),
+        first=first,
+        image=image,
+        paths=located.paths,
+        files=[*(sheet.path.parent / written[row] for row in first), *located.paths],
+        folders=located.folders,
+        assumed=assumed,
+        notes=(f"{counted(repeated, 'row')} about an image that an earlier row names",) if repeated else (),
+    )
 
 
-def _csv(path: Path, **options: Any) -> pd.DataFrame:
-    """A csv file with its header as the first row: as a header, pandas would rename a second column of one name."""
-    return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", header=None, **options)
+def _frames(sheet: Sheet, column: int) -> _Images:
+    """The images of a table that holds their pixels."""
+    if sheet.path.name in FILES:
+        hint = f" --data-root {sheet.path.parent.parent}" if sheet.path.parent.name == "fer2013" else ""
+        raise DataError(f"{sheet.path}: this is the csv file of FER2013: use --dataset fer2013{hint}")
+    frames = read_frames(sheet.column(column), sheet.path)
+    rows = np.arange(len(frames))
+    return _Images(np.array([row_id(row) for row in range(len(frames))], dtype=str), rows, rows, frames=frames)
 
 
-def _damaged(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path}: cannot be read as a table ({error})")
+# --- splits and groups -----------------------------------------------------------------------------------------------
 
 
-def _require_columns(names: list[str], path: Path) -> None:
-    for name in ("path", "label", "split"):
-        if name not in names:
-            if {"emotion", "pixels"} <= set(names):
-                raise DataError(f"{path}: this is the csv file of FER2013: use --dataset fer2013")
-            near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise DataError(f"{path}: no column {name!r}; found {', '.join(names)}{hint}. Expected:\n{LAYOUT.strip()}")
-    for name in ("path", "label", "split", "landmarks", "id"):
-        if names.count(name) > 1:
-            raise DataError(f"{path}: two columns are called {name!r}")
-
-
-def _text(value: object) -> str:
-    """A cell as text; Parquet numbers lose a trailing .0, and an absent value is empty."""
-    if value is None or (isinstance(value, float) and np.isnan(value)) or value is pd.NA:
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).strip()
-
-
-def _labels(column: pd.Series, path: Path) -> tuple[tuple[str, ...], np.ndarray]:
-    """Class names, sorted (numbers by value), and labels int64 [N]."""
-    names = [class_name(_text(value)) for value in column]
-    if "" in names:
-        raise DataError(f"{path}, row {names.index('') + 1}: the label is empty")
-    classes = class_order(names)
-    code = {name: number for number, name in enumerate(classes)}
-    return classes, np.array([code[name] for name in names], dtype=np.int64)
-
-
-def _splits(column: pd.Series, path: Path) -> np.ndarray:
-    """Splits of the harness, str [N]; raises DataError naming the first row with another value."""
-    words, split = [_text(value) for value in column], []
-    known = splits_of(set(words))
-    for row, value in enumerate(words, 1):
-        name = known.get(value)
-        if name is None:
-            raise DataError(f"{path}, row {row}: unknown split {value!r}, not one of train, val, test")
-        split.append(name)
+def _splits(sheet: Sheet, columns: Columns, images: _Images) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The split of each image, "" for all where the table does not say, and a sentence where the column holds folds."""
+    if "split" not in columns.roles:
+        return np.full(len(images.ids), "", dtype="<U5"), ()
+    words = sheet.column(columns.roles["split"])
+    note: tuple[str, ...] = ()
+    known, numbers = splits_of(set(words)), {word for word in words if word.isdecimal()}
+    if len(numbers) >= FOLDS and numbers == set(words):
+        test = min(numbers, key=int)
+        known = {word: "test" if word == test else "train" for word in numbers}
+        note = (f"{sheet.names[columns.roles['split']]!r} holds {len(numbers)} folds; fold {test} is the test split",)
+    for row, word in enumerate(words, 1):
+        if word not in known:
+            raise DataError(f"{sheet.path}, row {row}: unknown split {word!r}, not one of train, val, test")
+    split = np.array([known[word] for word in words], dtype=str)
+    for row in np.flatnonzero(split != split[images.first][images.image]).tolist():
+        name, earlier = str(images.ids[images.image[row]]), images.first[images.image[row]]
+        raise DataError(
+            f"{sheet.path}, row {row + 1}: {name!r} appears more than once, in {split[row]} and in {split[earlier]} "
+            f"(row {earlier + 1})"
+        )
     for name in ("train", "test"):
         if name not in split:
-            raise DataError(f"{path}: no row has split {name!r}")
-    return np.array(split, dtype=str)
+            raise DataError(f"{sheet.path}: no row has split {name!r}")
+    return split[images.first], note
 
 
-def _landmarks(column: pd.Series, path: Path) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Points float32 [N, L, 2] as fractions and whether each image has them, bool [N]; zeros where it has none."""
-    points = [_points(value, path, row) for row, value in enumerate(column, 1)]
-    sizes = {len(each): row for row, each in enumerate(points, 1) if each is not None}
-    if not sizes:
-        return None, None
-    if len(sizes) > 1:
-        counts = ", ".join(f"{size} in row {row}" for size, row in sorted(sizes.items()))
-        raise DataError(f"{path}: every image must have the same number of landmarks, found {counts}")
-    blank = np.zeros((next(iter(sizes)), 2), dtype=np.float32)
-    found = np.array([each is not None for each in points])
-    return np.stack([blank if each is None else each for each in points]), found
-
-
-def _points(value: object, path: Path, row: int) -> np.ndarray | None:
-    """One cell as float32 [L, 2], or None where it is empty. Parquet may hold the lists themselves."""
-    pairs: Any = value
-    if not isinstance(value, (list, np.ndarray)):
-        text = _text(value)
-        if not text:
-            return None
-        try:
-            pairs = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}, row {row}: landmarks are no JSON list ({error})") from error
-    try:
-        points = np.array([list(pair) for pair in pairs], dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{path}, row {row}: landmarks must be a list of [x, y] pairs ({error})") from error
-    if points.size == 0:
+def _groups(sheet: Sheet, columns: Columns, images: _Images, kept: np.ndarray) -> np.ndarray | None:
+    """Who is in each image that is kept; an image without a name stands for itself."""
+    if "group" not in columns.roles:
         return None
-    if points.ndim != 2 or points.shape[1] != 2:
-        raise DataError(f"{path}, row {row}: landmarks must be a list of finite [x, y] pairs")
-    require_fractions(points, f"{path}, row {row}")
-    return points
+    words = sheet.column(columns.roles["group"])
+    names = [words[row] for row in images.first]
+    found = [f"?{own}" if name.casefold() in ABSENT else name for name, own in zip(names, images.ids, strict=True)]
+    return np.array(found, dtype=str)[kept]
+
+
+# --- labels and landmarks --------------------------------------------------------------------------------------------
+
+
+def _annotations(sheet: Sheet, columns: Columns, images: _Images, options: ReadOptions) -> Annotations:
+    """The labels of the distinct images."""
+    words = {role: sheet.column(columns.roles[role]) for role in ("label", "reference") if role in columns.roles}
+    votes = _votes(sheet, columns)
+    if len(images.ids) < len(images.image):
+        if votes or "reference" in words:
+            again = str(images.ids[np.bincount(images.image) > 1][0])
+            raise DataError(f"{sheet.path}: {again!r} appears more than once, beside columns of votes or references")
+        votes = count_rows(words.pop("label"), images.image, len(images.ids))
+    first = {role: [column[row] for row in images.first] for role, column in words.items()}
+    found = annotate(images.ids, first.get("label"), first.get("reference"), votes, options.ties)
+    if not found.kept.any():
+        raise DataError(f"{sheet.path}: no image has a label")
+    return found
+
+
+def _votes(sheet: Sheet, columns: Columns) -> Votes | None:
+    if columns.votes is None:
+        return None
+    counts = {name: sheet.column(number) for name, number in columns.votes.items()}
+    votes = read_votes(counts, [sheet.column(number) for number in columns.no_class], sheet.path)
+    if votes is None and not {"label", "reference"} & columns.roles.keys():
+        names = ", ".join(class_order(columns.votes))
+        raise DataError(f"{sheet.path}: the columns {names} hold no counts of votes, and no column holds labels")
+    return votes
+
+
+def _landmarks(sheet: Sheet, columns: Columns) -> tuple[np.ndarray | None, np.ndarray | None]:
+    if "landmarks" not in columns.roles:
+        return None, None
+    return read_points(sheet.cells.iloc[:, columns.roles["landmarks"]].tolist(), sheet.path)

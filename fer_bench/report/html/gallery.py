@@ -107,7 +107,7 @@ def _pixels(pictures: Pictures, rows: list[int]) -> np.ndarray | None:
     entry = DATASETS.get(pictures.dataset)
     if entry is None or not entry.drawn:
         return None
-    manifest = read_manifest(pictures.dataset, None, False)
+    manifest = read_manifest(pictures.dataset)
     if manifest.fingerprint() != pictures.fingerprint:
         return None
     order = np.argsort(manifest.ids, kind="stable")

@@ -164,12 +164,13 @@ def test_a_derived_split_is_stratified_and_the_same_each_time(tmp_path: Path) ->
     for name, count in (("b", 20), ("a", 10), ("rare", 2), ("single", 1)):
         for number in range(count):
             save(tmp_path / name / f"{number}.bmp")
-    manifest = folder.read(tmp_path)
+    manifest = open_manifest(tmp_path)
     held_out = np.bincount(manifest.label[manifest.split == "test"], minlength=4)
     assert manifest.classes == ("a", "b", "rare", "single")
     assert held_out.tolist() == [2, 4, 1, 0]
     assert not len(manifest.rows("val"))
-    assert folder.read(tmp_path).fingerprint() == manifest.fingerprint()
+    assert open_manifest(tmp_path).fingerprint() == manifest.fingerprint()
+    assert manifest.split_source == "derived" and folder.read(tmp_path).split.tolist() == [""] * 33
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

@@ -43,9 +43,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     read = open.open_manifest
 
-    def counted(name: Any, root: Any) -> Any:
+    def counted(name: Any, *rest: Any) -> Any:
         seen.append(str(name))
-        return read(name, root)
+        return read(name, *rest)
 
     monkeypatch.setattr(open, "open_manifest", counted)
     return seen

@@ -162,7 +162,7 @@ def test_fer2013_files_as_they_circulate(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"the file has no header; its first line must be emotion,pixels,Usage$"):
         fer2013.read(tmp_path)
     path.write_text(text)
-    with pytest.raises(DataError, match=r"this is the csv file of FER2013: use --dataset fer2013$"):
+    with pytest.raises(DataError, match=r"this is the csv file of FER2013: use --dataset fer2013 --data-root "):
         catalog.open_manifest(path)
 
 
@@ -312,14 +312,12 @@ A, B = "\nfaces/0.png,a,train", "\nfaces/1.png,b,test"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (f"path,labels,split{A}", r"no column 'label'; found path, labels, split \(did you mean 'labels'\?"),
-        (f"path;label;split{A}", "no column 'path'; found path;label;split"),
+        (f"path,lable,split{A}", r"no column 'label'; found path, lable, split \(did you mean 'lable'\?"),
         (HEAD, "holds no rows"),
         (f"{HEAD}{A}\nfaces/1.png,b,dev", "row 2: unknown split 'dev', not one of train, val, test"),
         (f"{HEAD}{A}\nfaces/1.png,b,val", "no row has split 'test'"),
-        (f"{HEAD}{A}\nfaces/1.png,,test", "row 2: the label is empty"),
         (f"{HEAD}{A}\nfaces/9.png,b,test", r"faces/9\.png does not exist \(1 of 2"),
-        (f"{HEAD}{A}\nfaces/0.png,b,test", r"1 ids appear more than once, first 'faces/0\.png'"),
+        (f"{HEAD}{A}\nfaces/0.png,b,test", r"row 2: 'faces/0\.png' appears more than once, in test and in train"),
         (f"{HEAD},landmarks{A},[[1{B},", "row 1: landmarks are no JSON list"),
         (f'{HEAD},landmarks{A},"[1, 2]"{B},', r"row 1: landmarks must be a list of \[x, y\] pairs"),
         (f"{HEAD},landmarks{A},5{B},", r"row 1: landmarks must be a list of \[x, y\] pairs"),
@@ -392,7 +390,7 @@ def test_open_by_path(faces: Path) -> None:
     write(faces / "manifest.parquet", "")
     with pytest.raises(DataError, match=r"holds both manifest\.csv and manifest\.parquet"):
         catalog.open_manifest(faces)
-    with pytest.raises(DataError, match=r"a data set is a folder or a \.csv or \.parquet file"):
+    with pytest.raises(DataError, match=r"a data set is a folder or a table \(\.csv, "):
         catalog.open_manifest(faces / "faces" / "0.png")
     (faces / "manifest.csv").unlink()
     (faces / "manifest.parquet").unlink()

@@ -1,0 +1,192 @@
+"""Labels of a table: one column, a second column that is known to be right, or the votes of several people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from fer_bench.core.errors import DataError
+from fer_bench.core.seeds import uniform_by_id
+from fer_bench.core.text import counted
+from fer_bench.data.dataset import LabelSource
+from fer_bench.data.names import class_names, class_order
+from fer_bench.data.options import Ties
+from fer_bench.data.readers.common import listed
+
+ABSENT = frozenset({"", "nan", "null", "<na>"})
+"""Cells that hold no label, in small letters."""
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """The labels of the images that have one; arrays as in :class:`fer_bench.data.dataset.Labels`.
+
+    Attributes:
+        kept: [N] bool, the images that have a label; the arrays below are of these only.
+        classes: Class names.
+        label: Class of each image.
+        label_source: Whether ``label`` is known to be right.
+        human: Another label of the same image, or None.
+        votes: Counts by class; 0 for an image that nobody gave a class; or None.
+        assumed, notes: As in :class:`fer_bench.data.dataset.Manifest`.
+    """
+
+    kept: np.ndarray
+    classes: tuple[str, ...]
+    label: np.ndarray
+    label_source: LabelSource
+    human: np.ndarray | None = None
+    votes: np.ndarray | None = None
+    assumed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def distribution(self) -> np.ndarray | None:
+        """How the votes share each label: float32 [n, C], or None; an image without votes has its label alone."""
+        if self.votes is None:
+            return None
+        alone = np.eye(len(self.classes), dtype=np.int64)[self.label]
+        counts = np.where(self.votes.sum(1, keepdims=True) > 0, self.votes, alone)
+        return (counts / counts.sum(1, keepdims=True)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Counts of votes [N, C] int64 for ``classes``, and [N] for no class at all."""
+
+    classes: tuple[str, ...]
+    counts: np.ndarray
+    no_class: np.ndarray
+
+
+def read_votes(columns: Mapping[str, Sequence[str]], no_class: Sequence[Sequence[str]], path: Path) -> Votes | None:
+    """Votes from cells of text, by class; None where the numbers are no counts but shares or scores."""
+    names = class_order(columns)
+    table = np.array([[float(word or 0) for word in columns[name]] for name in names]).T
+    others = np.array([[float(word or 0) for word in column] for column in no_class]).sum(0)
+    if not np.isfinite(table).all() or (table < 0).any():
+        row = int(np.flatnonzero(~np.isfinite(table).all(1) | (table < 0).any(1))[0])
+        raise DataError(f"{path}, row {row + 1}: votes are counts, 0 or more")
+    if (table % 1 != 0).any():
+        return None
+    no_votes = np.zeros(len(table), dtype=np.int64)
+    return Votes(names, table.astype(np.int64), others.astype(np.int64) if len(no_class) else no_votes)
+
+
+def count_rows(words: Sequence[str], image: np.ndarray, images: int) -> Votes:
+    """Votes of the rows of a table, each of which is one vote on one of several ``images``; ``image`` is int64 [N]."""
+    there = [(word, place) for word, place in zip(words, image, strict=True) if word.casefold() not in ABSENT]
+    names, _ = class_names(word for word, _ in there)
+    classes = class_order(names.values())
+    counts = np.zeros((images, len(classes)), dtype=np.int64)
+    for word, place in there:
+        counts[place, classes.index(names[word])] += 1
+    return Votes(classes, counts, np.zeros(images, dtype=np.int64))
+
+
+def annotate(
+    ids: np.ndarray,
+    label: Sequence[str] | None,
+    reference: Sequence[str] | None,
+    votes: Votes | None,
+    ties: Ties,
+) -> Annotations:
+    """Joins what a table says of the labels of its images.
+
+    Votes count as such where at least half of the images have several; one vote is a label as it was given. The label
+    of an image is its ``reference``, else the class with the most ``votes``, else its ``label``. A ``label``
+    beside one of the others becomes the second label ``human``.
+
+    Args:
+        ids: [N] str, of the images.
+        label: Words of the column of labels, or None.
+        reference: Words of the column of labels that are known to be right, or None.
+        votes: Votes, or None.
+        ties: What becomes of an image whose votes tie.
+    """
+    several = votes is not None and bool((votes.counts.sum(1) > 1).mean() >= 0.5)
+    if reference is not None:
+        found = _of_words(ids, reference, "reference")
+    elif votes is not None:
+        found = _of_votes(ids, votes, ties, "reference" if several else "given")
+    else:
+        assert label is not None  # a table without any label is refused before
+        return _of_words(ids, label, "given")
+    notes = list(found.notes)
+    human = None
+    if label is not None and (several or reference is not None):
+        human, note = _second(label, found)
+        notes += note
+    counts = None
+    if several and votes is not None:
+        counts = _in_order(votes, found.classes)[found.kept]
+    return replace(found, human=human, votes=counts, notes=tuple(notes))
+
+
+def _of_words(ids: np.ndarray, words: Sequence[str], source: LabelSource) -> Annotations:
+    """Labels from words; images without one are left out."""
+    kept = np.array([word.casefold() not in ABSENT for word in words], dtype=bool)
+    there = [word for word, has in zip(words, kept, strict=True) if has]
+    names, merged = class_names(there)
+    classes = class_order(names.values())
+    code = {word: classes.index(name) for word, name in names.items()}
+    notes = () if kept.all() else (f"{_images(ids[~kept])} without a label left out",)
+    label = np.array([code[word] for word in there], dtype=np.int64)
+    return Annotations(kept, classes, label, source, assumed=merged, notes=notes)
+
+
+def _of_votes(ids: np.ndarray, votes: Votes, ties: Ties, source: LabelSource) -> Annotations:
+    """The class with the most votes. Images with most votes for no class, or without votes, are left out."""
+    most = votes.counts.max(1)
+    voted = (most > 0) & (most >= votes.no_class)
+    best = votes.counts == most[:, None]
+    tied = voted & ((best.sum(1) > 1) | (most == votes.no_class))
+    label, kept = best.argmax(1), voted & ~(tied & (ties == "drop"))
+    if ties == "distribution":
+        place = (uniform_by_id(0, "table/ties", ids)[:, 0] * best.sum(1)).astype(np.int64)
+        label = np.where(tied, np.argsort(~best, axis=1, kind="stable")[np.arange(len(ids)), place], label)
+    notes = []
+    if (~voted).any():
+        notes.append(f"{_images(ids[~voted])} without votes, or with most votes for no class, left out")
+    if tied.any():
+        rule = {
+            "drop": "left out",
+            "first": "given to the first of these classes",
+            "distribution": "given to one of these classes by a hash of the id",
+        }[ties]
+        notes.append(f"{_images(ids[tied])} whose votes tie {rule} (--ties {ties})")
+    present = np.unique(label[kept])
+    classes = tuple(votes.classes[number] for number in present)
+    if absent := [name for name in votes.classes if name not in classes]:
+        notes.append(f"no class {' or '.join(absent)}: no image has most of its votes for it")
+    return Annotations(
+        kept, classes, np.searchsorted(present, label[kept]).astype(np.int64), source, notes=tuple(notes)
+    )
+
+
+def _second(words: Sequence[str], found: Annotations) -> tuple[np.ndarray, list[str]]:
+    """The second label of the images that are kept: int64 [n], -1 where it is none of the classes."""
+    names, _ = class_names([*found.classes, *(word for word in words if word.casefold() not in ABSENT)])
+    code = {word: found.classes.index(name) for word, name in names.items() if name in found.classes}
+    human = np.array([code.get(word, -1) for word, kept in zip(words, found.kept, strict=True) if kept], dtype=np.int64)
+    others = Counter(word for word, kept in zip(words, found.kept, strict=True) if kept and word not in code)
+    if not others:
+        return human, []
+    return human, [f"{counted(others.total(), 'label')} of no class ignored: {', '.join(listed(sorted(others)))}"]
+
+
+def _in_order(votes: Votes, classes: Sequence[str]) -> np.ndarray:
+    """The counts in the order of ``classes``; a class without a column has none."""
+    counts = np.zeros((len(votes.counts), len(classes)), dtype=np.int64)
+    for number, name in enumerate(votes.classes):
+        if name in classes:
+            counts[:, list(classes).index(name)] = votes.counts[:, number]
+    return counts
+
+
+def _images(ids: np.ndarray) -> str:
+    return f"{counted(len(ids), 'image')} ({', '.join(listed(ids.tolist()))})"

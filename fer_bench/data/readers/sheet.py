@@ -1,0 +1,137 @@
+"""Files of rows and columns: csv in any encoding and with any separator, lists without a header, Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fer_bench.core.errors import DataError
+from fer_bench.data.names import IMAGE_SUFFIXES, image_path
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table whose columns have no meaning yet.
+
+    Attributes:
+        path: The file.
+        names: Names of the columns, as they are written; their numbers from 1 where the file has no header.
+        cells: One line for each row; columns are numbered from 0.
+        has_header: Whether the file names its columns.
+        assumed: How the file was understood, one sentence each.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    cells: pd.DataFrame
+    has_header: bool = True
+    assumed: tuple[str, ...] = ()
+
+    def column(self, number: int) -> list[str]:
+        """The cells of a column (from 0) as text."""
+        return [text(cell) for cell in self.cells.iloc[:, number]]
+
+
+def read_sheet(path: Path, known: frozenset[str] = frozenset()) -> Sheet:
+    """Reads a file of rows and columns.
+
+    A file without a header is one whose first line names an image and holds none of the names ``known`` (as
+    :func:`plain` writes them).
+
+    Raises:
+        DataError: The file is no table, or has no rows.
+    """
+    if path.suffix.lower() == ".parquet":
+        try:
+            table = pd.read_parquet(path)
+        except Exception as error:  # pyarrow has no base class for a damaged file
+            raise _damaged(path, error) from error
+        found = Sheet(path, tuple(str(name).strip() for name in table.columns), table)
+    else:
+        found = _read_text(path, known)
+    if found.cells.empty:
+        raise DataError(f"{path}: holds no rows")
+    return found
+
+
+def plain(name: str) -> str:
+    """The name of a column without what people write differently: "User.ID" is "userid"."""
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
+
+
+def text(cell: object) -> str:
+    """A cell as text: trimmed, whole numbers without a fraction, and "" for an absent value."""
+    if cell is None or cell is pd.NA or (isinstance(cell, float) and np.isnan(cell)):
+        return ""
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return str(cell).strip()
+
+
+def is_image(word: str) -> bool:
+    """Whether a cell looks like the path of an image."""
+    return PurePosixPath(image_path(word)).suffix.lower() in IMAGE_SUFFIXES
+
+
+def _read_text(path: Path, known: frozenset[str]) -> Sheet:
+    content, encoding = _decoded(path)
+    first = next((line for line in content.splitlines() if line.strip()), "")
+    if not first:
+        raise DataError(f"{path}: cannot be read as a table (it is empty)")
+    separator = max(SEPARATORS, key=lambda each: _fit(first, each, known))
+    spaces = len(_split(first, separator)) == 1 and len(first.split()) > 1
+    names = first.split() if spaces else _split(first, separator)
+    has_header = bool({plain(name) for name in names} & known) or not any(map(is_image, names))
+    try:
+        cells = _cells(content, r"\s+" if spaces else separator)
+    except Exception as error:  # pandas has no common base class for a damaged file
+        raise _damaged(path, error) from error
+    assumed = [f"it is not in UTF-8 and was read as {encoding}"] if encoding else []
+    if separator != "," and not spaces:
+        assumed.append(f"its columns are separated by {SEPARATORS[separator]}")
+    if has_header:
+        return Sheet(path, tuple(names), cells.iloc[1:], assumed=tuple(assumed))
+    return Sheet(path, tuple(str(number + 1) for number in range(cells.shape[1])), cells, False, tuple(assumed))
+
+
+def _decoded(path: Path) -> tuple[str, str]:
+    """The text of a file, and its encoding if that is an unusual one. DataError where it is no text."""
+    content = path.read_bytes()
+    wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+    encodings = {"utf-16": "UTF-16"} if wide else {"utf-8-sig": "", "cp1252": "Windows-1252"}
+    for encoding, name in encodings.items():
+        try:
+            found = content.decode(encoding)
+        except UnicodeError:
+            continue
+        if "\0" not in found:
+            return found, name
+    raise DataError(f"{path}: cannot be read as a table (it is no text)")
+
+
+def _split(line: str, separator: str) -> list[str]:
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=separator), [])]
+
+
+def _fit(line: str, separator: str, known: frozenset[str]) -> tuple[int, int]:
+    """How well a separator divides the first line: known names, then columns."""
+    names = _split(line, separator)
+    return sum(plain(name) in known for name in names), len(names)
+
+
+def _cells(content: str, separator: str) -> pd.DataFrame:
+    """All rows, the first line among them: as a header, pandas would rename a second column of one name."""
+    options: dict[str, Any] = {"dtype": str, "keep_default_na": False, "header": None}
+    return pd.read_csv(io.StringIO(content), sep=separator, engine="c", **options)
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path}: cannot be read as a table ({error})")
