@@ -63,11 +63,7 @@ def trial_table(trials: Trials, tuning: Mapping[str, Any], unfinished: Sequence[
     """
     outcomes = {method: outcome(each) for method, each in trials.items()}
     conditions = conditions_of([trial for each in trials.values() for trial in each])
-    blocks = [
-        _accuracy_block(outcomes, condition, measure, len(conditions) > 1)
-        for measure in MEASURES
-        for condition in conditions
-    ]
+    blocks = [_accuracy_block(outcomes, condition, measure) for measure in MEASURES for condition in conditions]
     blocks += [_choice_block(outcomes), _search_block(trials, outcomes)]
     studies = f"{tuning['studies']} studies" if tuning["studies"] > 1 else "one study"
     caption = (
@@ -77,14 +73,14 @@ def trial_table(trials: Trials, tuning: Mapping[str, Any], unfinished: Sequence[
     return Table(TITLE, tuple(blocks), caption, (*unfinished, *_notes(trials, tuning)), _numbers(outcomes, conditions))
 
 
-def _accuracy_block(outcomes: Mapping[str, Outcome], condition: str, measure: str, several: bool) -> Block:
+def _accuracy_block(outcomes: Mapping[str, Outcome], condition: str, measure: str) -> Block:
     """Test accuracy of the three trials of each method, and what the oracle is ahead of the tuned one."""
     lines = []
     for method, each in outcomes.items():
         values = [_test(trial, condition, measure) for trial in each.columns]
         gap = f"{fmean(values[2]) - fmean(values[1]):.2f}" if values[1] and values[2] else MISSING
         lines.append((method, (*(Cell(_spread(found)) for found in values), Cell(gap))))
-    title = f"{MEASURES[measure]} on test, last epoch, %" + (f": {condition}" if several else f", {condition}")
+    title = f"{MEASURES[measure]} on test, last epoch (%): {condition}"
     return Block(title, "Method", (*COLUMNS, "oracle - tuned"), tuple(lines))
 
 
@@ -94,7 +90,7 @@ def _choice_block(outcomes: Mapping[str, Outcome]) -> Block:
     for method, each in outcomes.items():
         cells = [Cell() if trial is None else Cell(f"{100 * trial.score('val'):.2f}") for trial in each.columns]
         lines.append((method, tuple(cells)))
-    return Block("Accuracy on noisy validation labels, %: mean over conditions", "Method", COLUMNS, tuple(lines))
+    return Block("Accuracy on noisy validation labels (%), mean over conditions", "Method", COLUMNS, tuple(lines))
 
 
 def _search_block(trials: Trials, outcomes: Mapping[str, Outcome]) -> Block:
@@ -146,9 +142,8 @@ def _notes(trials: Trials, tuning: Mapping[str, Any]) -> list[str]:
     found += [f"{m}: {counted(n, 'trial')} failed and cannot be chosen." for m, n in failed.items() if n]
     waiting = sum(trial.pending > 0 for each in trials.values() for trial in each)
     if waiting:
-        found.append(
-            f"{counted(waiting, 'trial')} not finished: the chosen trials may change, and no settings file is written."
-        )
+        trials_left = counted(waiting, "trial")
+        found.append(f"Not finished: {trials_left}. Other trials may be chosen, and settings.toml is not written yet.")
     return found
 
 

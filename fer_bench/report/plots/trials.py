@@ -58,8 +58,8 @@ def _panel(ax: Axes, trials: Sequence[Trial], found: Outcome) -> None:
         if trial is not None:
             x, y = points[trial.number]
             ax.scatter([x], [y], zorder=3, **look)
-    ax.set_xlabel("Noisy validation accuracy, %")
-    ax.set_ylabel("Test accuracy, %")
+    ax.set_xlabel("Noisy validation accuracy (%)")
+    ax.set_ylabel("Test accuracy (%)")
 
 
 def _handle(name: str) -> dict[str, Any]:
