@@ -138,6 +138,7 @@ def _notes(trials: Trials, tuning: Mapping[str, Any]) -> list[str]:
         "Tuned columns are measured on the runs that the settings were chosen from. For results to report, run the "
         "settings file with other seeds: fer-bench run --settings settings.toml",
     ]
+    found += [f"{m}: the budget has room for the default alone." for m, each in trials.items() if len(each) == 1]
     failed = {method: sum(trial.failed > 0 for trial in each) for method, each in trials.items()}
     found += [f"{m}: {counted(n, 'trial')} failed and cannot be chosen." for m, n in failed.items() if n]
     waiting = sum(trial.pending > 0 for each in trials.values() for trial in each)

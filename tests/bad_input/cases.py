@@ -15,6 +15,7 @@ SECTIONS: dict[str, tuple[Case, ...]] = {
     "Options": cases_command.OPTIONS,
     "Files of label noise": cases_command.NOISE_FILES,
     "TOML files: recipes and tables of papers": cases_command.TOML,
+    "Tuning, settings files and varied values": cases_command.TUNING,
     "Methods of your own": cases_command.METHODS,
     "Weights and checkpoints": cases_command.WEIGHTS,
     "Sweeps, tables, pages": cases_results.SWEEPS,

@@ -222,6 +222,92 @@ NOISE_FILES = (
     ),
 )
 
+SETTINGS = "run … --settings s.toml"
+TUNING = (
+    Case("a budget for the defaults alone", "tune … --budget 1", ("--budget 1 is out of range: 2",)),
+    Case("a budget below 0", "tune … --budget -3", ("--budget -3 is out of range",)),
+    Case("a budget of nan", "tune … --budget nan", ("--budget nan is out of range",)),
+    Case("a budget that is no number", "tune … --budget much", ("'much'", "--budget"), foreign="is not a valid.*"),
+    Case("0 studies", "tune … --studies 0", ("--studies 0 is out of range: 1 to 100",)),
+    Case("half a study", "tune … --studies 0.5", ("'0.5'", "--studies"), foreign="is not a valid.*"),
+    Case(
+        "seeds, which the studies have", "tune … --seeds 0", ("No such option", "--seeds"), foreign=r"(?<=--seeds').*"
+    ),
+    Case("no --methods to tune", "tune --dataset faces", ("Missing option '--methods'",)),
+    Case("an unknown method to tune", "tune … --methods jocr", ("unknown method 'jocr'", "did you mean 'jocor'")),
+    Case("a searched setting that is fixed", "tune … --set ce.lr=0.1", ("--set ce.lr: this setting is searched",)),
+    Case(
+        "a budget for one trial of a method",
+        "tune … --methods eac --budget 2 --dry-run",
+        ("3 runs: 0 done, 3 to train",),
+        0,
+    ),
+    Case(
+        "a range that is none",
+        "tune … --methods mine --plugins mine.py",
+        ("skipped", "mine.toml: [search] has no setting 'lam'"),
+        1,
+        make=both(plugin(), text("mine.toml", "[search]\nlam = { low = 0.1, high = 1.0 }\n")),
+    ),
+    Case("no settings file", "run … --settings absent.toml", ("--settings absent.toml: no such file", "`default`")),
+    Case("a hyper-parameter for a file", "run … --settings ce.lr=1", ("--settings ce.lr=1: no such file", "--set")),
+    Case("a folder for a file", "run … --settings faces", ("--settings faces: no such file",)),
+    Case(
+        "settings that are no TOML",
+        SETTINGS,
+        ("s.toml is not valid TOML",),
+        make=text("s.toml", "[methods\n"),
+        foreign="(?<=TOML: ).*",
+    ),
+    Case("an empty file", SETTINGS, ("s.toml: the settings of a method are a table",), make=text("s.toml", "")),
+    Case("a recipe for settings", SETTINGS, ("s.toml: unknown table [lr]",), make=text("s.toml", "lr = 0.1\n")),
+    Case(
+        "settings of other methods",
+        SETTINGS,
+        ("s.toml has settings of eac, and of none of ce",),
+        make=text("s.toml", "[methods.eac]\n"),
+    ),
+    Case(
+        "settings of an unknown method",
+        SETTINGS,
+        ("[methods.eca]: unknown method 'eca'", "'eac'"),
+        make=text("s.toml", "[methods.eca]\n"),
+    ),
+    Case(
+        "an unknown setting in a file",
+        SETTINGS,
+        ("ce has no setting 'lam'",),
+        make=text("s.toml", "[methods.ce]\nsettings = { lam = 1.0 }\n"),
+    ),
+    Case(
+        "epochs of one method",
+        SETTINGS,
+        ("[methods.ce].recipe: 'epochs' is equal for all methods", "lr, weight_decay"),
+        make=text("s.toml", "[methods.ce]\nrecipe = { epochs = 3 }\n"),
+    ),
+    Case(
+        "a learning rate of text",
+        SETTINGS,
+        ("[methods.ce].recipe.lr = 'x' is not of type float",),
+        make=text("s.toml", "[methods.ce]\nrecipe = { lr = 'x' }\n"),
+    ),
+    Case(
+        "two learning rates",
+        f"{SETTINGS} --lr 0.1",
+        ("--lr 0.1, but s.toml sets ce.lr",),
+        make=text("s.toml", "[methods.ce]\nrecipe = { lr = 0.01 }\n"),
+    ),
+    Case("nothing to vary", "run … --vary ce.lr", ("--vary 'ce.lr' is not of the form method.field=value,value",)),
+    Case("no values to vary", "run … --vary ce.lr=", ("--vary 'ce.lr=' is not of the form",)),
+    Case("a value that is missing", "run … --vary ce.lr=0.1,,0.2", ("a value between commas is missing",)),
+    Case("a value of the wrong type", "run … --vary ce.lr=0.1,high", ("ce.lr = 'high' is not of type float",)),
+    Case("an unknown setting to vary", "run … --vary ce.lam=1,2", ("ce has no setting 'lam'",)),
+    Case("a method that is not asked for", "run … --vary nla.lam_c=0,1", ("--vary nla", "not among --methods ce")),
+    Case("a setting varied twice", "run … --vary ce.lr=1,2 --vary ce.lr=3", ("ce.lr is varied twice",)),
+    Case("a setting fixed and varied", "run … --set ce.lr=1 --vary ce.lr=2,3", ("--set ce.lr and --vary ce.lr",)),
+    Case("a value twice", "run … --vary ce.lr=0.1,0.10 --dry-run", ("1 run: 0 done, 1 to train",), 0),
+)
+
 RECIPE = "run … --preset mine.toml"
 PAPER = "reproduce mine.toml --on faces --dry-run"
 TOP = 'title = "t"\npaper = "p"\n'

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from fer_bench.cli.main import main
 from tests.bad_input.world import CANARY, Step, home
 
-RUN = "run --methods ce --dataset faces --epochs 1 --image-size 32 --device cpu --jobs 1"
+USUAL = "--methods ce --dataset faces --epochs 1 --image-size 32 --device cpu --jobs 1"
 """What the dots of a command stand for."""
 QUIET = {"COLUMNS": "200", "FER_BENCH_DATA": "", "FER_BENCH_PLUGINS": "", "NO_COLOR": "1"}
 
@@ -27,7 +27,7 @@ class Case:
     """Something that is wrong, or looks so.
 
     what     in words
-    command  as it is typed after ``fer-bench``; dots after ``run`` stand for RUN
+    command  as it is typed after ``fer-bench``; dots stand for USUAL
     says     what the message must hold; for a code of 0 or a report, the lines that are shown
     code     exit code: 2 for input, 1 for work that failed, 0 for what is no error
     make     puts the file there that is wrong
@@ -45,7 +45,7 @@ class Case:
 
     @property
     def words(self) -> list[str]:
-        return shlex.split(self.command.replace("run …", RUN))
+        return shlex.split(self.command.replace("…", USUAL, 1))
 
 
 @dataclass(frozen=True)
