@@ -12,7 +12,6 @@ ICCV 2023, arXiv 2307.09023. Code: github.com/hw-tony/LA-Net @ 74bb121.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -23,13 +22,19 @@ from torch import Tensor, nn
 
 from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Needs, Run, Task, hparam
 from fer_bench.ops import (
+    LandmarkBranches,
+    PairScore,
     adaptive_wing,
+    budget_rows,
+    class_budget,
     copied,
+    evaluating,
     follow,
     gaussian_heatmaps,
     heatmap_weights,
     landmark_cells,
     pooled_linear_classifier,
+    projection,
     require_positive,
     require_range,
     resolution_stages,
@@ -54,12 +59,6 @@ JITTER, QUANTUM, DROPPED = 2.0, 0.875, 0.02
 """'detector-like' landmarks: standard deviation and grid, in pixels of a face 224 wide, and the share of lost faces."""
 
 
-def mirror_points(points: Tensor, width: float = 1.0, exchange: bool = True) -> Tensor:
-    """Points [..., 19, 2] of the mirrored image; without ``exchange`` left points stay in the places of left ones."""
-    mirrored = torch.stack([width - points[..., 0], points[..., 1]], dim=-1)
-    return exchange_sides(mirrored) if exchange else mirrored
-
-
 def exchange_sides(points: Tensor) -> Tensor:
     """The points [..., 19, 2] with left and right ones in each other's place."""
     return points[..., list(MIRRORED), :]
@@ -75,26 +74,6 @@ def neighbours(features: Tensor, k: int) -> Tensor:
     unit = F.normalize(features.detach(), dim=1, eps=1e-8)
     similarity = (unit @ unit.T).fill_diagonal_(-2.0)
     return torch.zeros_like(similarity).scatter_(1, similarity.topk(k, dim=1).indices, 1.0)
-
-
-class PairScore(nn.Module):
-    """c [B, B] in (0, 1): how much row i of features [B, D] is to listen to row j."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        half, quarter = max(1, width // 2), max(1, width // 4)
-        self.middle = half
-        self.fc_in = nn.Linear(width, 2 * half)
-        self.fc_out = nn.Sequential(
-            nn.Linear(2 * half, half), nn.ReLU(), nn.Linear(half, quarter), nn.ReLU(), nn.Linear(quarter, 2)
-        )  # fmt: skip
-
-    def forward(self, features: Tensor) -> Tensor:
-        first, second = self.fc_in(features).split(self.middle, dim=1)
-        layer = self.fc_out[0]
-        # The first layer of concat(f1_i, f2_j), without making the B * B concatenations.
-        a, b = F.linear(first, layer.weight[:, : self.middle]), F.linear(second, layer.weight[:, self.middle :])
-        return self.fc_out[1:](a[:, None] + b[None] + layer.bias).softmax(dim=-1)[..., 0]
 
 
 def neighbour_weights(score: Tensor, mask: Tensor, eps: float = 1e-8) -> Tensor:
@@ -147,63 +126,10 @@ def queue_places(pointer: Tensor, count: int, size: int) -> tuple[Tensor, Tensor
     return (pointer + torch.arange(count, device=pointer.device)) % size, (pointer + count) % size
 
 
-def class_budget(counts: Sequence[int], epoch: int, epochs: int) -> list[int]:
-    """Samples of each class in a 0-based epoch: from the natural counts to equal ones, ``sum(counts)`` altogether.
-
-    ceil(((1 - e / E) n_c / N + (e / E) / C) N); the last class gets the rest, 0 at least.
-    """
-    total, classes, share = sum(counts), len(counts), epoch / epochs
-    budget = [math.ceil(((1 - share) * (n / total) + share * (1 / classes)) * total) for n in counts[:-1]]
-    return [*budget, max(0, total - sum(budget))]
-
-
-def budget_rows(labels: Tensor, budget: Mapping[int, int], generator: torch.Generator) -> Tensor:
-    """Rows int64, shuffled: of each class as many as its budget, all of them as often as one another but for one."""
-    rows = []
-    for c, wanted in budget.items():
-        mine = (labels == c).nonzero().squeeze(1)
-        rest = mine[torch.randperm(len(mine), generator=generator)][: wanted % len(mine)]
-        rows += [mine.repeat(wanted // len(mine)), rest]
-    drawn = torch.cat(rows)
-    return drawn[torch.randperm(len(drawn), generator=generator)]
-
-
 def detector_like(points: Tensor, jitter: Tensor) -> Tensor:
     """Points [B, L, 2] (fractions) as a detector would place them: moved by ``jitter`` [B, L, 2], on a grid, inside."""
     quantum = QUANTUM / REFERENCE_WIDTH
     return (((points + jitter) / quantum).round() * quantum).clamp(0, 1)
-
-
-class Encoder(nn.Module):
-    """Both branches up to their features and projections. ``landmark`` and what follows are empty without landmarks."""
-
-    def __init__(self, base: nn.Module, expression: nn.Module, landmark: nn.Module, laterals: nn.Module) -> None:
-        super().__init__()
-        self.base, self.expression, self.landmark, self.laterals = base, expression, landmark, laterals
-        self.project_u: nn.Module = nn.Identity()
-        self.project_v: nn.Module = nn.Identity()
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """u [B, D], the pooled expression features, and V [B, d, h, w], the finest map of the landmark pyramid."""
-        shared = self.base(images)
-        u = self.expression(shared).mean(dim=(2, 3))
-        if not len(self.laterals):
-            return u, None
-        maps = [shared]
-        for stage in self.landmark:
-            maps.append(stage(maps[-1]))
-        top = self.laterals[-1](maps[-1])
-        for lateral, finer in zip(reversed(self.laterals[:-1]), reversed(maps[:-1]), strict=True):
-            top = F.interpolate(top, size=finer.shape[-2:], mode="bilinear", align_corners=False) + lateral(finer)
-        return u, top
-
-    def project(self, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Unit vectors [B, d] of the pooled features of both branches."""
-        return F.normalize(self.project_u(u).float(), dim=1), F.normalize(self.project_v(v).float(), dim=1)
-
-
-def projection(inputs: int, width: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width))
 
 
 class Lanet(Method):
@@ -347,7 +273,7 @@ class Lanet(Method):
         self.score_u = PairScore(width)
         self.landmark, self.laterals = nn.ModuleList(), nn.ModuleList()
         if not self.has_landmarks:
-            self._fast = (Encoder(base, nn.Sequential(*rest), self.landmark, self.laterals),)
+            self._fast = (LandmarkBranches(base, nn.Sequential(*rest), self.landmark, self.laterals),)
             return
         channels = _channels(base, rest)
         narrow = channels[0]
@@ -356,7 +282,7 @@ class Lanet(Method):
         self.heatmap = nn.Conv2d(narrow, self.config.landmark_num, 1, bias=False)
         self.score_v = PairScore(narrow)
         self.project_u, self.project_v = projection(width, narrow), projection(narrow, narrow)
-        fast = Encoder(base, nn.Sequential(*rest), self.landmark, self.laterals)
+        fast = LandmarkBranches(base, nn.Sequential(*rest), self.landmark, self.laterals)
         fast.project_u, fast.project_v = self.project_u, self.project_v
         # In a tuple, so that the network's own layers are not registered a second time.
         self._fast = (fast,)
@@ -481,17 +407,11 @@ class Lanet(Method):
         return torch.where(seen, score, rest)
 
 
-@torch.no_grad()
 def _channels(base: nn.Module, rest: Sequence[nn.Module]) -> list[int]:
     """Channels of the maps after the shared layers and after each of the other stages."""
-    layers = [*base.modules(), *(m for stage in rest for m in stage.modules())]
-    modes = [(module, module.training) for module in layers]
-    for module in layers:
-        module.training = False
     parameter = next(base.parameters())
-    maps = [base(torch.zeros(1, 3, 64, 64, device=parameter.device, dtype=parameter.dtype))]
-    for stage in rest:
-        maps.append(stage(maps[-1]))
-    for module, mode in modes:
-        module.training = mode
+    with evaluating(base, *rest):
+        maps = [base(torch.zeros(1, 3, 64, 64, device=parameter.device, dtype=parameter.dtype))]
+        for stage in rest:
+            maps.append(stage(maps[-1]))
     return [x.shape[1] for x in maps]

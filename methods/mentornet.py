@@ -27,19 +27,19 @@ from fer_bench.ops import (
     MentorNetwork,
     area_under_roc,
     clean_score_from_losses,
+    curriculum,
     curriculum_table,
     data_driven_table,
+    draw_survivors,
+    drop_others,
     fit_mentor,
+    parse_drop_rates,
     require_positive,
     require_range,
     split_table,
+    survivor_count,
 )
 
-Curriculum = Literal["pd", "self_paced", "spcl_linear", "focal", "hard_example", "baseline"]
-Sampling = Literal["random", "binary", "actual"]
-
-LAST_ORDINARY, FIRST_LINEAR = 18, 90
-"""'pd' weights all samples 1 up to the first percentage and is linear from the second on."""
 TABLE_ROWS = 100_000
 USED = 1e-3
 """A weight above which a sample counts as used."""
@@ -48,38 +48,6 @@ FIRST, SECOND = "first student", "second student"
 DD_BURN_IN, DD_MENTOR_STEPS = 18, 3000
 DUMP_COLUMNS = 5
 """Of a recorded loss: sample, percentage, observed label, true label, loss."""
-
-
-def curriculum(
-    variant: Curriculum,
-    loss: Tensor,
-    difference: Tensor,
-    percent: Tensor | float,
-    gamma: float | None = None,
-    label: Tensor | float = 0.0,
-) -> Tensor:
-    """Weights [N] in closed form (models.py), of losses, differences loss - running percentile, and percentages.
-
-    "pd" is all 1, then self-paced, then linear. "focal" and "hard_example" favour large losses, noisy labels included.
-    gamma: the width of "spcl_linear" and of the last part of "pd" (none = 1), the exponent of "focal" (none = 2).
-    ``label`` > 0 is always selected by "hard_example"; the release passes 0.
-    """
-    if variant == "baseline":
-        return torch.ones_like(loss)
-    if variant == "focal":
-        return (1 - torch.exp(-loss)) ** (2.0 if gamma is None else gamma)
-    if variant == "hard_example":
-        positive = torch.as_tensor(label, device=loss.device) > 0
-        return ((difference >= 0) | positive).to(loss.dtype)
-    self_paced = (difference <= 0).to(loss.dtype)
-    linear = (1 - difference / (1.0 if gamma is None else gamma)).clamp(0, 1)
-    if variant == "self_paced":
-        return self_paced
-    if variant == "spcl_linear":
-        return linear
-    percent = torch.as_tensor(percent, device=loss.device)
-    late = torch.where(percent >= FIRST_LINEAR, linear, self_paced)
-    return torch.where(percent <= LAST_ORDINARY, torch.ones_like(loss), late)
 
 
 def percent_of(step: int, steps: int) -> int:
@@ -111,45 +79,6 @@ def moving_average(average: Tensor, value: Tensor, decay: float) -> Tensor:
     """d m + (1 - d) q in the type of q, without correction; a NaN average has not begun and becomes the value."""
     keep = torch.full_like(value, decay)
     return torch.where(average.isnan(), value, keep * average + (1 - keep) * value)
-
-
-def parse_dropout(text: str) -> list[float]:
-    """Drop rates of the 100 percentages, of "rate,count,rate,count,..." whose counts sum to 100."""
-    try:
-        numbers = [float(part) for part in text.split(",")]
-        rates, counts = numbers[::2], [int(n) for n in numbers[1::2]]
-    except ValueError:
-        raise ValueError(f"dropout = {text!r} is not 'rate,count,rate,count,...'") from None
-    if len(rates) != len(counts) or sum(counts) != 100 or min(counts) < 0 or counts != numbers[1::2]:
-        raise ValueError(f"dropout = {text!r}: the counts must be whole numbers that sum to 100")
-    if not all(0 <= rate <= 1 for rate in rates):
-        raise ValueError(f"dropout = {text!r} is out of range: rates must be from 0 to 1")
-    return [rate for rate, count in zip(rates, counts, strict=True) for _ in range(count)]
-
-
-def survivors(size: int, rate: float) -> int:
-    """How many of ``size`` samples are not dropped, truncated in floating point."""
-    return int(size * (1 - rate))
-
-
-def draw_probability(v: Tensor) -> Tensor:
-    """Probability [B] with which a sample is drawn first in the samplings "binary" and "actual": by its weight."""
-    p = v + 1e-5
-    return p / p.sum()
-
-
-def draw(v: Tensor, count: int, sampling: Sampling, generator: torch.Generator) -> Tensor:
-    """Positions of ``count`` samples, without replacement: uniformly ("random") or by their weights."""
-    if sampling == "random" or count == 0:
-        return torch.randperm(len(v), generator=generator, device=v.device)[:count]
-    return torch.multinomial(draw_probability(v), count, generator=generator)
-
-
-def drop(v: Tensor, survivors: Tensor, sampling: Sampling = "random") -> Tensor:
-    """v [B] at the survivors (1 for "binary"), 0 elsewhere; nothing is scaled up."""
-    kept = torch.zeros_like(v)
-    kept[survivors] = 1.0 if sampling == "binary" else v[survivors]
-    return kept
 
 
 def weighted_loss(per_sample: Tensor, v: Tensor) -> Tensor:
@@ -285,7 +214,7 @@ class Mentornet(Method):
                 require_range("dump_percentile", self.dump_percentile, 0, 1)
             if self.data_driven and self.mentor == "closed_form":
                 raise ValueError("mentor = 'closed_form' is of the predefined curricula: variant 'dd' has none")
-            parse_dropout(self.dropout_spec)
+            parse_drop_rates(self.dropout_spec)
 
         @property
         def data_driven(self) -> bool:
@@ -326,7 +255,7 @@ class Mentornet(Method):
         super().__init__(config, task)
         self.sample_buffer("last_loss", float("nan"), dtype=torch.float32)
         self.register_buffer("average", torch.tensor(0.0 if config.starts_at_zero else float("nan")))
-        self.drop_rates = parse_dropout(config.dropout_spec)
+        self.drop_rates = parse_drop_rates(config.dropout_spec)
         if config.data_driven:
             told = len(task.trusted)
             place = torch.full((task.num_samples,), -1).scatter(0, task.trusted, torch.arange(told))
@@ -431,8 +360,8 @@ class Mentornet(Method):
         self.last_loss[batch.index] = per_sample.detach()
         percent = current_percent(percent, c.burn_in_until, c.fixed)
         v = self.weights(per_sample, percent)
-        left = draw(v, survivors(len(v), self.drop_rates[percent]), c.sampling, run.generator("drop"))
-        v = drop(v, left, c.sampling)
+        left = draw_survivors(v, survivor_count(len(v), self.drop_rates[percent]), c.sampling, run.generator("drop"))
+        v = drop_others(v, left, c.sampling)
         run.record_selection(batch.index, v > USED)
         loss, mean = weighted_loss(per_sample, v), v.mean()
         used = (v > USED).float().mean()

@@ -1,6 +1,7 @@
 """Pieces that methods are made of. A method imports from here and from ``fer_bench.method``, nothing else.
 
-What only one method uses stands in its own file. Exceptions: the heatmaps of LA-Net and the mentor of MentorNet.
+What only one method uses stands in its own file. Exceptions are large units that are read on their own: the heatmaps
+and networks of LA-Net, and the pieces of MentorNet.
 """
 
 from fer_bench.metrics import area_under_roc
@@ -16,14 +17,32 @@ from fer_bench.ops.early_learning import clamped_softmax, early_learning_term, l
 from fer_bench.ops.heatmaps import adaptive_wing, gaussian_heatmaps, heatmap_weights, landmark_cells
 from fer_bench.ops.held_out import held_out
 from fer_bench.ops.label_losses import LOG_ZERO, label_log_probability, reverse_cross_entropy
-from fer_bench.ops.mentor import MentorNetwork, curriculum_table, data_driven_table, fit_mentor, split_table
+from fer_bench.ops.landmark_branch import LandmarkBranches, PairScore, projection
+from fer_bench.ops.mentor import (
+    MentorNetwork,
+    curriculum,
+    curriculum_table,
+    data_driven_table,
+    draw_probability,
+    draw_survivors,
+    drop_others,
+    fit_mentor,
+    parse_drop_rates,
+    split_table,
+    survivor_count,
+)
 from fer_bench.ops.mixing import Mix, draw_mix
 from fer_bench.ops.mixtures import GaussianPair, two_gaussians
 from fer_bench.ops.modes import evaluating
 from fer_bench.ops.ranking import rank_groups, rank_loss
 from fer_bench.ops.sampling import (
     Shuffle,
+<<<<<<< HEAD
     balanced_rows,
+=======
+    budget_rows,
+    class_budget,
+>>>>>>> 367ebfd (LA-Net and MentorNet in fewer than 400 lines; their larger pieces stand in ops)
     class_probability,
     generator_shuffle,
     independent_rows,
@@ -51,27 +70,38 @@ from fer_bench.ops.two_networks import PeerSettings
 __all__ = [
     "LOG_ZERO",
     "GaussianPair",
+    "LandmarkBranches",
     "MentorNetwork",
     "Mix",
+    "PairScore",
     "PeerSettings",
     "Shuffle",
     "adaptive_wing",
     "area_under_roc",
     "average_parameters",
+<<<<<<< HEAD
     "balanced_rows",
+=======
+    "budget_rows",
+>>>>>>> 367ebfd (LA-Net and MentorNet in fewer than 400 lines; their larger pieces stand in ops)
     "capped_momentum",
     "clamped_softmax",
     "class_activation_maps",
+    "class_budget",
     "class_probability",
     "clean_score_from_losses",
     "clearly_better_class",
     "copied",
+    "curriculum",
     "curriculum_table",
     "data_driven_table",
     "default_num_gradual",
     "deferral_is_over",
     "disagreement",
     "draw_mix",
+    "draw_probability",
+    "draw_survivors",
+    "drop_others",
     "early_learning_term",
     "effective_number",
     "effective_number_weights",
@@ -96,8 +126,10 @@ __all__ = [
     "mirror",
     "official_beta1",
     "official_learning_rate",
+    "parse_drop_rates",
     "pooled_linear_classifier",
     "positions",
+    "projection",
     "rank_groups",
     "rank_loss",
     "require_positive",
@@ -111,7 +143,11 @@ __all__ = [
     "small_loss",
     "small_loss_exchange",
     "split_table",
+<<<<<<< HEAD
     "total_steps",
+=======
+    "survivor_count",
+>>>>>>> 367ebfd (LA-Net and MentorNet in fewer than 400 lines; their larger pieces stand in ops)
     "two_gaussians",
     "warm_up_share",
 ]

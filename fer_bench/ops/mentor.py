@@ -1,22 +1,148 @@
-"""The small network that weights samples ("mentor") of MentorNet, the tables it is fitted on, and its fitting.
+"""The pieces of MentorNet: curricula, the small network that imitates or learns one ("mentor"), and dropped samples.
 
-A row is (loss, loss minus its running percentile, label, percentage of the training), float [N, 4]. The label is not
-used by the release and is 0. (google/mentornet ``code/utils.py``, ``code/training_mentornet/data_generator.py``.)
+A row of a table is (loss, loss minus its running percentile, label, percentage of the training), float [N, 4]. The
+label is not used by the release and is 0. (google/mentornet ``code/utils.py``,
+``code/training_mentornet/data_generator.py``.)
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Curriculum = Callable[[Tensor, Tensor, Tensor], Tensor]
+Curriculum = Literal["pd", "self_paced", "spcl_linear", "focal", "hard_example", "baseline"]
+Sampling = Literal["random", "binary", "actual"]
+
+WeightsOf = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Weights [N] of losses, differences and percentages, [N] each."""
 
+LAST_ORDINARY, FIRST_LINEAR = 18, 90
+"""'pd' weights all samples 1 up to the first percentage and is linear from the second on."""
 PERCENTS, RATES = 100, 30
+
+
+def curriculum(
+    variant: Curriculum,
+    loss: Tensor,
+    difference: Tensor,
+    percent: Tensor | float,
+    gamma: float | None = None,
+    label: Tensor | float = 0.0,
+) -> Tensor:
+    """The weights of a predefined curriculum in closed form (models.py of the release).
+
+    Args:
+        variant: "pd" is all 1, then self-paced, then linear. "focal" and "hard_example" favour large losses, noisy
+            labels included.
+        loss: [N].
+        difference: [N], loss minus the running percentile.
+        percent: Percentage of the training, a number or [N].
+        gamma: The width of "spcl_linear" and of the last part of "pd" (None = 1), the exponent of "focal" (None = 2).
+        label: A number or [N]. "hard_example" always selects labels above 0; the release passes 0.
+
+    Returns:
+        [N], in [0, 1].
+
+    >>> loss = torch.tensor([0.1, 0.9])
+    >>> curriculum("self_paced", loss, loss - 0.5, percent=50), curriculum("spcl_linear", loss, loss - 0.5, percent=50)
+    (tensor([1., 0.]), tensor([1.0000, 0.6000]))
+    """
+    if variant == "baseline":
+        return torch.ones_like(loss)
+    if variant == "focal":
+        return (1 - torch.exp(-loss)) ** (2.0 if gamma is None else gamma)
+    if variant == "hard_example":
+        positive = torch.as_tensor(label, device=loss.device) > 0
+        return ((difference >= 0) | positive).to(loss.dtype)
+    self_paced = (difference <= 0).to(loss.dtype)
+    linear = (1 - difference / (1.0 if gamma is None else gamma)).clamp(0, 1)
+    if variant == "self_paced":
+        return self_paced
+    if variant == "spcl_linear":
+        return linear
+    percent = torch.as_tensor(percent, device=loss.device)
+    late = torch.where(percent >= FIRST_LINEAR, linear, self_paced)
+    return torch.where(percent <= LAST_ORDINARY, torch.ones_like(loss), late)
+
+
+def parse_drop_rates(text: str) -> list[float]:
+    """The share of a batch that is dropped, for each of the 100 percentages of the training.
+
+    Args:
+        text: "rate,count,rate,count,...", with counts that sum to 100.
+
+    Raises:
+        ValueError: The text has another form, or a rate is not in [0, 1].
+
+    >>> rates = parse_drop_rates("0.5,17,0.05,83")
+    >>> len(rates), rates[16], rates[17]
+    (100, 0.5, 0.05)
+    """
+    try:
+        numbers = [float(part) for part in text.split(",")]
+        rates, counts = numbers[::2], [int(n) for n in numbers[1::2]]
+    except ValueError:
+        raise ValueError(f"dropout = {text!r} is not 'rate,count,rate,count,...'") from None
+    if len(rates) != len(counts) or sum(counts) != 100 or min(counts) < 0 or counts != numbers[1::2]:
+        raise ValueError(f"dropout = {text!r}: the counts must be whole numbers that sum to 100")
+    if not all(0 <= rate <= 1 for rate in rates):
+        raise ValueError(f"dropout = {text!r} is out of range: rates must be from 0 to 1")
+    return [rate for rate, count in zip(rates, counts, strict=True) for _ in range(count)]
+
+
+def survivor_count(size: int, rate: float) -> int:
+    """How many of ``size`` samples are not dropped, truncated in floating point.
+
+    >>> survivor_count(64, 0.5)
+    32
+    """
+    return int(size * (1 - rate))
+
+
+def draw_probability(weights: Tensor) -> Tensor:
+    """The probability [B] with which a sample of weights [B] is drawn first in the samplings "binary" and "actual".
+
+    >>> draw_probability(torch.tensor([1.0, 3.0]))
+    tensor([0.2500, 0.7500])
+    """
+    p = weights + 1e-5
+    return p / p.sum()
+
+
+def draw_survivors(weights: Tensor, count: int, sampling: Sampling, generator: torch.Generator) -> Tensor:
+    """The samples that are not dropped.
+
+    Args:
+        weights: [B].
+        count: How many.
+        sampling: "random" draws uniformly, "binary" and "actual" by weight.
+        generator: On the device of the weights.
+
+    Returns:
+        int64 [count], positions without replacement.
+
+    >>> draw_survivors(torch.tensor([1.0, 0.0]), 1, "actual", torch.Generator().manual_seed(0))
+    tensor([0])
+    """
+    if sampling == "random" or count == 0:
+        return torch.randperm(len(weights), generator=generator, device=weights.device)[:count]
+    return torch.multinomial(draw_probability(weights), count, generator=generator)
+
+
+def drop_others(weights: Tensor, survivors: Tensor, sampling: Sampling = "random") -> Tensor:
+    """The weights [B] at the survivors, 1 for "binary", and 0 elsewhere. Nothing is scaled up.
+
+    >>> drop_others(torch.tensor([0.2, 0.4, 0.6]), torch.tensor([2]))
+    tensor([0.0000, 0.0000, 0.6000])
+    """
+    kept = torch.zeros_like(weights)
+    kept[survivors] = 1.0 if sampling == "binary" else weights[survivors]
+    return kept
 
 
 class MentorNetwork(nn.Module):
@@ -68,13 +194,13 @@ class MentorNetwork(nn.Module):
         return (hidden @ (self.out + self.out_shift)).squeeze(1)
 
 
-def curriculum_table(curriculum: Curriculum) -> Tensor:
+def curriculum_table(weights_of: WeightsOf) -> Tensor:
     """All rows of the official grid, with the curriculum's weight as fifth column.
 
     Losses are 0 to 10 by 0.1 and 10 to 30 by 1, differences -5 to 5 by 0.1, percentages 0 to 99.
 
     Args:
-        curriculum: The weights to imitate.
+        weights_of: The curriculum to imitate.
 
     Returns:
         float64 [1.2 million, 5].
@@ -83,7 +209,7 @@ def curriculum_table(curriculum: Curriculum) -> Tensor:
     difference = -5 + torch.arange(100, dtype=torch.float64) * 0.1
     percent = torch.arange(PERCENTS, dtype=torch.float64)
     columns = torch.cartesian_prod(loss, difference, percent).unbind(dim=1)
-    return torch.stack([columns[0], columns[1], torch.zeros_like(columns[0]), columns[2], curriculum(*columns)], dim=1)
+    return torch.stack([columns[0], columns[1], torch.zeros_like(columns[0]), columns[2], weights_of(*columns)], dim=1)
 
 
 def data_driven_table(dump: Tensor, percentile: float, one_row_per_sample: bool = False) -> Tensor:

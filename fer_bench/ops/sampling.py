@@ -6,7 +6,8 @@ classifier-balancing @ f162ade).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -84,6 +85,7 @@ def independent_rows(labels: Tensor, probability: Tensor, draws: int, generator:
     return torch.multinomial(weight, draws, replacement=True, generator=generator)
 
 
+<<<<<<< HEAD
 def balanced_rows(labels: Tensor, batch_size: int, least: int, generator: torch.Generator) -> Tensor:
     """As many draws with replacement as there are labels, each class that is present as likely as any other.
 
@@ -126,3 +128,48 @@ def _complete_draw(classes: int, size: int, least: int, generator: torch.Generat
     rest = torch.randint(classes, (size - least * classes,), generator=generator)
     drawn = torch.cat([torch.arange(classes).repeat(least), rest])
     return drawn[torch.randperm(size, generator=generator)]
+=======
+def class_budget(counts: Sequence[int], epoch: int, epochs: int) -> list[int]:
+    """Samples of each class in an epoch: from the natural counts to equal ones. (LA-Net.)
+
+    ceil(((1 - e / E) n_c / N + (e / E) / C) N), and the rest, at least 0, for the last class.
+
+    Args:
+        counts: n_c, training images of each class.
+        epoch: e, 0-based.
+        epochs: E.
+
+    Returns:
+        As many numbers as there are classes, which sum to N.
+
+    >>> [class_budget([6, 2], epoch, 2) for epoch in range(3)]
+    [[6, 2], [5, 3], [4, 4]]
+    """
+    total, classes, share = sum(counts), len(counts), epoch / epochs
+    budget = [math.ceil(((1 - share) * (n / total) + share * (1 / classes)) * total) for n in counts[:-1]]
+    return [*budget, max(0, total - sum(budget))]
+
+
+def budget_rows(labels: Tensor, budget: Mapping[int, int], generator: torch.Generator) -> Tensor:
+    """Shuffled rows that keep a budget. Rows of a class come equally often, or once more than others.
+
+    Args:
+        labels: int64 [N].
+        budget: Samples of each class that has any.
+        generator: On the CPU, as are the labels.
+
+    Returns:
+        int64 rows.
+
+    >>> labels = torch.tensor([0, 0, 1])
+    >>> labels[budget_rows(labels, {0: 1, 1: 3}, torch.Generator().manual_seed(0))].bincount()
+    tensor([1, 3])
+    """
+    rows = []
+    for c, wanted in budget.items():
+        mine = (labels == c).nonzero().squeeze(1)
+        rest = mine[torch.randperm(len(mine), generator=generator)][: wanted % len(mine)]
+        rows += [mine.repeat(wanted // len(mine)), rest]
+    drawn = torch.cat(rows)
+    return drawn[torch.randperm(len(drawn), generator=generator)]
+>>>>>>> 367ebfd (LA-Net and MentorNet in fewer than 400 lines; their larger pieces stand in ops)

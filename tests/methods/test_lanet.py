@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from fer_bench import ops
 from tests.helpers.maps import (
     B,
     C,
@@ -190,6 +191,7 @@ def test_the_slow_copy_follows_and_is_not_trained() -> None:
     assert method.queue_label[:B].ne(lanet.EMPTY).all() and int(method.pointer) == 2 * B % N
 
 
+<<<<<<< HEAD
 def test_the_slow_copy_reaches_over_the_same_share_of_a_short_training() -> None:
     """36 steps here, officially 7600: after all of them the first weights count as much."""
     assert build(lanet.Lanet).momentum ** 36 == pytest.approx(0.999**7600)
@@ -197,13 +199,13 @@ def test_the_slow_copy_reaches_over_the_same_share_of_a_short_training() -> None
 
 
 def test_mirroring_twice_is_nothing_and_exchanges_sides() -> None:
+=======
+def test_exchanging_sides_twice_is_nothing() -> None:
+>>>>>>> 367ebfd (LA-Net and MentorNet in fewer than 400 lines; their larger pieces stand in ops)
     points = torch.rand(3, L, 2)
-    for exchange in (True, False):
-        twice = lanet.mirror_points(lanet.mirror_points(points, exchange=exchange), exchange=exchange)
-        torch.testing.assert_close(twice, points)
-    mirrored = lanet.mirror_points(points)
-    torch.testing.assert_close(mirrored[:, 6, 0], 1 - points[:, 11, 0])
-    torch.testing.assert_close(mirrored[:, 18, 0], 1 - points[:, 18, 0])
+    exchanged = lanet.exchange_sides(points)
+    assert torch.equal(lanet.exchange_sides(exchanged), points)
+    assert torch.equal(exchanged[:, 6], points[:, 11]) and torch.equal(exchanged[:, 18], points[:, 18])
 
 
 def test_faces_without_landmarks_teach_none() -> None:
@@ -284,10 +286,10 @@ def test_the_landmark_pyramid_is_as_fine_as_the_shared_layers() -> None:
 
 def test_budgets_go_from_natural_to_equal() -> None:
     counts = [10, 3, 1, 40, 8, 8, 30]
-    assert lanet.class_budget(counts, 0, 80) == counts
-    assert lanet.class_budget(counts, 80, 80)[:-1] == [15] * 6
+    assert ops.class_budget(counts, 0, 80) == counts
+    assert ops.class_budget(counts, 80, 80)[:-1] == [15] * 6
     for epoch in range(80):
-        budget = lanet.class_budget([100, 50, 30, 1], epoch, 80)
+        budget = ops.class_budget([100, 50, 30, 1], epoch, 80)
         assert min(budget) >= 0 and sum(budget) >= 181
     y = torch.arange(7).repeat_interleave(torch.tensor(counts))
     method = build(lanet.Lanet, task(epochs=20))
@@ -296,7 +298,7 @@ def test_budgets_go_from_natural_to_equal() -> None:
     for _ in range(19):
         method.on_epoch_end(Run(method))
     late = method.epoch_indices(y, torch.Generator().manual_seed(0))
-    assert torch.bincount(y[late]).tolist() == lanet.class_budget(counts, 19, 20)
+    assert torch.bincount(y[late]).tolist() == ops.class_budget(counts, 19, 20)
     often = torch.bincount(late, minlength=len(y))
     for c in range(7):
         mine = often[y == c]

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fer_bench import ops
 from fer_bench.data.splits import Splits
 from fer_bench.method import Batch
 from fer_bench.plugins.registry import Plugin, discover
@@ -71,7 +72,7 @@ def test_bounds_name_the_setting_and_the_value(name: str, value: float) -> None:
 
 def curve(variant: Any, gamma: float | None = None, percent: int = 50, ema: float = 1.0) -> Tensor:
     loss = torch.linspace(0, 5, 101, dtype=torch.float64)
-    return mentornet.curriculum(variant, loss, loss - ema, percent, gamma)
+    return ops.curriculum(variant, loss, loss - ema, percent, gamma)
 
 
 def test_curricula_are_monotone_weights() -> None:
@@ -92,11 +93,11 @@ def test_curricula_are_monotone_weights() -> None:
 
 def test_boundaries() -> None:
     zero = torch.zeros(1)
-    assert number(mentornet.curriculum("self_paced", zero, zero, 50)) == 1
-    assert number(mentornet.curriculum("hard_example", zero, zero, 50)) == 1
+    assert number(ops.curriculum("self_paced", zero, zero, 50)) == 1
+    assert number(ops.curriculum("hard_example", zero, zero, 50)) == 1
     low = torch.tensor([-1.0])
-    assert number(mentornet.curriculum("hard_example", zero, low, 50)) == 0
-    assert number(mentornet.curriculum("hard_example", zero, low, 50, label=torch.ones(1))) == 1
+    assert number(ops.curriculum("hard_example", zero, low, 50)) == 0
+    assert number(ops.curriculum("hard_example", zero, low, 50, label=torch.ones(1))) == 1
 
 
 def test_percentile_and_average() -> None:
@@ -133,7 +134,7 @@ def test_start_of_the_average() -> None:
 
 
 def test_schedules() -> None:
-    rates = mentornet.parse_dropout("0.5,17,0.05,78,0.9,5")
+    rates = ops.parse_drop_rates("0.5,17,0.05,78,0.9,5")
     assert len(rates) == 100 and (rates[16], rates[17], rates[94], rates[95]) == (0.5, 0.05, 0.05, 0.9)
     for bad in ("0.5,17,0.05,82", "0.5,17,0.05", "half,100", "0.5,99.5,0.1,0.5", "-0.1,100", "0.1,120,0.2,-20", ""):
         with pytest.raises(ValueError, match="dropout = "):
@@ -159,13 +160,13 @@ def test_schedules() -> None:
 def test_drops_exactly(sampling: Any) -> None:
     v = torch.rand(12, generator=torch.Generator().manual_seed(0)) * 0.9 + 0.05
     for rate, count in ((0.0, 12), (0.05, 11), (0.5, 6), (0.9, 1), (1.0, 0)):
-        left = mentornet.draw(v, mentornet.survivors(12, rate), sampling, torch.Generator().manual_seed(1))
-        kept = mentornet.drop(v, left, sampling)
+        left = ops.draw_survivors(v, ops.survivor_count(12, rate), sampling, torch.Generator().manual_seed(1))
+        kept = ops.drop_others(v, left, sampling)
         assert int((kept > 0).sum()) == count == len(set(left.tolist()))
         expected = torch.ones(count) if sampling == "binary" else v[left]
         assert torch.equal(kept[left], expected)
     weights = torch.tensor([1.0] * 6 + [0.0] * 6)
-    drawn = mentornet.draw(weights, 6, sampling, torch.Generator().manual_seed(1))
+    drawn = ops.draw_survivors(weights, 6, sampling, torch.Generator().manual_seed(1))
     if sampling != "random":
         assert sorted(drawn.tolist()) == [0, 1, 2, 3, 4, 5]
 

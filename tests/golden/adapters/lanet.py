@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fer_bench.method import Task
 from fer_bench.models.networks import FerRes8
-from fer_bench.ops import adaptive_wing, gaussian_heatmaps, heatmap_weights, landmark_cells
+from fer_bench.ops import adaptive_wing, class_budget, gaussian_heatmaps, heatmap_weights, landmark_cells
 from tests.golden.adapters._tools import floats, integers, numbers, pick
 
 
@@ -35,18 +35,15 @@ def compute(case: dict[str, Any]) -> dict[str, Any]:
         return pick(case, {"cell": landmark_cells(floats(case, "lm_px"), params["stride"])})
     if "class_counts" in inputs:
         counts, epochs = inputs["class_counts"], params["max_epoch"]
-        return pick(case, {"budget_per_epoch": {e: lanet.class_budget(counts, e, epochs) for e in range(epochs + 1)}})
+        return pick(case, {"budget_per_epoch": {e: class_budget(counts, e, epochs) for e in range(epochs + 1)}})
     if "pred" in inputs:
         return pick(case, _wing(case))
     if "cl_loss" in inputs:
         return pick(case, _total(case))
     if "landmarks_px" in inputs:
-        points, size = floats(case, "landmarks_px"), params["size"]
-        found = {
-            "official_no_swap": lanet.mirror_points(points, size, exchange=False),
-            "corrected_with_swap": lanet.mirror_points(points, size),
-        }
-        return pick(case, found)
+        points = floats(case, "landmarks_px")
+        mirrored = torch.stack([params["size"] - points[..., 0], points[..., 1]], dim=-1)
+        return pick(case, {"official_no_swap": mirrored, "corrected_with_swap": lanet.exchange_sides(mirrored)})
     raise NotImplementedError(case["name"])
 
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fer_bench import ops
 from fer_bench.method import Task
 from fer_bench.ops import MentorNetwork, curriculum_table, data_driven_table, split_table
 from tests.golden.adapters._tools import integers, pick
@@ -43,7 +44,7 @@ def compute(case: dict[str, Any]) -> dict[str, Any]:
     if name.startswith("vstar_"):
         found = {"v": _curriculum(name, inputs["rows_loss_diff_label_epoch"], params.get("vstar_gamma"))}
     elif name.startswith("dropout_schedule"):
-        found = {"rate_per_percent": mentornet.parse_dropout(params["spec"])}
+        found = {"rate_per_percent": ops.parse_drop_rates(params["spec"])}
     elif name.startswith("probabilistic_sample"):
         found = _drop(torch.tensor(inputs["v"], dtype=torch.float64), params)
     elif name.startswith("percentile"):
@@ -70,19 +71,19 @@ def compute(case: dict[str, Any]) -> dict[str, Any]:
 def _curriculum(name: str, rows: list[list[float]], gamma: float | None) -> Tensor:
     loss, difference, label, percent = torch.tensor(rows, dtype=torch.float64).unbind(dim=1)
     variant = next(ours for theirs, ours in VARIANTS.items() if name.startswith(f"vstar_{theirs}"))
-    return mentornet.curriculum(variant, loss, difference, percent, gamma, label)
+    return ops.curriculum(variant, loss, difference, percent, gamma, label)
 
 
 def _positions(v: Tensor, rate: float, mode: str, seed: int) -> Tensor:
     """Who survives, drawn from NumPy's generator as officially; the plugin draws from torch's."""
-    p = None if mode == "random" else mentornet.draw_probability(v).numpy()
-    count = mentornet.survivors(len(v), rate)
+    p = None if mode == "random" else ops.draw_probability(v).numpy()
+    count = ops.survivor_count(len(v), rate)
     return torch.from_numpy(np.random.RandomState(seed).choice(len(v), count, replace=False, p=p))
 
 
 def _drop(v: Tensor, params: dict[str, Any]) -> dict[str, Any]:
     left = _positions(v, params["rate"], params["mode"], params["numpy_seed"])
-    result = mentornet.drop(v, left, params["mode"])
+    result = ops.drop_others(v, left, params["mode"])
     assert int((result > 0).sum()) == len(left)
     return {
         "result": result,
@@ -157,7 +158,7 @@ def _step(case: dict[str, Any]) -> dict[str, Any]:
     per_sample = F.cross_entropy(logits, integers(case, "labels"), reduction="none")
     percent = mentornet.current_percent(params["epoch"], config.burn_in, config.fixed_after_burn_in)
     before, rate = method.weights(per_sample, percent), method.drop_rates[percent]
-    v = mentornet.drop(before, _positions(before, rate, "random", params["numpy_seed"]))
+    v = ops.drop_others(before, _positions(before, rate, "random", params["numpy_seed"]))
     loss = mentornet.weighted_loss(per_sample, v)
     found: dict[str, Any] = {
         "loss": per_sample,
@@ -180,7 +181,7 @@ def _shuffled(size: int, rng: np.random.RandomState) -> Tensor:
 
 
 def _curriculum_table(size: int) -> dict[str, Any]:
-    table = curriculum_table(lambda loss, difference, percent: mentornet.curriculum("pd", loss, difference, percent))
+    table = curriculum_table(lambda loss, difference, percent: ops.curriculum("pd", loss, difference, percent))
     assert len(table) == 120 * 100 * 100
     fit, test = split_table(table, _shuffled(len(table), np.random.RandomState(TABLE_SEED)), size, official=True)
     target = fit[:, 4]
