@@ -27,6 +27,7 @@ from fer_bench.ops import (
     adaptive_wing,
     budget_rows,
     class_budget,
+    contrast,
     copied,
     evaluating,
     follow,
@@ -35,6 +36,7 @@ from fer_bench.ops import (
     landmark_cells,
     pooled_linear_classifier,
     projection,
+    queue_places,
     require_positive,
     require_range,
     resolution_stages,
@@ -106,24 +108,6 @@ def pseudo_labels(target: Tensor, index: Tensor, confidence: float, official: bo
     """
     best, classes = target.detach().max(dim=1)
     return torch.where(best >= confidence, classes, -index if official else -(index + 1))
-
-
-def contrast(q: Tensor, k: Tensor, queue: Tensor, labels: Tensor, queue_labels: Tensor, temperature: float) -> Tensor:
-    """The cross-modal loss of anchors q [B, d] to keys k [B, d] and queue [K, d] of the other modality, a scalar.
-
-    -log of exp(q_i k_j / T) over itself plus the queue entries whose label differs from that of i, mean over the j of
-    the batch with the label of i (i itself is one), then over i. Other rows of the batch are no negatives.
-    """
-    positive = (labels[:, None] == labels[None]).to(q.dtype)
-    negatives = (q @ queue.T / temperature).masked_fill(labels[:, None] == queue_labels[None], -1e10)
-    s = q @ k.T / temperature
-    loss = torch.logaddexp(s, negatives.logsumexp(dim=1, keepdim=True)) - s
-    return ((loss * positive).sum(dim=1) / positive.sum(dim=1)).mean()
-
-
-def queue_places(pointer: Tensor, count: int, size: int) -> tuple[Tensor, Tensor]:
-    """(places int64 [count], next pointer): where a first-in-first-out queue of ``size`` writes ``count`` rows."""
-    return (pointer + torch.arange(count, device=pointer.device)) % size, (pointer + count) % size
 
 
 def detector_like(points: Tensor, jitter: Tensor) -> Tensor:

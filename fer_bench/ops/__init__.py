@@ -12,6 +12,7 @@ from fer_bench.ops.budgets import first_relabelling_epoch, scaled_momentum, tota
 from fer_bench.ops.checks import require_positive, require_range
 from fer_bench.ops.class_weights import effective_number, effective_number_weights
 from fer_bench.ops.consistency import class_activation_maps, mirror, pooled_linear_classifier
+from fer_bench.ops.contrast import contrast, queue_places
 from fer_bench.ops.deferred import deferral_is_over
 from fer_bench.ops.early_learning import clamped_softmax, early_learning_term, label_share
 from fer_bench.ops.heatmaps import adaptive_wing, gaussian_heatmaps, heatmap_weights, landmark_cells
@@ -37,12 +38,9 @@ from fer_bench.ops.modes import evaluating
 from fer_bench.ops.ranking import rank_groups, rank_loss
 from fer_bench.ops.sampling import (
     Shuffle,
-<<<<<<< HEAD
     balanced_rows,
-=======
     budget_rows,
     class_budget,
->>>>>>> 367ebfd (LA-Net and MentorNet in fewer than 400 lines; their larger pieces stand in ops)
     class_probability,
     generator_shuffle,
     independent_rows,
@@ -79,11 +77,8 @@ __all__ = [
     "adaptive_wing",
     "area_under_roc",
     "average_parameters",
-<<<<<<< HEAD
     "balanced_rows",
-=======
     "budget_rows",
->>>>>>> 367ebfd (LA-Net and MentorNet in fewer than 400 lines; their larger pieces stand in ops)
     "capped_momentum",
     "clamped_softmax",
     "class_activation_maps",
@@ -91,6 +86,7 @@ __all__ = [
     "class_probability",
     "clean_score_from_losses",
     "clearly_better_class",
+    "contrast",
     "copied",
     "curriculum",
     "curriculum_table",
@@ -130,6 +126,7 @@ __all__ = [
     "pooled_linear_classifier",
     "positions",
     "projection",
+    "queue_places",
     "rank_groups",
     "rank_loss",
     "require_positive",
@@ -143,11 +140,8 @@ __all__ = [
     "small_loss",
     "small_loss_exchange",
     "split_table",
-<<<<<<< HEAD
-    "total_steps",
-=======
     "survivor_count",
->>>>>>> 367ebfd (LA-Net and MentorNet in fewer than 400 lines; their larger pieces stand in ops)
+    "total_steps",
     "two_gaussians",
     "warm_up_share",
 ]

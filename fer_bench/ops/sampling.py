@@ -85,7 +85,6 @@ def independent_rows(labels: Tensor, probability: Tensor, draws: int, generator:
     return torch.multinomial(weight, draws, replacement=True, generator=generator)
 
 
-<<<<<<< HEAD
 def balanced_rows(labels: Tensor, batch_size: int, least: int, generator: torch.Generator) -> Tensor:
     """As many draws with replacement as there are labels, each class that is present as likely as any other.
 
@@ -128,7 +127,8 @@ def _complete_draw(classes: int, size: int, least: int, generator: torch.Generat
     rest = torch.randint(classes, (size - least * classes,), generator=generator)
     drawn = torch.cat([torch.arange(classes).repeat(least), rest])
     return drawn[torch.randperm(size, generator=generator)]
-=======
+
+
 def class_budget(counts: Sequence[int], epoch: int, epochs: int) -> list[int]:
     """Samples of each class in an epoch: from the natural counts to equal ones. (LA-Net.)
 
@@ -172,4 +172,3 @@ def budget_rows(labels: Tensor, budget: Mapping[int, int], generator: torch.Gene
         rows += [mine.repeat(wanted // len(mine)), rest]
     drawn = torch.cat(rows)
     return drawn[torch.randperm(len(drawn), generator=generator)]
->>>>>>> 367ebfd (LA-Net and MentorNet in fewer than 400 lines; their larger pieces stand in ops)

@@ -191,17 +191,13 @@ def test_the_slow_copy_follows_and_is_not_trained() -> None:
     assert method.queue_label[:B].ne(lanet.EMPTY).all() and int(method.pointer) == 2 * B % N
 
 
-<<<<<<< HEAD
 def test_the_slow_copy_reaches_over_the_same_share_of_a_short_training() -> None:
     """36 steps here, officially 7600: after all of them the first weights count as much."""
     assert build(lanet.Lanet).momentum ** 36 == pytest.approx(0.999**7600)
     assert build(lanet.Lanet, task(epochs=10_000)).momentum == 0.999 == build(lanet.Lanet, momentum=0.999).momentum
 
 
-def test_mirroring_twice_is_nothing_and_exchanges_sides() -> None:
-=======
 def test_exchanging_sides_twice_is_nothing() -> None:
->>>>>>> 367ebfd (LA-Net and MentorNet in fewer than 400 lines; their larger pieces stand in ops)
     points = torch.rand(3, L, 2)
     exchanged = lanet.exchange_sides(points)
     assert torch.equal(lanet.exchange_sides(exchanged), points)
