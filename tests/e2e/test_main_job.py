@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from fer_bench.plugins.registry import discover
-from fer_bench.report.footnotes import REMARKS
+from fer_bench.report.footnotes import LETTERS
 from tests.helpers.commands import COMMAND, call, numbers
 from tests.helpers.plugins import LOSS, plugin_source
 
@@ -63,7 +63,7 @@ def test_all_methods_train_and_are_tabled(finished: tuple[Path, subprocess.Compl
     assert sorted(key.split("/")[0] for key in numbers(out)) == sorted(KEYS * 2)
     printed = "\n".join(table_of(result.stdout))
     assert (
-        all(re.search(rf"^{key}[†¶{REMARKS}]* ", printed, re.MULTILINE) for key in KEYS)
+        all(re.search(rf"^{key}[†¶{LETTERS}]* ", printed, re.MULTILINE) for key in KEYS)
         and "symmetric 0.3" in printed
         and "clean" in printed
     )

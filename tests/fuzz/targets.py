@@ -26,7 +26,8 @@ from rich.console import Console
 from safetensors.torch import save as save_tensors
 
 from fer_bench.cli.main import main
-from fer_bench.cli.views.watch import Watcher, show
+from fer_bench.cli.snapshots import SweepWatcher
+from fer_bench.cli.views.watch import sweep_view
 from fer_bench.core.errors import ArchiveError, DataError, PluginError, SpecError, StoreError
 from fer_bench.core.files import checksum
 from fer_bench.core.presets import load_preset
@@ -41,6 +42,7 @@ from fer_bench.models.pretrained import find_weights, load_weights
 from fer_bench.models.safe_pickle import read_arrays
 from fer_bench.plugins.registry import discover, settings_by_method
 from fer_bench.report.arrange import arrange
+from fer_bench.report.tables import comparison
 from fer_bench.reproduce import definition
 from fer_bench.store.diff import difference
 from fer_bench.store.folder import RunFolder
@@ -365,12 +367,12 @@ def run_file(given: tuple[str, bytes | None]) -> None:
     find(Path("results"), {})
     with suppress(Busy), RunFolder(folder).claim():
         assert isinstance(RunFolder(folder).damage, str)
-    with suppress(SpecError):
+    with suppress(SpecError, StoreError):
         sweep = find_sweep(Path("results"), "mine")
-        runs, _ = sweep.finished(), sweep.unfinished()
-        if not runs.empty:
-            arrange(runs)
-        Console(file=io.StringIO()).print(show(sweep, Watcher(sweep).look()))
+        records, _ = sweep.records(), sweep.unfinished()
+        if records:
+            comparison(arrange(records, sweep.classes))
+        Console(file=io.StringIO()).print(sweep_view(sweep, SweepWatcher(sweep).snapshots()))
         with suppress(StoreError):
             Console(file=io.StringIO()).print(
                 difference(*sweep.runs[:2], *[RunFolder(folder)] * (2 - len(sweep.runs[:2])))
