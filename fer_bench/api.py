@@ -150,7 +150,7 @@ def run(
     for reason in plan.skipped:
         logger.warning("skipped %s", reason)
     outcome = execute_plan(plan, execution, sweep_name, _as_call(request, execution, sweep_name), on_event)
-    if outcome.failed:
+    if outcome.failed or outcome.missing:
         raise IncompleteSweep("\n".join(outcome.sweep.unfinished()))
     return outcome.sweep.finished()
 
@@ -229,6 +229,11 @@ class Outcome:
     sweep: Sweep
     failed: int
     trained: int
+
+    @property
+    def missing(self) -> int:
+        """Number of runs of the sweep that have no results that can be read."""
+        return len(self.sweep.runs) - len(self.sweep.records())
 
 
 def prepare(plan: Plan, execution: Execution, name: str | None = None, command: str = "") -> Prepared:

@@ -8,11 +8,12 @@ terminal does not have become question marks.
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -39,7 +40,27 @@ def console() -> Console:
 
 def echo(text: object, *, err: bool = False) -> None:
     """Prints lines as they are: never wrapped, never styled."""
-    click.echo(visible(str(text)), err=err)
+    _write(visible(str(text)), err)
+
+
+def _write(text: str, err: bool, **style: Any) -> None:
+    try:
+        click.secho(text, err=err, **style)
+    except BrokenPipeError:
+        discard_output(err)
+
+
+def discard_output(err: bool = False) -> None:
+    """Drops what is written to standard output (or standard error) from now on, because nobody reads it.
+
+    After ``fer-bench run … | head -1`` the work of the command goes on.
+    """
+    name, number = ("stderr", 2) if err else ("stdout", 1)
+    with suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, number)
+        os.close(nowhere)
+    setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123  it stays open
 
 
 @contextmanager
@@ -53,13 +74,13 @@ def status(text: str) -> Iterator[Callable[[str], None]]:
 
 def warn(message: object) -> None:
     """One line on standard error."""
-    click.secho("warning: ", fg="yellow", bold=True, err=True, nl=False)
+    _write("warning: ", err=True, fg="yellow", bold=True, nl=False)
     echo(message, err=True)
 
 
 def fail(message: object, code: int) -> NoReturn:
     """One message on standard error, and the end of the command."""
-    click.secho("error: ", fg="red", bold=True, err=True, nl=False)
+    _write("error: ", err=True, fg="red", bold=True, nl=False)
     echo(message, err=True)
     sys.exit(code)
 

@@ -58,6 +58,7 @@ def check(dataset: str, data_root: Path | None, sheet: Path | None, **reading: A
     """Counts, decodes every image, and finds copies across splits. Exit code 1 if an image is damaged."""
     from fer_bench.cli.views.data_report import data_report
     from fer_bench.core.errors import require
+    from fer_bench.core.files import write_atomically
     from fer_bench.data import landmarks
     from fer_bench.data.check import check as examine
     from fer_bench.data.names import IMAGE_SUFFIXES
@@ -72,10 +73,9 @@ def check(dataset: str, data_root: Path | None, sheet: Path | None, **reading: A
         report = examine(manifest)
     console().print(data_report(report))
     if sheet is not None:
-        from fer_bench.data.contact_sheet import draw
+        from fer_bench.data.contact_sheet import draw, encoded
 
-        sheet.parent.mkdir(parents=True, exist_ok=True)
-        draw(manifest).save(sheet)
+        write_atomically(sheet, encoded(draw(manifest), sheet.suffix))
         echo(f"wrote {sheet}")
     if report.undecodable:
         sys.exit(1)

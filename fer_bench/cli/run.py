@@ -50,6 +50,8 @@ def run(name: str | None, dry_run: bool, **options: Any) -> None:
     _show_outcome(outcome, execution.out)
     if outcome.failed:
         sys.exit(1)
+    if outcome.missing:
+        fail(f"{counted(outcome.missing, 'run')} cannot be read:\n" + "\n".join(outcome.sweep.unfinished()), 1)
 
 
 def checked_plan(make: Callable[..., Plan], execution: Execution, dry_run: bool) -> Plan:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from typing import Any
 
-from fer_bench.core.errors import require
+from fer_bench.core.errors import SpecError, require
 
 
 def parse_assignment(text: str, option: str, form: str = "KEY=VALUE") -> tuple[str, Any]:
@@ -25,3 +25,5 @@ def parse_assignment(text: str, option: str, form: str = "KEY=VALUE") -> tuple[s
         return key, tomllib.loads(f"x = {value}")["x"]
     except tomllib.TOMLDecodeError:
         return key, value
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets in brackets
+        raise SpecError(f"{option} {key}: the value cannot be read ({error})") from None

@@ -55,12 +55,25 @@ def write_atomically(path: Path, content: Content, parts: Path | None = None) ->
 
 
 def open_log(path: Path) -> TextIO:
-    """Opens a text file for appending, written line by line. It is made if it is not there.
+    """Opens a text file for appending, written line by line, as :func:`open_regular` does."""
+    number = open_regular(path, os.O_WRONLY | os.O_APPEND)
+    return os.fdopen(number, "a", buffering=1, encoding="utf-8", errors="backslashreplace")
+
+
+def open_regular(path: Path, mode: int) -> int:
+    """Opens a file for writing in place. It is made if it is not there.
 
     In a folder that others can write, a link or a pipe may lie in its place and lead to another file. Such a thing is
     removed: only a regular file with one name is opened.
+
+    Args:
+        path: The file.
+        mode: Flags of ``os.open`` for the kind of writing.
+
+    Returns:
+        The file descriptor.
     """
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    flags = mode | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     for _ in range(ATTEMPTS):
         try:
             number = os.open(path, flags, 0o666)
@@ -70,7 +83,7 @@ def open_log(path: Path) -> TextIO:
         else:
             found = os.fstat(number)
             if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
-                return os.fdopen(number, "a", buffering=1, encoding="utf-8", errors="backslashreplace")
+                return number
             os.close(number)
         path.unlink(missing_ok=True)
     raise OSError(errno.ELOOP, "another program replaces the file again and again", str(path))

@@ -17,10 +17,10 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Reads a TOML file. SpecError names the file, and the line that is wrong."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"{path} is not valid TOML: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"cannot read {path}: {error}") from None
+    except (ValueError, RecursionError) as error:  # also a number of thousands of digits, brackets in brackets
+        raise SpecError(f"{path} is not valid TOML: {error}") from None
 
 
 def load_preset(name: str, **overrides: Any) -> Recipe:

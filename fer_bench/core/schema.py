@@ -100,15 +100,22 @@ def _convert_tuple(options: tuple[Any, ...], values: Sequence[Any], where: str) 
 
 def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
     """Takes numbers of numpy as well; a bool is no number."""
+    is_int = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    require(
+        not is_int or -LARGEST_INT <= value <= LARGEST_INT, f"{where} is too large: a whole number has at most 128 bits"
+    )
     if hint is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
         require(math.isfinite(value), f"{where} = {value} is not finite")
         return float(value) + 0.0  # -0.0 is 0.0
-    if hint is int and isinstance(value, numbers.Integral) and not isinstance(value, bool):
+    if hint is int and is_int:
         return int(value)
     if hint in (str, bool) and type(value) is hint:
         return value
     raise SpecError(f"{where} = {value!r} is not of type {getattr(hint, '__name__', str(hint))}")
 
+
+LARGEST_INT = 2**128 - 1
+"""Largest whole number, of either sign, that a setting may be: seeds of other programs have up to 128 bits."""
 
 LIMIT = 1e300
 """Numbers from JSON are below it, and so are finite."""

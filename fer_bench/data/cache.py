@@ -17,7 +17,7 @@ import numpy as np
 import platformdirs
 
 from fer_bench.core.errors import DataError
-from fer_bench.core.files import checksum, write_atomically
+from fer_bench.core.files import checksum, open_log, open_regular, write_atomically
 
 CHUNK = 256
 """Images that are decoded, summed and written together."""
@@ -95,7 +95,7 @@ class PixelFile:
         if state and _read_text(self._verified) == state:
             return
         read_only = current == self.path and not os.access(current, os.W_OK)  # the cache of somebody else
-        file = os.open(current, os.O_RDONLY if read_only else os.O_RDWR | os.O_CREAT, 0o666)
+        file = os.open(current, os.O_RDONLY) if read_only else open_regular(current, os.O_RDWR)
         try:
             with ThreadPoolExecutor(_cores()) as pool:
                 wrong = self._wrong_chunks(file, pool)
@@ -166,7 +166,7 @@ class PixelFile:
         """Decodes and writes one chunk, then its sum; how many images it has."""
         content = decode(chunk).transpose(0, 2, 3, 1).tobytes()
         _write_at(file, content, self._span(chunk)[1])
-        with self._sums.open("a") as lines:
+        with open_log(self._sums) as lines:
             lines.write(f"{chunk.start} {checksum(content)}\n")
         return len(chunk)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -37,6 +39,13 @@ def draw(manifest: Manifest) -> Image.Image:
                 _mark(tile, mirrored(points[row]) if turned else points[row])
             sheet.paste(tile, (left + SIDE * turned, top))
     return sheet
+
+
+def encoded(sheet: Image.Image, suffix: str) -> bytes:
+    """The sheet as the content of an image file with this suffix, such as ".png"."""
+    buffer = io.BytesIO()
+    sheet.save(buffer, format=Image.registered_extensions()[suffix.lower()])
+    return buffer.getvalue()
 
 
 def _mark(tile: Image.Image, points: np.ndarray) -> None:

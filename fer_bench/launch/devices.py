@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 
 from fer_bench.core.errors import require
@@ -24,9 +25,15 @@ def devices_for(
     """The devices of :func:`choose_devices` for the local launcher; none where other machines train.
 
     Raises:
-        SpecError: A device is missing, a number is below 1, or another launcher is given options of the local one.
+        SpecError: A device is missing, a number is below 1, another launcher is given options of the local one, or
+            this process may not start workers.
     """
     if launcher.local:
+        require(
+            not multiprocessing.current_process().daemon,
+            "Python lets this daemonic process start no workers: call fer-bench from a thread, or from a process with "
+            "daemon=False",
+        )
         return choose_devices(device, jobs, runs, jobs_per_device)
     require(
         device == "auto" and jobs is None and jobs_per_device is None,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -240,15 +241,25 @@ def make_executor(folder: Path, options: Options, threads: int, before: Sequence
 
 
 def job_folder(options: Options, out: Path) -> Path:
-    """The folder of submitit, readable by the user alone. SpecError where it lies in the results: it holds pickles."""
+    """The folder of submitit, made in ``options.folder``. Only the user can enter it, because it holds pickles.
+
+    Raises:
+        SpecError: It lies in the results, or somebody else made it.
+    """
     folder = Path(options.folder or platformdirs.user_cache_path("fer-bench") / "slurm").expanduser().resolve()
     require(
         not folder.is_relative_to(out.resolve()),
         f"--launcher-option folder={folder} lies in the results ({out}), which are shared and hold no pickles",
     )
+    private = folder / f"jobs-{os.getuid()}"
     folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)
-    return folder
+    private.mkdir(mode=0o700, exist_ok=True)
+    found = private.lstat()
+    require(
+        stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077,
+        f"--launcher-option folder={folder}: others can enter {private.name} in it; choose another folder",
+    )
+    return private
 
 
 def in_queue() -> set[str] | None:

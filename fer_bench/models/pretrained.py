@@ -191,6 +191,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             loaded, notes = load_tensors(content), json.loads(header.get("__metadata__", {}).get(NOTE, "{}"))
             fine = isinstance(notes, dict) and all(isinstance(note, str) for note in notes.values())
             require(fine, "its notes are not those that convert-weights writes")
+            require(all(map(str.isprintable, notes.values())), "its notes hold control characters")
         except (SafetensorError, ValueError) as error:
             raise SpecError(f"cannot load weights from {path} (safetensors): {error}") from None
     else:

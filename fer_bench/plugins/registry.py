@@ -243,7 +243,9 @@ def settings_by_method(assignments: Iterable[str]) -> dict[str, dict[str, Any]]:
         target, value = parse_assignment(text, "--set", form)
         key, _, name = target.partition(".")
         require(bool(key and name), f"--set {text!r} is not of the form {form}")
-        settings.setdefault(key, {})[name] = value
+        values = settings.setdefault(key, {})
+        require(name not in values, f"--set gives {target} twice")
+        values[name] = value
     return settings
 
 

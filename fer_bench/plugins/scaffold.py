@@ -34,7 +34,8 @@ def new_method(key: str, template: str = "loss", folder: Path = Path()) -> list[
     class_name = _class_name(key, "".join(texts.values()))
     folder.mkdir(parents=True, exist_ok=True)
     for path, text in texts.items():
-        path.write_text(text.replace("my_method", key).replace("MyMethod", class_name), encoding="utf-8")
+        with path.open("x", encoding="utf-8") as file:  # a link that leads nowhere is not followed
+            file.write(text.replace("my_method", key).replace("MyMethod", class_name))
     return list(targets)
 
 

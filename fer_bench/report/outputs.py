@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fer_bench.core.files import write_atomically
 from fer_bench.report.arrange import arrange
-from fer_bench.report.rendering import Table
+from fer_bench.report.rendering import Table, csv_text
 from fer_bench.report.tables import DEFAULT_VIEW, comparison
 from fer_bench.report.trials import trial_table
 from fer_bench.sweep.record import Sweep
@@ -101,7 +101,7 @@ def write_table(table: Table, runs: pd.DataFrame, folder: Path) -> list[Path]:
         "table.html": table.html(),
     }
     if len(runs):
-        contents["runs.csv"] = runs.to_csv(index=False, lineterminator="\n")
+        contents["runs.csv"] = csv_text(runs)
     for name, content in contents.items():
         write_atomically(folder / name, content.encode())
     return [folder / name for name in contents]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fer_bench.core.text import display_width, one_line
 
@@ -104,7 +104,7 @@ class Table:
 
     def csv(self) -> str:
         """Tidy: one line for each metric, method and condition, with n, mean, sd, 95 % interval, min and max."""
-        return self.numbers.to_csv(index=False, lineterminator="\n")
+        return csv_text(self.numbers)
 
     def latex(self) -> str:
         """``table`` environments and, below them, a list of the notes.
@@ -131,6 +131,16 @@ class Table:
         template = resources.files(__package__).joinpath("table.html").read_text(encoding="utf-8")
         environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
         return environment.from_string(template).render(table=self)
+
+
+def csv_text(frame: pd.DataFrame) -> str:
+    """A frame as CSV. Text that a spreadsheet would run as a formula has an apostrophe before it, as OWASP advises."""
+    safe = frame.map(_no_formula)
+    return safe.rename(columns=_no_formula).to_csv(index=False, lineterminator="\n")
+
+
+def _no_formula(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 # --- numbers as text ------------------------------------------------------------------------------------------------

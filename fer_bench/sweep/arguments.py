@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from fer_bench.core.errors import SpecError, nearest, require
+from fer_bench.core.schema import LARGEST_INT
 from fer_bench.data.options import DEDUP
 
 T = TypeVar("T")
@@ -25,7 +26,9 @@ def to_int(value: Any, name: str) -> int:
     """A whole number of any library. Not a float and not a bool."""
     if not _is_bool(value):
         with suppress(TypeError):
-            return operator.index(value)
+            number = operator.index(value)
+            require(abs(number) <= LARGEST_INT, f"{name} is too large: a whole number has at most 128 bits")
+            return number
     raise SpecError(f"{name} = {value!r}: a whole number is needed")
 
 

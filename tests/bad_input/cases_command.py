@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from tests.bad_input.seen import Case
 from tests.bad_input.world import SOUND, arrays, both, data, folder, malicious, noted, plugin, tensors, text
 
@@ -105,6 +107,7 @@ OPTIONS = (
         "run … --set nla.lam_a=0.5",
         ("--set nla", "nla is not among --methods ce"),
     ),
+    Case("a setting twice", "run … --set ce.x=1 --set ce.x=2", ("--set gives ce.x twice",)),
     Case("a setting without its method", "run … --set lam_a=1", ("not of the form method.field=value",)),
     Case("a setting without a value", "run … --methods nla --set nla.lam_a=", ("nla.lam_a = ''",)),
     Case("0 jobs", "run … --jobs 0 --dry-run", ("--jobs 0",)),
@@ -702,6 +705,12 @@ WEIGHTS = (
         LOAD,
         ("cannot load weights from w.pt (safetensors)",),
         make=noted("w.pt", "[]"),
+    ),
+    Case(
+        "safetensors whose notes move the cursor",
+        LOAD,
+        ("cannot load weights from w.pt (safetensors): its notes hold control characters",),
+        make=noted("w.pt", json.dumps({"provenance": "\x1b[2J mine"})),
     ),
     Case("a file to convert that is not there", CONVERT, ("w.pt", "does not exist")),
     Case(

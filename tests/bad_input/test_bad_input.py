@@ -85,6 +85,33 @@ def test_a_run_that_may_not_be_read_is_named(monkeypatch: pytest.MonkeyPatch) ->
     assert said.exit_code == 0 and "1 unreadable" in said.output and "Permission denied" in said.output, said.output
 
 
+LONG = {
+    "a seed of 400 digits": ("--seeds " + "7" * 400, "seeds is too large: a whole number has at most 128 bits"),
+    "a seed of 5,000 digits": ("--seeds " + "7" * 5000, "is not a whole number"),
+    "a number of epochs of 400 digits": ("--epochs " + "7" * 400, "epochs is too large"),
+    "a rate of 400 digits": ("--noise " + "7" * 400, "noise = inf is not finite"),
+    "a learning rate of 5,000 digits": ("--lr " + "7" * 5000, "lr = inf is not finite"),
+    "a setting of 400 digits": ("--set nla.lam_a=" + "7" * 400, "nla.lam_a is too large"),
+    "a setting of 5,000 digits": ("--set nla.lam_a=" + "7" * 5000, "--set nla.lam_a: the value cannot be read"),
+    "a recipe with 400 digits": ("--preset 400.toml", "preset 400.toml.epochs is too large"),
+    "a recipe with 5,000 digits": ("--preset 5000.toml", "5000.toml is not valid TOML"),
+    "a recipe with 5,000 brackets": ("--preset brackets.toml", "brackets.toml is not valid TOML"),
+    "a folder with a name of 300 letters": ("--dataset " + "d" * 300, f"File name too long: '{'d' * 300}'"),
+}
+
+
+@pytest.mark.parametrize("what", LONG)
+def test_what_is_far_too_long_is_named_in_one_line(what: str) -> None:
+    option, message = LONG[what]
+    with place() as here:
+        for name, value in {"400": "7" * 400, "5000": "7" * 5000, "brackets": "[" * 5000}.items():
+            (here / f"{name}.toml").write_text(f"epochs = {value}\n")
+        words = ["run", "--methods", "nla", "--dataset", "faces", *option.split(), "--dry-run"]
+        said = CliRunner().invoke(main, words, env=QUIET)
+    assert isinstance(said.exception, SystemExit) and said.exit_code in (1, 2), said.exception
+    assert message in said.output and "Traceback" not in said.output, said.output[:400]
+
+
 # --- plugins that misbehave ---------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import inspect
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -14,12 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import fer_bench
 from fer_bench import api
 from fer_bench.cli.run import run as command
-from fer_bench.core.errors import SpecError
+from fer_bench.core.errors import IncompleteSweep, SpecError
+from fer_bench.launch.devices import devices_for
 from fer_bench.launch.work import Work
+from fer_bench.store.folder import RunFolder
 from fer_bench.sweep.plan import Plan, make_plan
 from fer_bench.sweep.record import find_sweep, make_sweep
 from fer_bench.sweep.request import Request, make_request
@@ -199,3 +203,43 @@ def test_an_edited_specification_is_trained_again_by_the_usual_command(plans: di
     file.write_text(json.dumps(json.loads(spec.canonical.replace('"rate":0.2', '"rate":0.4'))))
     assert api.missing(plans["one"], execution) == list(plans["one"].runs)
     assert fer_bench.load_runs(tmp_path).empty
+
+
+@pytest.mark.usefixtures("nothing_trained", "no_outputs")
+def test_runs_that_are_done_and_cannot_be_read_are_an_error(plans: dict[str, Plan], tmp_path: Path) -> None:
+    plan, template = plans["one"], finished(tmp_path / "template")
+    folder = RunFolder.of(tmp_path, plan.runs[0].spec)
+    with folder.claim():
+        folder.start(plan.runs[0].spec, {})
+        folder.save_epochs(template.epochs())
+        folder.finish({**(template.final or {}), "parameters": "many"}, {})
+    options = {"dataset": plan.request.dataset, "noise": 0.2, "image_size": 32, "device": "cpu", "out": tmp_path}
+    with pytest.raises(IncompleteSweep, match="parameters = 'many' is no number"):
+        fer_bench.run("ce", **options)
+    words = ("--methods", "ce", *(f"--{name.replace('_', '-')}={value}" for name, value in options.items()))
+    said = CliRunner().invoke(command, words)
+    assert said.exit_code == 1 and "1 run cannot be read:" in said.output and "'many' is no number" in said.output
+
+
+def in_a_daemonic_process(call: Any, answers: Any) -> None:
+    try:
+        answers.put(call())
+    except Exception as error:
+        answers.put(f"{type(error).__name__}: {error}")
+
+
+def run_nothing() -> str:
+    launcher = api.choose_launcher()
+    return str(devices_for(launcher, "cpu", 1, 1))
+
+
+@pytest.mark.parametrize("daemon", [True, False])
+def test_a_daemonic_process_is_told_that_it_cannot_train(daemon: bool) -> None:
+    context = multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+    process = context.Process(target=in_a_daemonic_process, args=(run_nothing, answers), daemon=daemon)
+    process.start()
+    answer = answers.get()
+    process.join()
+    assert answer.startswith("SpecError: Python lets this daemonic process start no workers") == daemon
+    assert daemon or answer == "['cpu']"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import shlex
+import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -157,3 +160,40 @@ def test_warnings_and_logs_of_the_library_are_one_line_each() -> None:
     result = CliRunner().invoke(group, ["work"])
     assert result.output == f"warning: 2 runs were left out\nwarning: {SHOWN} is old\n"
     assert not logging.getLogger("fer_bench").handlers
+
+
+# --- output that nobody reads, and terminals without a size ---------------------------------------------------------
+
+PIPED = """
+import os, sys
+from fer_bench.cli.console import console, echo, warn
+screen = console()
+for number in range(3):
+    echo(f"echo {number}"), screen.print(f"print {number}"), warn(f"warning {number}")
+open(sys.argv[1], "w").write("went on")
+"""
+
+
+@pytest.mark.parametrize("closed", [1, 2])
+def test_work_goes_on_when_nobody_reads_the_output(closed: int, tmp_path: Path) -> None:
+    """As after ``fer-bench run … | head -1``."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    streams[{1: "stdout", 2: "stderr"}[closed]] = writing
+    command = [sys.executable, "-c", PIPED, str(tmp_path / "end")]
+    ran = subprocess.run(command, **streams, text=True, timeout=60)
+    os.close(writing)
+    assert ran.returncode == 0 and (tmp_path / "end").read_text() == "went on", ran.stderr
+    other = ran.stderr if closed == 1 else ran.stdout
+    assert all(f"{word} 2" in other for word in (["warning"] if closed == 1 else ["echo", "print"]))
+    assert "Traceback" not in other
+
+
+@pytest.mark.parametrize("size", ["0", "00"])
+def test_a_terminal_of_no_size_still_shows_everything(size: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", size)
+    monkeypatch.setenv("LINES", size)
+    stream = io.StringIO()
+    PlainConsole(file=stream).print("shown")
+    assert stream.getvalue() == "shown\n"

@@ -41,6 +41,23 @@ def test_the_folder_of_pickles_is_private_and_not_in_the_results(tmp_path: Path)
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_folder_that_was_there_keeps_its_mode_and_the_pickles_stay_private(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o2775)
+    for _ in range(2):
+        folder = slurm.job_folder(slurm.Options(folder=str(shared)), tmp_path / "out")
+        assert shared.stat().st_mode & 0o7777 == 0o2775 and folder.stat().st_mode & 0o777 == 0o700
+        assert folder.parent == shared
+    folder.chmod(0o755)
+    with pytest.raises(SpecError, match="others can enter jobs-"):
+        slurm.job_folder(slurm.Options(folder=str(shared)), tmp_path / "out")
+    folder.rmdir()
+    folder.symlink_to(tmp_path)
+    with pytest.raises(SpecError, match="others can enter jobs-"):
+        slurm.job_folder(slurm.Options(folder=str(shared)), tmp_path / "out")
+
+
 @pytest.mark.usefixtures("no_outputs")
 def test_jobs_train_a_sweep_and_pass_on_a_failure(
     faces_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -213,13 +213,21 @@ def test_all_leaves_broken_plugins_out(tmp_path: Path) -> None:
 
 
 def test_settings_are_parsed_as_toml() -> None:
-    given = ["a.x=1", "a.y = 0.5", "a.z=word", "a.q='quoted'", "b.flag=true", "b.list=[1, 2]", "a.x=2"]
+    given = ["a.x=1", "a.y = 0.5", "a.z=word", "a.q='quoted'", "b.flag=true", "b.list=[1, 2]"]
     assert settings_by_method(given) == {
-        "a": {"x": 2, "y": 0.5, "z": "word", "q": "quoted"}, "b": {"flag": True, "list": [1, 2]},
+        "a": {"x": 1, "y": 0.5, "z": "word", "q": "quoted"}, "b": {"flag": True, "list": [1, 2]},
     }  # fmt: skip
     for wrong in ("a.x", "x=1", "=1", "a.=1", ".x=1"):
         with pytest.raises(SpecError, match=r"not of the form method.field=value"):
             settings_by_method([wrong])
+    with pytest.raises(SpecError, match=r"--set gives a\.x twice"):
+        settings_by_method(["a.x=1", "b.x=1", "a.x = 1"])
+
+
+@pytest.mark.parametrize("value", ["7" * 5000, "[" * 5000])
+def test_a_setting_that_cannot_be_read_is_named(value: str) -> None:
+    with pytest.raises(SpecError, match=r"^--set a\.x: the value cannot be read"):
+        settings_by_method([f"a.x={value}"])
 
 
 def test_configure_puts_settings_over_presets_over_defaults(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from fer_bench.report.arrange import Runs, arrange
 from fer_bench.report.measures import SHOWN, View
 from fer_bench.report.outputs import write_table
 from fer_bench.report.plots.critical_difference import critical_differences
-from fer_bench.report.rendering import Block, Cell, Table
+from fer_bench.report.rendering import Block, Cell, Table, csv_text
 from fer_bench.report.tables import comparison
 from tests.helpers.runs import CLEAN, NOISY, arranged, finish, records, some_runs
 
@@ -539,6 +539,17 @@ def test_write(tmp_path: Path) -> None:
     assert len(again) == len(runs.raw) and list(again) == list(runs.raw)
     for name in ("code", "unlabelled", "landmarks", "device"):
         assert name in again, "footnotes and notes send the reader here"
+
+
+def test_no_cell_of_a_csv_file_is_a_formula(tmp_path: Path) -> None:
+    formulas = ["=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "\t=1"]
+    frame = pd.DataFrame({"=evil": [*formulas, "a=b", -1.5, None], "number": [-0.1] * 8})
+    again = pd.read_csv(io.StringIO(csv_text(frame)))
+    assert list(again["'=evil"])[:-1] == [*(f"'{text}" for text in formulas), "a=b", "-1.5"]
+    assert list(again["number"]) == [-0.1] * 8, "numbers stay numbers"
+    finish(tmp_path, "alpha", CLEAN, environment={"device": "=1+1"})
+    written = write_table(comparison(arranged(tmp_path)), arranged(tmp_path).raw, tmp_path / "report")
+    assert list(pd.read_csv(written[-1])["device"]) == ["'=1+1"]
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="there is no pdflatex")

@@ -301,6 +301,13 @@ TAMPERED: dict[str, tuple[Change, str]] = {
     "another file": (moved(lambda name: name.replace("log.txt", "checkpoint.pt")), "is no file of a run"),
     "a sweep that names other folders": (sweep_edit(runs=["../../elsewhere"]), "not one of a sweep"),
     "a sweep with a name that leads out": (sweep_edit(name="../x"), "not one of a sweep"),
+    "a remark for the terminal": (
+        summed(edited("final.json", lambda values: values.update(remarks=["\x1b]0;owned\x07"]))),
+        "final.json holds '.x1b",
+    ),
+    "a processor for the terminal": (
+        edited("env.json", lambda values: values.update(device="\x1b[2J")), "env.json holds '.x1b"
+    ),
     "a command for the terminal": (sweep_edit(command="\x1b]0;owned\x07"), "not one of a sweep"),
 }  # fmt: skip
 
