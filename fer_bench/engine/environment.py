@@ -13,9 +13,15 @@ import torch
 
 PACKAGES = ("fer-bench", "torch", "torchvision", "timm", "numpy", "pillow")
 
+VARIABLES = (
+    *("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS"),
+    *("CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE"),
+)
+"""Environment variables that choose other arithmetic, which can change the last digits of a number."""
+
 
 def describe(device: str) -> dict[str, Any]:
-    """Versions, platform and device, without names of hosts or users."""
+    """Versions, platform, device, and the choices of arithmetic. There are no names of hosts or users."""
     return {
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor(),
         "cores": os.cpu_count(),
@@ -23,6 +29,10 @@ def describe(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "commit": _commit(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version() if device.startswith("cuda") else None,
+        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
     }
 
 

@@ -73,6 +73,7 @@ class Trainer:
     def run(self) -> None:
         """Trains what is not trained yet, and writes the results."""
         done = self._resume() or self._take_over()
+        self.folder.begin_at(done + 1)
         for span in self.spans:
             if done <= span.first:
                 self.begin_stage(span)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fer_bench.core.text import counted
 from fer_bench.report.wording import GIVEN
+from fer_bench.store.frame import trained_with
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,6 +88,10 @@ def _remarks(runs: pd.DataFrame) -> list[str]:
     for column, what in (("unlabelled", "unlabelled images"), ("landmarks", "landmarks")):
         if runs[column].nunique() > 1:
             found.append(f"the {what} differ between conditions; runs.csv lists them")
+    for column, what in (("device", "devices"), ("torch", "versions of PyTorch")):
+        cells = (trained_with(cell, column) for _, cell in runs.groupby("condition", sort=False))
+        if any(len(values) > 1 for values in cells):
+            found.append(f"runs of one cell are of different {what}; runs.csv lists them")
     return list(dict.fromkeys(found))
 
 

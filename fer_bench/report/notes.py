@@ -14,6 +14,7 @@ from fer_bench.report.measures import View
 from fer_bench.report.rendering import MISSING, value_range
 from fer_bench.report.training_data import Draw, head_tail_notes
 from fer_bench.report.wording import GIVEN, no_reference_note, sentence_case
+from fer_bench.store.frame import trained_with
 from fer_bench.store.model_selection import SELECTIONS
 
 if TYPE_CHECKING:
@@ -136,8 +137,8 @@ def _learning_rate(frame: pd.DataFrame) -> str:
 
 def source(frame: pd.DataFrame) -> str:
     """The versions, commits and devices that trained the runs."""
-    versions = values_text(frame[frame["version"] != ""], "version") or "of unknown version"
-    commits = [commit for commit in sorted(frame["commit"].unique()) if commit]
+    versions = ", ".join(trained_with(frame, "version")) or "of unknown version"
+    commits = trained_with(frame, "commit")
     changed = " (+: with uncommitted changes)" if any(commit.endswith("+") for commit in commits) else ""
     if len(commits) > FEW:
         text = f"{len(commits)} commits, see runs.csv{changed}"
@@ -145,11 +146,24 @@ def source(frame: pd.DataFrame) -> str:
         text = f"commit{'s' * (len(commits) > 1)} {', '.join(commits)}{changed}"
     else:
         text = "commit not recorded"
-    devices = [device for device in sorted(frame["device"].unique()) if device]
+    devices = trained_with(frame, "device")
     where = f" Trained on {' and '.join(devices)}." if devices else ""
-    if len(devices) > 1:
-        where += " Times of different devices do not compare."
-    return f"fer-bench {versions}, protocol version {values_text(frame, 'protocol')}, {text}.{where}"
+    return f"fer-bench {versions}, protocol version {values_text(frame, 'protocol')}, {text}.{where}{_mixed(frame)}"
+
+
+def _mixed(frame: pd.DataFrame) -> str:
+    """What differs between the machines of the runs and can change a number; "" where nothing does."""
+    names = {"device": "devices", "torch": "versions of PyTorch", "cpu_capability": "CPU capabilities"}
+    found = {name: trained_with(frame, name) for name in names}
+    parts = [
+        what if name == "device" else f"{what} ({', '.join(found[name])})"
+        for name, what in names.items()
+        if len(found[name]) > 1
+    ]
+    if not parts:
+        return ""
+    text = f" The runs are of different {' and '.join(parts)}, which can change the last digits of a number."
+    return f"{text} Times of different devices do not compare." if len(found["device"]) > 1 else text
 
 
 def values_text(frame: pd.DataFrame, column: str) -> str:

@@ -59,6 +59,7 @@ class RunFolder:
     path: Path
     notes: list[str] = field(default_factory=list, compare=False, repr=False)
     _claim: Claim | None = field(default=None, compare=False, repr=False)
+    _environment: dict[str, Any] | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, out: Path, spec: RunSpec) -> RunFolder:
@@ -151,7 +152,11 @@ class RunFolder:
 
     @property
     def environment(self) -> dict[str, Any] | None:
-        """Where the run was trained; None if that is not stored. StoreError if it is damaged."""
+        """Where the run was trained; None if that is not stored. StoreError if it is damaged.
+
+        The fields are those of the attempt that trained the first epoch. ``resumed`` holds the fields of each later
+        attempt, in order. ``first_epoch`` of an attempt is the first epoch that it trained.
+        """
         return self._read("env.json")
 
     def epochs(self) -> list[dict[str, Any]]:
@@ -204,10 +209,28 @@ class RunFolder:
     # --- writing --------------------------------------------------------------------------------------------------
 
     def start(self, spec: RunSpec, environment: dict[str, Any]) -> None:
-        """Writes what the run is and where it runs, and forgets an earlier failure."""
+        """Writes what the run is and where it runs, and forgets an earlier failure.
+
+        Where the run can be resumed, ``env.json`` stays as it is until :meth:`begin_at` tells from which epoch on.
+        """
         self._write("spec.json", json.dumps(json.loads(spec.canonical), indent=1).encode())
-        self._write("env.json", _json(environment))
+        self._environment = environment
+        if not (self.path / "checkpoint.pt").exists():
+            self.begin_at(1)
         self._discard("status.json")
+
+    def begin_at(self, epoch: int) -> None:
+        """Writes that this attempt trains from ``epoch`` (1-based) on. What trained the epochs before is kept."""
+        if self._environment is None:
+            return
+        before: list[dict[str, Any]] = []
+        if epoch > 1:
+            try:
+                before = [attempt for attempt in attempts(self.environment) if attempt["first_epoch"] < epoch]
+            except StoreError as damage:
+                self.note(f"{damage}: where the epochs before epoch {epoch} were trained is lost")
+        first, *resumed = [*before, {**self._environment, "first_epoch": epoch}]
+        self._write("env.json", _json({**first, "resumed": resumed} if resumed else first))
 
     def save_epochs(self, records: list[dict[str, Any]]) -> None:
         """Writes the records of all finished epochs."""
@@ -328,6 +351,19 @@ class RunFolder:
             self._claim.discard(self.path / name)
         else:
             (self.path / name).unlink(missing_ok=True)
+
+
+def attempts(environment: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """The attempts of ``env.json``, in order: the environment of each, with ``first_epoch`` (1-based).
+
+    Fields of other types than this version writes are left out.
+    """
+    if not environment:
+        return []
+    first = {name: value for name, value in environment.items() if name != "resumed"}
+    later = environment.get("resumed", [])
+    found = [first, *(each for each in later if isinstance(each, dict))] if isinstance(later, list) else [first]
+    return [{**each, "first_epoch": n if type(n := each.get("first_epoch")) is int else 1} for each in found]
 
 
 def identity_error(path: Path, spec: Mapping[str, Any] | None) -> str:

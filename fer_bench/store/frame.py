@@ -20,6 +20,9 @@ from fer_bench.store.records import Record, read_record
 if TYPE_CHECKING:
     import pandas as pd
 
+JOINT = "; "
+"""Stands between the values of a run that was resumed elsewhere."""
+
 
 def load_runs(out: str | Path = "results") -> pd.DataFrame:
     """All finished runs under ``out``, one row each: settings, realised noise, last and selected epochs, cost.
@@ -28,6 +31,8 @@ def load_runs(out: str | Path = "results") -> pd.DataFrame:
     of the last five, ``best_val_*`` the epoch with the best overall accuracy on the validation split, ``best_test_*``
     the one with the best on the test split (an oracle). ``*_head`` and ``*_tail`` are explained at
     :func:`fer_bench.store.head_tail.head_and_tail_classes`.
+    ``device``, ``commit``, ``version`` (of fer-bench), ``torch`` and ``cpu_capability`` tell what trained the run; a
+    run that was resumed elsewhere has several values, joined by "; ".
     A run that cannot be read (damaged, or of another version of fer-bench) is left out with a warning that names it.
     """
     import pandas as pd
@@ -88,7 +93,7 @@ def to_row(record: Record) -> dict[str, Any]:
         **{f"imbalance_{name}": value for name, value in imbalance.items()},
         **{name: value for name, value in recipe.items() if name not in ("augmentation", "mean", "std")},
         "config": json.dumps(spec["config"], sort_keys=True),
-        **{name: spec.get(name, "") for name in ("code", "unlabelled", "landmarks")},
+        **{name: spec.get(name, "") for name in ("fingerprint", "code", "unlabelled", "landmarks")},
         # where clean labels come from: "reference", or "given" for the data set's own labels before noise was injected
         "labels": final.get("labels", spec.get("labels", "reference")),
         **{name: final[name] for name in ("train_images", "realised_rate", "noisy_imbalance", "uses_noise_rate")},
@@ -112,9 +117,26 @@ def to_row(record: Record) -> dict[str, Any]:
             values[selection.column(name)] = test.get(name)
         values[selection.column("head")], values[selection.column("tail")] = head_tail(test.get("recall"), counts)
         values[selection.column("epoch")] = selected.epochs[-1] if selected else None
-    environment = record.environment
-    values["device"] = str(environment.get("device") or "")
-    values["commit"] = environment.get("commit") or ""
-    values["version"] = (environment.get("packages") or {}).get("fer-bench", "")
+    values |= _trained_on(record)
     values["path"] = visible(str(record.folder.path))  # pandas takes UTF-8 only
     return values
+
+
+def trained_with(frame: pd.DataFrame, column: str) -> list[str]:
+    """The known values of ``device``, ``commit``, ``version``, ``torch`` or ``cpu_capability`` of all runs, sorted."""
+    return sorted({value for text in frame[column].unique() for value in text.split(JOINT) if value})
+
+
+def _trained_on(record: Record) -> dict[str, str]:
+    """What can change the last digits of a number: the different values of the run's attempts, in order."""
+    found: dict[str, dict[str, None]] = {
+        name: {} for name in ("device", "commit", "version", "torch", "cpu_capability")
+    }
+    for attempt in record.attempts:
+        packages = attempt.get("packages")
+        packages = packages if isinstance(packages, dict) else {}
+        values = {**attempt, "version": packages.get("fer-bench"), "torch": packages.get("torch")}
+        for name, known in found.items():
+            if values.get(name):
+                known[str(values[name])] = None
+    return {name: JOINT.join(known) for name, known in found.items()}

@@ -16,7 +16,7 @@ from fer_bench.core.files import read_each
 from fer_bench.core.schema import schema_error
 from fer_bench.core.spec import restore
 from fer_bench.core.variant import Variant
-from fer_bench.store.folder import REPEAT, RunFolder, identity_error
+from fer_bench.store.folder import REPEAT, RunFolder, attempts, identity_error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,7 +87,7 @@ class Record:
 
     @cached_property
     def environment(self) -> dict[str, Any]:
-        """Where the run was trained: commit, packages, device. Empty if that cannot be read."""
+        """Where the first epochs were trained: commit, packages, device. Empty if that cannot be read."""
         if self.compact_environment is not None:
             return self.compact_environment
         try:
@@ -95,6 +95,11 @@ class Record:
         except (StoreError, OSError):
             return {}
         return found if isinstance(found, dict) and isinstance(found.get("packages", {}), dict) else {}
+
+    @property
+    def attempts(self) -> list[dict[str, Any]]:
+        """The environment of each attempt, in order, with ``first_epoch``: the first epoch that it trained."""
+        return attempts(self.environment)
 
     def scores(self) -> dict[str, np.ndarray]:
         """Logits, labels and clean scores of the trained method, by name. Empty if they are not on this machine.

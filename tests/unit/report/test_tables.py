@@ -402,8 +402,28 @@ def test_devices_that_differ_are_named(tmp_path: Path) -> None:
     finish(tmp_path, "alpha", CLEAN, environment={"device": "Processor A"})
     assert comparison(arranged(tmp_path)).notes[-1].endswith("Trained on Processor A.")
     finish(tmp_path, "alpha", NOISY, environment={"device": "Processor B"})
-    said = "Trained on Processor A and Processor B. Times of different devices do not compare."
-    assert comparison(arranged(tmp_path)).notes[-1].endswith(said)
+    table = comparison(arranged(tmp_path))
+    assert table.notes[-1].endswith(
+        "Trained on Processor A and Processor B. The runs are of different devices, which can change the last "
+        "digits of a number. Times of different devices do not compare."
+    )
+    assert table.legend == (), "each cell is of one device"
+    finish(tmp_path, "alpha", CLEAN, seed=1, environment={"device": "Processor B"})
+    assert comparison(arranged(tmp_path)).legend == (
+        "ᵃ runs of one cell are of different devices; runs.csv lists them.",
+    )
+
+
+def test_versions_of_torch_and_cpu_capabilities_that_differ_are_named(tmp_path: Path) -> None:
+    for seed, (version, capability) in enumerate((("2.5.1", "AVX2"), ("2.6.0", "AVX512"))):
+        environment = {"device": "X", "packages": {"torch": version}, "cpu_capability": capability}
+        finish(tmp_path, "alpha", CLEAN, seed=seed, environment=environment)
+    table = comparison(arranged(tmp_path))
+    assert table.notes[-1].endswith(
+        "Trained on X. The runs are of different versions of PyTorch (2.5.1, 2.6.0) and CPU capabilities (AVX2, "
+        "AVX512), which can change the last digits of a number."
+    )
+    assert table.legend == ("ᵃ runs of one cell are of different versions of PyTorch; runs.csv lists them.",)
 
 
 def test_rate_zero_is_clean_and_counted_once(tmp_path: Path) -> None:
@@ -537,7 +557,7 @@ def test_write(tmp_path: Path) -> None:
     assert all(path.stat().st_size > 200 for path in paths)
     again = pd.read_csv(paths[-1])
     assert len(again) == len(runs.raw) and list(again) == list(runs.raw)
-    for name in ("code", "unlabelled", "landmarks", "device"):
+    for name in ("code", "fingerprint", "unlabelled", "landmarks", "device", "torch", "cpu_capability"):
         assert name in again, "footnotes and notes send the reader here"
 
 

@@ -34,7 +34,10 @@ def test_tables_are_the_same_without_the_run_folders(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "runs")
     after = reread(sweep)
     pd.testing.assert_frame_equal(before, after.finished())
-    assert after.unfinished() == [] and [record.environment for record in after.records()] == [{"device": "x"}] * 2
+    assert (
+        after.unfinished() == []
+        and [record.environment for record in after.records()] == [{"device": "x", "first_epoch": 1}] * 2
+    )
     assert after.records()[0].scores() == {} and after.records()[0].probe() == {}
 
 

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from fer_bench.core.errors import StoreError, UnreadableRun
-from fer_bench.store.folder import RunFolder
+from fer_bench.store.folder import RunFolder, attempts
 from fer_bench.store.frame import load_runs
 from fer_bench.store.lease import Busy
 from fer_bench.store.records import read_record, run_state
@@ -27,7 +27,7 @@ from tests.helpers.stored import FINAL, SPEC, finished, record
 HOLD = """
 import sys, time
 from pathlib import Path
-from fer_bench.store.folder import RunFolder
+from fer_bench.store.folder import RunFolder, attempts
 with RunFolder(Path(sys.argv[1])).claim():
     print("held", flush=True)
     time.sleep(60)
@@ -248,3 +248,41 @@ def test_the_log_is_no_way_into_another_file(trap: str, tmp_path: Path) -> None:
     assert mine.read_text() == "precious\n" and log.read_text() == "two lines \\x1b[31mand colour\n"
     folder.note("more")
     assert len(log.read_text().splitlines()) == 2
+
+
+def test_a_run_resumed_elsewhere_keeps_where_its_first_epochs_were_trained(tmp_path: Path) -> None:
+    folder = RunFolder.of(tmp_path, SPEC)
+    here, there = ({"device": name, "packages": {"torch": version}} for name, version in (("A", "2.5"), ("B", "2.6")))
+    for environment, first, last in ((here, 1, 2), (there, 3, 4), (here, 4, 6)):
+        folder.start(SPEC, environment)
+        folder.begin_at(first)
+        folder.save_epochs([record(epoch, 0.5) for epoch in range(1, last + 1)])
+        folder.save_checkpoint({})
+    folder.finish(FINAL, {})
+    found = read_record(folder)
+    assert [(each["device"], each["first_epoch"]) for each in found.attempts] == [("A", 1), ("B", 3), ("A", 4)]
+    assert found.environment["device"] == "A"
+    row = load_runs(tmp_path).iloc[0]
+    assert (row["device"], row["torch"], row["fingerprint"]) == ("A; B", "2.5; 2.6", SPEC.fingerprint)
+
+
+def test_what_is_trained_again_is_no_longer_of_an_earlier_attempt(tmp_path: Path) -> None:
+    folder = RunFolder.of(tmp_path, SPEC)
+    for device, first in (("A", 1), ("B", 3), ("C", 3), ("D", 1)):
+        folder.start(SPEC, {"device": device})
+        folder.save_checkpoint({})
+        folder.begin_at(first)
+        if device == "C":
+            assert [each["device"] for each in attempts(folder.environment)] == ["A", "C"]
+    assert folder.environment == {"device": "D", "first_epoch": 1}
+
+
+def test_a_damaged_environment_is_noted_by_the_attempt_that_resumes(tmp_path: Path) -> None:
+    folder = RunFolder.of(tmp_path, SPEC)
+    folder.path.mkdir(parents=True)
+    (folder.path / "checkpoint.pt").touch()
+    (folder.path / "env.json").write_text("{")
+    folder.start(SPEC, {"device": "B"})
+    folder.begin_at(3)
+    assert folder.environment == {"device": "B", "first_epoch": 3}
+    assert len(folder.notes) == 1 and "where the epochs before epoch 3 were trained is lost" in folder.notes[0]
