@@ -83,7 +83,9 @@ class Needs:
     with their labels hidden."""
     first_stage_of: str = ""
     """Key of a method whose whole training is, number for number, the first stage of this one. A finished run of it
-    with the same settings is taken where there is one; ``build`` gives its parameters the same names."""
+    with the same settings is taken where there is one. ``build`` gives its parameters the same names, and up to the end
+    of that stage ``predict`` answers as the other method does. If no stage follows, ``on_fit_end`` and the last
+    evaluation are this method's own; it meets new optimizers there."""
     networks: int = 1
     forwards: float = 1.0
     """Images forwarded in training for each image of a batch: what time estimates go by."""
@@ -93,8 +95,11 @@ class Needs:
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the training with optimizers of its own. ``share`` is of the recipe's epochs; the shares of stages that
-    are not ``extra`` sum to 1, and an extra stage comes on top of them, at the end."""
+    """A part of the training with optimizers of its own.
+
+    ``share`` is of the recipe's epochs. The shares of stages that are not ``extra`` sum to 1, and extra stages come on
+    top of them, at the end.
+    """
 
     name: str
     share: float = 1.0
@@ -140,7 +145,9 @@ class Images:
 
 
 class Batch(Images):
-    """One mini-batch: ``index`` int64 [B] (rows of the training set), ``label`` int64 [B] (observed), and views.
+    """One mini-batch: ``index`` int64 [B] (rows of the training set), ``label`` int64 [B], and views.
+
+    A method sees one label of an image only, which may be wrong; the harness calls it ``noisy_label``.
 
     ``landmarks`` is float32 [B, 19, 2] in AFLW order, as a fraction of width and height in the frame of the 'weak' view
     (left and right exchanged where it is mirrored), with ``landmarks_ok`` bool [B]; both are None unless the method
@@ -223,9 +230,11 @@ class Run(Protocol):
         ...
 
     def minimize(self, loss: Tensor, *names: str) -> None:
-        """One backward pass of a scalar loss and one step of each named optimizer, "main" without a name: the only door
-        to an optimizer. Clipping, the check for non-finite values and the cost counters live here. KeyError for a name
-        that ``optimizers`` did not return."""
+        """One backward pass of a scalar loss and one step of each named optimizer, "main" without a name.
+
+        This is the only door to an optimizer: clipping, the check for non-finite values and the cost counters live
+        here. KeyError for a name that ``optimizers`` did not return.
+        """
         ...
 
     def generator(self, name: str) -> torch.Generator:
@@ -234,17 +243,23 @@ class Run(Protocol):
 
     def training_set(self) -> Iterator[Batch]:
         """The whole training set in order, once, as batches with the declared views: for passes that do not train.
-        What goes through a network is counted as cost."""
+
+        What goes through a network is counted as cost.
+        """
         ...
 
     def batch(self, rows: Tensor) -> Batch:
-        """The training images of ``rows``, int64 [n], as a batch of its own with the declared views and without
-        unlabelled images. Each call draws its own augmentations."""
+        """The training images of ``rows``, int64 [n], as a batch of its own with the declared views.
+
+        It has no unlabelled images. Each call draws its own augmentations.
+        """
         ...
 
     def record_selection(self, index: Tensor, kept: Tensor) -> None:
-        """Reports which of the samples ``index`` int64 [B] this step trained on (``kept`` bool [B]); the harness turns
-        it into the purity and the per-class share of the selection."""
+        """Reports which of the samples ``index`` int64 [B] this step trained on (``kept`` bool [B]).
+
+        The harness turns it into the purity and the per-class share of the selection.
+        """
         ...
 
 
@@ -272,6 +287,7 @@ class Method(nn.Module):
 
     @classmethod
     def needs(cls, config: Any) -> Needs:
+        """What the method asks for with these settings."""
         return Needs()
 
     @classmethod
@@ -284,11 +300,14 @@ class Method(nn.Module):
         self.net = make_net("main")
 
     def stages(self) -> Sequence[Stage]:
+        """The parts of the training, in order."""
         return (Stage("train"),)
 
     def optimizers(self, stage: str, make_optimizer: MakeOptimizer) -> Mapping[str, torch.optim.Optimizer]:
-        """Optimizers by name, made anew for each stage; the harness applies the recipe's schedule to their groups,
-        except to those with ``"follows_recipe": False``."""
+        """Optimizers by name, made anew for each stage.
+
+        The harness applies the recipe's schedule to their groups, except to those with ``"follows_recipe": False``.
+        """
         return {"main": make_optimizer(self.parameters())}
 
     def on_stage_start(self, stage: str, run: Run) -> None:
@@ -332,7 +351,7 @@ class Method(nn.Module):
         return {}
 
     def clean_score(self) -> Tensor | None:
-        """float [N]: higher = the observed label is more likely right. None = the harness scores by the final loss."""
+        """Scores, float [N]: higher = the label is more likely right. None = the harness scores by the final loss."""
         return None
 
     @classmethod

@@ -148,8 +148,10 @@ class ElrPlus(Method):
         return self.memory[index, k]
 
     def objective(self, logits: Tensor, target: Tensor, memory: Tensor, weight: float) -> dict[str, Tensor]:
-        """L = mean CE with the soft ``target`` + weight lam mean ln(1 - <q, c>), of logits [B, C] of mixed images, and
-        its parts; ``target`` and ``memory`` q are mixed too."""
+        """L = mean CE with the soft ``target`` + weight lam mean ln(1 - <q, c>), and its parts.
+
+        ``logits`` [B, C] are of mixed images; ``target`` and ``memory`` q are mixed too.
+        """
         if self.config.label_target == "times-memory":
             target = target * memory
             target = target / target.sum(dim=1, keepdim=True)

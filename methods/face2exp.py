@@ -124,8 +124,7 @@ def averaging_momentum(step: int, ema: float, warmup: bool = True) -> float:
 
 
 def labelled_per_class(counts: Tensor, share: float | None, at_least: int) -> int:
-    """Labelled images of each class, of class counts int64 [C]: those of the rarest present class, but ``at_least``
-    so many; or, with a ``share`` of the training set, share N / C."""
+    """Labelled images of each class: those of the rarest, ``at_least`` so many; with a ``share``, share N / C."""
     if share is not None:
         return max(1, round(share * int(counts.sum()) / len(counts)))
     return max(int(counts[counts > 0].min()), at_least)
@@ -394,5 +393,6 @@ def parts(net: Any, *images: Tensor) -> tuple[Tensor, ...]:
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Sets the learning rate of all groups."""
     for group in optimizer.param_groups:
         group["lr"] = rate

@@ -138,8 +138,10 @@ class Gce(Method):
 
     @classmethod
     def pass_epochs(cls, config: Config, epochs: int) -> tuple[int, int]:
-        """(first epoch, counted from 1, epochs from pass to pass) in a budget of ``epochs``; an untrained network never
-        prunes."""
+        """(first epoch, counted from 1, epochs from pass to pass) in a budget of ``epochs``.
+
+        An untrained network never prunes.
+        """
         return max(2, round(config.prune_start * epochs)), max(1, round(config.prune_every * epochs))
 
     def on_epoch_start(self, run: Run) -> None:

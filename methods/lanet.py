@@ -214,7 +214,7 @@ class Lanet(Method):
         super().__init__(config, task)
         if config.neighbours >= task.batch_size:
             raise ValueError(
-                f"neighbours = {config.neighbours} must be smaller than the batch size, which is {task.batch_size}"
+                f"neighbours = {config.neighbours} must be smaller than the batch size of {task.batch_size}"
             )
         scaled = scaled_momentum(OFFICIAL_MOMENTUM, OFFICIAL_STEPS, total_steps(task))
         self.momentum = scaled if config.momentum is None else config.momentum

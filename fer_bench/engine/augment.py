@@ -65,8 +65,10 @@ class Views:
         return self._erase(self._normalised(images, flipped), *seed)
 
     def _grainy(self, images: Tensor, flipped: Tensor, *seed: int | str) -> Tensor:
-        """Gaussian noise on some of the images that are mirrored afterwards; rounded and clipped as in the official
-        pipelines, which add it to uint8 images."""
+        """Gaussian noise on some of the images, which are mirrored afterwards.
+
+        It is rounded and clipped as in the official pipelines, which add it to uint8 images.
+        """
         noisy = self._coin(len(images), self.augmentation.noise, *seed, "noise").nonzero().squeeze(1)
         generator = torch_generator(*seed, "noise pixels", device=self.device)  # type: ignore[arg-type]
         grain = torch.randn((len(noisy), *images.shape[1:]), generator=generator, device=self.device)
@@ -127,8 +129,10 @@ def erased_boxes(count: int, height: int, width: int, augmentation: Augmentation
 
 @cache
 def _operations() -> Callable[[Tensor], Tensor]:
-    """RandAugment (Cubuk et al., NeurIPS 2020); 10 of 30 is a third of the way to the strongest change of each
-    operation."""
+    """RandAugment (Cubuk et al., NeurIPS 2020).
+
+    A magnitude of 10 of 30 is a third of the way to the strongest change of each operation.
+    """
     from torchvision.transforms.v2 import RandAugment  # slow to import, and few methods need it
 
     return RandAugment(num_ops=2, magnitude=10)

@@ -25,9 +25,11 @@ def seed_everything(seed: int) -> None:
 
 @contextmanager
 def contained(threads: int) -> Iterator[None]:
-    """Begins as every run begins and leaves the process as it was, whatever a plugin sets: what SETTINGS lists, random
-    states, environment, working folder, warning filters and output streams. A plugin that replaces functions of a
-    library is not contained."""
+    """Starts as every run starts and leaves the process as it was, whatever a plugin sets.
+
+    That is what SETTINGS lists, random states, environment, working folder, warning filters and output streams. A
+    plugin that replaces functions of a library is not contained.
+    """
     numpy, python = np.random.get_state(), random.getstate()  # noqa: NPY002
     environment, folder, filters = dict(os.environ), Path.cwd(), list(warnings.filters)
     streams, before = (sys.stdout, sys.stderr), [setting.get() for setting in SETTINGS]

@@ -34,8 +34,10 @@ def forget_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """Bytes: allocated at most on a GPU, or resident at most in this process, libraries included; None where neither
-    is known."""
+    """The most bytes that were allocated on a GPU, or resident in this process, libraries included.
+
+    None where neither is known.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     try:

@@ -1,5 +1,4 @@
-"""How a network computes: in float32 or under bf16 autocast (``Recipe.precision``), compiled or not
-(``Recipe.compile``). Methods do not see which.
+"""How a network computes: in float32 or under bf16 autocast, compiled or not. Methods do not see which.
 
 Only what a method calls of a network is changed: ``forward``, ``forward_features`` and ``forward_head``. Their answers
 are float32 again, so losses, selections, memories and metrics are; parameters and optimizers stay float32. Layers that
@@ -24,9 +23,9 @@ BACKEND = "inductor"
 
 
 class Precision:
-    """The arithmetic of the networks of one run on ``device``. It begins with ``active``: what a method tries on a
-    network while it is built is tried in plain float32.
+    """How the networks of one run on ``device`` compute (``Recipe.precision`` and ``Recipe.compile``).
 
+    It starts when ``active`` is set: what a method tries on a network while it is built is tried in plain float32.
     ``count`` is called with the images that enter a compiled network, whose hooks count nothing. SpecError where the
     recipe asks for compiled networks and nothing can be compiled.
     """

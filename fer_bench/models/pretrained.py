@@ -114,7 +114,7 @@ def _known(digest: str) -> Packaged | None:
 
 
 def _of_timm(wanted: str, backbone: str) -> Found:
-    """timm's weights under their tag, which a later timm may change the default of, and their normalisation."""
+    """The weights of timm under their tag, which a later timm may change the default of, and their normalisation."""
     import timm  # slow to import, and most runs have no weights of it
 
     name, tag = backbone.partition(".")[0], wanted.partition(":")[2]

@@ -23,7 +23,7 @@ def copied(modules: Any) -> Any:
 
 @torch.no_grad()
 def average_parameters(slow: nn.Module, fast: nn.Module, momentum: float) -> None:
-    """slow <- momentum * slow + (1 - momentum) * fast, for parameters only.
+    """Sets slow <- momentum * slow + (1 - momentum) * fast, for parameters only.
 
     >>> slow, fast = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
     >>> for net, value in ((slow, 0.0), (fast, 1.0)):

@@ -31,7 +31,9 @@ def effective_number(counts: Tensor, beta: float) -> Tensor:
 
 
 def effective_number_weights(counts: Tensor, beta: float, official: bool = False) -> Tensor:
-    """Weights of classes, proportional to 1 / E_c. (richardaecn/class-balanced-loss ``src/cifar_main.py``.)
+    """Weights of classes, proportional to 1 / E_c.
+
+    (richardaecn/class-balanced-loss ``src/cifar_main.py``.)
 
     Args:
         counts: [C], training images of each class.

@@ -16,7 +16,7 @@ The authors speak of -4, which is the logarithm to base 10; the official codes t
 
 
 def label_log_probability(logits: Tensor, labels: Tensor) -> Tensor:
-    """log p_y [B], the log-softmax at the label, of logits [B, C] and labels int64 [B].
+    """The log-probability log p_y [B], the log-softmax at the label, of logits [B, C] and labels int64 [B].
 
     >>> label_log_probability(torch.zeros(1, 2), torch.tensor([1]))
     tensor([-0.6931])

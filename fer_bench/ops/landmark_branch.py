@@ -80,7 +80,7 @@ class PairScore(nn.Module):
         )  # fmt: skip
 
     def forward(self, features: Tensor) -> Tensor:
-        """c [B, B] in (0, 1) of features [B, D]: how much row i is to listen to row j."""
+        """Scores c [B, B] in (0, 1) of features [B, D]: how much row i is to listen to row j."""
         first, second = self.fc_in(features).split(self.middle, dim=1)
         layer: Any = self.fc_out[0]
         # the first layer of concat(f1_i, f2_j), without making the B * B concatenations

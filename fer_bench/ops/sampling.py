@@ -130,7 +130,7 @@ def _complete_draw(classes: int, size: int, least: int, generator: torch.Generat
 
 
 def class_budget(counts: Sequence[int], epoch: int, epochs: int) -> list[int]:
-    """Samples of each class in an epoch: from the natural counts to equal ones. (LA-Net.)
+    """Samples of each class in an epoch, which go from the natural counts to equal ones over the training.
 
     ceil(((1 - e / E) n_c / N + (e / E) / C) N), and the rest, at least 0, for the last class.
 

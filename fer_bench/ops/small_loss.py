@@ -50,7 +50,7 @@ def small_loss(per_sample: Tensor, count: int) -> Tensor:
 
 
 def membership(positions: Tensor, size: int) -> Tensor:
-    """bool [size]: true at ``positions`` int64 [n].
+    """Mask bool [size] that is true at ``positions`` int64 [n].
 
     >>> membership(torch.tensor([2, 0]), 4)
     tensor([ True, False,  True, False])
@@ -82,7 +82,9 @@ def default_num_gradual(epochs: int) -> int:
 def forget_rate_at(
     epoch: int, tau: float, num_gradual: int, exponent: float = 1.0, schedule: Schedule = "paper"
 ) -> float:
-    """The forget rate r_e of an epoch. (``main.py`` of Co-teaching, ``jocor.py`` of JoCoR.)
+    """The forget rate r_e of an epoch.
+
+    (``main.py`` of Co-teaching, ``jocor.py`` of JoCoR.)
 
     Args:
         epoch: e, 0-based.
@@ -140,7 +142,7 @@ def set_official_schedule(
 
 
 def disagreement(logits_a: Tensor, logits_b: Tensor) -> Tensor:
-    """bool [B]: where the best classes of two predictions [B, C] differ. The first class wins a tie. No gradient.
+    """Mask bool [B]: where the best classes of two predictions [B, C] differ. The first class wins a tie. No gradient.
 
     >>> disagreement(torch.tensor([[0.0, 1.0], [1.0, 1.0]]), torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
     tensor([ True, False])
@@ -192,7 +194,9 @@ def positions(mask: Tensor) -> Tensor:
 
 
 def clearly_better_class(probabilities: Tensor, labels: Tensor, margin: float) -> tuple[Tensor, Tensor]:
-    """Which labels the Self-Cure Network would change, and to what. (``src/train.py``.)
+    """Which labels the Self-Cure Network would change, and to what.
+
+    (``src/train.py``.)
 
     Args:
         probabilities: P [B, K].

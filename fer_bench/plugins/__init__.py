@@ -1,0 +1,1 @@
+"""Methods as plugins: discovery, loading, presets, hashes of code, and templates for new ones."""

@@ -59,6 +59,7 @@ class Check:
     function: Callable[[Plugin, Bench], None]
 
     def __call__(self, plugin: Plugin, bench: Bench) -> None:
+        """Tries the promise."""
         try:
             self.function(plugin, bench)
         except AssertionError:
