@@ -155,7 +155,7 @@ class Rul(Method):
     def features(self, images: Tensor) -> Tensor:
         """The last feature map, float32 [B, C, h, w]."""
         maps = self.net.forward_features(images).float()
-        if maps.ndim != 4:
+        if maps.ndim != 4 or maps.shape[1] != self.net.num_features:
             shape = tuple(maps.shape)
             raise ValueError(f"RUL needs feature maps [B, C, h, w]; {type(self.net).__name__} gives {shape}")
         return maps

@@ -64,6 +64,10 @@ def checked_plan(make: Callable[..., Plan], execution: Execution, dry_run: bool)
             on_progress=lambda what, done, total: update(f"{what}: {done:,} of {total:,}"),
             on_checked=(lambda: None) if dry_run else execution.launcher.warm_up,
         )
+    for sentence in planned.dataset.assumed:
+        echo(f"data     {sentence}")
+    if dry_run:
+        echo(f"data     {planned.splits}")
     for reason in planned.skipped:
         echo(f"skipped  {reason}")
     if not planned.runs:

@@ -42,7 +42,7 @@ def open_dataset(name_or_path: str, root: Path | None = None, options: ReadOptio
     """
     key = _key(location(name_or_path, root), options.text)
     dataset = _opened(key, partial(read_manifest, name_or_path, root, options))
-    _say_once(dataset.name, dataset.notes)
+    _say_once(dataset.name, dataset.notes, dataset.assumed)
     return landmarks.added(dataset, name_or_path, root)
 
 
@@ -52,23 +52,31 @@ def read_manifest(name_or_path: str, root: Path | None = None, options: ReadOpti
     return dedup(manifest, options.dedup == "near").manifest if options.dedup else manifest
 
 
-def open_unlabelled(folder: Path) -> Dataset:
+def open_unlabelled(folder: Path, left_out: frozenset[str] = frozenset()) -> Dataset:
     """Opens all images under a folder as training images of one class, "face"; sub-folders have no meaning.
+
+    Args:
+        folder: The images.
+        left_out: Ids of images that are left out.
 
     Raises:
         DataError: There is no folder, or no image in it.
     """
-    dataset = _opened(_key(f"unlabelled {folder.absolute()}"), partial(_read_unlabelled, folder))
+    key = _key(f"unlabelled {folder.absolute()}", *sorted(left_out))
+    dataset = _opened(key, partial(_read_unlabelled, folder, left_out))
     _say_once(dataset.name, dataset.notes)
     return dataset
 
 
-def _read_unlabelled(folder: Path) -> Manifest:
+def _read_unlabelled(folder: Path, left_out: frozenset[str] = frozenset()) -> Manifest:
     if not folder.is_dir():
         raise DataError(f"--unlabelled {folder}: no such folder")
     paths = images_under(folder)
     if not paths:
         raise DataError(f"--unlabelled {folder}: no image in it ({', '.join(IMAGE_SUFFIXES)})")
+    paths = [path for path in paths if path.relative_to(folder).as_posix() not in left_out]
+    if not paths:
+        raise DataError(f"--unlabelled {folder}: all {len(left_out)} images are copies of test images")
     return Manifest(
         name=printable(folder.resolve().name),
         classes=("face",),
@@ -113,9 +121,11 @@ def _key(*words: str) -> str:
 
 
 @cache
-def _say_once(name: str, notes: tuple[str, ...]) -> None:
+def _say_once(name: str, notes: tuple[str, ...], assumed: tuple[str, ...] = ()) -> None:
     for note in notes:
         log.warning("%s: %s", name, note)
+    for sentence in assumed:
+        log.info("%s: %s", name, sentence)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from fer_bench.core.errors import DataError
 from fer_bench.core.spec import RunSpec
 from fer_bench.data import imbalance as long_tail
 from fer_bench.data import stratified
-from fer_bench.data.dataset import Dataset
+from fer_bench.data.dataset import Dataset, SplitSource
 from fer_bench.data.groups import whole_groups
 from fer_bench.data.noise.apply import corrupt
 from fer_bench.data.noise.summary import summary
@@ -34,6 +35,7 @@ class Splits:
         errors_known: Whether it can be told which training labels are wrong: the data set has reference labels, or
             noise was injected into its own. Otherwise nothing may be said about wrong and right labels.
         held_out: Images that were taken from the training split for validation.
+        source: Where the test split comes from.
     """
 
     train: np.ndarray
@@ -46,6 +48,13 @@ class Splits:
     noise: dict[str, Any]
     errors_known: bool = True
     held_out: int = 0
+    source: SplitSource = "official"
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """Images of each split, how many were held out, and ``source``; ready for JSON."""
+        counts = {name: len(getattr(self, name)) for name in ("train", "val", "test")}
+        return {**counts, "held_out": self.held_out, "source": self.source}
 
 
 def make_splits(dataset: Dataset, spec: RunSpec, noise_file: Path | None = None) -> Splits:
@@ -90,7 +99,25 @@ def make_splits(dataset: Dataset, spec: RunSpec, noise_file: Path | None = None)
         noise=summary(label[train], noisy_label, len(dataset.classes), errors_known),
         errors_known=errors_known,
         held_out=parts.held_out,
+        source=dataset.split_source,
     )
+
+
+def describe_sizes(sizes: Sequence[Mapping[str, Any]]) -> str:
+    """What the splits of some runs hold, from :attr:`Splits.sizes` of each: a part of a sentence."""
+
+    def count(name: str) -> str:
+        low, high = (f"{bound(each[name] for each in sizes):,}" for bound in (min, max))
+        return low if low == high else f"{low} to {high}"
+
+    validation = "no validation"
+    if any(each["val"] for each in sizes):
+        validation = f"{count('val')} validation"
+    if any(each["held_out"] for each in sizes):
+        validation += " (held out of training)"
+    derived = {each["source"] for each in sizes} - {"official"}
+    test = f"{count('test')} test images" + (f" ({' or '.join(sorted(derived))})" if derived else "")
+    return f"{count('train')} training, {validation} and {test}"
 
 
 @dataclass(frozen=True)

@@ -179,7 +179,7 @@ class Trainer:
             "test": last["test"],
             "noise": noise,
             "labels": self.job.dataset.label_source,
-            "splits": self._split_sizes(),
+            "splits": self.splits.sizes,
             "realised_rate": noise["realised_rate"],
             "noisy_imbalance": noise["noisy_imbalance"],
             "uses_noise_rate": self.needs.noise_rate,
@@ -201,12 +201,6 @@ class Trainer:
             networks=method.state_dict() if self.job.resources.keep_networks else None,
         )
 
-    def _split_sizes(self) -> dict[str, Any]:
-        """Images of each split, how many of them were held out for validation, and where the test split comes from."""
-        splits = self.splits
-        sizes = {name: len(getattr(splits, name)) for name in ("train", "val", "test")}
-        return {**sizes, "held_out": splits.held_out, "source": self.job.dataset.split_source}
-
     def _remarks(self) -> list[str]:
         """What tables must say of this run."""
         remarks = list(self.method.remarks(self.job.config))
@@ -219,7 +213,7 @@ class Trainer:
         dataset = self.job.resources.unlabelled
         if not self.needs.unlabelled or dataset is None:
             return ""
-        return f"{len(self.source.unlabelled)} unlabelled images of {dataset.name}"
+        return ", ".join([f"{len(self.source.unlabelled)} unlabelled images of {dataset.name}", *dataset.assumed])
 
     def _state(self) -> dict[str, Any]:
         return {

@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from fer_bench.core.text import counted
+from fer_bench.data.splits import describe_sizes
 from fer_bench.report.arrange import Runs
 from fer_bench.report.measures import View
-from fer_bench.report.notes import values_text
+from fer_bench.report.notes import split_sizes, values_text
 from fer_bench.report.significance import Significance
 from fer_bench.store.model_selection import SELECTIONS
 
 
 def caption(runs: Runs, view: View, significance: Significance) -> str:
-    """Two sentences; the notes say the rest."""
+    """Two sentences, and one on images that were taken from the training set; the notes say the rest."""
     frame = runs.frame
     data = ", ".join(sorted({Path(name).name for name in frame["dataset"]}))
     titles = [SELECTIONS[key].title for key in dict.fromkeys(view.selections)]
@@ -22,7 +23,18 @@ def caption(runs: Runs, view: View, significance: Significance) -> str:
         f"Test results of {counted(len(runs.rows), 'method')} on {data}, trained for {epochs}: {_cells(runs, view)}, "
         f"{' and '.join(titles)}."
     )
+    text += _taken(runs)
     return f"{text} {significance.caption()}" if len(runs.rows) > 1 else text
+
+
+def _taken(runs: Runs) -> str:
+    """How many images were held out, or taken for a test split, of data sets that have no split for that."""
+    found = ""
+    for dataset, sizes in split_sizes(runs.frame["record"]).items():
+        if any(each["held_out"] or each["source"] != "official" for each in sizes):
+            name = f" of {Path(dataset).name}" if runs.frame["dataset"].nunique() > 1 else ""
+            found += f" Images{name}: {describe_sizes(sizes)}."
+    return found
 
 
 def _cells(runs: Runs, view: View) -> str:

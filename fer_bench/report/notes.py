@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fer_bench.core.spec import weights_name
 from fer_bench.core.text import counted
+from fer_bench.data.catalog import DATASETS
+from fer_bench.data.splits import describe_sizes
 from fer_bench.report.arrange import Runs
 from fer_bench.report.measures import View
 from fer_bench.report.rendering import MISSING, value_range
@@ -16,6 +18,7 @@ from fer_bench.report.training_data import Draw, head_tail_notes
 from fer_bench.report.wording import GIVEN, no_reference_note, sentence_case
 from fer_bench.store.frame import trained_with
 from fer_bench.store.model_selection import SELECTIONS
+from fer_bench.store.records import Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,6 +136,31 @@ def _learning_rate(frame: pd.DataFrame) -> str:
         return "learning rates by row"
     other = "" if len(shared) == len(frame) else " unless a row has its own"
     return f"learning rate {values_text(shared, 'lr')}{other}"
+
+
+def splits(records: Iterable[Record]) -> list[str]:
+    """How many images of each data set were trained, selected and tested on; nothing for runs that did not store it."""
+    found, derived = [], set()
+    for dataset, sizes in split_sizes(records).items():
+        derived |= {each["source"] for each in sizes}
+        text = f"Images of {Path(dataset).name}: {describe_sizes(sizes)}."
+        if dataset in DATASETS and any(each["held_out"] for each in sizes):
+            text += " Published numbers come from training on the held-out images too, as --val none does."
+        found.append(text)
+    if derived - {"official"}:
+        found.append("Derived: the data set has no test split, so one was taken from it, the same in every run.")
+    if "derived by group" in derived:
+        found.append("By group: no person (or other group of images that resemble each other) is on both sides.")
+    return found
+
+
+def split_sizes(records: Iterable[Record]) -> dict[str, list[dict[str, Any]]]:
+    """What ``Splits.sizes`` was for each run, by data set."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for record in records:
+        if "splits" in record.final:
+            found.setdefault(record.spec["dataset"], []).append(record.final["splits"])
+    return dict(sorted(found.items()))
 
 
 def source(frame: pd.DataFrame) -> str:

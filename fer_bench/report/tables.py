@@ -56,6 +56,7 @@ def comparison(runs: Runs, view: View = DEFAULT_VIEW, unfinished: Iterable[str] 
             *notes.definitions(runs, view, draws),
             *(significance.notes() if len(runs.rows) > 1 else []),
             notes.training(runs.frame),
+            *notes.splits(runs.frame["record"]),
             *notes.own_recipes(runs.frame),
             notes.source(runs.frame),
         ),

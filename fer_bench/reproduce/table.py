@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fer_bench import __version__
 from fer_bench.core.spec import weights_name
-from fer_bench.report.notes import source, training, values_text
+from fer_bench.report.notes import source, splits, training, values_text
 from fer_bench.report.rendering import MISSING, Block, Cell, Table
 from fer_bench.reproduce.compare import Entry, compare
 from fer_bench.reproduce.definition import NO_WEIGHTS, Column, Definition
@@ -33,7 +33,8 @@ def paper_table(grid: Grid, out: Path) -> tuple[Table, pd.DataFrame]:
     """
     import pandas as pd
 
-    runs = {place: [to_row(record) for record in slot.records(out)] for place, slot in grid.by_place.items()}
+    records = {place: slot.records(out) for place, slot in grid.by_place.items()}
+    runs = {place: [to_row(record) for record in found] for place, found in records.items()}
     entries, legend = compare(grid, runs)
     frame = pd.DataFrame({run["key"]: run for found in runs.values() for run in found}.values())
     reduced = grid.reductions()
@@ -42,7 +43,7 @@ def paper_table(grid: Grid, out: Path) -> tuple[Table, pd.DataFrame]:
         title,
         tuple(_blocks(entries)),
         _caption(grid, frame),
-        tuple(_notes(grid, frame, out)),
+        tuple(_notes(grid, frame, splits(record for found in records.values() for record in found), out)),
         pd.DataFrame([_csv_line(grid.table, entry, grid.selection) for entry in entries]),
         legend,
     )
@@ -156,7 +157,7 @@ def _caption(grid: Grid, frame: pd.DataFrame) -> str:
     return f"{after} Measured on {names}: mean ± standard deviation over n runs with different training seeds, {rule}."
 
 
-def _notes(grid: Grid, frame: pd.DataFrame, out: Path) -> list[str]:
+def _notes(grid: Grid, frame: pd.DataFrame, images: Sequence[str], out: Path) -> list[str]:
     table, reduced = grid.table, grid.reductions()
     notes = [f"Reduced: this is not the budget of the table. {'; '.join(reduced)}."] if reduced else []
     if len(frame):
@@ -176,7 +177,7 @@ def _notes(grid: Grid, frame: pd.DataFrame, out: Path) -> list[str]:
         if len(networks) > 1:
             each = (f"{net} at {size} px, {weights_name(weights)}" for net, size, weights in networks)
             notes.append(f"Networks: {'; '.join(each)}.")
-        notes += [training(frame), f"Data seed {grid.budget.data_seed}.", source(frame)]
+        notes += [training(frame), *images, f"Data seed {grid.budget.data_seed}.", source(frame)]
     else:
         notes.append(f"fer-bench {__version__}.")
     notes += [table.content.note.strip()] if table.content.note else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 LONGEST_STEM = 60
 """Characters of a data set's name in the default name of a sweep."""
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class Plan:
         request: The request that the plan was made from.
         weights: File of pre-trained weights; None without any.
         unlabelled: Images for methods that learn from unlabelled ones; None for the training images.
+        splits: How many images are trained on, held out and tested on, one sentence.
         tuning: Budget and studies of a tuning; empty for an ordinary sweep.
     """
 
@@ -77,6 +82,7 @@ class Plan:
     request: Request
     weights: Path | None
     unlabelled: Dataset | None = None
+    splits: str = ""
     tuning: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -140,12 +146,13 @@ def make_plan(
     on_checked()
     recipe, weights = resolve_recipe(request)
     methods, skipped = choose_methods(grid, dataset, recipe)
-    unlabelled = open_pool(request, methods, recipe, on_progress)
+    unlabelled = open_pool(request, methods, recipe, dataset, on_progress)
     runs = expand(grid, dataset, methods, unlabelled)
+    splits = ""
     if runs:
         prepare_cache(grid, dataset, recipe, on_progress)
-        check_splits(runs, dataset, request.noise_file)
-    return Plan(tuple(runs), tuple(skipped), dataset, request, weights, unlabelled)
+        splits = check_splits(runs, dataset, request.noise_file)
+    return Plan(tuple(runs), tuple(skipped), dataset, request, weights, unlabelled, splits)
 
 
 def check_request(request: Request) -> Grid:
@@ -207,14 +214,17 @@ def open_data(grid: Grid) -> Dataset:
 
 def choose_methods(grid: Grid, dataset: Dataset, recipe: Recipe) -> tuple[list[ChosenMethod], list[str]]:
     """The variants of methods that can run on the data set, and a line for each method that cannot, with the reason."""
+    from fer_bench.sweep.backbone import BackboneCheck
+
     chosen: list[ChosenMethod] = []
     skipped: dict[str, None] = {}
+    backbone = BackboneCheck(recipe, dataset)
     for key in grid.methods:
         try:
             variants = variants_of(grid, key)
             for variant in variants:
                 method = configure(grid, key, variant, dataset, recipe)
-                if reason := cannot_run(method, dataset):
+                if reason := cannot_run(method, dataset) or backbone.refusal(method):
                     skipped[f"{key}: {reason}"] = None
                 else:
                     chosen.append(method)
@@ -259,10 +269,10 @@ def cannot_run(method: ChosenMethod, dataset: Dataset) -> str:
 
 
 def open_pool(
-    request: Request, methods: Sequence[ChosenMethod], recipe: Recipe, on_progress: OnProgress
+    request: Request, methods: Sequence[ChosenMethod], recipe: Recipe, dataset: Dataset, on_progress: OnProgress
 ) -> Dataset | None:
     """The folder of unlabelled images, decoded; None where none is asked for. SpecError where no method uses it."""
-    from fer_bench.data.open import open_unlabelled
+    from fer_bench.data.unlabelled import open_pool as pooled
 
     if not request.unlabelled or not methods:
         return None
@@ -271,8 +281,9 @@ def open_pool(
         f"--unlabelled {request.unlabelled}: none of {', '.join(method.plugin.key for method in methods)} learns from "
         "unlabelled images",
     )
-    pool = open_unlabelled(request.unlabelled)
-    pool.decode(recipe.image_size, on_progress)
+    pool = pooled(request.unlabelled, dataset, recipe.image_size, request.dedup, on_progress)
+    for sentence in pool.assumed:
+        log.warning("--unlabelled %s: %s", request.unlabelled, sentence)
     return pool
 
 
@@ -345,12 +356,17 @@ def prepare_cache(grid: Grid, dataset: Dataset, recipe: Recipe, on_progress: OnP
         dataset.decode(size, on_progress)
 
 
-def check_splits(runs: Sequence[PlannedRun], dataset: Dataset, noise_file: Path | None) -> None:
-    """Makes the splits of every noise, imbalance and draw once, so that a DataError comes now and not in every run."""
-    from fer_bench.data.splits import make_splits
+def check_splits(runs: Sequence[PlannedRun], dataset: Dataset, noise_file: Path | None) -> str:
+    """Makes the splits of every noise, imbalance and draw once, so that a DataError comes now and not in every run.
 
+    Returns what they hold, as a sentence.
+    """
+    from fer_bench.data.splits import describe_sizes, make_splits
+
+    sizes = []
     for spec in {(run.spec.noise, run.spec.imbalance, run.spec.data_seed): run.spec for run in runs}.values():
         try:
-            make_splits(dataset, spec, noise_file)
+            sizes.append(make_splits(dataset, spec, noise_file).sizes)
         except ValueError as error:
             raise DataError(f"{dataset.name}: {error}") from None
+    return describe_sizes(sizes)

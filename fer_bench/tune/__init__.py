@@ -1,1 +1,0 @@
-"""Searches the settings of methods with one budget for all."""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 
 from fer_bench.cli.main import main
 from fer_bench.core.errors import SpecError
@@ -31,6 +32,43 @@ def test_dedup_leaves_copies_of_held_out_images_out_of_train(faces_folder: Path,
     shutil.copy(folder / "test" / "anger" / "000.png", folder / "train" / "anger" / "copy.png")
     assert counts(folder) == [41, 40, 40]
     assert counts(folder, dedup=True) == [40, 40, 40]
+
+
+def test_dedup_near_leaves_out_images_that_show_the_same_picture(faces_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "faces"
+    shutil.copytree(faces_folder, folder)
+    pixels = np.asarray(Image.open(folder / "test" / "anger" / "000.png")).copy()
+    pixels[0, 0] = 0
+    Image.fromarray(pixels).save(folder / "train" / "anger" / "copy.png")
+    assert counts(folder, dedup=True)[0] == 41 and counts(folder, dedup="near")[0] <= 40
+
+
+def test_any_validation_split_can_be_asked_for(faces_folder: Path) -> None:
+    assert counts(faces_folder) == counts(faces_folder, val="none") == [40, 40, 40]
+    assert counts(faces_folder, val=0.1) == [36, 36, 36] and counts(faces_folder, val="60") == [20, 20, 20]
+
+
+def test_what_comes_to_the_same_is_the_same_run(faces_folder: Path) -> None:
+    def key(folder: Path, **options: object) -> str:
+        return make_plan(make_request(methods="ce", dataset=folder, image_size=32, **options)).runs[0].spec.key
+
+    without = faces_folder / "train"
+    assert key(without) == key(without, val=0.1) != key(without, val=0.2)
+    assert len({key(faces_folder), key(faces_folder, val=0.1), key(faces_folder, val="none")}) == 3
+
+
+def test_a_dry_run_says_what_is_assumed_and_how_large_the_splits_are(faces_folder: Path, tmp_path: Path) -> None:
+    for number, path in enumerate(sorted((faces_folder / "train").rglob("*.png"))):
+        target = tmp_path / "ck" / path.parent.name / f"S{number % 20:03d}_001_{number:08d}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    words = ["run", "--methods", "ce", "--dataset", str(tmp_path / "ck"), "--image-size", "32", "--dry-run"]
+    said = CliRunner().invoke(main, [*words, "--out", str(tmp_path)]).output
+    assert "data     images of one group, by file names as in CK+ (S010_001_00000015), stay together" in said
+    assert "data     no test split: 24 of 120 images are taken for it, 4 of 20 groups" in said
+    assert "data     84 training, 12 validation (held out of training) and 24 test images (derived by group)" in said
+    said = CliRunner().invoke(main, [*words, "--group-by", "none", "--val", "none", "--out", str(tmp_path)]).output
+    assert "data     96 training, no validation and 24 test images (derived)" in said, said
 
 
 def test_the_type_of_imbalance_reaches_the_data(faces_folder: Path) -> None:

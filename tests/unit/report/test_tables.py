@@ -125,6 +125,22 @@ def test_the_caption_is_two_sentences(tmp_path: Path) -> None:
     assert "Every run reports its last epoch, so no epoch is selected by its accuracy." in table.notes
 
 
+def test_the_caption_says_how_many_images_were_taken_from_the_training_set(tmp_path: Path) -> None:
+    sizes = {"train": 216, "val": 24, "test": 60, "held_out": 24, "source": "derived by group"}
+    finish(tmp_path / "a", "alpha", NOISY, given={"splits": sizes})
+    table = comparison(arranged(tmp_path / "a"))
+    text = "216 training, 24 validation (held out of training) and 60 test images (derived by group)"
+    assert table.caption.endswith(f"last epoch. Images: {text}.") and f"Images of faces: {text}." in table.notes
+    assert "By group: no person (or other group of images that resemble each other) is on both sides." in table.notes
+    finish(tmp_path / "b", "alpha", NOISY, given={"splits": {**sizes, "held_out": 0, "source": "official"}})
+    table = comparison(arranged(tmp_path / "b"))
+    assert "Images" not in table.caption
+    assert "Images of faces: 216 training, 24 validation and 60 test images." in table.notes
+    finish(tmp_path / "c", "alpha", NOISY, dataset="rafdb", given={"splits": {**sizes, "source": "official"}})
+    table = comparison(arranged(tmp_path / "c"))
+    assert any("Published numbers come from training on the held-out images too" in note for note in table.notes)
+
+
 def test_one_seed_has_no_spread(tmp_path: Path) -> None:
     table = comparison(some_runs(tmp_path, seeds=1))
     for text in (table.markdown(), table.latex(), table.html(), terminal(table)):
@@ -572,7 +588,6 @@ def test_no_cell_of_a_csv_file_is_a_formula(tmp_path: Path) -> None:
     assert list(pd.read_csv(written[-1])["device"]) == ["'=1+1"]
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="there is no pdflatex")
 def test_latex_compiles(tmp_path: Path) -> None:
     name = r"A & 50% of_$x$ \cmd {#1} ~^ | [b] <c> * \textbar"
