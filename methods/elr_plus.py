@@ -176,7 +176,8 @@ class ElrPlus(Method):
         return {"loss": F.cross_entropy(logits, labels)}
 
     def train_step(self, batch: Batch, run: Run) -> dict[str, Tensor]:
-        c, images, logged = self.config, batch.view("weak"), {}
+        c, images = self.config, batch.view("weak")
+        logged: dict[str, Tensor] = {}
         warm_up = round(c.warmup * run.epochs)
         step = (run.epoch - warm_up) * run.steps + run.step + 1
         steps = (run.epochs - warm_up) * run.steps

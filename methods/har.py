@@ -78,13 +78,15 @@ class Taps:
     def _keep(self, norm: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor | None:
         if self._seen is None:
             return None
+        assert isinstance(norm, nn.BatchNorm2d)
         self._seen.append((output, norm.weight))
         return output.clone()  # a copy goes on: an activation in place would overwrite what is differentiated by
 
     @contextmanager
     def open(self) -> Iterator[list[tuple[Tensor, Tensor | None]]]:
         """The list that fills with (output [B, C, H, W], gamma [C]) of each layer, in the order of the forward pass."""
-        self._seen = seen = []
+        seen: list[tuple[Tensor, Tensor | None]] = []
+        self._seen = seen
         try:
             yield seen
         finally:

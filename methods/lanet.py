@@ -213,9 +213,7 @@ class Lanet(Method):
     def __init__(self, config: Config, task: Task) -> None:
         super().__init__(config, task)
         if config.neighbours >= task.batch_size:
-            raise ValueError(
-                f"neighbours = {config.neighbours} must be smaller than the batch size of {task.batch_size}"
-            )
+            raise ValueError(f"neighbours = {config.neighbours} is not smaller than the batch size {task.batch_size}")
         scaled = scaled_momentum(OFFICIAL_MOMENTUM, OFFICIAL_STEPS, total_steps(task))
         self.momentum = scaled if config.momentum is None else config.momentum
         self.has_landmarks = config.landmark_source != "none"

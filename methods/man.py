@@ -202,7 +202,8 @@ class Man(Method):
         with torch.no_grad():
             for batch in run.training_set():
                 images = batch.view(self.config.division_view)
-                self.kind[batch.index] = division(*(net(images).argmax(dim=1) for net in nets), batch.label)
+                first, second = (net(images).argmax(dim=1) for net in nets)
+                self.kind[batch.index] = division(first, second, batch.label)
         for net in nets:
             net.train()
 

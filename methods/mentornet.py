@@ -257,6 +257,7 @@ class Mentornet(Method):
         self.register_buffer("average", torch.tensor(0.0 if config.starts_at_zero else float("nan")))
         self.drop_rates = parse_drop_rates(config.dropout_spec)
         if config.data_driven:
+            assert task.trusted is not None and task.trusted_label is not None, "declared by needs"
             told = len(task.trusted)
             place = torch.full((task.num_samples,), -1).scatter(0, task.trusted, torch.arange(told))
             self.register_buffer("place", place, persistent=False)  # of a sample among the trusted ones, or -1

@@ -19,6 +19,13 @@ from tests.helpers.golden_record import pytest_addoption, pytest_configure  # no
 from tests.helpers.plugins import plugin_source
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that use the fixture ``browser`` have its marker."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """FER_BENCH_CACHE for all tests and their child processes, unless it is set already."""

@@ -113,6 +113,7 @@ def request_for_run(request: Request, spec: RunSpec) -> Request:
         data_seed=spec.data_seed,
         settings={method: values for method, values in request.settings.items() if method == spec.method},
         vary={method: values for method, values in request.vary.items() if method == spec.method},
+        variants={method: each for method, each in request.variants.items() if method == spec.method},
         unlabelled=request.unlabelled if spec.unlabelled else None,
     )
 

@@ -123,12 +123,9 @@ class Sweep:
         return to_frame(self.records())
 
     def states(self) -> list[tuple[str, str]]:
-        """State and reason of each run, in the order of the sweep. Each call looks at all run folders."""
-        states = read_each(run_state, self.runs)
-        return [
-            ("done", "") if state == "new" and name in self._compact else (state, why)
-            for name, (state, why) in zip(self.content["runs"], states, strict=True)
-        ]
+        """State and reason of each run, in the order of the sweep. Each call looks at the runs without a record."""
+        done = {record.folder for record in self.records()}
+        return read_each(lambda folder: ("done", "") if folder in done else run_state(folder), self.runs)
 
     def unfinished(self, states: Sequence[tuple[str, str]] | None = None) -> list[str]:
         """A line for each run that is not done or cannot be read, and for each method that was skipped.

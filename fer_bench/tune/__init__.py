@@ -1,0 +1,1 @@
+"""Searches the settings of methods with one budget for all."""

@@ -107,7 +107,7 @@ OPTIONS = (
         "run … --set nla.lam_a=0.5",
         ("--set nla", "nla is not among --methods ce"),
     ),
-    Case("a setting twice", "run … --set ce.x=1 --set ce.x=2", ("--set gives ce.x twice",)),
+    Case("a setting of a method twice", "run … --set ce.x=1 --set ce.x=2", ("--set gives ce.x twice",)),
     Case("a setting without its method", "run … --set lam_a=1", ("not of the form method.field=value",)),
     Case("a setting without a value", "run … --methods nla --set nla.lam_a=", ("nla.lam_a = ''",)),
     Case("0 jobs", "run … --jobs 0 --dry-run", ("--jobs 0",)),

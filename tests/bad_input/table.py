@@ -1,4 +1,7 @@
-"""Writes the table of docs/development/bad-input.md: ``python -m tests.bad_input.table``. Runs every case."""
+"""Writes the table of docs/development/bad-input.md, and its length into robustness.md. Runs every case.
+
+python -m tests.bad_input.table
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from tests.bad_input.cases import SECTIONS
 from tests.bad_input.seen import Case, Seen, see, shown
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "development" / "bad-input.md"
+SUMMARY = DOCUMENT.with_name("robustness.md")
 BEGIN, END = "<!-- begin of the cases -->\n", "<!-- end of the cases -->\n"
 
 
@@ -43,6 +47,9 @@ def main() -> None:
         os.environ["FER_BENCH_CACHE"] = cache
         text = "\n".join(lines())
     DOCUMENT.write_text(f"{before}{BEGIN}{text}\n{END}{after}", encoding="utf-8")
+    count = sum(map(len, SECTIONS.values()))
+    summary = SUMMARY.read_text(encoding="utf-8")
+    SUMMARY.write_text(re.sub(r"(?<=\(bad-input\.md\) \| )\d+", str(count), summary), encoding="utf-8")
 
 
 if __name__ == "__main__":

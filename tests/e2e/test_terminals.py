@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers.commands import COMMAND, call
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("terminals")]
+pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.xdist_group("terminals")]
 QUICK = ("--epochs", "1", "--image-size", "32", "--device", "cpu", "--jobs", "1")
 ENCODINGS = ("ascii", "latin-1", "cp1252")
 SHOWING = (

@@ -40,7 +40,7 @@ from fer_bench.sweep.request import Request
 from fer_bench.testing.probes import records
 from tests.helpers.plugins import LOSS, plugin_source
 
-pytestmark = pytest.mark.xdist_group("faults")  # one worker: the tests share a run in peace
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]  # one worker: the tests share a run in peace
 SETTINGS = {"epochs": 2, "image_size": 32}
 
 ROOT = Path(__file__).parents[2]

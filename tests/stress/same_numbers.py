@@ -27,7 +27,8 @@ METHODS = (
     "balanced_softmax,cb,ce,coteaching,coteaching_plus,crt,dcl,decoupling,dmue,eac,face2exp,jocor,lanet,man,mek,"
     "mentornet,nla,rul,scn"
 )
-TIMES = ("seconds", "peak_memory_bytes")
+LEFT_OUT = ("seconds", "peak_memory_bytes", "splits", "labels")
+"""Times, memory, and fields that records did not always have."""
 RENAMED = {
     "fit_given": "fit_noisy",
     "fit_true": "fit_clean",
@@ -69,7 +70,7 @@ def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """The leaves of nested objects and lists with their dotted names."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            if key not in TIMES:
+            if key not in LEFT_OUT:
                 yield from leaves(inner, f"{name}.{RENAMED.get(key, key)}")
     elif isinstance(value, list):
         for position, inner in enumerate(value):

@@ -143,7 +143,7 @@ def joint(runs: Runs) -> Drawn:
             if part[part["family"] == family]["imbalance_factor"].nunique() < 2:
                 continue
             for metric in ACCURACIES:
-                title = _title(f"{metric.label(runs.wrong)}{runs.data} under {family} noise, last epoch", base)
+                title = _title(f"{metric.title}{runs.data}, {family} noise, last epoch", base)
                 name = joined_text(metric.name, f"{family} noise and imbalance", base)
                 yield name, _joint(runs, part, metric, title)
 
@@ -152,16 +152,17 @@ def _joint(runs: Runs, part: pd.DataFrame, metric: Metric, title: str) -> Figure
     shares = part.groupby("noise_rate")["realised_rate"].mean() * 100
     cells = metric.scale * part.groupby(["row", "noise_rate", "imbalance_factor"])[metric.column("last")].mean()
     rows = runs.present(part)
-    figure, axes = tiles(len(rows), 0.75 * part["imbalance_factor"].nunique() + 1, 0.5 * len(shares) + 0.8)
-    for k, row in enumerate(rows):
+    columns = part["imbalance_factor"].nunique()
+    figure, axes = tiles(len(rows), max(0.75 * columns + 1, 2.6), max(0.5 * len(shares) + 0.8, 2.4))
+    for ax, row in zip(axes, rows, strict=False):
         values = cells[row].unstack().sort_index().sort_index(axis=1)
         values.index = [f"{shares[rate]:.0f}" for rate in values.index]
         values.columns = [f"{factor:g}" for factor in values.columns]
-        heat(axes[k], values, (cells.min(), cells.max()), ".1f")
-        axes[k].set_title(plain(row))
-        axes[k].set_xlabel("Imbalance factor")
-        axes[k].set_ylabel("" if k % across(len(rows)) else sentence_case(f"{runs.wrong} (%)"))
-    bar(figure, axes[: len(rows)], metric.label(runs.wrong))
+        heat(ax, values, (cells.min(), cells.max()), ".1f")
+        ax.set_title(plain(row))
+    bar(figure, axes[: len(rows)], "Accuracy (%)")
+    figure.supxlabel("Imbalance factor", fontsize="medium")
+    figure.supylabel(sentence_case(f"{runs.wrong} (%)"), fontsize="medium")
     headline(figure, title)
     return figure
 

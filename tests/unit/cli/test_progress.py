@@ -12,7 +12,7 @@ from fer_bench.cli.views.progress import Display
 from fer_bench.cli.views.terminal import PlainConsole
 from fer_bench.launch.progress import Progress, ProgressEvent
 
-FIRST, SECOND = (SimpleNamespace(cost=100.0, spec=SimpleNamespace(name=f"ce, seed {seed}")) for seed in (0, 1))
+FIRST, SECOND = (SimpleNamespace(cost=100.0, name=f"ce, seed {seed}") for seed in (0, 1))
 STEP = {"epoch": 1, "epochs": 4, "step": 5, "steps": 10, "images_per_second": 1234.5, "loss": 0.5, "overall": 0.25}
 DONE = {"final": {"test": {"overall": 0.5, "mean": 0.25}, "seconds": 12.3}}
 

@@ -132,6 +132,7 @@ def test_what_was_asked_for_is_written(out: Path) -> None:
         assert "best_test" in (text := (folder / name).read_text()) or "oracle" in text, name
 
 
+@pytest.mark.slow
 def test_missing_plots_are_drawn_and_present_ones_kept(out: Path) -> None:
     plots = out / "sweeps" / "s" / "plots"
     shutil.rmtree(plots, ignore_errors=True)

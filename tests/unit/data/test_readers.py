@@ -543,6 +543,7 @@ def real_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_real_counts(real_faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     once = fer2013.load(real_faces / "fer2013" / "fer2013.csv")
     monkeypatch.setattr(fer2013, "load", lambda _: once)  # a hundred megabytes of text

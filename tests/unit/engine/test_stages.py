@@ -29,6 +29,7 @@ def epochs(folder: Path) -> list[dict[str, Any]]:
     return records
 
 
+@pytest.mark.slow
 def test_a_stage_taken_from_another_run_changes_no_number(tmp_path: Path) -> None:
     """cRT's first stage is the cross-entropy run of the same settings: taken or trained, the numbers are equal."""
     fer_bench.run(["crt", "ce"], out=tmp_path / "both", **SWEEP)

@@ -67,6 +67,7 @@ def test_the_command_trains_with_another_launcher_and_hides_nothing(faces_folder
     assert wrong.exit_code == 2 and "did you mean 'gpus'" in wrong.output + (wrong.stderr if wrong.stderr_bytes else "")
 
 
+@pytest.mark.slow
 def test_help_does_not_load_the_launchers() -> None:
     program = (
         "import sys\nfrom fer_bench.cli.main import main\n"

@@ -58,6 +58,8 @@ def test_a_folder_that_was_there_keeps_its_mode_and_the_pickles_stay_private(tmp
         slurm.job_folder(slurm.Options(folder=str(shared)), tmp_path / "out")
 
 
+@pytest.mark.slow
+@pytest.mark.cluster
 @pytest.mark.usefixtures("no_outputs")
 def test_jobs_train_a_sweep_and_pass_on_a_failure(
     faces_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -26,9 +26,11 @@ from fer_bench.models.networks import ResidualBlock, make_network
 from fer_bench.models.precision import Precision
 from fer_bench.ops.consistency import pooled_linear_classifier
 from fer_bench.plugins.registry import Plugin, discover
-from fer_bench.report.caption import arithmetic as words
+from fer_bench.report.arrange import arrange
+from fer_bench.report.notes import training
 from fer_bench.store.folder import RunFolder
 from fer_bench.sweep.plan import make_plan
+from fer_bench.sweep.record import find_sweep
 from fer_bench.sweep.request import make_request
 from fer_bench.testing.bench import Bench
 
@@ -178,13 +180,9 @@ def test_tables_say_it(faces_folder: Path, tmp_path: Path) -> None:
         spec = RunFolder(folder).spec
         assert spec is not None and restore(spec, "spec.json").key == folder.name
 
-    import pandas as pd
-
-    from fer_bench.report.arrange import arrange
-
-    both = pd.concat([plain, narrow])
-    assert words(both) == ", forward passes in bf16 or float32"
-    assert list(arrange(both)["condition"]) == ["clean, precision bf16", "clean, precision float32"]
+    both = arrange([*find_sweep(tmp_path, "plain").records(), *find_sweep(tmp_path, "narrow").records()])
+    assert "forward passes in bf16 or float32" in training(both.frame)
+    assert both.conditions == ("clean, precision bf16", "clean, precision float32")
 
 
 # --- compiled -----------------------------------------------------------------------------------------------------

@@ -50,6 +50,7 @@ def commands() -> list[list[str]]:
 # --- new-method ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("template", scaffold.TEMPLATES)
 def test_a_written_method_keeps_the_contract(template: str, tmp_path: Path, bench: Bench) -> None:
     scaffold.new_method(f"made_{template[:3]}", template, tmp_path)
@@ -59,6 +60,7 @@ def test_a_written_method_keeps_the_contract(template: str, tmp_path: Path, benc
         check(plugin, bench)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("template", scaffold.TEMPLATES)
 def test_a_written_file_is_tidy_says_where_to_change_it_and_its_own_test_passes(template: str, tmp_path: Path) -> None:
     files = scaffold.new_method("made_here", template, tmp_path)
@@ -184,6 +186,8 @@ def test_every_command_of_the_guide_parses() -> None:
         main.commands[name].make_context(name, list(arguments))
 
 
+@pytest.mark.slow
+@pytest.mark.e2e
 def test_the_commands_of_the_guide_run_in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     cheap = [c for c in commands() if c[0] in ("new-method", "methods") or "--dry-run" in c or "--epochs" in c]
@@ -210,6 +214,8 @@ def test_the_guide_names_every_part_of_the_contract() -> None:
     assert [name for name in [*hooks, *VIEWS] if name not in text] == []
 
 
+@pytest.mark.slow
+@pytest.mark.e2e
 def test_a_package_of_ones_own(tmp_path: Path) -> None:
     """The guide's pyproject, built and installed for real; its method is listed and trains."""
     source, site = tmp_path / "source", tmp_path / "site"
@@ -294,6 +300,8 @@ def test_a_preset_that_fits_no_setting_is_an_error(text: str, message: str, toy:
         plugin.configure("other", "clean", {})
 
 
+@pytest.mark.slow
+@pytest.mark.e2e
 def test_broken_plugins_are_listed_and_skipped_and_harm_no_other(toy: Toy, tmp_path: Path) -> None:
     plugin = toy("sound", LOSS)
     folder = plugin.path.parent

@@ -122,6 +122,7 @@ def test_cells_are_means_over_seeds(sweep: Sweep) -> None:
     assert content["table"]["best_val"][0]["values"].keys().isdisjoint(MEASURES), "there is no validation split"
 
 
+@pytest.mark.slow
 def test_the_page_says_what_the_table_says(tmp_path: Path) -> None:
     """The same digits and the same bold cells, head and tail and memory with them, and the same ranks."""
     for method, skill in (("alpha", 0.9), ("beta", 0.895), ("gamma", 0.5)):
@@ -159,6 +160,7 @@ def test_roc_is_read_off_the_scores(tmp_path: Path) -> None:
     assert roc(read_record(folder)) is None, "without a wrong label there is no curve"
 
 
+@pytest.mark.slow
 def test_groups_are_the_pairs_that_the_test_does_not_tell_apart(tmp_path: Path) -> None:
     for place, method in enumerate(("a", "b", "c", "d")):
         for seed in range(8):

@@ -22,6 +22,7 @@ def names(paths: list[Path]) -> set[str]:
     return {path.stem for path in paths}
 
 
+@pytest.mark.slow
 def test_a_joint_sweep_has_every_figure(tmp_path: Path) -> None:
     for method in ("alpha $x$ <script>", "beta"):
         for factor in (1.0, 10.0):

@@ -154,6 +154,7 @@ def test_holm_keeps_the_order_and_only_raises(p: list[float]) -> None:
 # --- comparisons ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=4, deadline=None)  # statsmodels collects garbage on each call, which takes its time
 @given(st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS), min_size=6, max_size=9), st.randoms())
 def test_comparisons_do_not_depend_on_the_order_of_blocks_or_rows(rows: list, random: object) -> None:

@@ -588,6 +588,7 @@ def test_no_cell_of_a_csv_file_is_a_formula(tmp_path: Path) -> None:
     assert list(pd.read_csv(written[-1])["device"]) == ["'=1+1"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="there is no pdflatex")
 def test_latex_compiles(tmp_path: Path) -> None:
     name = r"A & 50% of_$x$ \cmd {#1} ~^ | [b] <c> * \textbar"

@@ -339,6 +339,8 @@ def test_commands_of_the_documentation_are_understood() -> None:
         reproduce.make_context("reproduce", shlex.split(line)[2:])
 
 
+@pytest.mark.slow
+@pytest.mark.e2e
 @pytest.mark.xdist_group("e2e")
 def test_own_table_as_documented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -50,6 +50,6 @@ function weightMap(parent, surface, number, top) {
     yaxis: { range, title: { text: "Probability of the best other class", standoff: 8 }, scaleanchor: "x", constrain: "domain" }, margin: { l: 40, r: 8, t: 8, b: 44 } }, { height: Math.min(400, 0.8 * parent.clientWidth + 40) });
   if (samples) {
     const wrong = samples.wrong.reduce((sum, value) => sum + value, 0);
-    parent.append(h("p", { class: "note" }, `${samples.wrong.length - wrong} training faces${known ? `, and ${wrong} with a ${DATA.one_wrong}` : ""}, with the probabilities after this epoch.`));
+    parent.append(h("p", { class: "note" }, `${known ? `${samples.wrong.length - wrong} training faces with a ${DATA.one_correct} and ${wrong} with a ${DATA.one_wrong}` : `${samples.wrong.length} training faces`}, with the probabilities after this epoch.`));
   }
 }
