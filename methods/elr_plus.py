@@ -59,8 +59,7 @@ class ElrPlus(Method):
         kind="label noise",
         family="early-learning",
         scaling="As ELR: the memory reaches over about three epochs at beta = 0.7. Ramps are shares of all steps, "
-        "and a weight average reaches over 0.95 epochs, whatever their length. Steps are few in a short training, "
-        "and averages of them lag.",
+        "and a weight average reaches over 0.95 epochs, whatever their length.",
         arxiv="2007.00151",
         code="github.com/shengliu66/ELR @ 934af53",
         ensemble="mean of two networks",

@@ -129,8 +129,8 @@ class Har(Method):
         kind="both",
         family="noise-and-imbalance",
         scaling="reg_weight is for batches of 128 and is scaled by the batch size. The strengths are relative: the "
-        "strongest class has 1 whatever the counts. Both stages are shares of the epochs; a third of a short "
-        "training estimates errors poorly.",
+        "strongest class has 1 whatever the counts. Both stages are shares of the epochs; in a short training the "
+        "errors come from a network of few steps.",
         arxiv="2006.15766",
         code="github.com/kaidic/HAR @ 188a463",
         deviations=(

@@ -128,8 +128,7 @@ class Lanet(Method):
         family="faces",
         scaling="The slow copy reaches over the same share of a short training as of the official 7600 steps. The "
         "memory of distributions keeps 0.9 of itself in each visit: the given label still has a weight of 0.23 "
-        "after 14 epochs and of 0.002 after 60. neighbours must be fewer than the batch; the queue holds no more "
-        "than the training set. All losses are means.",
+        "after 14 epochs and of 0.002 after 60. neighbours must be fewer than the batch. Losses are means.",
         arxiv="2307.09023",
         code="github.com/hw-tony/LA-Net @ 74bb121",
         deviations=(

@@ -184,10 +184,11 @@ class Man(Method):
 
     @classmethod
     def needs(cls, config: Config) -> Needs:
-        # Two networks, to divide and to train; images taken for noisy are trained on in two views, at a cost of 2 more.
+        # Two networks, to divide and to train, after a warm-up of 0.3, as in short trainings; images taken for noisy
+        # are trained on in two views, at a cost of 2 more.
         strong = "strong" if config.strong == "randaugment" else "second"
         views = ("weak", strong) if config.division_view == "weak" else ("weak", strong, config.division_view)
-        return Needs(views=views, networks=2, forwards=4.0)
+        return Needs(views=views, networks=2, forwards=3.4)
 
     def build(self, make_net: MakeNet) -> None:
         self.net_a, self.net_b = make_net("a"), make_net("b")

@@ -86,8 +86,9 @@ class Mek(Method):
         scaling="The class weights have a mean of 1 over the classes ('n_over_10n' grows with the imbalance and "
         "with the number of classes). The consistency is a mean over the cells of the map and a weighted sum over "
         "the classes: lam acts C times as strongly as EAC's. lam = 0.1 is the value of the released training of "
-        "60,000 steps from pre-trained weights. It suits short trainings too, except under strong imbalance with "
-        "some hundred steps, where the weights of the rarest classes dominate: a smaller lam is better there.",
+        "60,000 steps from pre-trained weights. It suits short trainings too, except under strong imbalance: with "
+        "factor 50 and 196 steps, 0.1 stays 18 points below cross-entropy on the validation split and 0.03 reaches "
+        "it.",
         arxiv="2310.19636",
         code="github.com/zyh-uaiaaaa/Mine-Extra-Knowledge @ 2ec823d",
         deviations=(
