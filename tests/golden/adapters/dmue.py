@@ -58,7 +58,7 @@ def _split(labels: torch.Tensor, classes: int) -> dict[str, Any]:
 
 def _never_updated() -> list[str]:
     """What the official optimizer leaves out, under the official names of our parameters."""
-    method = _method(3, 4, official_frozen_uncertainty=True)
+    method = _method(3, 4)
     optimizer = method.optimizers("train", lambda params, **kw: torch.optim.Adam(params, **kw))["main"]
     updated = {id(p) for group in optimizer.param_groups for p in group["params"]}
     names = [
