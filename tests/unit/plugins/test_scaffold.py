@@ -144,8 +144,8 @@ def test_a_broken_promise_names_the_line(toy: Toy, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("fer_bench.testing.checks.CHECKS", few)
     done = CliRunner().invoke(main, ["test-method", str(plugin.path)])
     assert done.exit_code == 1 and "2 of 4 checks failed" in done.output
-    assert "pass  config: every hyper-parameter" in done.output
-    assert "FAIL  needs_are_honoured: a method sees the views" in done.output
+    assert "pass  config: Every hyper-parameter" in done.output
+    assert "FAIL  needs_are_honoured: A method sees the views" in done.output
     assert "view 'mirror' was not declared" in done.output and re.search(r"sloppy\.py:\d+ in loss: return", done.output)
     assert "as in needs_are_honoured" in done.output
 
