@@ -96,7 +96,8 @@ def make_tuning(
     plan = make_plan(everything, on_progress)
     first = within_budget([run for run in plan.runs if (run.spec.noise, run.spec.imbalance) in wanted], search.budget)
     runs = [in_study(run, FIRST_STUDY + study) for study in range(search.studies) for run in first]
-    check_splits(runs[len(first) :], plan.dataset, request.noise_file)
+    if later := runs[len(first) :]:
+        check_splits(later, plan.dataset, request.noise_file)
     return replace(plan, runs=tuple(runs), tuning={"budget": search.budget, "studies": search.studies})
 
 

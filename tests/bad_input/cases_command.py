@@ -44,7 +44,7 @@ OPTIONS = (
     Case(
         "a map of classes that the data do not have",
         "run … --noise-type class-dependent --noise 0.2",
-        ("class-dependent noise goes by the names", "no disgust"),
+        ("class-dependent noise needs the classes", "no disgust"),
     ),
     Case(
         "the hardest images by coin",
