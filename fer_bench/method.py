@@ -1,8 +1,11 @@
-"""The plugin contract, whole. A method owns its update; everything that must be equal between methods is the harness's.
+"""The contract between a method and the harness.
 
-A plugin is one file with one subclass of :class:`Method`. It imports this module and ``fer_bench.ops``, nothing else of
-fer-bench. It is given no noise flag, no true label but those it declares to need (and every table then says so), and
-test images only in :meth:`Method.predict`.
+A method owns its update. The harness owns everything that must be equal between methods: data, noise, batches,
+augmentation, schedule, budget and evaluation.
+
+A plugin is one file with one subclass of :class:`Method`. It imports only this module and ``fer_bench.ops`` from
+fer-bench. A method does not know which labels are wrong. It receives clean labels only if it declares that it needs
+them, and tables then say so. It sees test images only in :meth:`Method.predict`.
 """
 
 from __future__ import annotations
@@ -49,19 +52,19 @@ class Info:
     idea: str
     """What the method does, in at most three lines."""
     kind: str
-    """What it is made against: "baseline", "label noise", "imbalance" or "both"."""
+    """The problem it addresses: "baseline", "label noise", "imbalance" or "both"."""
     family: str = ""
-    """A key of FAMILIES, by which methods are listed and chosen; "" for a method of none of them."""
+    """A key of FAMILIES; the list of methods is grouped by it. "" for a method of no family."""
     arxiv: str = ""
     code: str = ""
     """The official repository and commit."""
     deviations: tuple[str, ...] = ()
-    """Where the default departs from the official code, each with its reason."""
+    """Where the defaults differ from the official code, each with its reason."""
     scaling: str = ""
     """How its settings scale: with the length of the training in epochs or steps, the batch size, the number of classes
     and of images, and with networks from random or pre-trained weights. In plain sentences."""
     ensemble: str = ""
-    """How ``predict`` joins several networks ("mean of two networks"), for the mark in tables; "" for one network."""
+    """How ``predict`` combines several networks ("mean of two networks"); tables mark it. "" for one network."""
 
     def __post_init__(self) -> None:
         if self.family and self.family not in FAMILIES:
@@ -70,14 +73,14 @@ class Info:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a method asks for before any data are built; it is skipped with a reason where it cannot be given."""
+    """What a method needs. If the data or the recipe cannot provide it, the method is skipped with a reason."""
 
     views: tuple[str, ...] = ("weak",)
     noise_rate: bool = False
-    """The realised noise rate: the row is marked as having been told it."""
+    """The realised noise rate. Tables mark the row."""
     landmarks: bool = False
     trusted: float = 0.0
-    """The share of the training images whose true labels it is told: every table says of how many."""
+    """The share of the training images whose clean labels it receives. Tables state their number."""
     unlabelled: float = 0.0
     """Images of the unlabelled stream for each image of a batch: ``--unlabelled FOLDER``, or else the training images
     with their labels hidden."""
@@ -88,7 +91,7 @@ class Needs:
     evaluation are this method's own; it meets new optimizers there."""
     networks: int = 1
     forwards: float = 1.0
-    """Images forwarded in training for each image of a batch: what time estimates go by."""
+    """Images forwarded in training for each image of a batch. Time estimates use it."""
     compiles: bool = True
     """False: its networks cannot be compiled (hooks on layers, gradients of gradients)."""
 
@@ -108,24 +111,25 @@ class Stage:
 
 @dataclass(frozen=True)
 class Task:
-    """What a method is told of the problem. Counts and labels are the observed ones, wrong labels included."""
+    """What a method knows of the problem. Counts and labels are the noisy ones."""
 
     num_classes: int
     num_samples: int
     class_counts: Tensor
-    """int64 [C]: training images per observed label."""
+    """int64 [C]: training images per noisy label."""
     epochs: int
     """Of the recipe; extra stages come on top."""
     batch_size: int
     noise_rate: float | None = None
     """The realised share of wrong labels, for methods that declare ``Needs(noise_rate=True)``; else None."""
     trusted: Tensor | None = None
-    """int64 [T]: rows of the training set whose true labels ``trusted_label`` int64 [T] gives, where declared."""
+    """int64 [T]: rows of the training set whose clean labels are known, if the method declares that it needs them."""
     trusted_label: Tensor | None = None
+    """int64 [T]: the clean labels of the rows ``trusted``."""
     pretrained: bool = False
     """Whether the recipe's networks start from pre-trained weights."""
     labels: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
-    """int64 [N]: the observed label of every row, on the CPU; a copy."""
+    """int64 [N]: the noisy label of every row, on the CPU; a copy."""
 
 
 class Images:
@@ -147,7 +151,7 @@ class Images:
 class Batch(Images):
     """One mini-batch: ``index`` int64 [B] (rows of the training set), ``label`` int64 [B], and views.
 
-    A method sees one label of an image only, which may be wrong; the harness calls it ``noisy_label``.
+    A method sees one label of an image, which may be wrong. The harness calls it ``noisy_label``.
 
     ``landmarks`` is float32 [B, 19, 2] in AFLW order, as a fraction of width and height in the frame of the 'weak' view
     (left and right exchanged where it is mirrored), with ``landmarks_ok`` bool [B]; both are None unless the method
@@ -193,7 +197,7 @@ class Net(Protocol):
 
 
 SampleWeight = Callable[[Tensor, Tensor], Tensor]
-"""``weight(p_label, p_other)``: the weights of samples, any shape, whose observed label has probability ``p_label`` and
+"""``weight(p_label, p_other)``: the weights of samples, any shape, whose noisy label has probability ``p_label`` and
 whose most probable other class has ``p_other``."""
 
 MakeNet = Callable[[str], Any]
@@ -208,7 +212,7 @@ FOLLOWS_RECIPE = "follows_recipe"
 
 
 class Run(Protocol):
-    """The harness during training, as a method sees it."""
+    """The state of the training, as a method sees it."""
 
     epoch: int
     """0-based epoch over the whole budget."""
@@ -226,14 +230,14 @@ class Run(Protocol):
 
     @property
     def progress(self) -> float:
-        """Share of the whole budget that is behind, in [0, 1)."""
+        """Share of the whole budget that is done, in [0, 1)."""
         ...
 
     def minimize(self, loss: Tensor, *names: str) -> None:
         """One backward pass of a scalar loss and one step of each named optimizer, "main" without a name.
 
-        This is the only door to an optimizer: clipping, the check for non-finite values and the cost counters live
-        here. KeyError for a name that ``optimizers`` did not return.
+        This is the only way to update parameters: it clips gradients, checks for non-finite values and counts the
+        cost. KeyError for a name that ``optimizers`` did not return.
         """
         ...
 
@@ -264,7 +268,7 @@ class Run(Protocol):
 
 
 class Method(nn.Module):
-    """Base class of every method. The least a plugin writes is ``info`` and :meth:`loss`.
+    """Base class of every method. A plugin defines at least ``info`` and :meth:`loss`.
 
     Per-sample memory is a registered buffer ``[num_samples, ...]`` indexed by ``batch.index``: it is saved and resumed
     with the weights. Labels in the data set are never changed.
@@ -274,7 +278,7 @@ class Method(nn.Module):
 
     @dataclass(frozen=True)
     class Config:
-        """Hyper-parameters, each hparam. An unknown key is an error that names the nearest one."""
+        """Hyper-parameters, each made by :func:`hparam`. An unknown key is an error that names the nearest one."""
 
     if TYPE_CHECKING:
 
@@ -287,12 +291,12 @@ class Method(nn.Module):
 
     @classmethod
     def needs(cls, config: Any) -> Needs:
-        """What the method asks for with these settings."""
+        """What the method needs with these settings."""
         return Needs()
 
     @classmethod
     def remarks(cls, config: Any) -> Sequence[str]:
-        """What every table must say of a run with these settings (a variant of the method, inputs made worse)."""
+        """Remarks that tables show for a run with these settings, such as the variant of the method."""
         return ()
 
     def build(self, make_net: MakeNet) -> None:
@@ -325,7 +329,7 @@ class Method(nn.Module):
     def epoch_indices(self, labels: Tensor, generator: torch.Generator) -> Tensor | None:
         """A sampler is an index array: int64 rows to visit in this epoch, in order. None = the harness's shuffle.
 
-        ``labels`` int64 [N] are the observed labels, on the CPU, as is ``generator``.
+        ``labels`` int64 [N] are the noisy labels, on the CPU, as is ``generator``.
         """
         return None
 
