@@ -8,27 +8,20 @@ terminal does not have become question marks.
 from __future__ import annotations
 
 import logging
-import os
 import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from fer_bench.cli.streams import discard_output
 from fer_bench.core.text import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-
-def replace_unwritable() -> None:
-    """Lets both streams replace what their encoding lacks, instead of raising UnicodeEncodeError."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
 
 
 def console() -> Console:
@@ -48,19 +41,6 @@ def _write(text: str, err: bool, **style: Any) -> None:
         click.secho(text, err=err, **style)
     except BrokenPipeError:
         discard_output(err)
-
-
-def discard_output(err: bool = False) -> None:
-    """Drops what is written to standard output (or standard error) from now on, because nobody reads it.
-
-    After ``fer-bench run … | head -1`` the work of the command goes on.
-    """
-    name, number = ("stderr", 2) if err else ("stdout", 1)
-    with suppress(OSError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, number)
-        os.close(nowhere)
-    setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123  it stays open
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 
 import click
 
-from fer_bench.cli.console import command_line, echo, fail, replace_unwritable, shown_warnings
+from fer_bench.cli.console import command_line, echo, fail, shown_warnings
+from fer_bench.cli.streams import replace_unwritable
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120, "auto_envvar_prefix": None}
 

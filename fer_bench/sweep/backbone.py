@@ -11,10 +11,10 @@ from fer_bench.core.errors import SpecError
 from fer_bench.core.spec import Recipe
 from fer_bench.method import Needs, Task
 from fer_bench.models.networks import WITHOUT_TIMM, make_network
+from fer_bench.sweep.chosen import ChosenMethod
 
 if TYPE_CHECKING:
     from fer_bench.data.dataset import Dataset
-    from fer_bench.sweep.plan import ChosenMethod
 
 REFUSALS = (ValueError, RuntimeError, IndexError, TypeError)
 """What a method raises where a network does not have the parts or shapes that it needs."""

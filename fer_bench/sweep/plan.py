@@ -16,6 +16,7 @@ from fer_bench.core.spec import Imbalance, Noise, Recipe, RunSpec
 from fer_bench.core.text import one_line, visible
 from fer_bench.core.variant import Variant
 from fer_bench.plugins.registry import Plugin, choose, describe_config, discover, plugin_folders
+from fer_bench.sweep.chosen import ChosenMethod
 from fer_bench.sweep.grid import distinct, expand_noise
 from fer_bench.sweep.recipe import resolve_recipe
 from fer_bench.sweep.request import Request
@@ -25,11 +26,9 @@ from fer_bench.sweep.variants import combinations, label_of, variant_from
 if TYPE_CHECKING:
     from fer_bench.data.cache import OnProgress
     from fer_bench.data.dataset import Dataset
-    from fer_bench.method import Needs
 
 LONGEST_STEM = 60
 """Characters of a data set's name in the default name of a sweep."""
-
 
 log = logging.getLogger(__name__)
 
@@ -108,20 +107,6 @@ class Grid:
     plugins: Mapping[str, Plugin]
     methods: Sequence[str]
     settings_file: SettingsFile | None = None
-
-
-@dataclass(frozen=True)
-class ChosenMethod:
-    """A variant of a method that can run on the data set.
-
-    ``configs`` are its settings by noise (:attr:`Noise.label`), ``recipe`` is what it is trained with.
-    """
-
-    plugin: Plugin
-    variant: Variant
-    recipe: Recipe
-    configs: Mapping[str, Any]
-    needs: Needs
 
 
 def make_plan(

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from fer_bench.cli.console import discard_output
+from fer_bench.cli.streams import discard_output
 from fer_bench.core.text import visible
 
 SIZES = ("COLUMNS", "LINES")

@@ -22,6 +22,7 @@ from rich.text import Text
 from fer_bench.cli import console as output
 from fer_bench.cli.group import REPORT, Commands
 from fer_bench.cli.main import main
+from fer_bench.cli.streams import replace_unwritable
 from fer_bench.cli.views.terminal import PlainConsole
 from fer_bench.core.errors import DataError, SpecError, StoreError
 
@@ -93,7 +94,7 @@ def test_messages_are_written_out(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_character_that_cannot_be_written_is_replaced(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="")
     monkeypatch.setattr(sys, "stdout", stream)
-    output.replace_unwritable()
+    replace_unwritable()
     table = Table("Ä", title="† 愤怒")
     table.add_row("63.3 ± 0.2")
     PlainConsole(width=60).print(table)
