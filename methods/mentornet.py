@@ -136,9 +136,9 @@ class Mentornet(Method):
 
     @dataclass(frozen=True)
     class Config:
-        variant: Literal["pd", "self_paced", "spcl_linear", "focal", "hard_example", "baseline", "dd"] = hparam(
+        variant: Literal["pd", "self_paced", "spcl_linear", "focal_loss", "hard_example", "baseline", "dd"] = hparam(
             "pd",
-            "curriculum: 'pd' (predefined MentorNet), 'self_paced', 'spcl_linear'; for contrast 'focal' and "
+            "curriculum: 'pd' (predefined MentorNet), 'self_paced', 'spcl_linear'; for contrast 'focal_loss' and "
             "'hard_example', which favour noisy labels, and 'baseline', all weights 1; or 'dd' (data-driven "
             "MentorNet), which is told true labels",
             "official models.py",
@@ -176,7 +176,9 @@ class Mentornet(Method):
             "official utils.py: zero",
         )
         gamma: float | None = hparam(
-            None, "width of 'spcl_linear' and 'pd' (none = 1), exponent of 'focal' (none = 2)", "official models.py"
+            None,
+            "width of 'spcl_linear' and 'pd' (none = 1), exponent of 'focal_loss' (none = 2)",
+            "official models.py",
         )
         dropout: str = hparam(
             "auto",

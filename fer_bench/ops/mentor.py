@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Curriculum = Literal["pd", "self_paced", "spcl_linear", "focal", "hard_example", "baseline"]
+Curriculum = Literal["pd", "self_paced", "spcl_linear", "focal_loss", "hard_example", "baseline"]
 Sampling = Literal["random", "binary", "actual"]
 
 WeightsOf = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -37,12 +37,13 @@ def curriculum(
     """The weights of a predefined curriculum in closed form (models.py of the release).
 
     Args:
-        variant: "pd" is all 1, then self-paced, then linear. "focal" and "hard_example" favour large losses, noisy
+        variant: "pd" is all 1, then self-paced, then linear. "focal_loss" and "hard_example" favour large losses, noisy
             labels included.
         loss: [N].
         difference: [N], loss minus the running percentile.
         percent: Percentage of the training, a number or [N].
-        gamma: The width of "spcl_linear" and of the last part of "pd" (None = 1), the exponent of "focal" (None = 2).
+        gamma: The width of "spcl_linear" and of the last part of "pd" (None = 1), the exponent of "focal_loss" (None =
+            2).
         label: A number or [N]. "hard_example" always selects labels above 0; the release passes 0.
 
     Returns:
@@ -54,7 +55,7 @@ def curriculum(
     """
     if variant == "baseline":
         return torch.ones_like(loss)
-    if variant == "focal":
+    if variant == "focal_loss":
         return (1 - torch.exp(-loss)) ** (2.0 if gamma is None else gamma)
     if variant == "hard_example":
         positive = torch.as_tensor(label, device=loss.device) > 0

@@ -39,7 +39,7 @@ OPTIONS: list[dict[str, Any]] = [
     {},
     {"variant": "self_paced"},
     {"variant": "spcl_linear", "gamma": 2.0, "start": "zero"},
-    {"variant": "focal", "sampling": "actual", "dropout": "0.5,100"},
+    {"variant": "focal_loss", "sampling": "actual", "dropout": "0.5,100"},
     {"variant": "hard_example", "start": "first"},
     {"variant": "baseline", "sampling": "binary", "scale_weight_decay": False},
     {"burn_in": 18, "fixed_after_burn_in": True, "percentile": 0.5, "decay": 0.9},
@@ -79,14 +79,14 @@ def test_curricula_are_monotone_weights() -> None:
     for variant, percent in (("self_paced", 50), ("spcl_linear", 50), ("pd", 5), ("pd", 50), ("pd", 95)):
         v = curve(variant, percent=percent)
         assert bool((v.diff() <= 0).all()) and v.min() >= 0 and v.max() <= 1
-    for variant in ("focal", "hard_example"):
+    for variant in ("focal_loss", "hard_example"):
         v = curve(variant)
         assert bool((v.diff() >= 0).all()) and v.min() >= 0 and v.max() <= 1
     assert bool((curve("baseline") == 1).all()) and bool((curve("pd", percent=18) == 1).all())
     assert torch.equal(curve("pd", percent=19), curve("self_paced"))
     assert torch.equal(curve("pd", percent=89), curve("self_paced"))
     assert torch.equal(curve("pd", percent=90), curve("spcl_linear"))
-    torch.testing.assert_close(curve("focal"), curve("focal", 2.0))
+    torch.testing.assert_close(curve("focal_loss"), curve("focal_loss", 2.0))
     torch.testing.assert_close(curve("spcl_linear"), curve("spcl_linear", 1.0))
     assert number(curve("spcl_linear", 2.0).sum()) > number(curve("spcl_linear").sum())
 
@@ -140,7 +140,7 @@ def test_schedules() -> None:
         with pytest.raises(ValueError, match="dropout = "):
             mentornet.Mentornet.Config(dropout=bad)
     assert mentornet.Mentornet.Config().dropout_spec == "0.5,17,0.05,83"
-    assert mentornet.Mentornet.Config(variant="focal").dropout_spec == "0.0,100"
+    assert mentornet.Mentornet.Config(variant="focal_loss").dropout_spec == "0.0,100"
     assert [mentornet.percent_of(s, 39000) for s in (0, 389, 390, 7019, 7020, 38999, 39000)] == [
         0,
         0,

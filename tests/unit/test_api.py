@@ -82,12 +82,15 @@ def test_an_option_of_the_launch_that_is_wrong_is_named(options: dict[str, Any],
 @pytest.mark.usefixtures("nothing_trained", "no_outputs")
 def test_the_sweep_tells_the_call_that_made_it(faces_folder: Path, tmp_path: Path) -> None:
     given: dict[str, Any] = {"dataset": str(faces_folder), "image_size": 32, "device": ["cpu"], "out": str(tmp_path)}
-    fer_bench.run("ce", 0.2, seeds=range(2), name="mine", **given)
+    with pytest.raises(IncompleteSweep):  # nothing is trained here
+        fer_bench.run("ce", 0.2, seeds=range(2), name="mine", **given)
     told = find_sweep(tmp_path, "mine").content["command"]
     assert told.startswith("fer_bench.run(methods=['ce'], ") and "image_size=32" in told and "name='mine'" in told
     assert "noise=[0.2]" in told and "seeds=[0, 1]" in told and "preset" not in told
-    fer_bench.run("ce", 0.2, seeds=range(2), name="again", **given)
-    eval(told.replace("name='mine'", "name='third'"))
+    with pytest.raises(IncompleteSweep):
+        fer_bench.run("ce", 0.2, seeds=range(2), name="again", **given)
+    with pytest.raises(IncompleteSweep):
+        eval(told.replace("name='mine'", "name='third'"))
     assert find_sweep(tmp_path, "third").content["runs"] == find_sweep(tmp_path, "again").content["runs"]
 
 

@@ -20,7 +20,7 @@ VARIANTS = {
     "self_paced": "self_paced",
     "spcl_linear": "spcl_linear",
     "hard_example_mining": "hard_example",
-    "focal_loss": "focal",
+    "focal_loss": "focal_loss",
     "mentornet_pd": "pd",
 }
 QUANTILES = (0, 25, 30, 50, 60, 70, 75, 80, 100)
