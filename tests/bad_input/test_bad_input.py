@@ -24,7 +24,7 @@ from tests.bad_input.world import SCRIPT, results, run_folder
 from tests.helpers.commands import COMMAND, call, numbers
 from tests.helpers.plugins import LOSS, plugin_source
 
-pytestmark = pytest.mark.xdist_group("bad input")  # one worker: the tests share trained runs
+pytestmark = [pytest.mark.xdist_group("bad input"), pytest.mark.slow]  # one worker: the tests share trained runs
 RUN = ("run", "--methods", "ce", "--image-size", "32", "--epochs", "1", "--device", "cpu", "--jobs", "1")
 
 

@@ -7,7 +7,7 @@ import pytest
 from tests.fuzz.run import fuzz
 from tests.fuzz.targets import TARGETS
 
-pytestmark = pytest.mark.xdist_group("bad input")  # one worker: the targets share trained runs
+pytestmark = [pytest.mark.xdist_group("bad input"), pytest.mark.slow]  # one worker: the targets share trained runs
 
 
 @pytest.mark.parametrize("name", TARGETS)

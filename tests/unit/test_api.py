@@ -103,6 +103,7 @@ def test_no_method_that_can_run_is_an_error(faces_folder: Path, tmp_path: Path) 
 # --- where it is called from --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["file", "standard input", "long TMPDIR"])
 def test_a_script_needs_no_main_guard(how: str, faces_folder: Path, tmp_path: Path) -> None:
     """Workers import nothing of it, so it is run once."""
