@@ -191,9 +191,9 @@ def measure(
         write_jpegs(folder := Path(name) / "faces", images, images // 3)
         overrides = {"backbone": backbone, "image_size": size, "batch_size": batch, "epochs": repeats + 1}
         run = (planned := make_plan(Request([method], str(folder), noise=[NOISE], overrides=overrides))).runs[0]
-        folder, resources = RunFolder(Path(name) / "run"), Resources(torch.device("cpu"))
+        run_folder, resources = RunFolder(Path(name) / "run"), Resources(torch.device("cpu"))
         config = run.plugin.restore_config(run.spec.config)
-        trainer = Trainer(TrainingJob(run.spec, planned.dataset, run.plugin.load(), config, folder, resources))
+        trainer = Trainer(TrainingJob(run.spec, planned.dataset, run.plugin.load(), config, run_folder, resources))
         span = trainer.spans[0]
         trainer.begin_stage(span)
         samples = {name: Samples() for name in ("harness epoch", "plain training", "plain evaluation")}
