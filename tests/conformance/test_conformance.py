@@ -16,6 +16,7 @@ from tests.helpers.plugins import LOSS
 PLUGINS = discover()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHECKS)
 @pytest.mark.parametrize("key", [pytest.param(key, marks=pytest.mark.xdist_group(key)) for key in PLUGINS])
 def test_method(key: str, name: str, bench: Bench) -> None:
