@@ -1,5 +1,5 @@
 # make demo     runs the main job on the embedded synthetic faces
-# make check    fast: linter, types, layers, spelling, fast tests (under three minutes)
+# make check    fast: linter, types, layers, spelling, fast tests
 # make test     everything that make check runs, all other tests, and the docs
 # make docs     builds the documentation into site/
 # make coverage all tests with a coverage report
