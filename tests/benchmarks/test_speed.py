@@ -131,6 +131,7 @@ print(json.dumps({"imported": imported, "given back": given_back, "kept": pages(
 """
 
 
+@pytest.mark.slow
 def test_a_fresh_process_imports_little_and_keeps_freed_memory() -> None:
     ran = subprocess.run([sys.executable, "-c", FRESH_PROCESS], capture_output=True, text=True, check=True)
     found = json.loads(ran.stdout)

@@ -158,6 +158,7 @@ def test_a_plugin_that_breaks_the_promise_fails_its_check(
         CHECKS[name](toy("broken", BROKEN[name]), Bench(tmp_path / "bench"))
 
 
+@pytest.mark.slow
 def test_a_sound_plugin_of_an_outsider_passes(toy: Callable[..., Plugin]) -> None:
     results = check_plugin(toy("sound", LOSS))
     assert [name for name, _, error in results if error] == []

@@ -427,6 +427,7 @@ def test_an_unlabelled_folder_is_read_without_labels(pool: Path) -> None:
     assert np.array_equal(faces.pixels(32)[0], first)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_outputs")
 def test_the_run_learns_from_the_unlabelled_folder(pool: Path, faces_folder: Path, tmp_path: Path) -> None:
     """Its images are the stream, the key and the table know of them, and without it the numbers differ."""

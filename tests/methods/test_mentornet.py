@@ -287,6 +287,7 @@ def whole(bench: Bench) -> tuple[RunFolder, Seen]:
     return train(bench, "dd", dd(trusted=0.5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["needs_are_honoured", "true_labels_are_out_of_reach", "trains", "resumes_exactly", "state_round_trip",

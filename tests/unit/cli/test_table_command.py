@@ -69,6 +69,7 @@ def test_a_folder_that_cannot_be_written_still_shows_its_table(
     assert result.exit_code == 1 and usual.strip() in result.output and "Read-only file system" in result.output
 
 
+@pytest.mark.slow
 def test_selections_and_metrics(out: Path) -> None:
     said = markdown(out, "--select", "mean_last_5,best_test", "--metrics", "worst,ece,detection_auroc")
     for heading in (

@@ -150,6 +150,7 @@ class Toy(Method):
 """
 
 
+@pytest.mark.slow
 def test_only_runs_that_learn_landmarks_change(faces_folder: Path, tmp_path: Path) -> None:
     data, plugins = tmp_path / "faces", tmp_path / "plugins"
     data.mkdir()

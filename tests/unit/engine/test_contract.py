@@ -117,6 +117,7 @@ def test_stages_samplers_and_a_change_after_the_fit(toy: Toy, bench: Bench) -> N
     assert all(p.requires_grad for p in trunk)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["resumes_exactly", "build_is_reproducible", "state_round_trip", "leaves_the_process_as_it_was"]
 )

@@ -86,6 +86,7 @@ def clean_score(self):
 """
 
 
+@pytest.mark.slow
 def test_parameters_of_each_sample_have_a_rate_of_their_own(toy: Toy, bench: Bench) -> None:
     """The whole suite, exact resuming among it; the rate is checked in every step of the method."""
     plugin = toy("per_sample", PER_SAMPLE)
@@ -160,6 +161,7 @@ def loss(self, batch, run):
 """
 
 
+@pytest.mark.slow
 def test_images_by_row(toy: Toy, bench: Bench) -> None:
     plugin = toy("by_row", BY_ROW)
     assert [(name, error) for name, _, error in check_plugin(plugin) if error] == []

@@ -173,6 +173,7 @@ def test_a_pass_shows_every_image_once_in_order_and_is_counted(toy: Toy, bench: 
     assert final_of(folder)["images_backward"] == 2 * count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resumes_exactly", "build_is_reproducible"])
 def test_passes_and_draws_at_the_start_of_a_stage_resume_exactly(name: str, toy: Toy, bench: Bench) -> None:
     CHECKS[name](toy("walker", WALKER), bench)
@@ -213,6 +214,7 @@ def test_an_extra_stage_comes_on_top(toy: Toy, bench: Bench) -> None:
         assert {**mine, "stage": ""} == {**other, "stage": ""}, "the stage before it is trained as without it"
 
 
+@pytest.mark.slow
 def test_an_extra_stage_resumes_exactly(toy: Toy, bench: Bench) -> None:
     CHECKS["resumes_exactly"](toy("extra", EXTRA.replace("0.5, extra", "0.2, extra")), bench)
 
@@ -279,6 +281,7 @@ def test_the_stream_does_not_disturb_the_labelled_batches(toy: Toy, bench: Bench
         assert other.unlabelled is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resumes_exactly", "cost_is_counted", "true_labels_are_out_of_reach"])
 def test_the_stream_keeps_the_promises(name: str, toy: Toy, bench: Bench) -> None:
     CHECKS[name](toy("stream", STREAM), bench)

@@ -51,6 +51,7 @@ def test_a_stage_taken_from_another_run_changes_no_number(tmp_path: Path) -> Non
     assert [json.loads(x)["seconds"] for x in taken] == [json.loads(x)["seconds"] for x in trained]
 
 
+@pytest.mark.slow
 def test_a_sampler_of_its_own_shares_no_stage(tmp_path: Path) -> None:
     fer_bench.run(["crt", "ce"], out=tmp_path, settings=["crt.sampler=sqrt"], **SWEEP)
     assert not (only(tmp_path, "ce") / "networks.pt").exists()

@@ -168,6 +168,7 @@ def test_methods_that_take_networks_apart_train_in_bf16(bench: Bench, key: str) 
     assert folder.final and np.isfinite(folder.final["test"]["nll"])
 
 
+@pytest.mark.slow
 def test_tables_say_it(faces_folder: Path, tmp_path: Path) -> None:
     common: dict[str, Any] = {"dataset": str(faces_folder), "image_size": 32, "epochs": 1, "jobs": 1, "device": "cpu"}
     plain = fer_bench.run(["ce"], out=tmp_path, name="plain", **common)
@@ -204,6 +205,7 @@ def graphs() -> int:
     return int(counters["stats"]["unique_graphs"])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_a_compiled_network_computes_and_counts_the_same(precision: Any) -> None:
@@ -229,6 +231,7 @@ def test_a_compiled_network_computes_and_counts_the_same(precision: Any) -> None
     assert meter.forward == 5, "layers that a method calls by themselves count as ever"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("key", ["ce", "eac", "dmue", "face2exp"])
 def test_a_compiled_run_measures_the_same(bench: Bench, key: str) -> None:
@@ -254,6 +257,7 @@ class Small(torch.nn.Module):
         return self.fc(self.block(x).mean(dim=(2, 3)))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which(os.environ.get("CXX", "g++")), reason="no C++ compiler")
 def test_the_compiler_of_this_machine_trains_as_pytorch_does() -> None:
     losses: list[list[float]] = []

@@ -174,6 +174,7 @@ def vggface2() -> dict[str, np.ndarray]:
     return vggface2_names()
 
 
+@pytest.mark.slow
 def test_the_resnet50_of_vggface2_computes_what_caffe_computes(vggface2: dict[str, np.ndarray], tmp_path: Path) -> None:
     source, target, x = tmp_path / "resnet50_ft_weight.pkl", tmp_path / "vggface2.safetensors", images(64)
     source.write_bytes(python2_pickle(vggface2))

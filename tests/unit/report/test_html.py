@@ -107,6 +107,7 @@ def test_rows_have_the_marks_of_the_tables(tmp_path: Path) -> None:
     assert [meaning[0] for meaning in found["legend"]] == ["†", "¶", "ᵃ"]
 
 
+@pytest.mark.slow
 def test_cells_are_means_over_seeds(sweep: Sweep) -> None:
     content = collect(sweep, {})
     frame = sweep.finished()
@@ -318,6 +319,7 @@ def test_data_cannot_leave_their_element() -> None:
         embedded({"value": float("nan")})
 
 
+@pytest.mark.slow
 def test_the_page_names_nothing_outside_itself(sweep: Sweep) -> None:
     text = render(collect(sweep, {}))
     markup = re.sub(r"<script.*?</script>|<style>.*?</style>", "", text, flags=re.S)

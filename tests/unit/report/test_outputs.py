@@ -42,6 +42,7 @@ def test_plots_are_drawn_again_after_a_kill_and_for_other_runs(tmp_path: Path, m
     assert drawn == [1, 2, 2]
 
 
+@pytest.mark.slow
 def test_a_fresh_clone_makes_the_same_files_from_the_compact_one(tmp_path: Path) -> None:
     """Without the folders of the runs: tables, runs and plots, byte for byte."""
     runs = [

@@ -73,6 +73,7 @@ def test_sign_flips_are_all_counted(differences: list[float]) -> None:
     assert s.paired_p(differences) == pytest.approx(min(1, flips(differences)), abs=1e-12)
 
 
+@pytest.mark.slow
 @PLENTY
 @given(st.sampled_from(s.TESTS), DIFFERENCES, st.randoms())
 def test_order_and_direction_of_pairs_do_not_matter(test: str, differences: list[float], random: object) -> None:
@@ -141,6 +142,7 @@ def test_holm_of_a_textbook_example() -> None:
     assert s.holm([]) == []
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_keeps_the_order_and_only_raises(p: list[float]) -> None:

@@ -471,6 +471,7 @@ def test_refuses_nothing_and_mixed_protocols(tmp_path: Path) -> None:
 # --- tests -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_with_pairs_enough_bold_is_what_is_not_significantly_worse(tmp_path: Path) -> None:
     for seed in range(9):
         for method, skill in (("near", 0.9), ("best", 0.9), ("far", 0.7)):

@@ -256,6 +256,7 @@ def test_on_other_data_nothing_is_subtracted_and_all_is_stamped(tmp_path: Path, 
         assert text in table.notes[0]
 
 
+@pytest.mark.slow
 def test_networks_stay_where_they_are_compared(faces_folder: Path) -> None:
     table = load("eac-backbone")
     kept = grid.prepare(table, Budget(on=str(faces_folder), seeds=[0]))
@@ -289,6 +290,7 @@ def weights_file(folder: Path, backbone: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_weights_belong_to_a_network(tmp_path: Path, faces_table: Definition) -> None:
     table, file = load("eac-backbone"), weights_file(tmp_path, "resnet50")
     with pytest.raises(SpecError, match="several networks; give BACKBONE=FILE for each of mobilenetv2_100, resnet50"):

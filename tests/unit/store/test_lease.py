@@ -93,6 +93,7 @@ def test_a_stopped_owner_is_replaced_and_cannot_write_when_it_goes_on(tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["result"]
 
 
+@pytest.mark.slow
 def test_an_owner_on_another_host_that_dies_is_replaced_after_its_lease(tmp_path: Path) -> None:
     """Another namespace of process numbers stands for another host: nothing is known of its processes here."""
     elsewhere = ["unshare", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc"]
