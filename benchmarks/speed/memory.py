@@ -15,7 +15,7 @@ from fer_bench import metrics
 from fer_bench.core.spec import Recipe
 from fer_bench.data.dataset import Dataset
 from fer_bench.engine.isolation import contained
-from fer_bench.engine.memory import forget_peak_memory, keep_freed_memory, peak_memory
+from fer_bench.engine.memory import PeakMemory, keep_freed_memory
 
 CPU = torch.device("cpu")
 
@@ -43,14 +43,14 @@ def _run(method: str, recipe: Recipe, faces: Dataset, folder: Path) -> tuple[int
     with contained(recipe.threads):
         seen = Observed(method, recipe, faces, folder, with_floor=False)
         train_first_epoch(seen.trainer)
-        return peak_memory(CPU), seen.passes, seen.networks
+        return seen.trainer.memory.bytes, seen.passes, seen.networks
 
 
 def _floor(recipe: Recipe, networks: int, passes: tuple[int, int]) -> int | None:
     _import_what_both_need()
     with contained(recipe.threads):
-        forget_peak_memory(CPU)
+        memory = PeakMemory(CPU)
         step = Floor(recipe, networks, *passes)
         for _ in range(3):
             step()
-        return peak_memory(CPU)
+        return memory.bytes

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+import gc
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 
 TRIM_THRESHOLD, MMAP_MAX = -1, -4
 """Parameters of ``mallopt`` (malloc.h of the GNU C library)."""
+
+FRESH_MARK = "5"
+"""Written to ``/proc/self/clear_refs``, it makes ``VmHWM`` the present size of the process (man 5 proc)."""
 
 
 def keep_freed_memory() -> None:
@@ -24,20 +30,50 @@ def keep_freed_memory() -> None:
         library.mallopt(TRIM_THRESHOLD, 1 << 30)
 
 
-def forget_peak_memory(device: torch.device) -> None:
-    """Begins the measurement of :func:`peak_memory` anew."""
+class PeakMemory:
+    """The most memory that is held at once from now on: of one run, and not of those that the process trained before.
+
+    On a GPU these are the bytes that PyTorch allocated. On the CPU they are the bytes of this process that are resident,
+    libraries included; they are known on Linux alone, and where the process may reset its high-water mark.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        gc.collect()  # networks of an earlier run may be in cycles
+        self._device, self._earlier = device, 0
+        self._known = _reset(device)
+
+    @property
+    def bytes(self) -> int | None:
+        """The peak so far, with that of the earlier parts of the run; None where it is not known."""
+        now = _read(self._device) if self._known else None
+        return None if now is None else max(now, self._earlier)
+
+    def state(self) -> dict[str, Any]:
+        """The peak so far and what it is a peak of, for a checkpoint."""
+        return {"device": self._device.type, "bytes": self.bytes}
+
+    def add(self, earlier: Mapping[str, Any]) -> None:
+        """Counts an earlier part of the run, as :meth:`state` gave it. A peak of another device makes this one unknown."""
+        peak = earlier.get("bytes")
+        self._known = self._known and peak is not None and earlier.get("device") == self._device.type
+        self._earlier = max(self._earlier, peak or 0)
+
+
+def _reset(device: torch.device) -> bool:
+    """Whether the peak that :func:`_read` gives is now the present size."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-        return
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak becomes the present size
+        return True
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)  # what keep_freed_memory kept of an earlier run
+    try:
+        Path("/proc/self/clear_refs").write_text(FRESH_MARK)
+    except OSError:
+        return False
+    return True
 
 
-def peak_memory(device: torch.device) -> int | None:
-    """The most bytes that were allocated on a GPU, or resident in this process, libraries included.
-
-    None where neither is known.
-    """
+def _read(device: torch.device) -> int | None:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     try:

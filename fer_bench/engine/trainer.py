@@ -21,10 +21,11 @@ from fer_bench.engine.evaluate import Evaluator
 from fer_bench.engine.first_stage import read_first_stage
 from fer_bench.engine.isolation import contained, seed_everything
 from fer_bench.engine.job import Interrupted, ProgressEvent, TrainingJob
-from fer_bench.engine.memory import forget_peak_memory, keep_freed_memory, peak_memory
+from fer_bench.engine.memory import PeakMemory, keep_freed_memory
 from fer_bench.engine.optim import make_optimizer, schedule
 from fer_bench.engine.stages import StageSpan, stage_spans
 from fer_bench.method import FOLLOWS_RECIPE
+from fer_bench.store.folder import RunFolder
 
 REPORT_EVERY = 0.5
 """Seconds between two reports of progress within an epoch."""
@@ -55,7 +56,7 @@ class Trainer:
     """One run from its data to its results."""
 
     def __init__(self, job: TrainingJob, splits: Splits | None = None) -> None:
-        forget_peak_memory(job.resources.device)
+        self.memory = PeakMemory(job.resources.device)
         self.job, self.recipe, self.folder = job, job.spec.recipe, job.folder
         self.needs = job.method_class.needs(job.config)
         self.splits = splits or make_splits(job.dataset, job.spec, job.resources.noise_file)
@@ -187,7 +188,7 @@ class Trainer:
             "remarks": self._remarks(),
             "extra_images": self._extra_images(),
             "ensemble": method.info.ensemble,
-            "peak_memory_bytes": peak_memory(self.source.device),
+            "peak_memory_bytes": self.memory.bytes,
             "train_images": len(self.splits.train),
             "parameters": sum(p.numel() for p in method.parameters()),
             **{name: last[name] for name in self._counts()},
@@ -221,6 +222,7 @@ class Trainer:
             "stage": self.context.stage,
             "optimizers": {name: o.state_dict() for name, o in self.context.optimizers.items()},
             "counts": self._counts(),
+            "memory": self.memory.state(),
             "probe_logits": self.evaluator.probe_logits,
             "records": self.records,
         }
@@ -235,6 +237,7 @@ class Trainer:
         for name, optimizer in self.context.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         self._set_counts(state["counts"])
+        self.memory.add(state.get("memory", {}))  # older checkpoints do not say it
         self.records = state["records"]
         self.evaluator.probe_logits = state["probe_logits"]
         return len(self.records)
@@ -253,9 +256,16 @@ class Trainer:
         self.method.load_state_dict(taken.networks, strict=False)
         self.records, self.evaluator.probe_logits = taken.records, taken.probe_logits
         self._set_counts(self.records[-1])
+        self._add_memory_of(folder)
         if span.end == self.epochs:
             self._end_taken_over(span)
         return span.end
+
+    def _add_memory_of(self, first: RunFolder) -> None:
+        """Counts the peak memory of the run that a stage was taken from, if the same kind of device trained it."""
+        devices = {(folder.environment or {}).get("device") for folder in (first, self.folder)}
+        peak = (first.final or {}).get("peak_memory_bytes") if len(devices) == 1 else None
+        self.memory.add({**self.memory.state(), "bytes": peak})
 
     def _end_taken_over(self, span: StageSpan) -> None:
         """Ends a training that was taken over whole, as its last epoch would have ended here.

@@ -14,8 +14,8 @@ from fer_bench.store.folder import RunFolder
 
 ABSENT = "–"
 
-TIMES = re.compile(r"(^|\.)seconds(\.|$)")
-"""Fields that differ between any two runs and tell nothing of their numbers."""
+MACHINE = re.compile(r"(^|\.)(seconds|peak_memory_bytes)(\.|$)")
+"""Fields that differ between any two runs and tell nothing of their numbers: time and memory."""
 
 Field = tuple[str, str, str]
 """A field that differs: its name, its value in the first run, its value in the second; a missing value is ABSENT."""
@@ -45,7 +45,7 @@ class Difference:
 
     @property
     def identical(self) -> bool:
-        """Whether both runs measured the same. Times and environments are not compared."""
+        """Whether both runs measured the same. Times, memory and environments are not compared."""
         return not (self.spec or self.epochs or self.final) and self.compared[0] == self.compared[1] > 0
 
 
@@ -104,7 +104,7 @@ def _fields(first: Mapping[str, Any] | None, second: Mapping[str, Any] | None) -
     a, b = dict(_flat(first or {})), dict(_flat(second or {}))
     found = []
     for name in sorted(a.keys() | b.keys()):
-        if not TIMES.search(name) and (name not in a or name not in b or a[name] != b[name]):
+        if not MACHINE.search(name) and (name not in a or name not in b or a[name] != b[name]):
             found.append(_field(name, a.get(name, ABSENT), b.get(name, ABSENT)))
     return tuple(found)
 

@@ -37,7 +37,7 @@ def _epochs(found: Difference) -> Iterator[RenderableType]:
         for epoch, fields in found.epochs:
             yield from _section(f"epoch {epoch}", fields)
     else:
-        yield Text(f"\nepochs: identical ({common} in common; times are not compared)", style="bold")
+        yield Text(f"\nepochs: identical ({common} in common; times and memory are not compared)", style="bold")
     if found.compared[0] != found.compared[1]:
         yield Text(f"A has {found.compared[0]} epochs, B has {found.compared[1]}", style="bold")
 

@@ -33,7 +33,8 @@ def store(out: Path, *, epochs: int = 3, change: int = 99, device: str = "x", **
         for epoch in range(1, epochs + 1)
     ]
     folder.save_epochs(records)
-    folder.finish({"test": records[-1]["test"], "seconds": 1.0 + len(str(out)), "parameters": 5}, {})
+    cost = {"seconds": 1.0 + len(str(out)), "peak_memory_bytes": 1000 + len(str(out)), "parameters": 5}
+    folder.finish({"test": records[-1]["test"], **cost}, {})
     return folder
 
 
@@ -49,7 +50,7 @@ def test_equal_numbers_are_identical_whatever_the_time_and_place(tmp_path: Path)
     code, text = call(str(a.path), str(b.path))
     assert code == 0
     assert "the runs are identical" in text and "epochs: identical (3 in common" in text
-    assert "seconds" not in text
+    assert "seconds" not in text and "peak_memory" not in text
 
 
 def test_the_first_epoch_that_differs(tmp_path: Path) -> None:
