@@ -33,7 +33,7 @@ def keep_freed_memory() -> None:
 class PeakMemory:
     """The most memory that is held at once from now on: of one run, and not of those that the process trained before.
 
-    On a GPU these are the bytes that PyTorch allocated. On the CPU they are the bytes of this process that are resident,
+    On a GPU these are the bytes that PyTorch allocated. On the CPU they are the resident bytes of this process,
     libraries included; they are known on Linux alone, and where the process may reset its high-water mark.
     """
 
@@ -53,7 +53,7 @@ class PeakMemory:
         return {"device": self._device.type, "bytes": self.bytes}
 
     def add(self, earlier: Mapping[str, Any]) -> None:
-        """Counts an earlier part of the run, as :meth:`state` gave it. A peak of another device makes this one unknown."""
+        """Counts an earlier part of the run, as :meth:`state` gave it. After another device the peak is unknown."""
         peak = earlier.get("bytes")
         self._known = self._known and peak is not None and earlier.get("device") == self._device.type
         self._earlier = max(self._earlier, peak or 0)

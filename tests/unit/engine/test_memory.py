@@ -6,12 +6,14 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
 
 from fer_bench.engine import memory
 from fer_bench.engine.memory import PeakMemory, keep_freed_memory
+from fer_bench.engine.trainer import train
 from fer_bench.plugins.registry import Plugin
 from fer_bench.store.folder import RunFolder
 from fer_bench.testing.bench import CPU, Bench
@@ -66,7 +68,7 @@ def test_a_big_run_does_not_raise_the_number_of_a_small_one_after_it(toy: Toy, b
 
 
 @measured
-def test_a_resumed_run_knows_the_peak_of_its_first_part(toy: Toy, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_run_knows_the_peak_of_its_first_part(toy: Toy, bench: Bench) -> None:
     body = f"def on_epoch_start(self, run):\n    if run.epoch == 0:\n        torch.ones({BIG // 4}).sum()\n" + LOSS
     plugin = toy("early", body)
     spec = bench.spec(plugin)
@@ -74,8 +76,6 @@ def test_a_resumed_run_knows_the_peak_of_its_first_part(toy: Toy, bench: Bench, 
     stop = RuntimeError("stopped after the first epoch")
 
     def train_until(stopping: Callable[[], bool]) -> None:
-        from fer_bench.engine.trainer import train
-
         with folder.claim():
             folder.start(spec, {})
             train(dataclasses.replace(bench.job(plugin, spec, folder), stopping=stopping))
@@ -101,10 +101,7 @@ def test_a_stage_taken_over_counts_with_its_peak(toy: Toy, bench: Bench) -> None
 
 
 def test_without_a_fresh_mark_the_peak_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(self: Path, text: str, *args: Any) -> int:
-        raise PermissionError(self)
-
-    monkeypatch.setattr(Path, "write_text", refused)
+    monkeypatch.setattr(Path, "write_text", Mock(side_effect=PermissionError))
     assert PeakMemory(CPU).bytes is None
 
 
