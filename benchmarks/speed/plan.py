@@ -67,13 +67,15 @@ def _peers(quick: bool) -> dict[str, Work]:
 
 
 def _pieces(quick: bool) -> dict[str, Work]:
-    from benchmarks.speed import augmentation, flip_pairs, memory, packing, start
+    from benchmarks.speed import augmentation, evaluation, flip_pairs, memory, packing, start
 
     found: dict[str, Work] = {
         "augmentation 48 px": partial(augmentation.measure, 48, 4 if quick else 30),
         "memory ce ferres8 48 px": partial(memory.measure, "ce", "ferres8", 48, 64, 3000),
     }
     if not quick:
+        found["evaluation ferres8 48 px batch 64"] = partial(evaluation.measure, "ferres8", 48, 64, 2304, 7)
+        found["evaluation resnet18 48 px batch 32"] = partial(evaluation.measure, "resnet18", 48, 32, 512, 2)
         found["augmentation 224 px"] = partial(augmentation.measure, 224, 6)
         found["memory ce ferres8 112 px"] = partial(memory.measure, "ce", "ferres8", 112, 64, 3000)
         found["memory ce resnet18 48 px"] = partial(memory.measure, "ce", "resnet18", 48, 32, 3000)

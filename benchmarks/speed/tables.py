@@ -13,7 +13,7 @@ Figures = Mapping[str, Mapping[str, Any]]
 
 def markdown(figures: Figures) -> str:
     """All tables, and lines for single figures; a part without figures is left out."""
-    parts = [_steps(figures), _peers(figures), _ways(figures), _lines(figures)]
+    parts = [_steps(figures), _peers(figures), _evaluations(figures), _ways(figures), _lines(figures)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -47,6 +47,21 @@ def _peers(figures: Figures) -> str:
     return _table(head, rows)
 
 
+def _evaluations(figures: Figures) -> str:
+    rows = []
+    for name, figure in figures.items():
+        if not name.startswith("evaluation "):
+            continue
+        images = {"training": figure["trained"], "matrix product": 1}
+        for way, times in figure.items():
+            if isinstance(times, Mapping) and "cpu" in times:
+                count = images.get(way, figure["evaluated"])
+                operations = figure["operations"].get(way, figure["operations"]["evaluation"])
+                rate = f"{count * operations / times['cpu'] / 1e9:.0f}"
+                rows.append([name.removeprefix("evaluation "), way, f"{1000 * times['cpu'] / count:.3f}", rate])
+    return _table(["network", "what", "ms for an image (or the product), processor time", "GFLOP/s"], rows)
+
+
 def _ways(figures: Figures) -> str:
     rows = [
         [name, way, f"{1000 * times['cpu']:.1f}"]
@@ -74,6 +89,10 @@ def _lines(figures: Figures) -> str:
         elif name.startswith("300,000"):
             grown = figure["grown_bytes"] / 2**20
             lines.append(f"- {name}: first step after {figure['wall']:.1f} s (wall clock), {grown:.0f} MiB more memory")
+        elif name.startswith("evaluation"):
+            share, unequal = 100 * figure["share_by_operations"], figure["unequal"]
+            equal = f"logits differ in batches of {unequal}" if unequal else "logits are equal in every size of batch"
+            lines.append(f"- {name}: {share:.1f} % of the operations of training; {equal}")
         elif name.startswith("flip pair"):
             lines.append(f"- {name}: largest relative difference of a gradient {figure['gradient_difference']:.1e}")
     return "\n".join(lines)

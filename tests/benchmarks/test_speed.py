@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from torch import Tensor
 
 from benchmarks.speed import __main__ as program
-from benchmarks.speed import flip_pairs, peers, plan, start, tables, training
+from benchmarks.speed import evaluation, flip_pairs, peers, plan, start, tables, training
 from benchmarks.speed.floor import Floor
 from benchmarks.speed.timing import alternate
 from fer_bench.core.seeds import derive, torch_generator
@@ -237,6 +237,19 @@ def test_the_halves_of_a_flip_pair_are_normalised_apart() -> None:
     assert figure["gradient_difference"] < 1e-3 and {"two calls", "one call"} < set(figure)
 
 
+def test_the_operations_of_an_evaluation_are_counted() -> None:
+    figure = evaluation.measure("ferres8", 16, 8, images=130, repeats=1)
+    outputs = ((8, 16, 3, 3), (4, 32, 16, 3), (2, 64, 32, 3), (2, 64, 64, 3), (2, 64, 32, 1))
+    outputs += ((1, 128, 64, 3), (1, 128, 128, 3), (1, 128, 64, 1), (1, 7, 128, 1))
+    assert figure["operations"]["evaluation"] == sum(
+        2 * side**2 * out * into * kernel**2 for side, out, into, kernel in outputs
+    )
+    # backward: twice the forward pass, but no gradient of the images
+    first = 2 * 8**2 * 16 * 3 * 9
+    assert figure["operations"]["training"] == 3 * figure["operations"]["evaluation"] - first
+    assert figure["unequal"] == [] and {"batches of 64", "training", "matrix product"} < set(figure)
+
+
 def test_a_large_set_is_not_read_to_make_the_first_step() -> None:
     figure = start.large_set(20_000, 100)
     assert figure["pixel_bytes"] == 600_000_000 > 3 * figure["grown_bytes"]
@@ -284,6 +297,14 @@ def test_every_kind_of_figure_is_shown() -> None:
             "plain loop ce ferres8 48 px batch 64 workers 2": {"plain_over_harness": ratios},
             "augmentation 48 px": {"own": seconds, "machine": {"cores": 2}},
             "flip pair ferres8 48 px batch 64": {"one call": seconds, "gradient_difference": 2e-6},
+            "evaluation ferres8 48 px batch 64": {
+                **{"evaluated": 1000, "trained": 500, "batches of 64": seconds, "training": seconds},
+                **{
+                    "operations": {"evaluation": 10**7, "training": 3 * 10**7, "matrix product": 10**9},
+                    "matrix product": seconds,
+                },
+                **{"share_by_operations": 0.284, "unequal": [128]},
+            },
             "memory ce ferres8 48 px": {"run": 900 << 20, "floor": 800 << 20, "above_floor_per_cached": 1.2},
             "two jobs ferres8 48 px batch 64": {"images_per_second": {"2 x 1 threads": 2000.0}, "gain": 1.4},
             "first step": {"wall": 3.25, "slowest": 4.0, "samples": 7},
@@ -295,6 +316,10 @@ def test_every_kind_of_figure_is_shown() -> None:
         "| ce | ferres8 | 48 | 64 | 2 | wall | 3.30 | 3.00 | 2.40 |",
         "| augmentation 48 px | own | 500.0 |",
         "- flip pair ferres8 48 px batch 64: largest relative difference of a gradient 2.0e-06",
+        "| ferres8 48 px batch 64 | batches of 64 | 0.500 | 20 |",
+        "| ferres8 48 px batch 64 | training | 1.000 | 30 |",
+        "| ferres8 48 px batch 64 | matrix product | 500.000 | 2 |",
+        "- evaluation ferres8 48 px batch 64: 28.4 % of the operations of training; logits differ in batches of [128]",
         "- memory ce ferres8 48 px: run 900 MiB, floor 800 MiB; above it 1.20 x the cached images",
         "- two jobs ferres8 48 px batch 64: 2 x 1 threads: 2000 images/s; gain 1.40 (wall clock)",
         "- from process start to the first step: 3.2 s (wall clock; 7 starts, the slowest 4.0 s)",
