@@ -46,7 +46,7 @@ def run(
     imbalance: float | Sequence[float] = 1.0,
     imbalance_type: Literal["exp", "step"] = "exp",
     seeds: int | Sequence[int] = 0,
-    data_seed: int = 0,
+    data_seed: int | Sequence[int] = 0,
     train_size: int | None = None,
     preset: str | PathLike[str] = "quick",
     epochs: int | None = None,
@@ -100,7 +100,8 @@ def run(
         imbalance: Imbalance factors, largest class over smallest; 1 leaves the data as they are.
         imbalance_type: Class sizes that fall exponentially, or in one step.
         seeds: Training seeds.
-        data_seed: Seed of the noise, the imbalance, the part of the training set and the hold-out.
+        data_seed: Seeds of draws of the training data: noise, imbalance, part of the training set, hold-out. Each draw
+            is combined with each training seed.
         train_size: Train on a stratified part of this many images.
         preset: A recipe: quick (for CPUs), standard, paper (for GPUs), or the path of a TOML file.
         epochs: Replaces the recipe's number of epochs.

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 @main.command()
 @request_options
 @click.option("--seeds", type=Numbers(int), default="0", show_default=True, help="Training seeds.")
-@click.option("--data-seed", type=int, default=0, show_default=True,
-              help="Seed of the noise, the imbalance, the training part and the hold-out.")  # fmt: skip
+@click.option("--data-seed", type=Numbers(int), default="0", show_default=True,
+              help="Seeds of draws of the training data: noise, imbalance, part and hold-out.")  # fmt: skip
 @click.option("--settings", "settings_file", default=None, metavar="FILE|default",
               help="A file of `fer-bench tune`; 'default': the papers' values [default: the preset's].")  # fmt: skip
 @click.option("--vary", multiple=True, metavar="METHOD.FIELD=V,V,…",
@@ -126,5 +126,6 @@ def _show_outcome(outcome: Outcome, out: Path) -> None:
         screen.print(f"{counted(outcome.failed, 'run')} failed; why: {why}", style="red", soft_wrap=True)
         return
     latex = quoted("fer-bench", "table", sweep.name, "--out", out, "--format", "latex")
-    hint = latex if len({record.spec["seed"] for record in records}) > 1 else "the same command with --seeds 0,1,2"
+    repeated = len({(record.spec["seed"], record.spec["data_seed"]) for record in records}) > 1
+    hint = latex if repeated else "the same command with --seeds 0,1,2"
     screen.print(f"next: {hint}", style="dim", soft_wrap=True)

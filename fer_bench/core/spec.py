@@ -210,11 +210,14 @@ class RunSpec:
 
     @property
     def name(self) -> str:
-        """One line for a person: method, noise, imbalance, seed."""
+        """One line for a person: method, noise, imbalance, seed, and the data seed if it is not 0."""
         parts = [self.method, self.noise.label]
         if self.imbalance.factor != 1:
             parts.append(f"{self.imbalance.kind} imbalance {self.imbalance.factor:g}")
-        return ", ".join([*parts, f"seed {self.seed}"])
+        parts.append(f"seed {self.seed}")
+        if self.data_seed:
+            parts.append(f"data seed {self.data_seed}")
+        return ", ".join(parts)
 
 
 def canonical_json(values: Mapping[str, Any]) -> str:

@@ -110,7 +110,7 @@ def request_for_run(request: Request, spec: RunSpec) -> Request:
         noise_file=request.noise_file if spec.noise.file else None,
         imbalance=(spec.imbalance.factor,),
         seeds=(spec.seed,),
-        data_seed=spec.data_seed,
+        data_seed=(spec.data_seed,),
         settings={method: values for method, values in request.settings.items() if method == spec.method},
         vary={method: values for method, values in request.vary.items() if method == spec.method},
         variants={method: each for method, each in request.variants.items() if method == spec.method},

@@ -88,10 +88,15 @@ def _conditions(frame: pd.DataFrame) -> list[str]:
 
 
 def _seeds(frame: pd.DataFrame) -> str:
-    seeds = "Runs of a cell differ in the training seed (initial weights, batch order, augmentation)"
-    if frame["data_seed"].nunique() > 1:
-        return f"{seeds} and in the draw of the training data (noise, imbalance, subset)."
-    return f"{seeds} and share one draw of the training data (data seed {values_text(frame, 'data_seed')})."
+    """What tells the runs of a cell apart, where a cell has several."""
+    seeds = "the training seed (initial weights, batch order, augmentation)"
+    draws = values_text(frame, "data_seed")
+    if frame["data_seed"].nunique() == 1:
+        return f"Runs of a cell differ in {seeds} and share one draw of the training data (data seed {draws})."
+    draw = f"the draw of the training data (noise, imbalance, subset, held-out images; data seeds {draws})"
+    if frame["seed"].nunique() == 1:
+        return f"Runs of a cell differ in {draw} and share the training seed {values_text(frame, 'seed')}."
+    return f"Runs of a cell differ in {seeds} and in {draw}."
 
 
 def _spread(view: View) -> str:

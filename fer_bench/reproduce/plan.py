@@ -333,7 +333,7 @@ def _request(
         imbalance=(column.imbalance.factor,),
         imbalance_type=column.imbalance.kind,
         seeds=tuple(table.content.seeds if budget.seeds is None else budget.seeds),
-        data_seed=budget.data_seed,
+        data_seed=(budget.data_seed,),
         train_size=budget.train_size,
         preset=preset,
         overrides=overrides,

@@ -45,6 +45,14 @@ def distinct(values: Iterable[T], option: str) -> list[T]:
     return list(dict.fromkeys(values))
 
 
+def distinct_seeds(seeds: Iterable[int], option: str) -> list[int]:
+    """Seeds without repetitions, in order. SpecError where there are none, or for a negative one."""
+    found = distinct(seeds, option)
+    negative = next((seed for seed in found if seed < 0), None)
+    require(negative is None, f"{option} {negative}: a seed is 0 or more")
+    return found
+
+
 def _noise_file(request: Request, kinds: Sequence[str]) -> str:
     """``sha256:`` and the hash of the noise file, or nothing without one."""
     from fer_bench.data.noise.kinds import KINDS

@@ -10,14 +10,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from fer_bench.core.errors import DataError, PluginError, SpecError, nearest, require
+from fer_bench.core.errors import PluginError, SpecError, nearest, require
 from fer_bench.core.presets import load_preset
 from fer_bench.core.spec import Imbalance, Noise, Recipe, RunSpec
 from fer_bench.core.text import one_line, visible
 from fer_bench.core.variant import Variant
 from fer_bench.plugins.registry import Plugin, choose, describe_config, discover, plugin_folders
 from fer_bench.sweep.chosen import ChosenMethod
-from fer_bench.sweep.grid import distinct, expand_noise
+from fer_bench.sweep.draws import Draws
+from fer_bench.sweep.grid import distinct, distinct_seeds, expand_noise
 from fer_bench.sweep.recipe import resolve_recipe
 from fer_bench.sweep.request import Request
 from fer_bench.sweep.settings import SettingsFile, settings_file
@@ -26,6 +27,7 @@ from fer_bench.sweep.variants import combinations, label_of, variant_from
 if TYPE_CHECKING:
     from fer_bench.data.cache import OnProgress
     from fer_bench.data.dataset import Dataset
+    from fer_bench.method import Needs
 
 LONGEST_STEM = 60
 """Characters of a data set's name in the default name of a sweep."""
@@ -55,7 +57,7 @@ class PlannedRun:
 
     @property
     def name(self) -> str:
-        """One line for a person: method, variant, noise, imbalance, seed."""
+        """One line for a person: method, variant, noise, imbalance, seeds."""
         own = f" ({self.variant.label})" if self.variant.label else ""
         return f"{self.spec.method}{own}{self.spec.name.removeprefix(self.spec.method)}"
 
@@ -97,13 +99,14 @@ class Grid:
     """A checked request: the values that a sweep combines, and the methods that are asked for.
 
     ``plugins`` are all known methods by key, ``methods`` the keys of those that are asked for. ``settings_file`` holds
-    their tuned settings; None if defaults are used.
+    their tuned settings; None if defaults are used. ``draws`` are the seeds of the training data.
     """
 
     request: Request
     noises: Sequence[Noise]
     imbalances: Sequence[Imbalance]
     seeds: Sequence[int]
+    draws: Sequence[int]
     plugins: Mapping[str, Plugin]
     methods: Sequence[str]
     settings_file: SettingsFile | None = None
@@ -136,7 +139,8 @@ def make_plan(
     splits = ""
     if runs:
         prepare_cache(grid, dataset, recipe, on_progress)
-        splits = check_splits(runs, dataset, request.noise_file)
+        draws = Draws((run.spec for run in runs), dataset, request.noise_file)
+        runs, splits = without_repeats(runs, draws), draws.sentence
     return Plan(tuple(runs), tuple(skipped), dataset, request, weights, unlabelled, splits)
 
 
@@ -145,8 +149,6 @@ def check_request(request: Request) -> Grid:
     load_preset(request.preset, **request.overrides)
     noises = expand_noise(request)
     factors = distinct(request.imbalance, "--imbalance")
-    require(all(seed >= 0 for seed in request.seeds), f"--seeds {list(request.seeds)}: a seed is 0 or more")
-    require(request.data_seed >= 0, f"--data-seed {request.data_seed}: a seed is 0 or more")
     plugins = discover(plugin_folders(request.plugins))
     methods = choose(request.methods, plugins)
     check_named(request, methods, plugins)
@@ -159,7 +161,8 @@ def check_request(request: Request) -> Grid:
         request=request,
         noises=noises,
         imbalances=[Imbalance(request.imbalance_type, factor) for factor in factors],  # type: ignore[arg-type]
-        seeds=distinct(request.seeds, "--seeds"),
+        seeds=distinct_seeds(request.seeds, "--seeds"),
+        draws=distinct_seeds(request.data_seed, "--data-seed"),
         plugins=plugins,
         methods=methods,
         settings_file=settings,
@@ -275,7 +278,7 @@ def open_pool(
 def expand(
     grid: Grid, dataset: Dataset, methods: Sequence[ChosenMethod], unlabelled: Dataset | None
 ) -> list[PlannedRun]:
-    """Every combination of method, variant, noise, imbalance and seed. Variants that are the same run are one."""
+    """Every combination of method, variant, noise, imbalance, draw and seed. Variants that are the same run are one."""
     runs: dict[str, PlannedRun] = {}
     codes: dict[str, str] = {}
     request = grid.request
@@ -292,16 +295,15 @@ def expand(
             config={},
             recipe=recipe,
             train_size=request.train_size,
-            data_seed=request.data_seed,
             **_validation(request.val, dataset),
             unlabelled=unlabelled.fingerprint if needs.unlabelled and unlabelled else "",
             landmarks=dataset.landmarks_file if needs.landmarks else "",
         )
         first = grid.plugins.get(needs.first_stage_of)
         cost = recipe.epochs * images * needs.forwards
-        for noise, imbalance, seed in itertools.product(grid.noises, grid.imbalances, grid.seeds):
+        for noise, imbalance, draw, seed in itertools.product(grid.noises, grid.imbalances, grid.draws, grid.seeds):
             config = describe_config(method.configs[noise.label])
-            spec = replace(base, noise=noise, imbalance=imbalance, seed=seed, config=config)
+            spec = replace(base, noise=noise, imbalance=imbalance, data_seed=draw, seed=seed, config=config)
             begun = None if first is None or first.error else first_stage(spec, first)
             runs.setdefault(spec.key, PlannedRun(spec, plugin, cost, begun, variant=method.variant))
     wanted = {run.first_stage_of.key for run in runs.values() if run.first_stage_of}
@@ -341,17 +343,20 @@ def prepare_cache(grid: Grid, dataset: Dataset, recipe: Recipe, on_progress: OnP
         dataset.decode(size, on_progress)
 
 
-def check_splits(runs: Sequence[PlannedRun], dataset: Dataset, noise_file: Path | None) -> str:
-    """Makes the splits of every noise, imbalance and draw once, so that a DataError comes now and not in every run.
+def without_repeats(runs: Sequence[PlannedRun], draws: Draws) -> list[PlannedRun]:
+    """The runs without those that would repeat a run of another data seed number for number. Logs what is left out."""
+    kept, left_out = [], {}
+    for run in runs:
+        earlier = draws.repeated(run.spec)
+        if earlier is None or _needs(run).trusted:  # the seed also draws which labels are trusted
+            kept.append(run)
+        else:
+            label = f"{run.spec.noise.label}, data seed {run.spec.data_seed}"
+            left_out[label] = f"{label}: the same images and labels as data seed {earlier.data_seed}; not trained again"
+    for sentence in left_out.values():
+        log.warning("%s", sentence)
+    return kept
 
-    Returns what they hold, as a sentence.
-    """
-    from fer_bench.data.splits import describe_sizes, make_splits
 
-    sizes = []
-    for spec in {(run.spec.noise, run.spec.imbalance, run.spec.data_seed): run.spec for run in runs}.values():
-        try:
-            sizes.append(make_splits(dataset, spec, noise_file).sizes)
-        except ValueError as error:
-            raise DataError(f"{dataset.name}: {error}") from None
-    return describe_sizes(sizes)
+def _needs(run: PlannedRun) -> Needs:
+    return run.plugin.load().needs(run.plugin.restore_config(run.spec.config))

@@ -65,7 +65,7 @@ class Request:
         imbalance: Imbalance factors: largest class over smallest; 1 leaves the data set as it is.
         imbalance_type: "exp" for class sizes that fall exponentially, "step" for two sizes.
         seeds: Training seeds.
-        data_seed: Seed of the noise, the imbalance, the part of the training set and the hold-out.
+        data_seed: Seeds of draws of the training data: noise, imbalance, part of the training set, hold-out.
         train_size: Images in a stratified part of the training set; None for all of them.
         preset: Name of a training recipe, or path of a TOML file.
         overrides: Settings of the recipe that replace those of the preset, by name.
@@ -95,7 +95,7 @@ class Request:
     imbalance: Sequence[float] = (1.0,)
     imbalance_type: str = "exp"
     seeds: Sequence[int] = (0,)
-    data_seed: int = 0
+    data_seed: Sequence[int] = (0,)
     train_size: int | None = None
     preset: str = "quick"
     overrides: Mapping[str, Any] = field(default_factory=dict)
@@ -170,7 +170,7 @@ CONVERTERS: Mapping[str, Callable[[Any, str], Any]] = {
     "imbalance": partial(to_tuple, convert=to_rate),
     "imbalance_type": partial(to_choice, choices=get_args(get_type_hints(Imbalance)["kind"])),
     "seeds": partial(to_tuple, convert=to_int),
-    "data_seed": to_int,
+    "data_seed": partial(to_tuple, convert=to_int),
     "train_size": to_int,
     "preset": to_location,
     "pretrained": lambda value, name: "" if value == "" else to_location(value, name),

@@ -13,8 +13,9 @@ from fer_bench.core.presets import load_preset
 from fer_bench.core.spec import HOLD_OUT, Imbalance, Noise
 from fer_bench.core.variant import Variant
 from fer_bench.plugins.registry import Plugin
+from fer_bench.sweep.draws import Draws
 from fer_bench.sweep.grid import expand_noise
-from fer_bench.sweep.plan import Plan, PlannedRun, check_request, check_splits, make_plan
+from fer_bench.sweep.plan import Plan, PlannedRun, check_request, make_plan
 from fer_bench.sweep.request import Request
 from fer_bench.sweep.settings import DEFAULT
 from fer_bench.tune.space import FACTORS, trials
@@ -88,7 +89,7 @@ def make_tuning(
         noise_types=tuple(dict.fromkeys(noise.kind for noise, _ in wanted)),
         imbalance=tuple(dict.fromkeys(imbalance.factor for _, imbalance in wanted)),
         seeds=(FIRST_STUDY,),
-        data_seed=FIRST_STUDY,
+        data_seed=(FIRST_STUDY,),
         settings_file=DEFAULT,
         variants=variants,
         val=HOLD_OUT if request.val is None else request.val,
@@ -97,7 +98,7 @@ def make_tuning(
     first = within_budget([run for run in plan.runs if (run.spec.noise, run.spec.imbalance) in wanted], search.budget)
     runs = [in_study(run, FIRST_STUDY + study) for study in range(search.studies) for run in first]
     if later := runs[len(first) :]:
-        check_splits(later, plan.dataset, request.noise_file)
+        Draws((run.spec for run in later), plan.dataset, request.noise_file)
     return replace(plan, runs=tuple(runs), tuning={"budget": search.budget, "studies": search.studies})
 
 

@@ -72,6 +72,8 @@ OPTIONS = (
     Case("a seed below 0", "run … --seeds -1", ("a seed is 0 or more",)),
     Case("a seed of 30 digits", "run … --seeds 999999999999999999999999999999 --dry-run", ("1 run",), 0),
     Case("a data seed below 0", "run … --data-seed -1", ("--data-seed -1", "0 or more")),
+    Case("one data seed of several below 0", "run … --data-seed 0,-3", ("--data-seed -3", "0 or more")),
+    Case("a data seed that is no number", "run … --data-seed 0,x", ("--data-seed", "'x' is not a whole number")),
     Case("a range for a list", "run … --seeds 0-2", ("'0-2' is not a whole number",)),
     Case("a training part of 2 images", "run … --train-size 2", ("--train-size 2",)),
     Case("a training part below 0", "run … --train-size -5", ("--train-size -5",)),

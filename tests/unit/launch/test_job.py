@@ -49,7 +49,7 @@ def job_of(planned: Plan, out: Path) -> remote_job.Job:
 def test_a_worker_with_other_data_trains_nothing(request_for: Any, tmp_path: Path) -> None:
     planned = make_plan(request_for())
     job = job_of(planned, tmp_path)
-    other = replace(job, request=replace(job.request, data_seed=5))
+    other = replace(job, request=replace(job.request, data_seed=(5,)))
     event = other.train(lambda: False)
     assert event["state"] == "failed" and "data_seed differ from where the sweep was started" in event["error"]
     folder = RunFolder.of(tmp_path, planned.runs[0].spec)

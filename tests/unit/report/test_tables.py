@@ -533,6 +533,24 @@ def test_seeds_of_a_draw_can_be_averaged_first(tmp_path: Path) -> None:
     assert "or other draws" not in words(table) and "averaged over training seeds" in words(table)
 
 
+@pytest.mark.parametrize(
+    ("draws", "seeds", "said"),
+    [
+        ((4,), (0, 1), "share one draw of the training data (data seed 4)."),
+        ((0, 1), (3,), "held-out images; data seeds 0, 1) and share the training seed 3."),
+        ((0, 1), (0, 1), "augmentation) and in the draw of the training data"),
+    ],
+    ids=["seeds", "draws", "both"],
+)
+def test_a_table_says_what_the_runs_of_a_cell_differ_in(
+    draws: tuple[int, ...], seeds: tuple[int, ...], said: str, tmp_path: Path
+) -> None:
+    for draw in draws:
+        for seed in seeds:
+            finish(tmp_path, "a", CLEAN, seed=seed, data_seed=draw)
+    assert said in words(comparison(arranged(tmp_path)))
+
+
 def test_critical_differences_need_three_methods_and_six_blocks(tmp_path: Path) -> None:
     for seed in range(6):
         for method, skill in (("a", 0.9), ("b", 0.7), ("c$", 0.3)):

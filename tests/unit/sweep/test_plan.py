@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 
 from fer_bench.core.errors import SpecError
+from fer_bench.data.splits import make_splits
 from fer_bench.sweep.plan import Plan, make_plan
 from fer_bench.sweep.record import check_sweep_name
 from fer_bench.sweep.request import make_request
 from tests.helpers.plugins import LOSS, plugin_source
 
 LANDMARKS = "@classmethod\ndef needs(cls, config):\n    return Needs(landmarks=True)\n" + LOSS
+
+TRUSTED = "@classmethod\ndef needs(cls, config):\n    return Needs(trusted=0.1)\n" + LOSS
 
 
 @pytest.fixture
@@ -32,6 +35,57 @@ def test_every_combination_is_planned_once(plan_of: Any) -> None:
         (method, noise, factor, seed)
         for method in ("ce", "scn") for noise in ("clean", "symmetric 0.2") for factor in (1, 10) for seed in (0, 1)
     }  # fmt: skip
+
+
+def test_every_draw_is_a_run_of_its_own_with_the_key_that_it_has_alone(plan_of: Any) -> None:
+    options = {"methods": ["ce", "scn"], "noise": [0.2, 0.4], "seeds": [0, 3]}
+    together = plan_of(data_seed=[0, 2, 0, 7], **options)
+    alone = [run.spec.key for draw in (0, 2, 7) for run in plan_of(data_seed=draw, **options).runs]
+    assert len(set(alone)) == len(alone) == 3 * 2 * 2 * 2
+    assert {run.spec.key for run in together.runs} == set(alone)
+    assert plan_of(data_seed=[0], **options).name == plan_of(**options).name
+    names = [run.name for run in together.runs]
+    assert len(set(names)) == len(names)
+    assert {"ce, symmetric 0.2, seed 0", "ce, symmetric 0.2, seed 0, data seed 7"} <= set(names)
+
+
+def test_every_draw_is_drawn_before_anything_is_trained(plan_of: Any) -> None:
+    plan = plan_of(noise=[0.2], data_seed=[0, 1, 2], val=0.1)
+    splits = [make_splits(plan.dataset, run.spec) for run in plan.runs]
+    assert len({tuple(each.noisy_label) for each in splits}) == len({tuple(each.val) for each in splits}) == 3
+
+
+def test_a_draw_that_draws_nothing_is_no_second_run(
+    plan_of: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Clean labels on official splits are the same for every data seed, except for a method with trusted labels."""
+    (tmp_path / "told.py").write_text(plugin_source(TRUSTED))
+    plan = plan_of(methods=["ce", "told"], plugins=tmp_path, noise=[0, 0.2], data_seed=[5, 6])
+    found = [(run.spec.method, run.spec.noise.label, run.spec.data_seed) for run in plan.runs]
+    assert found == [
+        *(("ce", "clean", 5), ("ce", "symmetric 0.2", 5), ("ce", "symmetric 0.2", 6)),
+        *(("told", noise, draw) for noise in ("clean", "symmetric 0.2") for draw in (5, 6)),
+    ]
+    assert caplog.messages == ["clean, data seed 6: the same images and labels as data seed 5; not trained again"]
+    held_out = plan_of(noise=[0], data_seed=[5, 6], val=0.2)
+    assert len(held_out.runs) == 2, "other images are held out"
+    part = plan_of(noise=[0], data_seed=[5, 6], train_size=30)
+    assert len(part.runs) == 2, "other images are chosen"
+
+
+@pytest.mark.parametrize("option", ["seeds", "data_seed"])
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([], "is empty"),
+        ([0, -1], "-1: a seed is 0 or more"),
+        ([0, 1.5], "1.5: a whole number"),
+        (True, "a whole number"),
+    ],
+)
+def test_seeds_that_are_none(option: str, value: Any, message: str, plan_of: Any) -> None:
+    with pytest.raises(SpecError, match=message):
+        plan_of(**{option: value})
 
 
 def test_a_method_that_cannot_run_is_skipped_with_its_reason(plan_of: Any, tmp_path: Path) -> None:
