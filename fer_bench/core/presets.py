@@ -36,7 +36,22 @@ def load_preset(name: str, **overrides: Any) -> Recipe:
     path = preset_path(name)
     require(name.endswith(".toml") or name in PRESETS, f"unknown preset {name!r}{nearest(name, PRESETS)}")
     given = {key: value for key, value in overrides.items() if value is not None}
-    return build(Recipe, {**read_toml(path), **given}, f"preset {name}")
+    return build(Recipe, {**_with_base(path), **given}, f"preset {name}")
+
+
+def _with_base(path: Path) -> dict[str, Any]:
+    """The settings of a preset file over those of the preset that it names as its ``base``.
+
+    A table replaces single settings, too: an ``[augmentation]`` with one line leaves the others as in the base.
+    """
+    values = read_toml(path)
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    require(base in PRESETS, f'{path}: base = "{base}" is no preset of fer-bench{nearest(str(base), PRESETS)}')
+    inherited = _with_base(preset_path(base))
+    tables = {key: {**inherited.get(key, {}), **value} for key, value in values.items() if isinstance(value, dict)}
+    return {**inherited, **values, **tables}
 
 
 def preset_path(name: str) -> Path:

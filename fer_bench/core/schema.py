@@ -16,6 +16,10 @@ from fer_bench.core.errors import SpecError, nearest, require
 T = TypeVar("T")
 
 
+ADDED = "added"
+"""Marks the fields of :func:`added`."""
+
+
 @functools.cache
 def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
@@ -32,6 +36,25 @@ def _has_default(cls: type) -> dict[str, bool]:
 def _parts(hint: Any) -> tuple[Any, tuple[Any, ...], bool]:
     """Origin and arguments of a type, and whether it is a dataclass."""
     return typing.get_origin(hint), typing.get_args(hint), dataclasses.is_dataclass(hint)
+
+
+def added(default: Any) -> Any:
+    """A field that a dataclass got after the first results were stored with it.
+
+    :func:`plain_values` leaves it out where it has its default, which is what the dataclass did before. Specifications
+    from before and after are then equal, and so are their keys.
+    """
+    return dataclasses.field(default=default, metadata={ADDED: True})
+
+
+def plain_values(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass by name, at any depth, without added fields that have their default."""
+    values = {}
+    for each in dataclasses.fields(value):
+        item = getattr(value, each.name)
+        if not (ADDED in each.metadata and item == each.default):
+            values[each.name] = plain_values(item) if dataclasses.is_dataclass(item) else item
+    return values
 
 
 def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -61,8 +84,11 @@ def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
 
 
 def require_complete(cls: type, values: Mapping[str, Any], where: str) -> None:
-    """Raises SpecError for a field of a dataclass, at any depth, that a mapping does not name."""
+    """Raises SpecError for a field of a dataclass, at any depth, that a mapping does not name; added ones may lack."""
+    optional = {each.name for each in dataclasses.fields(cls) if ADDED in each.metadata}
     for name, hint in sorted(_hints(cls).items()):
+        if name in optional:
+            continue
         require(name in values, f"{where}: {name!r} is missing")
         if _parts(hint)[2]:
             require_complete(hint, values[name], f"{where}.{name}")

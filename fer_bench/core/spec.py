@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from fer_bench.core.errors import require
-from fer_bench.core.schema import build, require_complete
+from fer_bench.core.schema import added, build, plain_values, require_complete
 
 HOLD_OUT = 0.1
 """Share of the training images that becomes the validation split where a data set has none, or none is used."""
@@ -24,7 +24,10 @@ versions never share a key, so a table cannot mix them."""
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of a training image, applied in this order: flip, pixel noise, normalisation, erasing.
+    """Random changes of a training image, in this order: flip, pixel noise, normalisation, resampling, erasing.
+
+    The resampling rotates, scales and shifts an image at once. Each of the three is drawn uniformly up to its limit, to
+    both sides.
 
     Raises:
         SpecError: A value is out of range.
@@ -41,11 +44,20 @@ class Augmentation:
     erase_min: float = 0.02
     erase_max: float = 0.25
     """Range of the share of the image that an erased rectangle covers. Its aspect ratio lies in [0.3, 3.3]."""
+    rotate: float = added(0.0)
+    """Largest rotation, in degrees."""
+    scale: float = added(0.0)
+    """Largest change of size, as a share of the size: 0.1 draws from 0.9 to 1.1."""
+    shift: float = added(0.0)
+    """Largest shift in each direction, as a share of the side of the image."""
 
     def __post_init__(self) -> None:
         for name in ("flip", "noise", "erase"):
             value = getattr(self, name)
             require(0 <= value <= 1, f"augmentation.{name} = {value} is not a probability in [0, 1]")
+        for name, limit in (("rotate", 180), ("scale", 0.9), ("shift", 1)):
+            value = getattr(self, name)
+            require(0 <= value <= limit, f"augmentation.{name} = {value} is out of range: 0 to {limit}")
         require(self.noise_variance >= 0, f"augmentation.noise_variance = {self.noise_variance} is negative")
         require(
             0 < self.erase_min <= self.erase_max < 1,
@@ -200,8 +212,7 @@ class RunSpec:
         Values have the types of their fields, so that 1 and 1.0 are one learning rate. Floats are the shortest decimal
         that reads back to them.
         """
-        typed = build(RunSpec, dataclasses.asdict(self), "spec")
-        return canonical_json(dataclasses.asdict(typed))
+        return canonical_json(plain_values(build(RunSpec, dataclasses.asdict(self), "spec")))
 
     @cached_property
     def key(self) -> str:

@@ -93,6 +93,10 @@ DATASETS: dict[str, Entry] = {
             "Drawn by fer-bench; nothing to download", drawn=True,
         ),
         Entry(
+            "synthetic-tuning", "Drawn faces of another population, to tune on", "fer_bench.data.synthetic.dataset",
+            "Drawn by fer-bench; nothing to download", drawn=True,
+        ),
+        Entry(
             "rafdb", "RAF-DB, basic expressions", f"{_READERS}.rafdb",
             "On request from the authors, for non-commercial research", "rafdb",
         ),

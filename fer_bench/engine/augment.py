@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fer_bench.core.seeds import derive, torch_generator
 from fer_bench.core.spec import Augmentation, Recipe
+from fer_bench.engine.resampling import Placement, draw_matrix
 
 ASPECT = (0.3, 3.3)
 """Range of width over height of an erased rectangle (torchvision.transforms.RandomErasing's default)."""
@@ -31,14 +32,15 @@ class Views:
         """The test view: normalised float32, nothing else."""
         return self._normalised(images.to(self.device))
 
-    def batch(self, images: Tensor, *seed: int | str) -> tuple[Callable[[str], Tensor], Tensor]:
-        """A maker of views for this batch, and which images 'weak' mirrors (bool [B])."""
+    def batch(self, images: Tensor, *seed: int | str) -> tuple[Callable[[str], Tensor], Placement]:
+        """A maker of views for this batch, and how the faces lie in 'weak'."""
         images = images.to(self.device)
-        flipped = self._coin(len(images), self.augmentation.flip, *seed, "flip")
+        placement = self._place(len(images), *seed)
+        flipped = placement.flipped
 
         @cache
         def weak() -> Tensor:
-            return self._augment(images, flipped, *seed, "weak")
+            return self._augment(images, placement, *seed, "weak")
 
         @cache
         def make(name: str) -> Tensor:
@@ -47,22 +49,32 @@ class Views:
             if name == "mirror":
                 return weak().flip(-1)  # not make("weak"): a function that refers to itself outlives its batch
             if name == "mirror-erased":
-                return self._erase(self._normalised(images, ~flipped), *seed, name)
+                return self._erase(self._mirror_of(images, placement), *seed, name)
             if name == "plain":
                 return self.plain(images)
             if name == "flipped":
                 return self._normalised(images, flipped)
-            other = self._coin(len(images), self.augmentation.flip, *seed, name, "flip")
+            other = self._place(len(images), *seed, name)
             if name == "strong":
-                return self._erase(self._normalised(_distort(_mirror(images, other), *seed, name)), *seed, name)
+                return self._erase(self._normalised(_distort(_mirror(images, other.flipped), *seed, name)), *seed, name)
             return self._augment(images, other, *seed, name)
 
-        return make, flipped
+        return make, placement
 
-    def _augment(self, images: Tensor, flipped: Tensor, *seed: int | str) -> Tensor:
+    def _place(self, count: int, *seed: int | str) -> Placement:
+        flipped = self._coin(count, self.augmentation.flip, *seed, "flip")
+        return Placement(flipped, draw_matrix(count, self.augmentation, self.device, *seed))
+
+    def _augment(self, images: Tensor, placement: Placement, *seed: int | str) -> Tensor:
         if self.augmentation.noise:
-            images = self._grainy(images, flipped, *seed)
-        return self._erase(self._normalised(images, flipped), *seed)
+            images = self._grainy(images, placement.flipped, *seed)
+        return self._erase(placement.resampled(self._normalised(images, placement.flipped)), *seed)
+
+    def _mirror_of(self, images: Tensor, placement: Placement) -> Tensor:
+        """The mirror of the view that ``placement`` makes, without pixel noise and erasing."""
+        if placement.matrix is None:
+            return self._normalised(images, ~placement.flipped)  # mirrored once instead of twice
+        return placement.resampled(self._normalised(images, placement.flipped)).flip(-1)
 
     def _grainy(self, images: Tensor, flipped: Tensor, *seed: int | str) -> Tensor:
         """Gaussian noise on some of the images, which are mirrored afterwards.

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from fer_bench.core.seeds import torch_generator
-from fer_bench.data.points import mirrored
 from fer_bench.data.splits import Splits
 from fer_bench.engine.augment import Views, gather
 from fer_bench.engine.job import TrainingJob
+from fer_bench.engine.resampling import Placement
 from fer_bench.method import Batch, Images, Needs
 
 PASS_BATCH = 256
@@ -114,22 +114,22 @@ class BatchSource:
 
     def _batch(self, rows: StepRows, *purpose: str | int) -> Batch:
         """A batch of the images ``rows``; ``purpose`` names the random streams of its augmentations."""
-        make_view, flipped = self.views.batch(self.training[rows.labelled], self._seed, *purpose)
+        make_view, placement = self.views.batch(self.training[rows.labelled], self._seed, *purpose)
         unlabelled = None
         if len(rows.unlabelled):
             images = self.unlabelled[rows.unlabelled]
             make_unlabelled, _ = self.views.batch(images, self._seed, "unlabelled", *purpose)
             unlabelled = Images(len(images), make_unlabelled, self.needs.views)
         index = rows.labelled.to(self.device)
-        landmarks, found = self._landmarks_of(rows.labelled, flipped)
+        landmarks, found = self._landmarks_of(rows.labelled, placement)
         return Batch(index, self.noisy_label[index], make_view, self.needs.views, landmarks, found, unlabelled)
 
-    def _landmarks_of(self, rows: Tensor, flipped: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def _landmarks_of(self, rows: Tensor, placement: Placement) -> tuple[Tensor | None, Tensor | None]:
         """Landmarks in the frame of the view 'weak', float32 [B, L, 2], and whether there are any, bool [B]."""
         if self._landmarks is None:
             return None, None
         points, found = (torch.from_numpy(array[rows.numpy()]).to(self.device) for array in self._landmarks)
-        return torch.where(flipped[:, None, None], mirrored(points), points), found
+        return placement.points(points), found
 
 
 def split_batches(order: Tensor, size: int) -> list[Tensor]:

@@ -32,8 +32,15 @@ CLASSES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "f
 
 SIZES = (32, 224)
 
-COUNTS = {"train": 3000, "val": 300, "test": 1000}
-"""Images per split of ``synthetic``; classes are balanced to within one image."""
+COUNTS = {
+    "synthetic": {"train": 3000, "val": 300, "test": 1000},
+    "synthetic-tuning": {"train": 4000, "test": 1000},
+}
+"""Images per split; classes are balanced to within one image. ``synthetic-tuning`` has no validation split: with 1,300
+of its training images held out, as many are left as ``synthetic`` has after its own hold-out."""
+
+POPULATIONS = {"synthetic": 0, "synthetic-natural": 0, "synthetic-tuning": 1}
+"""Which population the faces of each variant are drawn from. Settings that were tuned on one are tested on another."""
 
 NATURAL_COUNTS = {
     "train": (2524, 4772, 1290, 1982, 705, 717, 281),
@@ -271,23 +278,24 @@ def class_counts(name: str) -> dict[str, tuple[int, ...]]:
     if name == "synthetic-natural":
         return dict(NATURAL_COUNTS)
     n = len(CLASSES)
-    return {split: tuple((total + n - 1 - c) // n for c in range(n)) for split, total in COUNTS.items()}
+    return {split: tuple((total + n - 1 - c) // n for c in range(n)) for split, total in COUNTS[name].items()}
 
 
-def read(name: str = "synthetic", *, seed: int = 0) -> Manifest:
-    """Makes ``synthetic`` (balanced) or ``synthetic-natural`` (RAF-DB's class counts, no validation split).
+def read(name: str = "synthetic", *, seed: int | None = None) -> Manifest:
+    """Makes ``synthetic`` (balanced), ``synthetic-natural`` (RAF-DB's class counts) or ``synthetic-tuning``.
 
-    Identities are disjoint between splits.
+    Only ``synthetic`` has a validation split. Identities are disjoint between splits.
 
     Args:
-        name: One of the two names.
-        seed: Another seed is another population.
+        name: One of POPULATIONS.
+        seed: Another seed is another population; None is that of the name.
 
     Raises:
         DataError: The name is unknown.
     """
-    if name not in ("synthetic", "synthetic-natural"):
-        raise DataError(f"no synthetic data set {name!r}; there are 'synthetic' and 'synthetic-natural'")
+    if name not in POPULATIONS:
+        raise DataError(f"no synthetic data set {name!r}; there are {', '.join(map(repr, POPULATIONS))}")
+    seed = POPULATIONS[name] if seed is None else seed
     ids, split, labels, identities = [], [], [], []
     counts = class_counts(name)
     for part in SPLITS:
