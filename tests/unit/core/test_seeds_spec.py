@@ -18,7 +18,7 @@ from fer_bench.core.errors import SpecError, nearest
 from fer_bench.core.presets import PRESETS, load_preset
 from fer_bench.core.schema import build, convert
 from fer_bench.core.seeds import derive, numpy_rng, torch_generator, uniform_by_id
-from fer_bench.core.spec import Augmentation, Imbalance, Noise, Recipe, RunSpec
+from fer_bench.core.spec import Augmentation, Imbalance, Noise, Recipe, RunSpec, restore
 
 seeds = st.integers(-(2**63), 2**63)
 parts = st.lists(st.one_of(st.text(max_size=8), st.integers(-1000, 1000)), max_size=4)
@@ -145,7 +145,17 @@ CHANGES: dict[str, list[Any]] = {
         Recipe(compile=True),
         *(
             Recipe(augmentation=Augmentation(**{name: 0.1}))
-            for name in ("flip", "noise", "noise_variance", "erase", "erase_min", "erase_max")
+            for name in (
+                "flip",
+                "noise",
+                "noise_variance",
+                "erase",
+                "erase_min",
+                "erase_max",
+                "rotate",
+                "scale",
+                "shift",
+            )
         ),
     ],
     "protocol": [2],
@@ -303,6 +313,25 @@ def test_presets_load(name: str) -> None:
     recipe = load_preset(name)
     assert isinstance(recipe, Recipe) and load_preset(name, epochs=None) == recipe
     assert load_preset(name, epochs=3) == dataclasses.replace(recipe, epochs=3)
+
+
+def test_added_settings_change_no_key_of_before() -> None:
+    before = spec()
+    assert "rotate" not in before.canonical and restore(json.loads(before.canonical), "spec.json") == before
+    turned = spec(recipe=Recipe(augmentation=Augmentation(rotate=5.0)))
+    assert '"rotate":5.0' in turned.canonical and '"shift"' not in turned.canonical
+    assert restore(json.loads(turned.canonical), "spec.json") == turned
+
+
+def test_a_preset_with_a_base(tmp_path: Any) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "quick"\nepochs = 3\n[augmentation]\nrotate = 10\n')
+    quick = load_preset("quick")
+    augmentation = dataclasses.replace(quick.augmentation, rotate=10.0)
+    assert load_preset(str(path)) == dataclasses.replace(quick, epochs=3, augmentation=augmentation)
+    path.write_text('base = "quik"\n')
+    with pytest.raises(SpecError, match=r"mine\.toml: base = \"quik\" is no preset.*did you mean 'quick'"):
+        load_preset(str(path))
 
 
 def test_a_preset_of_ones_own(tmp_path: Any) -> None:

@@ -96,13 +96,13 @@ def test_nobody_is_in_two_splits(faces: Manifest) -> None:
     shapes = np.stack([source.faces.values[name] for name in synthetic.IDENTITY], axis=1)
     people = {part: {row.tobytes() for row in shapes[faces.rows(part)]} for part in ("train", "val", "test")}
     assert not (people["train"] & people["val"] | people["train"] & people["test"] | people["val"] & people["test"])
-    assert len(people["train"]) == -(-synthetic.COUNTS["train"] // synthetic.IMAGES_PER_IDENTITY)
+    assert len(people["train"]) == -(-synthetic.COUNTS["synthetic"]["train"] // synthetic.IMAGES_PER_IDENTITY)
 
 
 def test_classes_are_balanced(faces: Manifest) -> None:
     for part in ("train", "val", "test"):
         counts = np.bincount(faces.label[faces.rows(part)], minlength=7)
-        assert counts.sum() == synthetic.COUNTS[part] and counts.max() - counts.min() <= 1
+        assert counts.sum() == synthetic.COUNTS["synthetic"][part] and counts.max() - counts.min() <= 1
 
 
 def test_natural_has_the_counts_of_raf_db(natural: Manifest) -> None:
@@ -113,6 +113,18 @@ def test_natural_has_the_counts_of_raf_db(natural: Manifest) -> None:
     assert train[order].tolist() == [1290, 281, 717, 4772, 1982, 705, 2524]
     assert test[order].tolist() == [329, 74, 160, 1185, 478, 162, 680]
     assert len(natural.rows("val")) == 0
+
+
+def test_settings_are_tuned_on_other_people(faces: Manifest) -> None:
+    tuning = synthetic.read("synthetic-tuning")
+    assert [len(tuning.rows(part)) for part in ("train", "val", "test")] == [4000, 0, 1000]
+    people = []
+    for manifest in (faces, tuning):
+        source = manifest.source
+        assert isinstance(source, synthetic.Renderer)
+        shapes = np.stack([source.faces.values[name] for name in synthetic.IDENTITY], axis=1)
+        people.append({row.tobytes() for row in shapes})
+    assert len(people[1]) > 300 and not people[0] & people[1]
 
 
 def test_landmarks_are_inside_and_ordered(faces: Manifest) -> None:
