@@ -121,18 +121,55 @@ def detection(clean_score: ArrayLike | Tensor, is_clean: ArrayLike | Tensor) -> 
     >>> detection([0.9, 0.1, 0.8, 0.4], [True, False, True, True])
     {'auroc': 1.0, 'ap': 1.0}
     """
-    score = torch.as_tensor(clean_score).detach().cpu().double()
-    wrong = ~torch.as_tensor(is_clean).detach().cpu().bool()
-    if score.ndim != 1 or score.shape != wrong.shape:
-        raise ValueError(f"clean_score {tuple(score.shape)} and is_clean {tuple(wrong.shape)} must both be [N]")
-    if not score.isfinite().all():
-        raise ValueError(f"clean_score: {int((~score.isfinite()).sum())} of {len(score)} values are not finite")
+    score, wrong = _scored_labels(clean_score, is_clean)
     auroc = area_under_roc(-score, wrong)
     if auroc is None:
         return {"auroc": None, "ap": None}
     from sklearn.metrics import average_precision_score  # slow to import, and needed at the end of a run only
 
     return {"auroc": auroc, "ap": float(average_precision_score(wrong.numpy(), -score.numpy()))}
+
+
+def missed(clean_score: ArrayLike | Tensor, is_clean: ArrayLike | Tensor) -> float | None:
+    """The share of wrong labels that stay hidden if as many labels are checked as are wrong, lowest scores first.
+
+    This is the false-negative rate at a budget equal to the noise rate. Where scores tie at the end of the budget, it
+    is the mean over all orders of the tied labels.
+
+    Args:
+        clean_score: Float [N], finite; higher = the label is more likely clean.
+        is_clean: Bool [N].
+
+    Returns:
+        A value in [0, 1], or None unless there are clean and wrong labels.
+
+    Raises:
+        ValueError: The lengths differ, or a score is not finite.
+
+    >>> missed([0.9, 0.1, 0.8, 0.4], [True, False, True, False])
+    0.0
+    >>> missed([0.9, 0.4, 0.1, 0.4], [True, False, True, False])
+    0.5
+    """
+    score, wrong = _scored_labels(clean_score, is_clean)
+    budget = int(wrong.sum())
+    if budget in (0, len(wrong)):
+        return None
+    last = score.sort().values[budget - 1]
+    below, tied = score < last, score == last
+    found = wrong[below].sum() + wrong[tied].double().mean() * (budget - below.sum())
+    return float(1 - found / budget)
+
+
+def _scored_labels(clean_score: ArrayLike | Tensor, is_clean: ArrayLike | Tensor) -> tuple[Tensor, Tensor]:
+    """Scores float64 [N] and whether labels are wrong, bool [N]. ValueError unless they fit and scores are finite."""
+    score = torch.as_tensor(clean_score).detach().cpu().double()
+    wrong = ~torch.as_tensor(is_clean).detach().cpu().bool()
+    if score.ndim != 1 or score.shape != wrong.shape:
+        raise ValueError(f"clean_score {tuple(score.shape)} and is_clean {tuple(wrong.shape)} must both be [N]")
+    if not score.isfinite().all():
+        raise ValueError(f"clean_score: {int((~score.isfinite()).sum())} of {len(score)} values are not finite")
+    return score, wrong
 
 
 def area_under_roc(score: Tensor, positive: Tensor) -> float | None:

@@ -15,6 +15,7 @@ from fer_bench.data.splits import Splits
 from fer_bench.engine.augment import Views, gather
 from fer_bench.engine.job import TrainingJob
 from fer_bench.engine.resampling import Placement
+from fer_bench.engine.training_fit import TrainingFit
 from fer_bench.method import Batch, Images, Needs
 
 PASS_BATCH = 256
@@ -58,6 +59,7 @@ class BatchSource:
         self.device, self.needs, self.num_classes = resources.device, needs, len(job.dataset.classes)
         self.views = Views(recipe, self.device)
         self.noisy_label = torch.from_numpy(splits.noisy_label).to(self.device)
+        self.fit = TrainingFit(self.noisy_label, self.num_classes)
         self.training = _pool(job.dataset.pixels(recipe.image_size), splits.train, self.device)
         self.unlabelled = self.training
         if resources.unlabelled is not None:
@@ -81,6 +83,7 @@ class BatchSource:
 
     def training_batch(self, rows: StepRows, epoch: int, step: int) -> Batch:
         """The batch of a training step."""
+        self.fit.begin_step()
         return self._batch(rows, "augment", epoch, step)
 
     def training_set(self, epoch: int, step: int, pass_index: int) -> Iterator[Batch]:
@@ -122,7 +125,14 @@ class BatchSource:
             unlabelled = Images(len(images), make_unlabelled, self.needs.views)
         index = rows.labelled.to(self.device)
         landmarks, found = self._landmarks_of(rows.labelled, placement)
-        return Batch(index, self.noisy_label[index], make_view, self.needs.views, landmarks, found, unlabelled)
+        expect = self.fit.expect
+
+        def make_expected(name: str) -> Tensor:
+            view = make_view(name)
+            expect(view, index)
+            return view
+
+        return Batch(index, self.noisy_label[index], make_expected, self.needs.views, landmarks, found, unlabelled)
 
     def _landmarks_of(self, rows: Tensor, placement: Placement) -> tuple[Tensor | None, Tensor | None]:
         """Landmarks in the frame of the view 'weak', float32 [B, L, 2], and whether there are any, bool [B]."""

@@ -14,13 +14,16 @@ from fer_bench.data.stratified import stratified_part
 from fer_bench.engine.counters import CostCounter
 from fer_bench.engine.isolation import seed_everything
 from fer_bench.engine.job import TrainingJob
+from fer_bench.engine.training_fit import TrainingFit
 from fer_bench.method import Method, Needs, Task
 from fer_bench.models.networks import make_network
 from fer_bench.models.precision import Precision
 
 
-def build_method(job: TrainingJob, splits: Splits, needs: Needs, cost: CostCounter) -> Method:
-    """The method on the run's device, with networks that depend on the run's seed alone and whose images are counted.
+def build_method(job: TrainingJob, splits: Splits, needs: Needs, cost: CostCounter, fit: TrainingFit) -> Method:
+    """The method on the run's device, with networks that depend on the run's seed alone.
+
+    What goes through the networks is counted by ``cost``, and what they answer in training by ``fit``.
 
     SpecError where pre-trained weights cannot be had, or networks cannot be compiled here.
     """
@@ -37,6 +40,7 @@ def build_method(job: TrainingJob, splits: Splits, needs: Needs, cost: CostCount
             weights=job.resources.weights,
         )
         cost.attach(net)
+        fit.attach(net)
         precision.adapt(net)
         return net
 

@@ -16,6 +16,7 @@ from fer_bench.data.splits import Splits
 from fer_bench.engine.augment import Views, gather
 from fer_bench.engine.batches import BatchSource
 from fer_bench.method import Method
+from fer_bench.store.label_scores import label_scores
 
 EVALUATION_BATCH = 64
 """Larger batches are no faster on a CPU, and this takes no more memory than training."""
@@ -82,12 +83,6 @@ class Evaluator:
         score = -torch.nn.functional.cross_entropy(train, noisy_label, reduction="none")
         if own_score is not None:
             score = own_score.detach().float().cpu()
-        results = {
-            "other_predictions": self._other_predictions(),
-            "detection": metrics.detection(score, splits.noisy_label == splits.clean_label),
-            "detection_by": "loss" if own_score is None else "method",
-            "memorisation": self._fit(train, np.arange(len(splits.train))),
-        }
         scores = {
             "test_logits": test.numpy(),
             "test_label": splits.test_label,
@@ -96,6 +91,19 @@ class Evaluator:
             "clean_label": splits.clean_label,
             "train_row": splits.train,
             "train_logits": train.half().numpy(),
+            **self._source.fit.arrays(),
+        }
+        detection_by = "loss" if own_score is None else "method"
+        is_clean = splits.noisy_label == splits.clean_label
+        results = {
+            "other_predictions": self._other_predictions(),
+            "detection": metrics.detection(score, is_clean),
+            "detection_by": detection_by,
+            "label_scores": {
+                name: metrics.detection(values, is_clean) | {"missed": metrics.missed(values, is_clean)}
+                for name, values in label_scores(scores, detection_by).items()
+            },
+            "memorisation": self._fit(train, np.arange(len(splits.train))),
         }
         return results, scores
 

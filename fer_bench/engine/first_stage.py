@@ -11,6 +11,7 @@ from torch import Tensor
 from fer_bench.engine.stages import StageSpan
 from fer_bench.method import Method
 from fer_bench.store.folder import RunFolder
+from fer_bench.store.label_scores import FIT
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,13 @@ class FirstStage:
         networks: State of its method, by name.
         records: Its epochs, under the name of the stage that they now are.
         probe_logits: float32 [P, C] after each epoch.
+        fit: State of its :class:`fer_bench.engine.training_fit.TrainingFit`; None if it did not keep it.
     """
 
     networks: dict[str, Any]
     records: list[dict[str, Any]]
     probe_logits: list[Tensor]
+    fit: dict[str, Tensor] | None
 
 
 def read_first_stage(folder: RunFolder, span: StageSpan, method: Method) -> FirstStage | None:
@@ -42,4 +45,6 @@ def read_first_stage(folder: RunFolder, span: StageSpan, method: Method) -> Firs
     records = [{**record, "stage": name} for record in folder.epochs()]
     if len(records) != span.epochs:
         raise ValueError(f"the stage {name!r} has {span.epochs} epochs, and {folder.path} {len(records)}")
-    return FirstStage(networks, records, list(torch.from_numpy(folder.probe()["logits"]).float()))
+    scores = folder.scores()
+    fit = {name: torch.from_numpy(scores[name]) for name in FIT} if set(FIT) <= scores.keys() else None
+    return FirstStage(networks, records, list(torch.from_numpy(folder.probe()["logits"]).float()), fit)

@@ -65,7 +65,7 @@ class Trainer:
         clean_label = torch.from_numpy(self.splits.clean_label).to(self.source.device)
         selection = SelectionCounter(self.source.noisy_label, clean_label, self.source.num_classes)
         self.context = TrainingContext(job.spec, self.source, selection, self.cost)
-        self.method = build_method(job, self.splits, self.needs, self.cost)
+        self.method = build_method(job, self.splits, self.needs, self.cost, self.source.fit)
         self.spans = stage_spans(self.method.stages(), self.recipe.epochs)
         self.epochs = self.context.epochs = self.spans[-1].end
         self.evaluator = Evaluator(self.method, self.splits, self.source)
@@ -224,6 +224,7 @@ class Trainer:
             "counts": self._counts(),
             "memory": self.memory.state(),
             "probe_logits": self.evaluator.probe_logits,
+            "fit": self.source.fit.state(),
             "records": self.records,
         }
 
@@ -240,6 +241,7 @@ class Trainer:
         self.memory.add(state.get("memory", {}))  # older checkpoints do not say it
         self.records = state["records"]
         self.evaluator.probe_logits = state["probe_logits"]
+        self.source.fit.restore(state.get("fit"))  # absent from checkpoints of earlier versions
         return len(self.records)
 
     def _take_over(self) -> int:
@@ -255,6 +257,7 @@ class Trainer:
             return 0
         self.method.load_state_dict(taken.networks, strict=False)
         self.records, self.evaluator.probe_logits = taken.records, taken.probe_logits
+        self.source.fit.restore(taken.fit)
         self._set_counts(self.records[-1])
         self._add_memory_of(folder)
         if span.end == self.epochs:

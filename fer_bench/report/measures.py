@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fer_bench.core.errors import nearest, require
 from fer_bench.report.statistics import INTERVALS, TESTS, UNITS
 from fer_bench.report.wording import sentence_case
+from fer_bench.store.label_scores import ALWAYS, SCORES
 from fer_bench.store.model_selection import SELECTIONS
 
 SPREADS = ("sd", "interval")
@@ -61,6 +62,16 @@ def _cost(name: str, title: str, unit: str, scale: float = 1, better: int = -1) 
     return Metric(name, title, unit, scale, digits=0, better=better, cost=True)
 
 
+def _detection(by: str = "") -> tuple[Metric, ...]:
+    """How well a score of labels finds the wrong ones: the score that the method itself gives, or the one named."""
+    name, title = (f"_{by}", f" by {SCORES[by]}") if by else ("", "")
+    return (
+        Metric(f"detection_auroc{name}", f"Detection of {{wrong}}{title}, AUROC", better=1, compared=True),
+        Metric(f"detection_ap{name}", f"Detection of {{wrong}}{title}, average precision", better=1, compared=True),
+        Metric(f"detection_missed{name}", f"Missed {{wrong}}{title}", better=-1, compared=True),
+    )
+
+
 METRICS = (
     _test_metric("overall", "Overall accuracy", 1),
     _test_metric("mean", "Mean accuracy over classes", 1),
@@ -72,8 +83,8 @@ METRICS = (
     _test_metric("tail", "Tail-class accuracy", 1),
     _test_metric("ece", "Expected calibration error", -1),
     _test_metric("nll", "Negative log-likelihood", -1, "nats", 1, 3),
-    Metric("detection_auroc", "Detection of {wrong}, AUROC", better=1, compared=True),
-    Metric("detection_ap", "Detection of {wrong}, average precision", better=1, compared=True),
+    *_detection(),
+    *(metric for by in ALWAYS for metric in _detection(by)),
     Metric("fit_noisy", "Training accuracy on the noisy labels"),
     Metric("fit_clean", "Training accuracy on the clean labels"),
     _cost("parameters", "Parameters", "parameters"),

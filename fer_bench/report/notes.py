@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,14 +66,27 @@ def definitions(runs: Runs, view: View, draws: Sequence[Draw]) -> list[str]:
         )
     if shown & {"head", "tail"}:
         found += head_tail_notes(draws)
-    if shown & {"detection_auroc", "detection_ap"}:
-        found.append(
-            f"Detection: how well {runs.wrong} are ranked below {runs.correct}, by the method's own score of clean "
-            "labels if it has one, and by the loss of the trained network otherwise."
-        )
+    found += _detection(shown, runs)
     given = frame.loc[frame["labels"] == GIVEN, "dataset"]
     if len(given):
         found.append(no_reference_note(sorted({Path(name).name for name in given})))
+    return found
+
+
+def _detection(shown: Collection[str], runs: Runs) -> list[str]:
+    """What the measures of detection are, if any is shown."""
+    measures = [name for name in shown if name.startswith("detection_")]
+    if not measures:
+        return []
+    found = [
+        f"Detection: how well {runs.wrong} are ranked below {runs.correct}, by the method's own score of clean "
+        "labels if it has one, and by the loss of the trained network otherwise, unless another score is named."
+    ]
+    if any("missed" in name for name in measures):
+        found.append(
+            f"Missed {runs.wrong}: their share that is not found if as many labels are checked as there are "
+            f"{runs.wrong}, those with the lowest scores."
+        )
     return found
 
 

@@ -14,6 +14,7 @@ from fer_bench.core.text import visible
 from fer_bench.core.variant import Variant
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.head_tail import head_tail
+from fer_bench.store.label_scores import detection_columns
 from fer_bench.store.model_selection import MEASURES, SELECTIONS, select
 from fer_bench.store.records import Record, read_record
 
@@ -106,7 +107,7 @@ def to_row(record: Record) -> dict[str, Any]:
         "clean_labels_used": final.get("clean_labels_used", 0),
         **{name: final.get(name, "") for name in ("extra_images", "ensemble")},
         "remarks": json.dumps(final.get("remarks", [])),
-        **{f"detection_{name}": value for name, value in final["detection"].items()},
+        **detection_columns(final),
         **{name: final["memorisation"][name] for name in ("fit_noisy", "fit_clean", "memorised")},
     }
     counts = final.get("noise", {}).get("clean_counts")

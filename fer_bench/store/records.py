@@ -17,6 +17,7 @@ from fer_bench.core.schema import schema_error
 from fer_bench.core.spec import restore
 from fer_bench.core.variant import Variant
 from fer_bench.store.folder import REPEAT, RunFolder, attempts, identity_error
+from fer_bench.store.label_scores import MEASURES, SCORES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +46,7 @@ FINAL = {
     "ensemble?": str,
     "remarks?": [str],
     "detection": {"auroc": (float, None), "ap": (float, None)},
+    "label_scores?": {f"{name}?": dict.fromkeys(MEASURES, (float, None)) for name in SCORES},
     "memorisation": _FIT,
     "noise?": {"clean_counts?": [float], "purity?": [(float, None)], "confusion?": [[float]]},
 }

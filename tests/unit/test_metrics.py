@@ -147,3 +147,16 @@ def test_area_under_roc_counts_pairs():
     assert metrics.area_under_roc(-score, right) == pytest.approx(0.5 / 6)
     for one_kind in (right | True, right & False):
         assert metrics.area_under_roc(score, one_kind) is None
+
+
+def test_missed_by_hand():
+    clean = np.array([True, True, False, True, False, False])
+    assert metrics.missed(np.array([5, 4, 1, 3, 2, 0]), clean) == 0.0
+    assert metrics.missed(np.array([0, 1, 5, 2, 4, 3]), clean) == 1.0
+    assert metrics.missed(np.array([0, 5, 1, 4, 2, 3]), clean) == pytest.approx(1 / 3)
+    assert metrics.missed(np.zeros(6), clean) == pytest.approx(1 / 2), "three of six tied labels, half of them wrong"
+    assert metrics.missed(np.array([9, 1, 1, 1, 1, 0]), clean) == pytest.approx(1 - (1 + 2 * 2 / 4) / 3)
+    for one_kind in (np.ones(3, bool), np.zeros(3, bool)):
+        assert metrics.missed(np.arange(3), one_kind) is None
+    with pytest.raises(ValueError, match="not finite"):
+        metrics.missed(np.array([0, np.nan]), np.array([True, False]))
