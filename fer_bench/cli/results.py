@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--select", "--protocol", "selections", type=Names(), default="last", show_default=True,
               help="Which epoch is reported: last, mean_last_5, best_val, best_test (an oracle).")  # fmt: skip
 @click.option("--metrics", type=Names(), default="overall,mean,gap,memorised", show_default=True,
-              help="Also macro_f1, worst, head, tail, ece, nll, detection_auroc, detection_ap, detection_missed, …; or all.")  # fmt: skip
+              help="Also macro_f1, worst, head, tail, nll, detection_auroc, detection_missed, …; or all.")  # fmt: skip
 @click.option("--baseline", default="", metavar="METHOD",
               help="Test every method against this one [default: the best].")  # fmt: skip
 @click.option("--test", default="sign-flip", show_default=True, help="Paired test: sign-flip or wilcoxon.")

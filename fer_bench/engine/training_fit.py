@@ -58,7 +58,7 @@ class TrainingFit:
         return self._sums if self._whole else None
 
     def restore(self, state: Mapping[str, Tensor] | None) -> None:
-        """Goes on from the sums of a checkpoint or of another run. None: they are not known, and neither is the rest."""
+        """Goes on from the sums of a checkpoint or of another run; None where they are not known."""
         self._whole = state is not None
         for name, values in (state or {}).items():
             self._sums[name].copy_(values)
