@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -19,6 +19,7 @@ from fer_bench.report.outputs import write_outputs
 from fer_bench.store.folder import RunFolder
 from fer_bench.sweep.arguments import to_bool, to_float, to_int, to_path, to_text, to_tuple
 from fer_bench.sweep.estimate import estimate
+from fer_bench.sweep.keeper import RecordKeeper
 from fer_bench.sweep.plan import Plan, PlannedRun, make_plan
 from fer_bench.sweep.record import Sweep, check_sweep_name, make_sweep
 from fer_bench.sweep.request import Request, make_request
@@ -216,11 +217,21 @@ def make_execution(
 
 @dataclass(frozen=True)
 class Prepared:
-    """A plan that can be executed: its sweep, the runs that are not done, and a device for each worker."""
+    """A plan that can be executed.
+
+    Attributes:
+        sweep: Its sweep.
+        todo: The runs that are to be trained.
+        devices: A device for each worker.
+        absent: Keys of runs that are done, but have no folder on this machine: the compact file holds their records.
+        again: Number of such runs that are to be trained again, because runs of ``todo`` start from their networks.
+    """
 
     sweep: Sweep
     todo: list[PlannedRun]
     devices: list[str]
+    absent: frozenset[str] = frozenset()
+    again: int = 0
 
 
 @dataclass(frozen=True)
@@ -242,14 +253,17 @@ def prepare(plan: Plan, execution: Execution, name: str | None = None, command: 
 
     Raises:
         SpecError: No method can run, a device is missing, networks cannot be compiled, or another sweep has the name.
+        StoreError: The compact file of the sweep is needed and damaged.
     """
     require(bool(plan.runs), f"no method can run: {'; '.join(plan.skipped)}")
     sweep = make_sweep(plan, execution.out, name or plan.name, command)
     sweep.check_name(execution.replace)
-    todo = missing(plan, execution)
+    stored = frozenset(sweep.absent())
+    todo = missing(plan, execution, stored)
+    absent = stored - {run.spec.key for run in todo}
     devices = devices_for(execution.launcher, execution.device, execution.jobs, len(todo), execution.jobs_per_device)
     check_compiled(todo, devices)
-    return Prepared(sweep, todo, devices)
+    return Prepared(sweep, todo, devices, absent, 0 if execution.force else len(stored) - len(absent))
 
 
 def execute_plan(
@@ -270,39 +284,61 @@ def execute_plan(
 
     Raises:
         SpecError: As for :func:`prepare`.
+        StoreError: As for :func:`prepare`.
         KeyboardInterrupt: Training was stopped. Finished epochs are kept.
     """
     prepared = prepare(plan, execution, name, command)
     sweep, todo, devices, launcher = prepared.sweep, prepared.todo, prepared.devices, execution.launcher
     sweep.save()
     expected = estimate(todo, execution.out, devices) if todo and launcher.local else None
-    progress = Progress(todo, expected)
+    progress, keeper = Progress(todo, expected), RecordKeeper(sweep)
 
     def on_run_event(worker: int, run: PlannedRun, event: Mapping[str, Any]) -> None:
         progress.update(worker, run, event)
         on_event(ProgressEvent(event["state"], progress, run, worker, event))
+        if event["state"] == "done":
+            keeper.run_ended()
 
+    if prepared.absent or prepared.again:
+        counts = {"runs": len(prepared.absent), "again": prepared.again}
+        on_event(ProgressEvent("absent", progress, details=counts))
     if todo:
         on_event(ProgressEvent("training", progress))
-        launcher.train(Work(plan, todo, execution.out, devices, execution.force, on_run_event))
+        try:
+            launcher.train(Work(plan, todo, execution.out, devices, execution.force, on_run_event))
+        except BaseException:
+            keeper.save()
+            raise
     on_event(ProgressEvent("writing", progress))
     write_outputs(sweep, redraw=bool(todo))
     return Outcome(sweep, progress.failed, len(todo))
 
 
-def missing(plan: Plan, execution: Execution) -> list[PlannedRun]:
+def missing(plan: Plan, execution: Execution, absent: Collection[str] = ()) -> list[PlannedRun]:
     """The runs of a plan that are to be trained: without results, with damaged ones, or with left-over files.
 
     Unreadable runs are included so that each fails individually with its own error.
+
+    Args:
+        plan: The plan.
+        execution: Says where the runs are, and whether those that are done are trained again.
+        absent: Keys of runs that are done, but have no folder here. Where a run that is to be trained takes its first
+            stage from one of them, that one is trained again, because its networks are needed.
     """
 
-    def done(folder: RunFolder) -> bool:
+    def done(run: PlannedRun) -> bool:
+        folder = RunFolder.of(execution.out, run.spec)
         try:
-            return bool(folder.final) and not folder.damage and not folder.untidy
+            return run.spec.key in absent or (bool(folder.final) and not folder.damage and not folder.untidy)
         except OSError:
             return False
 
-    return [run for run in plan.runs if execution.force or not done(RunFolder.of(execution.out, run.spec))]
+    keys = {run.spec.key for run in plan.runs if execution.force or not done(run)}
+    while True:
+        begun = {run.first_stage_of.key for run in plan.runs if run.spec.key in keys and run.first_stage_of}
+        if not (again := (begun & set(absent)) - keys):
+            return [run for run in plan.runs if run.spec.key in keys]
+        keys |= again
 
 
 def _as_call(request: Request, execution: Execution, name: str | None) -> str:

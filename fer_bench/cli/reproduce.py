@@ -102,7 +102,7 @@ def _show(planned: Grid, folder: Path, out: Path, dry_run: bool) -> None:
     from fer_bench.reproduce.table import paper_table
 
     screen = console()
-    content, runs = paper_table(planned, out)
+    content, runs = paper_table(planned, out, planned.absent(out, folder.name))
     screen.print(TableView(content))
     if not dry_run:
         write_table(content, runs, folder)

@@ -16,7 +16,7 @@ from fer_bench.cli.options import OUT, Numbers, execution_options, request_optio
 from fer_bench.core.text import counted
 
 if TYPE_CHECKING:
-    from fer_bench.api import Execution, Outcome
+    from fer_bench.api import Execution, Outcome, Prepared
     from fer_bench.sweep.plan import Plan
 
 
@@ -77,21 +77,25 @@ def checked_plan(make: Callable[..., Plan], execution: Execution, dry_run: bool)
 
 def show_plan(planned: Plan, execution: Execution, name: str | None) -> None:
     """Shows the name of the sweep, which of its runs are done, which would be trained, and how long that takes."""
+    from fer_bench import api
     from fer_bench.cli.views.plan import plan_table
 
-    console().print(plan_table(planned, name or planned.name, execution.out, execution.force))
-    show_totals(planned, execution, name)
+    prepared = api.prepare(planned, execution, name)
+    table = plan_table(planned, name or planned.name, execution.out, execution.force, prepared.absent)
+    console().print(table)
+    show_totals(planned, execution, prepared)
 
 
-def show_totals(planned: Plan, execution: Execution, name: str | None) -> None:
+def show_totals(planned: Plan, execution: Execution, prepared: Prepared) -> None:
     """Shows how many runs of a plan would be trained, and how long that takes."""
-    from fer_bench import api
     from fer_bench.cli.views.plan import plan_totals
+    from fer_bench.launch.progress import absent_runs
     from fer_bench.sweep.estimate import estimate
 
-    prepared = api.prepare(planned, execution, name)
     todo, devices = prepared.todo, prepared.devices
     screen = console()
+    if prepared.absent or prepared.again:
+        screen.print(absent_runs(len(prepared.absent), prepared.again), soft_wrap=True)
     seconds = None
     if execution.launcher.local:
         with status("measuring the speed of this machine …"):

@@ -95,7 +95,7 @@ class SweepWatcher:
         key, method, name = folder.path.name, folder.path.parent.name, self._name(folder)
         state = self._state(folder)
         if state == "new":
-            return RunSnapshot(name, method, state)
+            return self._absent(folder) or RunSnapshot(name, method, state)
         records, spec = folder.epochs(), folder.spec
         if wrong := schema_error(records, [EPOCH], "epochs.jsonl"):
             raise ValueError(wrong)
@@ -110,6 +110,15 @@ class SweepWatcher:
             return found
         since = max(0.0, self.clock() - max(_times(folder), default=self.clock()))
         return RunSnapshot(name, method, state, accuracies, epochs, seconds, since, reason=_reason(folder, state))
+
+    def _absent(self, folder: RunFolder) -> RunSnapshot | None:
+        """A run without a folder on this machine whose record is in the sweep's compact file."""
+        record = self.sweep.absent().get(folder.path.name)
+        if record is None:
+            return None
+        accuracies = tuple(each["test"]["overall"] for each in record.epochs)
+        epochs, seconds = int(record.spec["recipe"]["epochs"]), record.final["seconds"]
+        return RunSnapshot(self._name(folder), folder.path.parent.name, "done", accuracies, epochs, spent=seconds)
 
     def _name(self, folder: RunFolder) -> str:
         return str(self.sweep.content["names"].get(folder.path.name, folder.path.name))

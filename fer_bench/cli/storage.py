@@ -52,7 +52,7 @@ def pack(sweep: str, out: Path, to: Path | None, networks: bool) -> None:
 
     found = find_sweep(out, sweep)
     packed = archive.pack(found, to or Path(f"{found.name}.tar.gz"), networks)
-    left = f"; {counted(packed.left_out, 'unfinished run')} left out" if packed.left_out else ""
+    left = f"; {counted(packed.left_out, 'run')} not finished here and left out" if packed.left_out else ""
     size = packed.path.stat().st_size / 1e6
     echo(f"{packed.path}: {counted(packed.runs, 'run')}, {size:.1f} MB{left}\nsha256 {packed.sha256}")
 

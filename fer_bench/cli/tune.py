@@ -39,7 +39,7 @@ def tune(name: str | None, dry_run: bool, budget: float, studies: int, separate:
 
     Writes settings.toml for `fer-bench run --settings`, and a table: default, tuned, and best on test.
     """
-    from fer_bench.api import EXECUTION, make_execution
+    from fer_bench.api import EXECUTION, make_execution, prepare
     from fer_bench.sweep.record import check_sweep_name
     from fer_bench.sweep.request import make_request
     from fer_bench.tune.plan import Search, make_tuning
@@ -49,8 +49,9 @@ def tune(name: str | None, dry_run: bool, budget: float, studies: int, separate:
     name = name if name is None else check_sweep_name(name)
     planned = checked_plan(partial(make_tuning, make_request(**options), search), execution, dry_run)
     if dry_run:
+        prepared = prepare(planned, execution, name)
         console().print(_trial_counts(planned))
-        show_totals(planned, execution, name)
+        show_totals(planned, execution, prepared)
         return
     outcome = train(planned, execution, name)
     _show_outcome(outcome)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fer_bench.core.text import counted
+from fer_bench.store.compact import COMPACT
 from fer_bench.sweep.plan import PlannedRun
 
 logger = logging.getLogger(__name__)
@@ -69,13 +71,15 @@ class ProgressEvent:
     """One event of a sweep, given to ``on_event``.
 
     Attributes:
-        state: Of the sweep: "training" (before the first run) or "writing" (tables and plots). Of a run: "progress",
-            "done", "failed", "stopped", "stopping", or "busy" (another process trains it).
+        state: Of the sweep: "absent" (records of runs without a folder here are used), "training" (before the first
+            run) or "writing" (tables and plots). Of a run: "progress", "done", "failed", "stopped", "stopping", or
+            "busy" (another process trains it).
         progress: How much of the sweep is done, this event included.
         run: The run; None for an event of the sweep.
         worker: Number of the worker that trains the run.
         details: What the worker sent. Of "progress": epoch, epochs, step, steps, images_per_second and, where known,
             loss and overall. Of "done": final. Of "failed": error. Of "busy": by and taken_over. Notes for any end.
+            Of "absent": the arguments of :func:`absent_runs`.
     """
 
     state: str
@@ -100,12 +104,28 @@ OnEvent = Callable[[ProgressEvent], None]
 
 def log_event(event: ProgressEvent) -> None:
     """Logs the end of each run: as an error if it failed, else as information."""
+    if event.state == "absent":
+        logger.warning(absent_runs(**event.details))
     if event.run is None or not event.summary:
         return
     done = f"[{event.progress.finished}/{event.progress.count}] {event.run.name}: {event.summary}"
     logger.log(logging.ERROR if event.state == "failed" else logging.INFO, done)
     for note in event.details.get("notes", ()):
         logger.warning("%s: %s", event.run.name, note)
+
+
+def absent_runs(runs: int, again: int = 0) -> str:
+    """One sentence on the runs whose records alone are on this machine.
+
+    Args:
+        runs: How many count as done.
+        again: How many are trained again.
+    """
+    said = [f"{counted(runs, 'run')} {'comes' if runs == 1 else 'come'} from {COMPACT}"] if runs else []
+    if again:
+        verb = "is" if again == 1 else "are"
+        said.append(f"{counted(again, 'run')} {verb} trained again, because other runs start from the networks")
+    return f"{'; '.join(said)}; their folders are not on this machine"
 
 
 def duration(seconds: float) -> str:

@@ -23,8 +23,11 @@ from fer_bench.store.model_selection import SELECTIONS
 from fer_bench.store.records import Record, read_records
 from fer_bench.sweep.plan import Plan, PlannedRun, make_plan
 from fer_bench.sweep.recipe import resolve_recipe
+from fer_bench.sweep.record import make_sweep
 from fer_bench.sweep.request import Request
 from fer_bench.sweep.settings import DEFAULT
+
+NONE_ABSENT: Mapping[str, Record] = {}
 
 
 @dataclass(frozen=True)
@@ -92,10 +95,12 @@ class Slot:
     runs: tuple[PlannedRun, ...] = ()
     reason: str = ""
 
-    def records(self, out: Path) -> list[Record]:
-        """The finished runs that can be read."""
+    def records(self, out: Path, absent: Mapping[str, Record] = NONE_ABSENT) -> list[Record]:
+        """The finished runs that can be read; of runs without a folder those of ``absent``, by key."""
         folders = [RunFolder.of(out, run.spec) for run in self.runs]
-        return read_records(folder for folder in folders if folder.final)[0]
+        found = {record.key: record for record in read_records(folder for folder in folders if folder.final)[0]}
+        found = {**absent, **found}
+        return [found[run.spec.key] for run in self.runs if run.spec.key in found]
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,19 @@ class Grid:
             base = f"{name}-{Path(each.dataset.name).stem}" if len(self.plans) > 1 else name
             names.append(f"{base}-{names.count(base) + 1}" if base in names else base)
         return list(zip(names, self.plans, strict=True))
+
+    def absent(self, out: Path, name: str) -> dict[str, Record]:
+        """Records from the compact files of the sweeps, by key, of runs that have no folder under ``out``.
+
+        Args:
+            out: Folder of the results.
+            name: As for :meth:`sweep_names`.
+
+        Raises:
+            StoreError: A compact file is needed and damaged.
+        """
+        sweeps = [make_sweep(plan, out, sweep, "") for sweep, plan in self.sweep_names(name)]
+        return {key: record for sweep in sweeps for key, record in sweep.absent().items()}
 
     def reductions(self) -> list[str]:
         """What differs from the table's definition, one phrase each; empty for the table as it is defined."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,11 @@ from fer_bench.report.notes import source, splits, training, values_text
 from fer_bench.report.rendering import MISSING, Block, Cell, Table
 from fer_bench.reproduce.compare import Entry, compare
 from fer_bench.reproduce.definition import NO_WEIGHTS, Column, Definition
-from fer_bench.reproduce.plan import Grid
+from fer_bench.reproduce.plan import NONE_ABSENT, Grid
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.frame import to_row
 from fer_bench.store.model_selection import SELECTIONS
-from fer_bench.store.records import run_state
+from fer_bench.store.records import Record, run_state
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,16 +24,17 @@ if TYPE_CHECKING:
 TITLES = {"overall": "Overall accuracy (%)", "mean": "Mean accuracy over classes (%)"}
 
 
-def paper_table(grid: Grid, out: Path) -> tuple[Table, pd.DataFrame]:
+def paper_table(grid: Grid, out: Path, absent: Mapping[str, Record] = NONE_ABSENT) -> tuple[Table, pd.DataFrame]:
     """The table as far as it is measured, and its finished runs, one line each.
 
     Args:
         grid: The planned table.
         out: Folder of the results.
+        absent: What :meth:`fer_bench.reproduce.plan.Grid.absent` returns.
     """
     import pandas as pd
 
-    records = {place: slot.records(out) for place, slot in grid.by_place.items()}
+    records = {place: slot.records(out, absent) for place, slot in grid.by_place.items()}
     runs = {place: [to_row(record) for record in found] for place, found in records.items()}
     entries, legend = compare(grid, runs)
     frame = pd.DataFrame({run["key"]: run for found in runs.values() for run in found}.values())
@@ -181,12 +182,12 @@ def _notes(grid: Grid, frame: pd.DataFrame, images: Sequence[str], out: Path) ->
     else:
         notes.append(f"fer-bench {__version__}.")
     notes += [table.content.note.strip()] if table.content.note else []
-    return [*notes, *_not_measured(grid, out)]
+    return [*notes, *_not_measured(grid, out, set(frame["key"]) if len(frame) else set())]
 
 
-def _not_measured(grid: Grid, out: Path) -> list[str]:
-    """Why cells are not measured, one line for each reason."""
-    reasons = _reasons(grid, out)
+def _not_measured(grid: Grid, out: Path, measured: Collection[str]) -> list[str]:
+    """Why cells are not measured, one line for each reason. ``measured`` are keys of runs."""
+    reasons = _reasons(grid, out, measured)
     every = {row.name for row in grid.table.rows if row.method}
     found = []
     for (reason, where), names in reasons.items():
@@ -197,8 +198,8 @@ def _not_measured(grid: Grid, out: Path) -> list[str]:
     return found
 
 
-def _reasons(grid: Grid, out: Path) -> Mapping[tuple[str, str], dict[str, list[int]]]:
-    """Seeds by method that are not measured, by (reason, where)."""
+def _reasons(grid: Grid, out: Path, measured: Collection[str]) -> Mapping[tuple[str, str], dict[str, list[int]]]:
+    """Seeds by method that are not measured, by (reason, where). ``measured`` are keys of runs."""
     reasons: dict[tuple[str, str], dict[str, list[int]]] = {}
     for (name, place), slot in grid.by_place.items():
         data = Path(slot.dataset).name
@@ -206,7 +207,7 @@ def _reasons(grid: Grid, out: Path) -> Mapping[tuple[str, str], dict[str, list[i
             where = f" on {data}" if slot.row.method else ""
             reasons.setdefault((slot.reason, where), {})[name] = list(grid.seeds)
         for run in slot.runs:
-            state, why = run_state(RunFolder.of(out, run.spec))
+            state, why = ("done", "") if run.spec.key in measured else run_state(RunFolder.of(out, run.spec))
             if state == "done":
                 continue
             text = {"new": "not trained yet", "interrupted": "training was interrupted"}.get(state, state)

@@ -1,23 +1,28 @@
-"""All records of a finished sweep in one small file, so that its tables and plots can be made without its run folders.
+"""The records of a sweep in one small file: tables, plots, and a sweep that grows need no folders of these runs.
 
 ``records.jsonl.gz`` lies beside ``sweep.json``. Each line is one run: the path of its folder, specification, results,
 epochs, and where it was trained. It holds no arrays (logits, clean scores, probes) and no networks.
+
+The file may be the only copy of a record. So a line is replaced only by the record of the run's own folder, and dropped
+only where that folder holds the record and the sweep does not have the run any more.
 """
 
 from __future__ import annotations
 
 import gzip
 import io
+import logging
 import zlib
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from fer_bench.core.errors import StoreError
+from fer_bench.core.errors import StoreError, UnreadableRun
 from fer_bench.core.files import parse_json, write_atomically
 from fer_bench.core.schema import schema_error
 from fer_bench.core.spec import canonical_json
 from fer_bench.store.folder import RunFolder
-from fer_bench.store.records import Record, record_error
+from fer_bench.store.records import Record, read_record, record_error
 
 COMPACT = "records.jsonl.gz"
 
@@ -26,21 +31,40 @@ LONGEST = 64 << 20
 
 LINE = {"path": str, "spec": {}, "final": {}, "epochs": [{}], "environment": {}}
 
+log = logging.getLogger(__name__)
 
-def write_compact(file: Path, records: Iterable[Record], out: Path) -> None:
-    """Writes the records, with the paths of their folders relative to ``out``. The same records give the same bytes."""
+
+def write_compact(
+    file: Path,
+    out: Path,
+    paths: Sequence[str],
+    records: Iterable[Record],
+    write: Callable[[Path, bytes], None] = write_atomically,
+) -> None:
+    """Writes what is known of the runs of a sweep. The same records give the same bytes, which are written once.
+
+    Args:
+        file: The file.
+        out: Folder of the results.
+        paths: Runs of the sweep ("runs/<dataset>/<method>/<key>"), in order.
+        records: Records that were read from the folders of these runs. The other lines of the file stay.
+        write: Writes the file.
+
+    Raises:
+        StoreError: The file is damaged, and a run of it may not be elsewhere. Nothing is written.
+    """
+    read = {record.folder.path.relative_to(out).as_posix(): record for record in records}
+    lines, wanted = _known_lines(file, replaceable=set(paths) <= set(read)), set(paths)
+    others = {path: line for path, line in lines.items() if path not in wanted}
+    lines |= {path: _line(path, record) for path, record in read.items()}
+    kept = [lines[path] for path in paths if path in lines]
+    kept += [line for path, line in others.items() if not _readable(RunFolder(out / path))]
     buffer = io.BytesIO()
     with gzip.GzipFile("", "wb", 6, buffer, mtime=0) as packed:
-        for record in records:
-            line = {
-                "path": record.folder.path.relative_to(out).as_posix(),
-                "spec": record.spec,
-                "final": record.final,
-                "epochs": record.epochs,
-                "environment": record.environment,
-            }
-            packed.write(f"{canonical_json(line)}\n".encode())
-    write_atomically(file, buffer.getvalue())
+        packed.writelines(kept)
+    content = buffer.getvalue()
+    if kept and not (file.is_file() and file.read_bytes() == content):
+        write(file, content)
 
 
 def read_compact(file: Path, out: Path, paths: Collection[str]) -> dict[str, Record]:
@@ -52,8 +76,47 @@ def read_compact(file: Path, out: Path, paths: Collection[str]) -> dict[str, Rec
         StoreError: The file is damaged; the message names it and the line.
     """
     found: dict[str, Record] = {}
+    for where, _, values in _lines(file):
+        path = values["path"]
+        if path not in paths:
+            continue
+        record = Record(values["spec"], values["final"], values["epochs"], RunFolder(out / path), values["environment"])
+        if wrong := record_error(record) if record.epochs else "it has no epochs":
+            raise _damaged(where, wrong)
+        found[path] = record
+    return found
+
+
+def _known_lines(file: Path, replaceable: bool) -> dict[str, bytes]:
+    """The lines of the file by path. A damaged file counts as none where all it should hold is ``replaceable``."""
+    try:
+        return {values["path"]: line.rstrip(b"\n") + b"\n" for _, line, values in _lines(file)}
+    except StoreError as damage:
+        if not replaceable:
+            raise
+        log.warning("%s: it is made again from the folders of the runs", str(damage).partition(";")[0])
+        return {}
+
+
+def _line(path: str, record: Record) -> bytes:
+    values = {"path": path, "spec": record.spec, "final": record.final, "epochs": record.epochs}
+    return f"{canonical_json({**values, 'environment': record.environment})}\n".encode()
+
+
+def _readable(folder: RunFolder) -> bool:
+    try:
+        read_record(folder)
+    except UnreadableRun:
+        return False
+    return True
+
+
+def _lines(file: Path) -> Iterator[tuple[str, bytes, dict[str, Any]]]:
+    """Where each line is, the line, and its values, which have the shape of LINE. StoreError where one is damaged."""
     number = 0
     try:
+        if file.exists() and not file.is_file():  # opening a pipe would wait
+            raise ValueError("it is no file")
         with gzip.open(file, "rb") as packed:
             while line := packed.readline(LONGEST + 1):
                 number += 1
@@ -62,15 +125,13 @@ def read_compact(file: Path, out: Path, paths: Collection[str]) -> dict[str, Rec
                 values = parse_json(line)
                 if wrong := schema_error(values, LINE, "the line"):
                     raise ValueError(wrong)
-                if values["path"] in paths:
-                    folder = RunFolder(out / values["path"])
-                    record = Record(values["spec"], values["final"], values["epochs"], folder, values["environment"])
-                    if not values["epochs"] or (wrong := record_error(record)):
-                        raise ValueError(wrong or "it has no epochs")
-                    found[values["path"]] = record
+                yield f"{file}, line {number}", line, values
     except FileNotFoundError:
-        return {}
+        return
     except (ValueError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        where = f", line {number}" if number else ""
-        raise StoreError(f"{file}{where} is damaged ({error}); remove it, or run the sweep's command again") from None
-    return found
+        raise _damaged(f"{file}, line {number}" if number else str(file), error) from None
+
+
+def _damaged(where: str, why: object) -> StoreError:
+    hint = "restore the file, or remove it: runs without a folder on this machine are then trained again"
+    return StoreError(f"{where} is damaged ({why}); {hint}")

@@ -23,7 +23,8 @@ import secrets
 import shutil
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,12 @@ LEASE = 60.0
 
 BEATS = 12
 """Signs of life in a lease."""
+
+PATIENCE = 3
+"""Leases for which :func:`hold_folder` waits: a silent owner is replaced after one."""
+
+AGAIN = 0.1
+"""Seconds between two of its tries."""
 
 OWNER = "owner.json"
 
@@ -207,6 +214,28 @@ def claim_folder(folder: Path, lease: float | None = None) -> Claim:
         raise
     _remove_leftovers(folder)
     return Claim(folder, token, lease)
+
+
+@contextmanager
+def hold_folder(folder: Path, lease: float | None = None) -> Iterator[Claim]:
+    """Holds a folder for a short write. Waits for another process that holds it.
+
+    Raises:
+        Busy: Another process has held it for :data:`PATIENCE` leases.
+    """
+    ends = time.monotonic() + PATIENCE * (LEASE if lease is None else lease)
+    while True:
+        try:
+            claim = claim_folder(folder, lease)
+            break
+        except Busy:
+            if time.monotonic() >= ends:
+                raise Busy(f"{folder} is held by {owner_of(folder) or 'another process'}; try again later") from None
+        time.sleep(AGAIN)
+    try:
+        yield claim
+    finally:
+        claim.release()
 
 
 def _become_owner(folder: Path, prepared: Path, lease: float) -> None:

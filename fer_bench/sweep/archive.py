@@ -51,7 +51,7 @@ class Packed:
     Attributes:
         path: The archive.
         runs: Number of its runs.
-        left_out: Number of runs of the sweep that are not finished.
+        left_out: Number of runs of the sweep that are not finished on this machine.
         sha256: Checksum of the archive.
     """
 
@@ -95,7 +95,8 @@ def pack(sweep: Sweep, target: Path, networks: bool = False) -> Packed:
         for name, folder in zip(sweep.content["runs"], sweep.runs, strict=True)
         if (folder.path / "final.json").exists()
     }
-    require(bool(finished), f"no run of {sweep.name} is finished; see `fer-bench status {sweep.name}`")
+    absent = f"the runs of {sweep.name} are not on this machine, only their records" if sweep.absent() else ""
+    require(bool(finished), absent or f"no run of {sweep.name} is finished; see `fer-bench status {sweep.name}`")
     files = {f"sweep/{name}": sweep.folder / name for name in (SWEEP, *TABLES)}
     for name, folder in finished.items():
         wanted = (*RECORDS, *OPTIONAL, *([NETWORKS] if networks else []))

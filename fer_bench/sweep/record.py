@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePath
@@ -19,7 +20,7 @@ from fer_bench.core.variant import Variant
 from fer_bench.store.compact import COMPACT, read_compact, write_compact
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.frame import to_frame
-from fer_bench.store.lease import owner_of
+from fer_bench.store.lease import TakenOver, hold_folder, owner_of
 from fer_bench.store.records import Record, read_records, run_state
 from fer_bench.sweep.plan import Plan
 from fer_bench.sweep.settings import SETTINGS
@@ -31,8 +32,8 @@ SWEEP = "sweep.json"
 
 TABLES = ("table.md", "table.csv", "table.tex", "table.html", "runs.csv")
 
-OUTPUTS = (*TABLES, SETTINGS, "report.html", COMPACT, "plots")
-"""What is made of the runs of a sweep, beside ``sweep.json``."""
+OUTPUTS = (*TABLES, SETTINGS, "report.html", "plots")
+"""What is made of the runs of a sweep. The compact file is not among them: it may hold the only copy of a record."""
 
 SHAPE = {"name": str, "command": str, "created?": str, "runs": [str], "skipped": [str], "names": {}, "classes": {},
          "variants?": {}, "tuning?": {"budget": float, "studies": float}}  # fmt: skip
@@ -108,15 +109,24 @@ class Sweep:
     @cached_property
     def _records(self) -> list[Record]:
         done = [folder for folder in self.runs if (folder.path / "final.json").exists()]
-        found = {record.folder: record for record in (*self._compact.values(), *read_records(done)[0])}
-        ordered = [found[folder] for folder in self.runs if folder in found]
+        found = {record.key: record for record in (*self.absent().values(), *read_records(done)[0])}
+        ordered = [found[folder.path.name] for folder in self.runs if folder.path.name in found]
         return [replace(each, variant=self.variants.get(each.key, each.variant)) for each in ordered]
+
+    def absent(self) -> dict[str, Record]:
+        """Records from the compact file, by key, of the runs that have no folder on this machine now.
+
+        Raises:
+            StoreError: The compact file is needed and damaged.
+        """
+        missing = {folder.path.name for folder in self.runs if not folder.path.exists()}
+        return {key: self._compact[key] for key in missing if key in self._compact} if missing else {}
 
     @cached_property
     def _compact(self) -> dict[str, Record]:
-        """Records of the compact file, by path, of runs without a folder here."""
-        missing = {name for name in self.content["runs"] if not (self.out / name).exists()}
-        return read_compact(self.folder / COMPACT, self.out, missing) if missing else {}
+        """Records of the compact file, by key. A run without a folder may have got one since."""
+        found = read_compact(self.folder / COMPACT, self.out, set(self.content["runs"]))
+        return {record.key: record for record in found.values()}
 
     def finished(self) -> pd.DataFrame:
         """One row for each of :meth:`records`, with the columns of ``fer_bench.load_runs``."""
@@ -176,9 +186,17 @@ class Sweep:
             return None
 
     def save_records(self) -> None:
-        """Writes the compact file if all runs of the sweep are finished and can be read."""
-        if self.runs and len(self.records()) == len(self.runs):
-            write_compact(self.folder / COMPACT, self.records(), self.out)
+        """Writes the records of what is finished to the compact file. Records that are only there stay there.
+
+        Raises:
+            StoreError: The compact file is damaged; it is left as it is.
+            Busy: Another process has been writing into the folder of the sweep for minutes.
+        """
+        records = [record for record in self.records() if record.compact_environment is None]
+        while records:
+            with suppress(TakenOver), hold_folder(self.folder) as claim:
+                write_compact(self.folder / COMPACT, self.out, self.content["runs"], records, claim.write)
+                return
 
 
 def read_variants(content: dict[str, Any]) -> dict[str, Variant]:

@@ -48,6 +48,18 @@ def finished(out: Path, **changes: Any) -> RunFolder:
     return folder
 
 
+def finish_run(out: Path, spec: RunSpec, test: float = 0.5) -> RunFolder:
+    """The run of a specification, as if it had been trained: invented numbers, ``test`` is its accuracy."""
+    folder = RunFolder.of(out, spec)
+    epochs = [record(1, 0.6, 0.4), record(2, test, 0.5)]
+    with folder.claim():
+        folder.clear()
+        folder.start(spec, {"device": "x"})
+        folder.save_epochs(epochs)
+        folder.finish({**FINAL, "test": epochs[-1]["test"]}, {"clean_score": np.zeros(9, np.float32)})
+    return folder
+
+
 def finished_with_logits(out: Path, accuracy: float = 0.5, seconds: float = 1.5, **changes: Any) -> RunFolder:
     """A finished run whose stored logits have this accuracy, a multiple of a quarter."""
     spec = replace(SPEC, **changes)

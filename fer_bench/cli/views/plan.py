@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -14,11 +14,15 @@ from fer_bench.store.folder import RunFolder
 from fer_bench.sweep.plan import Plan
 
 
-def plan_table(planned: Plan, name: str, out: Path, force: bool) -> Table:
-    """The name of the sweep, and a line for each run: its name, its key, and whether it is done."""
+def plan_table(planned: Plan, name: str, out: Path, force: bool, absent: Collection[str] = ()) -> Table:
+    """The name of the sweep, and a line for each run: its name, its key, and whether it is done.
+
+    ``absent`` are keys of runs that are done, but have no folder under ``out``.
+    """
     table = Table("run", "key", "state", title=Text(f"sweep {name}"), title_justify="left")
     for item in planned.runs:
-        state = "again" if force else RunFolder.of(out, item.spec).state
+        known = "again" if force else "done" if item.spec.key in absent else ""
+        state = known or RunFolder.of(out, item.spec).state
         table.add_row(Text(item.name), item.spec.key, {"new": "to train"}.get(state, state))
     return table
 

@@ -44,7 +44,9 @@ class Display:
 
     def __call__(self, event: ProgressEvent) -> None:
         """Shows one event."""
-        if event.state == "training":
+        if event.state == "absent":
+            self.console.print(Text(events.absent_runs(**event.details)), soft_wrap=True)
+        elif event.state == "training":
             self._overall = self._progress.add_task("all runs", total=event.progress.count, detail="")
             self._progress.start()
         elif event.state == "writing":

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,11 @@ import pandas as pd
 import pytest
 
 from fer_bench.core.errors import StoreError
+from fer_bench.core.files import write_atomically
 from fer_bench.store.compact import COMPACT, read_compact, write_compact
+from fer_bench.store.lease import Claim, TakenOver
 from fer_bench.sweep.record import Sweep
-from tests.helpers.stored import finished
+from tests.helpers.stored import SPEC, finish_run, finished
 
 
 def sweep_of(out: Path, *seeds: int) -> Sweep:
@@ -50,24 +55,116 @@ def test_a_run_folder_counts_more_than_the_compact_file(tmp_path: Path) -> None:
     assert [state for state, _ in reread(sweep).states()] == ["done", "new"]
 
 
-def test_only_a_finished_sweep_is_saved_and_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
+def paths_in(file: Path) -> list[str]:
+    return [orjson.loads(line)["path"] for line in gzip.decompress(file.read_bytes()).splitlines()]
+
+
+def test_the_same_records_give_the_same_bytes_and_are_written_once(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, 0, 1)
     file = sweep.folder / COMPACT
     sweep.save_records()
-    content = file.read_bytes()
+    content, inode = file.read_bytes(), file.stat().st_ino
+    reread(sweep).save_records()
+    assert file.read_bytes() == content and file.stat().st_ino == inode
+    file.unlink()
     reread(sweep).save_records()
     assert file.read_bytes() == content
-    file.unlink()
-    sweep.runs[0].clear()
+    assert sorted(path.name for path in sweep.folder.iterdir()) == [COMPACT], "the lock is gone"
+
+
+def test_what_is_finished_of_a_sweep_is_saved(tmp_path: Path) -> None:
+    sweep = sweep_of(tmp_path, 0, 1, 2)
+    sweep.runs[1].clear()
     reread(sweep).save_records()
-    assert not file.exists()
+    assert paths_in(sweep.folder / COMPACT) == [sweep.content["runs"][0], sweep.content["runs"][2]]
 
 
-@pytest.mark.parametrize("damage", ["cut", "no gzip", "no JSON", "a field is missing", "no epochs", "other version"])
+def test_no_record_is_lost_when_the_file_is_written_again(tmp_path: Path) -> None:
+    """Neither of a run without a folder, nor of one that is being repeated, nor of one that the sweep has lost."""
+    sweep = sweep_of(tmp_path, 0, 1, 2, 3)
+    sweep.save_records()
+    gone, repeated, replaced, here = sweep.content["runs"]
+    shutil.rmtree(tmp_path / gone)
+    shutil.rmtree(tmp_path / replaced)
+    sweep.runs[1].clear()
+    file = sweep.folder / COMPACT
+    file.write_bytes(gzip.compress(gzip.decompress(file.read_bytes()).rstrip(b"\n")))  # as an editor may leave it
+    smaller = Sweep("mine", sweep.folder, {**sweep.content, "runs": [repeated, gone]})
+    smaller.save()
+    new = finished(tmp_path, seed=9)
+    grown = Sweep("mine", sweep.folder, {**sweep.content, "runs": [new.path.relative_to(tmp_path).as_posix(), gone]})
+    grown.save_records()
+    assert paths_in(file) == [*grown.content["runs"], repeated, replaced], f"{here} has its folder, and is in no sweep"
+    assert [record.key for record in reread(grown).records()] == [new.path.name, Path(gone).name]
+
+
+def test_a_record_that_was_read_from_a_folder_takes_the_place_of_the_stored_one(tmp_path: Path) -> None:
+    sweep = sweep_of(tmp_path, 0)
+    sweep.save_records()
+    finish_run(tmp_path, replace(SPEC, seed=0), test=0.875)
+    reread(sweep).save_records()
+    shutil.rmtree(tmp_path / "runs")
+    assert reread(sweep).records()[0].epochs[-1]["test"]["overall"] == 0.875
+
+
+@pytest.mark.parametrize("damage", ["cut", "a folder", "a pipe"])
+def test_a_damaged_file_is_replaced_only_where_every_run_has_its_folder(
+    damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sweep = sweep_of(tmp_path, 0, 1)
+    sweep.save_records()
+    file = sweep.folder / COMPACT
+    whole = file.read_bytes()
+    file.unlink()
+    if damage == "cut":
+        file.write_bytes(whole[:-20])
+    elif damage == "a folder":
+        file.mkdir()
+    else:
+        os.mkfifo(file)
+    sweep.runs[1].clear()
+    with pytest.raises(StoreError, match=rf"{COMPACT}.* is damaged"):
+        reread(sweep).save_records()
+    assert not file.is_file() or file.read_bytes() == whole[:-20]
+    finished(tmp_path, seed=1)
+    if damage != "a folder":
+        reread(sweep).save_records()
+        assert file.read_bytes() == whole and "is made again from the folders" in caplog.text
+
+
+def test_writers_wait_for_each_other_and_the_records_of_both_stay(tmp_path: Path) -> None:
+    """Each has read the file before the other wrote: without the lock, one record would be lost."""
+    sweep = sweep_of(tmp_path, 0, 1, 2)
+    shared = [Sweep("mine", sweep.folder, {**sweep.content, "runs": [run]}) for run in sweep.content["runs"]]
+    for each in shared:
+        each.records()
+    shutil.rmtree(tmp_path / "runs")
+    with ThreadPoolExecutor() as writers:
+        list(writers.map(Sweep.save_records, shared))
+    assert sorted(paths_in(sweep.folder / COMPACT)) == sorted(sweep.content["runs"])
+
+
+def test_a_writer_that_was_replaced_writes_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep, tries = sweep_of(tmp_path, 0), []
+
+    def replaced(claim: Claim, path: Path, content: bytes) -> None:
+        tries.append(path.name)
+        if len(tries) == 1:
+            raise TakenOver("taken over by another process")
+        write_atomically(path, content, parts=claim.path)
+
+    monkeypatch.setattr(Claim, "write", replaced)
+    sweep.save_records()
+    assert tries == [COMPACT, COMPACT] and paths_in(sweep.folder / COMPACT) == sweep.content["runs"]
+
+
+@pytest.mark.parametrize(
+    "damage", ["cut", "no gzip", "no JSON", "a field is missing", "no epochs", "other version", "other key"]
+)
 def test_a_damaged_file_is_named_with_its_line(damage: str, tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, 0)
     file = tmp_path / COMPACT
-    write_compact(file, sweep.records(), tmp_path)
+    write_compact(file, tmp_path, sweep.content["runs"], sweep.records())
     content = file.read_bytes()
     line: dict[str, Any] = orjson.loads(gzip.decompress(content))
     if damage == "a field is missing":
@@ -76,6 +173,8 @@ def test_a_damaged_file_is_named_with_its_line(damage: str, tmp_path: Path) -> N
         line["epochs"] = []
     elif damage == "other version":
         line["spec"]["protocol"] = 0
+    elif damage == "other key":
+        line["spec"]["seed"] = 5
     file.write_bytes(
         content[:-20]
         if damage == "cut"

@@ -481,7 +481,7 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "sent.tar.gz"
     result = CliRunner().invoke(main, ["pack", "mine", "--out", str(tmp_path / "there"), "--to", str(target)])
     assert result.exit_code == 0, result.output
-    assert "2 runs" in result.output and "1 unfinished run left out" in result.output
+    assert "2 runs" in result.output and "1 run not finished here and left out" in result.output
     digest = result.output.split("sha256 ")[1].strip()
     words = ["unpack", str(target), "--out", str(tmp_path / "here")]
     result = CliRunner().invoke(main, [*words, "--sha256", digest])
