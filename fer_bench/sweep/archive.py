@@ -95,8 +95,8 @@ def pack(sweep: Sweep, target: Path, networks: bool = False) -> Packed:
         for name, folder in zip(sweep.content["runs"], sweep.runs, strict=True)
         if (folder.path / "final.json").exists()
     }
-    absent = f"the runs of {sweep.name} are not on this machine, only their records" if sweep.absent() else ""
-    require(bool(finished), absent or f"no run of {sweep.name} is finished; see `fer-bench status {sweep.name}`")
+    elsewhere = f"the runs of {sweep.name} are not on this machine, only their records" if sweep.absent() else ""
+    require(bool(finished), elsewhere or f"no run of {sweep.name} is finished; see `fer-bench status {sweep.name}`")
     files = {f"sweep/{name}": sweep.folder / name for name in (SWEEP, *TABLES)}
     for name, folder in finished.items():
         wanted = (*RECORDS, *OPTIONAL, *([NETWORKS] if networks else []))

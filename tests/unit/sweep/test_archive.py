@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import shutil
 import tarfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -123,6 +124,11 @@ def test_an_archive_holds_records_and_tables_and_no_images(packed: Path, tmp_pat
 def test_nothing_finished_is_no_archive(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, [RunFolder.of(tmp_path, SPEC)])
     with pytest.raises(SpecError, match="no run of mine is finished"):
+        pack(sweep, tmp_path / "x.tar.gz")
+    sweep = sweep_of(tmp_path, [finished_with_logits(tmp_path)])
+    sweep.save_records()
+    shutil.rmtree(tmp_path / "runs")
+    with pytest.raises(SpecError, match="the runs of mine are not on this machine, only their records"):
         pack(sweep, tmp_path / "x.tar.gz")
     assert not (tmp_path / "x.tar.gz").exists()
 
