@@ -15,6 +15,7 @@ from fer_bench.launch.devices import check_compiled, devices_for
 from fer_bench.launch.launcher import Launcher, choose_launcher
 from fer_bench.launch.progress import OnEvent, Progress, ProgressEvent, log_event
 from fer_bench.launch.work import Work
+from fer_bench.plugins.registry import discover, plugin_folders
 from fer_bench.report.outputs import write_outputs
 from fer_bench.store.folder import RunFolder
 from fer_bench.sweep.arguments import to_bool, to_float, to_int, to_path, to_text, to_tuple
@@ -310,7 +311,7 @@ def execute_plan(
             keeper.save()
             raise
     on_event(ProgressEvent("writing", progress))
-    write_outputs(sweep, redraw=bool(todo))
+    write_outputs(sweep, discover(plugin_folders(plan.request.plugins)), redraw=bool(todo))
     return Outcome(sweep, progress.failed, len(todo))
 
 

@@ -65,6 +65,9 @@ class Info:
     and of images, and with networks from random or pre-trained weights. In plain sentences."""
     ensemble: str = ""
     """How ``predict`` combines several networks ("mean of two networks"); tables mark it. "" for one network."""
+    name: str = ""
+    """Its usual name in tables and figures ("Co-teaching"), as plain text: it is read without running the file. "" for
+    its key."""
 
     def __post_init__(self) -> None:
         if self.family and self.family not in FAMILIES:

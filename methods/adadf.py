@@ -106,6 +106,7 @@ def class_distributions(
 
 class Adadf(Method):
     info = Info(
+        name="Ada-DF",
         title="A Dual-Branch Adaptive Distribution Fusion Framework for Real-World Facial Expression Recognition",
         authors="Shu Liu, Yan Xu, Tongming Wan, Xiaoyan Kui",
         venue="ICASSP",

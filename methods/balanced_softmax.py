@@ -36,6 +36,7 @@ def balanced_softmax_loss(logits: Tensor, labels: Tensor, prior: Tensor, reducti
 
 class BalancedSoftmax(Method):
     info = Info(
+        name="Balanced Softmax",
         title="Balanced Meta-Softmax for Long-Tailed Visual Recognition",
         authors="Jiawei Ren, Cunjun Yu, Shunan Sheng, Xiao Ma, Haiyu Zhao, Shuai Yi, Hongsheng Li",
         venue="NeurIPS",

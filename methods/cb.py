@@ -63,6 +63,7 @@ def weighted(per_sample: Tensor, weight: Tensor, reduction: Reduction = "batch_m
 
 class Cb(Method):
     info = Info(
+        name="CB loss",
         title="Class-Balanced Loss Based on Effective Number of Samples",
         authors="Yin Cui, Menglin Jia, Tsung-Yi Lin, Yang Song, Serge Belongie",
         venue="CVPR",

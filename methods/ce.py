@@ -14,6 +14,7 @@ from fer_bench.method import Batch, Info, Method, Run
 
 class Ce(Method):
     info = Info(
+        name="Cross-entropy",
         title="Cross-entropy",
         authors="",
         venue="",

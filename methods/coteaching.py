@@ -34,6 +34,7 @@ from fer_bench.ops import (
 
 class Coteaching(Method):
     info = Info(
+        name="Co-teaching",
         title="Co-teaching: Robust Training of Deep Neural Networks with Extremely Noisy Labels",
         authors="Bo Han, Quanming Yao, Xingrui Yu, Gang Niu, Miao Xu, Weihua Hu, Ivor W. Tsang, Masashi Sugiyama",
         venue="NeurIPS",

@@ -72,6 +72,7 @@ def count_kept(size: int, forget_rate: float, counting: Counting = "at-least-one
 
 class CoteachingPlus(Method):
     info = Info(
+        name="Co-teaching+",
         title="How does Disagreement Help Generalization against Label Corruption?",
         authors="Xingrui Yu, Bo Han, Jiangchao Yao, Gang Niu, Ivor W. Tsang, Masashi Sugiyama",
         venue="ICML",

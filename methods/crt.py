@@ -150,6 +150,7 @@ def cosine_rate(lr: float, epoch: int, epochs: int, official: bool = True) -> fl
 
 class Crt(Method):
     info = Info(
+        name="cRT",
         title="Decoupling Representation and Classifier for Long-Tailed Recognition",
         authors="Bingyi Kang, Saining Xie, Marcus Rohrbach, Zhicheng Yan, Albert Gordo, Jiashi Feng, Yannis Kalantidis",
         venue="ICLR",

@@ -149,6 +149,7 @@ def triplet_loss(features: Tensor, triplets: Tensor, margin: float) -> Tensor:
 
 class Dcl(Method):
     info = Info(
+        name="DCL",
         title="Dynamic Curriculum Learning for Imbalanced Data Classification",
         authors="Yiru Wang, Weihao Gan, Jie Yang, Wei Wu, Junjie Yan",
         venue="ICCV",

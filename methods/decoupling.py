@@ -72,6 +72,7 @@ def staircase(step: int, lr: float, every: int, factor: float = 0.5) -> float:
 
 class Decoupling(Method):
     info = Info(
+        name="Decoupling",
         title='Decoupling "when to update" from "how to update"',
         authors="Eran Malach, Shai Shalev-Shwartz",
         venue="NIPS",

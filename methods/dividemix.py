@@ -117,6 +117,7 @@ def mean_probability(net: nn.Module, views: tuple[Tensor, Tensor], training: boo
 
 class Dividemix(Method):
     info = Info(
+        name="DivideMix",
         title="DivideMix: Learning with Noisy Labels as Semi-supervised Learning",
         authors="Junnan Li, Richard Socher, Steven C. H. Hoi",
         venue="ICLR",

@@ -126,6 +126,7 @@ class Certainty(nn.Module):
 
 class Dmue(Method):
     info = Info(
+        name="DMUE",
         title="Dive into Ambiguity: Latent Distribution Mining and Pairwise Uncertainty Estimation for Facial "
         "Expression Recognition",
         authors="Jiahui She, Yibo Hu, Hailin Shi, Jun Wang, Qiu Shen, Tao Mei",

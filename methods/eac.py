@@ -39,6 +39,7 @@ def attention_consistency(features: Tensor, features_mirror: Tensor, weight: Ten
 
 class Eac(Method):
     info = Info(
+        name="EAC",
         title="Learn From All: Erasing Attention Consistency for Noisy Label Facial Expression Recognition",
         authors="Yuhang Zhang, Chengrui Wang, Xu Ling, Weihong Deng",
         venue="ECCV",

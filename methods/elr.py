@@ -30,6 +30,7 @@ def remembered(memory: Tensor, logits: Tensor, beta: float) -> Tensor:
 
 class Elr(Method):
     info = Info(
+        name="ELR",
         title="Early-Learning Regularization Prevents Memorization of Noisy Labels",
         authors="Sheng Liu, Jonathan Niles-Weed, Narges Razavian, Carlos Fernandez-Granda",
         venue="NeurIPS",

@@ -50,6 +50,7 @@ def average_momentum(step: int, rule: str, momentum: float, ramp: float) -> floa
 
 class ElrPlus(Method):
     info = Info(
+        name="ELR+",
         title="Early-Learning Regularization Prevents Memorization of Noisy Labels",
         authors="Sheng Liu, Jonathan Niles-Weed, Narges Razavian, Carlos Fernandez-Granda",
         venue="NeurIPS",

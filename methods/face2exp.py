@@ -145,6 +145,7 @@ def balanced_subset(labels: Tensor, turn: Tensor, per_class: int) -> Tensor:
 
 class Face2Exp(Method):
     info = Info(
+        name="Face2Exp",
         title="Face2Exp: Combating Data Biases for Facial Expression Recognition",
         authors="Dan Zeng, Zhiyuan Lin, Xiao Yan, Yuting Liu, Fei Wang, Bo Tang",
         venue="CVPR",

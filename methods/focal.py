@@ -52,6 +52,7 @@ def focal_loss(
 
 class Focal(Method):
     info = Info(
+        name="Focal loss",
         title="Focal Loss for Dense Object Detection",
         authors="Tsung-Yi Lin, Priya Goyal, Ross Girshick, Kaiming He, Piotr Dollár",
         venue="ICCV",

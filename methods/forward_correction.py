@@ -71,6 +71,7 @@ def corrected_loss(logits: Tensor, labels: Tensor, matrix: Tensor, correction: C
 
 class ForwardCorrection(Method):
     info = Info(
+        name="Forward correction",
         title="Making Deep Neural Networks Robust to Label Noise: a Loss Correction Approach",
         authors="Giorgio Patrini, Alessandro Rozza, Aditya Krishna Menon, Richard Nock, Lizhen Qu",
         venue="CVPR",

@@ -59,6 +59,7 @@ def prunes_before(epoch: int, start: int, every: int) -> bool:
 
 class Gce(Method):
     info = Info(
+        name="GCE",
         title="Generalized Cross Entropy Loss for Training Deep Neural Networks with Noisy Labels",
         authors="Zhilu Zhang, Mert R. Sabuncu",
         venue="NeurIPS",

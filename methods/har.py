@@ -120,6 +120,7 @@ def deferred_weights(counts: Tensor, epoch: int, epochs: int, start: float, beta
 
 class Har(Method):
     info = Info(
+        name="HAR",
         title="Heteroskedastic and Imbalanced Deep Learning with Adaptive Regularization",
         authors="Kaidi Cao, Yining Chen, Junwei Lu, Nikos Arechiga, Adrien Gaidon, Tengyu Ma",
         venue="ICLR",

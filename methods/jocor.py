@@ -53,6 +53,7 @@ def target_forget_rate(noise_rate: float, forget_rate: float | None = None, halv
 
 class Jocor(Method):
     info = Info(
+        name="JoCoR",
         title="Combating Noisy Labels by Agreement: A Joint Training Method with Co-Regularization",
         authors="Hongxin Wei, Lei Feng, Xiangyu Chen, Bo An",
         venue="CVPR",

@@ -38,6 +38,7 @@ def smoothed_cross_entropy(logits: Tensor, labels: Tensor, rate: float) -> Tenso
 
 class LabelSmoothing(Method):
     info = Info(
+        name="Label smoothing",
         title="Rethinking the Inception Architecture for Computer Vision",
         authors="Christian Szegedy, Vincent Vanhoucke, Sergey Ioffe, Jonathon Shlens, Zbigniew Wojna",
         venue="CVPR",

@@ -118,6 +118,7 @@ def detector_like(points: Tensor, jitter: Tensor) -> Tensor:
 
 class Lanet(Method):
     info = Info(
+        name="LA-Net",
         title="LA-Net: Landmark-Aware Learning for Reliable Facial Expression Recognition under Label Noise",
         authors="Zhiyu Wu, Jinshi Cui",
         venue="ICCV",

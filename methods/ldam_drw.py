@@ -67,6 +67,7 @@ def official_rate(epoch: int, epochs: int) -> float:
 
 class LdamDrw(Method):
     info = Info(
+        name="LDAM-DRW",
         title="Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss",
         authors="Kaidi Cao, Colin Wei, Adrien Gaidon, Nikos Arechiga, Tengyu Ma",
         venue="NeurIPS",

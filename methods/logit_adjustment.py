@@ -39,6 +39,7 @@ def replace_absent(adjustment: Tensor, counts: Tensor, by: float) -> Tensor:
 
 class LogitAdjustment(Method):
     info = Info(
+        name="Logit adjustment",
         title="Long-tail learning via logit adjustment",
         authors="Aditya Krishna Menon, Sadeep Jayasumana, Ankit Singh Rawat, Himanshu Jain, Andreas Veit, Sanjiv Kumar",
         venue="ICLR",

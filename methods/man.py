@@ -110,6 +110,7 @@ def strong_view(images: Tensor, pad: float, cutout: float, generator: torch.Gene
 
 class Man(Method):
     info = Info(
+        name="MAN",
         title="MAN: Mining Ambiguity and Noise for Facial Expression Recognition in the Wild",
         authors="Ziyang Zhang, Xiao Sun, Jia Li, Meng Wang",
         venue="Pattern Recognition Letters",

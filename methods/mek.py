@@ -75,6 +75,7 @@ def rebalanced_attention_consistency(maps: Tensor, maps_mirror: Tensor, weights:
 
 class Mek(Method):
     info = Info(
+        name="MEK",
         title="Leave No Stone Unturned: Mine Extra Knowledge for Imbalanced Facial Expression Recognition",
         authors="Yuhang Zhang, Yaqi Li, Lixiong Qin, Xuannan Liu, Weihong Deng",
         venue="NeurIPS",

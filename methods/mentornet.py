@@ -101,6 +101,7 @@ def scaled_weight_decay(optimizer: torch.optim.Optimizer, factor: float) -> Iter
 
 class Mentornet(Method):
     info = Info(
+        name="MentorNet",
         title="MentorNet: Learning Data-Driven Curriculum for Very Deep Neural Networks on Corrupted Labels",
         authors="Lu Jiang, Zhengyuan Zhou, Thomas Leung, Li-Jia Li, Li Fei-Fei",
         venue="ICML",

@@ -30,6 +30,7 @@ def mixed_cross_entropy(logits: Tensor, labels: Tensor, mix: Mix) -> Tensor:
 
 class Mixup(Method):
     info = Info(
+        name="mixup",
         title="mixup: Beyond Empirical Risk Minimization",
         authors="Hongyi Zhang, Moustapha Cisse, Yann N. Dauphin, David Lopez-Paz",
         venue="ICLR",

@@ -34,6 +34,7 @@ def mean_absolute_error(logits: Tensor, labels: Tensor) -> Tensor:
 
 class NceRce(Method):
     info = Info(
+        name="NCE+RCE",
         title="Normalized Loss Functions for Deep Learning with Noisy Labels",
         authors="Xingjun Ma, Hanxun Huang, Yisen Wang, Simone Romano, Sarah Erfani, James Bailey",
         venue="ICML",

@@ -109,6 +109,7 @@ def flip_regulariser(
 
 class Nla(Method):
     info = Info(
+        name="NLA",
         title="Navigating Label Ambiguity for Facial Expression Recognition in the Wild",
         authors="JunGyu Lee, Yeji Choi, Haksub Kim, Ig-Jae Kim, Gi Pyo Nam",
         venue="AAAI",

@@ -53,6 +53,7 @@ def class_weights(counts: Tensor, cap: float | None = None) -> Tensor:
 
 class Pes(Method):
     info = Info(
+        name="PES",
         title="Understanding and Improving Early Stopping for Learning with Noisy Labels",
         authors="Yingbin Bai, Erkun Yang, Bo Han, Yanhua Yang, Jiatong Li, Yinian Mao, Gang Niu, Tongliang Liu",
         venue="NeurIPS",

@@ -142,6 +142,7 @@ def crossed_loss(
 
 class Resup(Method):
     info = Info(
+        name="ReSup",
         title="ReSup: Reliable Label Noise Suppression for Facial Expression Recognition",
         authors="Xiang Zhang, Yan Lu, Huan Yan, Jingyang Huang, Yusheng Ji, Yu Gu",
         venue="IEEE Transactions on Affective Computing",

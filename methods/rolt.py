@@ -143,6 +143,7 @@ def pseudo_label_loss(logits: Tensor, weights: list[float], labels: Tensor, clas
 
 class Rolt(Method):
     info = Info(
+        name="RoLT",
         title="Robust Long-Tailed Learning under Label Noise",
         authors="Tong Wei, Jiang-Xin Shi, Wei-Wei Tu, Yu-Feng Li",
         venue="Frontiers of Computer Science",

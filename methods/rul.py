@@ -77,6 +77,7 @@ class Head(nn.Module):
 
 class Rul(Method):
     info = Info(
+        name="RUL",
         title="Relative Uncertainty Learning for Facial Expression Recognition",
         authors="Yuhang Zhang, Chengrui Wang, Weihong Deng",
         venue="NeurIPS",

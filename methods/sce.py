@@ -43,6 +43,7 @@ def symmetric_cross_entropy(
 
 class Sce(Method):
     info = Info(
+        name="SCE",
         title="Symmetric Cross Entropy for Robust Learning with Noisy Labels",
         authors="Yisen Wang, Xingjun Ma, Zaiyi Chen, Yuan Luo, Jinfeng Yi, James Bailey",
         venue="ICCV",

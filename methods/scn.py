@@ -33,6 +33,7 @@ NOT_RELABELLED = -1
 
 class Scn(Method):
     info = Info(
+        name="SCN",
         title="Suppressing Uncertainties for Large-Scale Facial Expression Recognition",
         authors="Kai Wang, Xiaojiang Peng, Jianfei Yang, Shijian Lu, Yu Qiao",
         venue="CVPR",

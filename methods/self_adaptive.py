@@ -40,6 +40,7 @@ def symmetric_cross_entropy(logits: Tensor, target: Tensor, forward: float, back
 
 class SelfAdaptive(Method):
     info = Info(
+        name="SAT",
         title="Self-Adaptive Training: beyond Empirical Risk Minimization",
         authors="Lang Huang, Chao Zhang, Hongyang Zhang",
         venue="NeurIPS",

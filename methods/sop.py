@@ -63,6 +63,7 @@ def rate_for_arrival(std: float, visits: float) -> float:
 
 class Sop(Method):
     info = Info(
+        name="SOP",
         title="Robust Training under Label Noise by Over-parameterization",
         authors="Sheng Liu, Zhihui Zhu, Qing Qu, Chong You",
         venue="ICML",

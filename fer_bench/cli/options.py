@@ -155,6 +155,21 @@ def execution_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return _decorated(command, _EXECUTION)
 
 
+_ROWS = (
+    click.option("--only", type=Names(), default=None, metavar="METHOD,…",
+                 help="Show these methods: keys, globs, family:NAME [default: all]."),
+    click.option("--sort", default="", metavar="COLUMN|METRIC|name",
+                 help="Best first by a column, such as 'symmetric 0.4', or a metric [default: the first column]."),
+    click.option("--top", type=int, default=None, metavar="N", help="Show the N best methods, and the baseline."),
+    PLUGINS,
+)  # fmt: skip
+
+
+def row_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options of which methods are shown, and in which order, and folders of methods for their names."""
+    return _decorated(command, _ROWS)
+
+
 def _decorated(command: Callable[..., Any], options: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
     """The command with the options, which its help shows in this order."""
     return functools.reduce(lambda decorated, option: option(decorated), reversed(options), command)

@@ -10,7 +10,7 @@ import click
 
 from fer_bench.cli.console import console, echo, fail, quoted
 from fer_bench.cli.group import main
-from fer_bench.cli.options import OUT, PLUGINS, Names
+from fer_bench.cli.options import OUT, PLUGINS, Names, row_options
 
 if TYPE_CHECKING:
     from fer_bench.sweep.record import Sweep
@@ -32,18 +32,31 @@ if TYPE_CHECKING:
               help="What a pair is: a training seed, or a draw of the data (its seeds averaged).")  # fmt: skip
 @click.option("--spread", default="sd", show_default=True, help="Shown with a mean: sd, or interval (95 %).")
 @click.option("--interval", default="t", show_default=True, help="Kind of 95 % interval: t or bootstrap.")
-def table(sweep: str | None, out: Path, style: str, **options: Any) -> None:
+@row_options
+def table(
+    sweep: str | None,
+    out: Path,
+    style: str,
+    only: list[str] | None,
+    sort: str,
+    top: int | None,
+    plugins: tuple[str, ...],
+    **options: Any,
+) -> None:
     """Prints the comparison table of SWEEP (or the newest one); writes its files and plots. Nothing is trained."""
     from fer_bench.cli.views.table import TableView
+    from fer_bench.plugins.registry import discover, plugin_folders
     from fer_bench.report.measures import View
     from fer_bench.report.outputs import outputs_of
+    from fer_bench.report.shown import Shown
     from fer_bench.sweep.record import find_sweep
 
     view = View(**{name: tuple(value) if isinstance(value, list) else value for name, value in options.items()})  # type: ignore[arg-type]
     found = find_sweep(out, sweep)
     if not found.records():
         _nothing_finished(found)
-    outputs = outputs_of(found, view)
+    shown = Shown(tuple(only or ()), sort, top)
+    outputs = outputs_of(found, view, shown, discover(plugin_folders(plugins)))
     if style == "terminal":
         console().print(TableView(outputs.table))
     else:
@@ -63,15 +76,22 @@ def _nothing_finished(sweep: Sweep) -> NoReturn:
 @main.command(hidden=True)
 @click.argument("sweep", required=False)
 @OUT
-def plot(sweep: str | None, out: Path) -> None:
+@row_options
+def plot(
+    sweep: str | None, out: Path, only: list[str] | None, sort: str, top: int | None, plugins: tuple[str, ...]
+) -> None:
     """Draws the plots of SWEEP (or the newest one), also if they are there. `table` draws those that are missing."""
+    from fer_bench.plugins.registry import discover, plugin_folders
     from fer_bench.report.outputs import outputs_of
+    from fer_bench.report.shown import Shown
     from fer_bench.sweep.record import find_sweep
 
     found = find_sweep(out, sweep)
     if not found.records():
         _nothing_finished(found)
-    for path in outputs_of(found).write_plots(redraw=True):
+    shown = Shown(tuple(only or ()), sort, top)
+    outputs = outputs_of(found, shown=shown, plugins=discover(plugin_folders(plugins)))
+    for path in outputs.write_plots(redraw=True):
         echo(path)
 
 

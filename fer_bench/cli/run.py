@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,14 +40,14 @@ def run(name: str | None, dry_run: bool, **options: Any) -> None:
     from fer_bench.sweep.record import check_sweep_name
     from fer_bench.sweep.request import make_request
 
-    execution = make_execution(**{option: options.pop(option) for option in EXECUTION})
+    execution, plugins = make_execution(**{option: options.pop(option) for option in EXECUTION}), options["plugins"]
     name = name if name is None else check_sweep_name(name)
     planned = checked_plan(partial(make_plan, make_request(**options)), execution, dry_run)
     if dry_run:
         show_plan(planned, execution, name)
         return
     outcome = train(planned, execution, name)
-    _show_outcome(outcome, execution.out)
+    _show_outcome(outcome, execution.out, plugins)
     if outcome.failed:
         sys.exit(1)
     if outcome.missing:
@@ -112,16 +112,18 @@ def train(planned: Plan, execution: Execution, name: str | None) -> Outcome:
         return api.execute_plan(planned, execution, name, command_line(), display)
 
 
-def _show_outcome(outcome: Outcome, out: Path) -> None:
+def _show_outcome(outcome: Outcome, out: Path, plugins: Sequence[str]) -> None:
     from rich.text import Text
 
     from fer_bench.cli.views.table import TableView
+    from fer_bench.plugins.registry import discover, plugin_folders
     from fer_bench.report.outputs import outputs_of
 
     screen, sweep = console(), outcome.sweep
     records = sweep.records()
     if records:
-        screen.print(TableView(outputs_of(sweep).table))
+        known = discover(plugin_folders(plugins))
+        screen.print(TableView(outputs_of(sweep, plugins=known).table))
     if not outcome.trained:
         screen.print("nothing to train: every run was done before", style="dim")
     screen.print(Text.assemble("tables, runs.csv and plots: ", (str(sweep.folder), "bold")), soft_wrap=True)

@@ -67,13 +67,14 @@ def unpack(archive: Path, out: Path, sha256: str, name: str) -> None:
 
     An archive is refused if it is damaged or was tampered with, or if its runs contradict stored ones.
     """
+    from fer_bench.plugins.registry import discover, plugin_folders
     from fer_bench.report import outputs
     from fer_bench.sweep.archive import unpack as merge
     from fer_bench.sweep.record import find_sweep
 
     with status(f"checking {archive} …"):
         merged = merge(archive, out, sha256, name)
-        outputs.write_outputs(find_sweep(out, merged.sweep))
+        outputs.write_outputs(find_sweep(out, merged.sweep), discover(plugin_folders(())))
     missing = f", {merged.missing} not in the archive" if merged.missing else ""
     echo(f"sweep {merged.sweep}: {counted(merged.added, 'run')} added, {merged.known} already there{missing}\n"
          f"next: {quoted('fer-bench', 'table', merged.sweep, '--out', out)}")  # fmt: skip

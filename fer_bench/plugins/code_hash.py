@@ -93,9 +93,15 @@ def _remove_words(tree: ast.Module) -> None:
         body = getattr(node, "body", None)
         if isinstance(body, list):
             body[:] = [part for part in body if not _is_docstring(part)]
+    method = method_class(tree)
+    if method is not None:
+        method.body[:] = [part for part in method.body if not _only_describes(part)]
+
+
+def method_class(tree: ast.Module) -> ast.ClassDef | None:
+    """The one class of a file that is derived from ``Method``; None if there are none or several."""
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and _is_method(node)]
-    if len(classes) == 1:
-        classes[0].body[:] = [part for part in classes[0].body if not _only_describes(part)]
+    return classes[0] if len(classes) == 1 else None
 
 
 def _is_docstring(part: ast.AST) -> bool:
@@ -106,13 +112,19 @@ def _is_method(node: ast.ClassDef) -> bool:
     return any(_last_name(base) == "Method" for base in node.bases)
 
 
-def _only_describes(part: ast.AST) -> bool:
+def _only_describes(part: ast.stmt) -> bool:
     """Whether a statement of the method's class is ``info = Info(...)`` or defines ``remarks``."""
     if isinstance(part, ast.FunctionDef):
         return part.name == "remarks"
+    return info_call(part) is not None
+
+
+def info_call(part: ast.stmt) -> ast.Call | None:
+    """``Info(...)`` of the statement ``info = Info(...)``; None for any other statement."""
     if not isinstance(part, ast.Assign) or not isinstance(part.value, ast.Call):
-        return False
-    return [_last_name(target) for target in part.targets] == ["info"] and _last_name(part.value.func) == "Info"
+        return None
+    is_info = [_last_name(target) for target in part.targets] == ["info"] and _last_name(part.value.func) == "Info"
+    return part.value if is_info else None
 
 
 def _last_name(node: ast.AST) -> str:

@@ -21,6 +21,7 @@ from fer_bench.core.assignments import parse_assignment
 from fer_bench.core.errors import PluginError, SpecError, nearest, require
 from fer_bench.core.schema import build
 from fer_bench.plugins.code_hash import code_hash
+from fer_bench.plugins.described import Described, described
 from fer_bench.plugins.loading import load_method
 from fer_bench.plugins.presets import check_presets, preset_values, read_search, read_table
 from fer_bench.plugins.ranges import Range
@@ -74,6 +75,11 @@ class Plugin:
     def code(self) -> str:
         """The hash of its code: :func:`fer_bench.plugins.code_hash.code_hash`."""
         return code_hash(self.path)
+
+    @property
+    def described(self) -> Described:
+        """What its file says of it, read without running it."""
+        return described(self.key, self.path)
 
     @property
     def golden(self) -> Golden | None:
@@ -211,7 +217,9 @@ def choose(patterns: Iterable[str], plugins: Mapping[str, Plugin]) -> list[str]:
         if pattern == "all":
             matches = [key for key, plugin in plugins.items() if not plugin.error]
         elif pattern.startswith(FAMILY):
-            matches = _of_family(pattern.removeprefix(FAMILY), plugins)
+            family = pattern.removeprefix(FAMILY)
+            matches = _of_family(family, plugins)
+            require(bool(matches), f"no method of the family {family!r}; there are: {', '.join(plugins)}")
         else:
             matches = fnmatch.filter(plugins, pattern)
         if not matches:

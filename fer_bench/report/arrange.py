@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from fer_bench.store.model_selection import SELECTIONS
 if TYPE_CHECKING:
     import pandas as pd
 
+    from fer_bench.plugins.described import Described
     from fer_bench.store.records import Record
 
 UNITS = {"train_size": "images", "epochs": "epochs", "image_size": "px"}
@@ -44,6 +45,10 @@ class Runs:
         conditions: Names of the conditions, in order.
         classes: Class names by data set.
         repeats: Runs that were left out because they repeat another one.
+        names: What tables and figures call a row, by row; the row itself where it is not among them.
+        baselines: The rows of baselines.
+        order: How the rows are sorted, for a note; "" in the order of their keys.
+        compared: The runs that methods are compared over, if rows of them are not shown; None for those of ``frame``.
     """
 
     frame: pd.DataFrame
@@ -52,6 +57,25 @@ class Runs:
     conditions: tuple[str, ...]
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     repeats: int = 0
+    names: Mapping[str, str] = field(default_factory=dict)
+    baselines: frozenset[str] = frozenset()
+    order: str = ""
+    compared: pd.DataFrame | None = None
+
+    def name(self, row: str) -> str:
+        """What tables and figures call a row."""
+        return self.names.get(row, row)
+
+    @property
+    def tested(self) -> pd.DataFrame:
+        """The runs that methods are compared over: also those of rows that are not shown."""
+        return self.frame if self.compared is None else self.compared
+
+    def show(self, rows: Sequence[str], order: str) -> Runs:
+        """These rows in this order. Methods are compared over all rows as before."""
+        frame = self.frame[self.frame["row"].isin(rows)].reset_index(drop=True)
+        return replace(self, frame=frame, rows=tuple(rows), conditions=tuple(unique(frame, "condition")), order=order,
+                       compared=self.tested)  # fmt: skip
 
     @property
     def wrong(self) -> str:
@@ -80,8 +104,17 @@ class Runs:
         return names if len(names) == number else [str(c) for c in range(number)]
 
 
-def arrange(records: Iterable[Record], classes: Mapping[str, Sequence[str]] | None = None) -> Runs:
+def arrange(
+    records: Iterable[Record],
+    classes: Mapping[str, Sequence[str]] | None = None,
+    methods: Mapping[str, Described] | None = None,
+) -> Runs:
     """Sorts finished runs and names their rows and conditions.
+
+    Args:
+        records: The runs.
+        classes: Class names by data set.
+        methods: What is known of the methods, by key. A method that is not among them is called by its key.
 
     Every setting that tells two runs apart is in the name of their row or condition, except the seeds. Settings that
     all runs share are in neither.
@@ -102,7 +135,7 @@ def arrange(records: Iterable[Record], classes: Mapping[str, Sequence[str]] | No
     Raises:
         ValueError: There are no runs, or they are of different protocol versions, whose numbers do not compare.
     """
-    records = list(records)
+    records, known = list(records), methods or {}
     if not records:
         raise ValueError("there are no finished runs to report")
     raw = to_frame(records)
@@ -124,7 +157,16 @@ def arrange(records: Iterable[Record], classes: Mapping[str, Sequence[str]] | No
         tuple(unique(kept, "condition")),
         dict(classes or {}),
         len(frame) - len(kept),
+        _names(rows, known),
+        frozenset(row for method, row in rows if method in known and known[method].baseline),
     )
+
+
+def _names(rows: Iterable[tuple[str, str]], methods: Mapping[str, Described]) -> dict[str, str]:
+    """What tables call each (method, row); rows that would share a name keep their own."""
+    names = {row: methods[key].name + row.removeprefix(key) if key in methods else row for key, row in rows}
+    shared = {name for name, count in Counter(names.values()).items() if count > 1}
+    return {row: row if name in shared else name for row, name in names.items()}
 
 
 def unique(frame: pd.DataFrame, column: str) -> list[str]:

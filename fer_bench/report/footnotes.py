@@ -14,6 +14,8 @@ from fer_bench.store.frame import trained_with
 if TYPE_CHECKING:
     import pandas as pd
 
+    from fer_bench.report.arrange import Runs
+
 NOISE_RATE, CLEAN, EXTRA, ENSEMBLE, SETTINGS = "†", "‡", "§", "¶", "◊"
 
 LETTERS = "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖ"
@@ -25,26 +27,30 @@ class Footnotes:
 
     Attributes:
         signs: Signs of each row, "" for most.
+        names: What each row is called.
         legend: One sentence for each sign in use.
     """
 
     signs: Mapping[str, str]
+    names: Mapping[str, str]
     legend: tuple[str, ...]
 
     def name(self, row: str) -> str:
-        """The row's name with its signs."""
-        return row + self.signs.get(row, "")
+        """What the row is called, with its signs."""
+        return self.names.get(row, row) + self.signs.get(row, "")
 
 
-def footnotes(frame: pd.DataFrame) -> Footnotes:
+def footnotes(runs: Runs) -> Footnotes:
     """The footnotes of arranged runs. A row has a sign if any of its runs calls for it; each remark has a letter."""
+    frame = runs.frame
     facts: dict[str, dict[str, list[str]]] = {NOISE_RATE: {}, CLEAN: {}, EXTRA: {}, ENSEMBLE: {}, SETTINGS: {}}
     remarks: dict[str, list[str]] = {}
-    for row, runs in frame.groupby("row", sort=False):
-        for sign, text in _facts(runs):
-            facts[sign].setdefault(text, []).append(str(row))
-        for text in _remarks(runs):
-            remarks.setdefault(text, []).append(str(row))
+    for row in runs.rows:
+        mine = frame[frame["row"] == row]
+        for sign, text in _facts(mine):
+            facts[sign].setdefault(text, []).append(row)
+        for text in _remarks(mine):
+            remarks.setdefault(text, []).append(row)
     meanings = {
         NOISE_RATE: "is given the true noise rate",
         CLEAN: "is given labels from before noise was injected"
@@ -54,16 +60,17 @@ def footnotes(frame: pd.DataFrame) -> Footnotes:
         ENSEMBLE: "predicts with more than one network",
         SETTINGS: "uses the settings of a file",
     }
-    legend = [f"{sign} {meaning}{_which(facts[sign])}." for sign, meaning in meanings.items() if facts[sign]]
+    legend = [f"{sign} {meaning}{_which(facts[sign], runs)}." for sign, meaning in meanings.items() if facts[sign]]
     for number, (text, rows) in enumerate(remarks.items()):
         sign = LETTERS[number % len(LETTERS)] * (1 + number // len(LETTERS))
         facts[sign] = {text: rows}
         legend.append(f"{sign} {text}.")
-    signs: dict[str, str] = {str(row): "" for row in dict.fromkeys(frame["row"])}
+    signs = dict.fromkeys(runs.rows, "")
     for sign, texts in facts.items():
         for row in {row for rows in texts.values() for row in rows}:
             signs[row] += sign
-    return Footnotes(signs, tuple(legend))
+    names = {row: runs.name(row) + " (baseline)" * (row in runs.baselines) for row in signs}
+    return Footnotes(signs, names, tuple(legend))
 
 
 def _facts(runs: pd.DataFrame) -> Iterable[tuple[str, str]]:
@@ -95,10 +102,10 @@ def _remarks(runs: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _which(texts: Mapping[str, list[str]]) -> str:
+def _which(texts: Mapping[str, list[str]], runs: Runs) -> str:
     """The detail in brackets; with the rows it belongs to where there are several."""
     if list(texts) == [""]:
         return ""
     if len(texts) == 1:
         return f" ({next(iter(texts))})"
-    return " (" + "; ".join(f"{', '.join(rows)}: {text}" for text, rows in texts.items()) + ")"
+    return " (" + "; ".join(f"{', '.join(map(runs.name, rows))}: {text}" for text, rows in texts.items()) + ")"

@@ -92,13 +92,13 @@ class Significance:
 
     def __post_init__(self) -> None:
         if self.view.baseline:
-            self.baseline = find_row(self.runs.frame, self.view.baseline)
+            self.baseline = find_row(self.runs.tested, self.view.baseline)
 
     def column(self, metric: Metric, selection: str, condition: str) -> tuple[frozenset[str], set[str]]:
         """The rows that are bold and the rows with a star in one column of a metric's block."""
         if not metric.compared:
             return frozenset(), set()
-        part = self.runs.frame[self.runs.frame["condition"] == condition]
+        part = self.runs.tested[self.runs.tested["condition"] == condition]
         table = statistics.blocks(part, metric.column(selection), self.view.unit)
         if table.shape[1] < 2:
             return frozenset(), set()
@@ -113,7 +113,7 @@ class Significance:
         """Methods compared over all blocks: one block of the table, or none where nothing can be compared."""
         if not metric.compared:
             return []
-        table = statistics.blocks(self.runs.frame, metric.column(selection), self.view.unit)
+        table = statistics.blocks(self.runs.tested, metric.column(selection), self.view.unit)
         complete = table.dropna()
         if table.shape[1] < 2 or complete.empty:
             return []
@@ -160,7 +160,7 @@ class Significance:
         """The sentence on bold cells."""
         if not self.tested:
             return "Bold: the best mean of a column; no significance is claimed."
-        star = f" {STAR} marks a significant difference from {self.baseline}." if self.baseline else ""
+        star = f" {STAR} marks a significant difference from {self.runs.name(self.baseline)}." if self.baseline else ""
         where = ", where there are enough runs to test it" if self.untested else ""
         return f"Bold: the best mean of a column and all methods not significantly worse{where}.{star}"
 

@@ -34,7 +34,7 @@ def comparison(runs: Runs, view: View = DEFAULT_VIEW, unfinished: Iterable[str] 
         view: Which metrics and epochs are shown, and how methods are compared.
         unfinished: Lines on runs that are missing; they come first in the notes.
     """
-    signs, significance = footnotes(runs.frame), Significance(runs, view)
+    signs, significance = footnotes(runs), Significance(runs, view)
     values, draws = aggregate(runs, view), training_data.draws(runs)
     shares = training_data.purity(draws)
     shown = [(metric, selection) for metric in view.chosen for selection in view.variants(metric)]
@@ -51,6 +51,7 @@ def comparison(runs: Runs, view: View = DEFAULT_VIEW, unfinished: Iterable[str] 
         caption(runs, view, significance),
         (
             *unfinished,
+            *([runs.order] if runs.order and len(runs.rows) > 1 else []),
             *notes.gaps(runs),
             *_without_values(values, shown, runs.wrong),
             *notes.definitions(runs, view, draws),

@@ -17,11 +17,12 @@ def lines() -> Iterator[str]:
     """A table for each family."""
     methods = {key: plugin.load().info for key, plugin in discover().items() if plugin.origin == "built in"}
     for family, heading in FAMILIES.items():
-        yield f"### {heading}\n\n`--methods family:{family}`\n\n| key | paper | year | against |\n|---|---|---|---|"
+        yield f"### {heading}\n\n`--methods family:{family}`\n"
+        yield "| key | name | paper | year | against |\n|---|---|---|---|---|"
         for key, info in methods.items():
             if info.family == family:
-                title = info.title.replace("|", "\\|")
-                yield f"| `{key}` | {title} | {info.year or '–'} | {AGAINST.get(info.kind, info.kind)} |"
+                title, against = info.title.replace("|", "\\|"), AGAINST.get(info.kind, info.kind)
+                yield f"| `{key}` | {info.name or key} | {title} | {info.year or '–'} | {against} |"
         yield ""
 
 

@@ -81,7 +81,7 @@ def method_card(plugin: Plugin, published: Iterable[Number] = ()) -> RenderableT
     info, needs = method.info, method.needs(method.Config())
     where = [f"arXiv {info.arxiv}" if info.arxiv else "", info.code]
     parts: list[RenderableType] = [
-        Text(f"{plugin.key}  {info.title}", style="bold"),
+        Text("  ".join(filter(None, (plugin.key, info.name, info.title))), style="bold"),
         Text(f"{info.authors}. {info.venue}, {info.year}. {' · '.join(filter(None, where))}"),
         Padding(Text(info.idea.strip()), (1, 2)),
         Text(

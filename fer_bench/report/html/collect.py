@@ -66,7 +66,7 @@ def collect(sweep: Sweep, plugins: Mapping[str, Plugin], faces: gallery.FacesSho
 
 
 def _rows(runs: Runs) -> list[dict[str, Any]]:
-    signs = footnotes(runs.frame).signs
+    signs = footnotes(runs).signs
     methods = dict(zip(runs.frame["row"], runs.frame["method"], strict=True))
     return [{"name": row, "method": methods[row], "signs": signs.get(row, "")} for row in runs.rows]
 

@@ -39,7 +39,7 @@ def diagram(runs: Runs, metric: Metric) -> Figure | None:
     ranks = friedman(table, metric.better > 0)
     if ranks is None:
         return None
-    signs = footnotes(runs.frame)
+    signs = footnotes(runs)
     names = {row: plain(signs.name(str(row))) for row in table.columns}
     p = nemenyi(table).rename(index=names, columns=names)
     if ranks.p >= ALPHA:

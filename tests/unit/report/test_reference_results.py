@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fer_bench.report.arrange import arrange
+from fer_bench.plugins.registry import discover
 from fer_bench.report.html.collect import collect
-from fer_bench.report.tables import comparison
+from fer_bench.report.outputs import outputs_of
 from fer_bench.sweep.record import Sweep, find_sweep
 
 ROOT = Path(__file__).parents[3]
@@ -28,10 +28,10 @@ def sweep(name: str, monkeypatch: pytest.MonkeyPatch) -> Sweep:
 def test_tables_are_what_this_version_makes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = sweep(name, monkeypatch)
     assert len(found.records()) == RUNS[name] and found.unfinished() == []
-    runs = arrange(found.records(), found.classes)
+    outputs = outputs_of(found, plugins=discover())
     again = f"fer-bench table {found.folder}"
-    assert comparison(runs).markdown() == (found.folder / "table.md").read_text(), again
-    assert runs.raw.to_csv(index=False, lineterminator="\n") == (found.folder / "runs.csv").read_text(), again
+    assert outputs.table.markdown() == (found.folder / "table.md").read_text(), again
+    assert outputs.runs.to_csv(index=False, lineterminator="\n") == (found.folder / "runs.csv").read_text(), again
 
 
 def test_the_page_leaves_out_what_needs_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
