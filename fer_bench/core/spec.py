@@ -24,7 +24,9 @@ versions never share a key, so a table cannot mix them."""
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of a training image, in this order: flip, pixel noise, normalisation, resampling, erasing.
+    """Random changes of a training image, in this order.
+
+    Transforms of torchvision, flip, pixel noise, normalisation, resampling, erasing.
 
     The resampling rotates, scales and shifts an image at once. Each of the three is drawn uniformly up to its limit, to
     both sides.
@@ -50,6 +52,8 @@ class Augmentation:
     """Largest change of size, as a share of the size: 0.1 draws from 0.9 to 1.1."""
     shift: float = added(0.0)
     """Largest shift in each direction, as a share of the side of the image."""
+    transforms: tuple[str, ...] = added(())
+    """Calls of classes of ``torchvision.transforms.v2`` with named values: ``("ColorJitter(brightness=0.3)",)``."""
 
     def __post_init__(self) -> None:
         for name in ("flip", "noise", "erase"):

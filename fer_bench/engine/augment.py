@@ -9,9 +9,10 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from fer_bench.core.seeds import derive, torch_generator
+from fer_bench.core.seeds import torch_generator
 from fer_bench.core.spec import Augmentation, Recipe
 from fer_bench.engine.resampling import Placement, draw_matrix
+from fer_bench.engine.transforms import each_image, make_transforms, rand_augment
 
 ASPECT = (0.3, 3.3)
 """Range of width over height of an erased rectangle (torchvision.transforms.RandomErasing's default)."""
@@ -39,8 +40,12 @@ class Views:
         flipped = placement.flipped
 
         @cache
+        def changed() -> Tensor:
+            return self._own(images, *seed)
+
+        @cache
         def weak() -> Tensor:
-            return self._augment(images, placement, *seed, "weak")
+            return self._augment(changed(), placement, *seed, "weak")
 
         @cache
         def make(name: str) -> Tensor:
@@ -49,21 +54,27 @@ class Views:
             if name == "mirror":
                 return weak().flip(-1)  # not make("weak"): a function that refers to itself outlives its batch
             if name == "mirror-erased":
-                return self._erase(self._mirror_of(images, placement), *seed, name)
+                return self._erase(self._mirror_of(changed(), placement), *seed, name)
             if name == "plain":
                 return self.plain(images)
             if name == "flipped":
                 return self._normalised(images, flipped)
             other = self._place(len(images), *seed, name)
             if name == "strong":
-                return self._erase(self._normalised(_distort(_mirror(images, other.flipped), *seed, name)), *seed, name)
-            return self._augment(images, other, *seed, name)
+                distorted = each_image(rand_augment(), _mirror(images, other.flipped), *seed, name)
+                return self._erase(self._normalised(distorted), *seed, name)
+            return self._augment(self._own(images, *seed, name), other, *seed, name)
 
         return make, placement
 
     def _place(self, count: int, *seed: int | str) -> Placement:
         flipped = self._coin(count, self.augmentation.flip, *seed, "flip")
         return Placement(flipped, draw_matrix(count, self.augmentation, self.device, *seed))
+
+    def _own(self, images: Tensor, *seed: int | str) -> Tensor:
+        """The images after the transforms that the recipe names."""
+        calls = self.augmentation.transforms
+        return each_image(make_transforms(calls), images.cpu(), *seed, "own").to(self.device) if calls else images
 
     def _augment(self, images: Tensor, placement: Placement, *seed: int | str) -> Tensor:
         if self.augmentation.noise:
@@ -137,24 +148,6 @@ def erased_boxes(count: int, height: int, width: int, augmentation: Augmentation
     left = (draw[3] * (width - wide + 1)).floor()
     erased = (draw[4] < augmentation.erase).float()
     return torch.stack([top, top + tall * erased, left, left + wide], 1).long()
-
-
-@cache
-def _operations() -> Callable[[Tensor], Tensor]:
-    """RandAugment (Cubuk et al., NeurIPS 2020).
-
-    A magnitude of 10 of 30 is a third of the way to the strongest change of each operation.
-    """
-    from torchvision.transforms.v2 import RandAugment  # slow to import, and few methods need it
-
-    return RandAugment(num_ops=2, magnitude=10)
-
-
-def _distort(images: Tensor, *seed: int | str) -> Tensor:
-    """Every image changed by operations of its own. RandAugment draws from torch's global generator on the CPU."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(*seed, "operations"))  # type: ignore[arg-type]
-        return torch.stack([_operations()(image) for image in images.contiguous()])
 
 
 def _mirror(images: Tensor, flipped: Tensor) -> Tensor:

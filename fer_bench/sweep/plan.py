@@ -251,6 +251,8 @@ def cannot_run(method: ChosenMethod, dataset: Dataset) -> str:
     if needs.landmarks and (dataset.landmarks is None or dataset.landmarks.shape[1] != points):
         hint = "see `fer-bench data landmarks --help`"
         return f"needs {points} landmarks a face, which {dataset.name} does not have; {hint}"
+    if needs.landmarks and method.recipe.augmentation.transforms:
+        return "learns from landmarks, which would not move with augmentation.transforms"
     if method.recipe.compile and not needs.compiles:
         return "its networks cannot be compiled; leave --compile out"
     return ""

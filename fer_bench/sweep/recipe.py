@@ -16,13 +16,15 @@ def resolve_recipe(request: Request) -> tuple[Recipe, Path | None]:
     or std among the overrides of the request is kept.
 
     Raises:
-        SpecError: The backbone is unknown, or the weights are missing or do not fit it.
+        SpecError: The backbone or a transform is unknown, or the weights are missing or do not fit it.
     """
+    from fer_bench.engine.transforms import check_transforms
     from fer_bench.models.networks import check_backbone, make_network
     from fer_bench.models.pretrained import find_weights
 
     recipe = load_preset(request.preset, **request.overrides)
     check_backbone(recipe.backbone)
+    check_transforms(recipe.augmentation.transforms, recipe.image_size)
     wanted = request.pretrained or recipe.pretrained
     if not wanted:
         return recipe, None

@@ -377,6 +377,36 @@ TOML = (
         make=text("mine.toml", "[augmentation]\nflip = 2\n"),
     ),
     Case(
+        "a rotation above half a turn",
+        RECIPE,
+        ("augmentation.rotate = 200.0 is out of range: 0 to 180",),
+        make=text("mine.toml", "[augmentation]\nrotate = 200\n"),
+    ),
+    Case(
+        "a misspelt transform",
+        RECIPE,
+        ("torchvision.transforms.v2 has no 'ColorJiter'", "did you mean 'ColorJitter'"),
+        make=text("mine.toml", '[augmentation]\ntransforms = ["ColorJiter()"]\n'),
+    ),
+    Case(
+        "a transform without names of its values",
+        RECIPE,
+        ("'RandomRotation(10)' is no call with named values",),
+        make=text("mine.toml", '[augmentation]\ntransforms = ["RandomRotation(10)"]\n'),
+    ),
+    Case(
+        "a transform that changes the size",
+        RECIPE,
+        ("Resize(size=20) makes torch.uint8 (3, 20, 20)", "must keep both"),
+        make=text("mine.toml", '[augmentation]\ntransforms = ["Resize(size=20)"]\n'),
+    ),
+    Case(
+        "a base that is no preset",
+        RECIPE,
+        ('base = "quik" is no preset', "did you mean 'quick'"),
+        make=text("mine.toml", 'base = "quik"\n'),
+    ),
+    Case(
         "a value out of range", RECIPE, ("momentum = 1.5 is not in [0, 1)",), make=text("mine.toml", "momentum = 1.5\n")
     ),
     Case(

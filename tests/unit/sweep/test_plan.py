@@ -98,6 +98,15 @@ def test_a_method_that_cannot_run_is_skipped_with_its_reason(plan_of: Any, tmp_p
     assert points.startswith("points: needs 19 landmarks a face, which ") and "data landmarks --help" in points
 
 
+def test_a_method_that_learns_landmarks_takes_no_transforms(plan_of: Any, tmp_path: Path) -> None:
+    preset = tmp_path / "mine.toml"
+    preset.write_text('base = "quick"\n[augmentation]\ntransforms = ["RandomInvert(p=0.1)"]\n')
+    (tmp_path / "points.py").write_text(plugin_source(LANDMARKS))
+    plan = plan_of(methods=["ce", "points"], plugins=tmp_path / "points.py", preset=preset, dataset="synthetic")
+    assert [run.spec.method for run in plan.runs] == ["ce"]
+    assert plan.skipped == ("points: learns from landmarks, which would not move with augmentation.transforms",)
+
+
 def test_the_quick_checks_come_before_the_call_back(faces_folder: Path) -> None:
     called: list[str] = []
     with pytest.raises(SpecError, match="--train-size 1 is less than one image a class"):
