@@ -1,4 +1,4 @@
-"""Commands that read finished runs: table, report, diff."""
+"""Commands that read finished runs: table, report, export, diff."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from fer_bench.cli.console import console, echo, fail, quoted
+from fer_bench.cli.console import console, echo, fail, quoted, status
 from fer_bench.cli.group import main
 from fer_bench.cli.options import OUT, PLUGINS, Names, row_options
 
@@ -116,6 +116,28 @@ def report(sweep: str | None, out: Path, plugins: tuple[str, ...], to: Path | No
         _nothing_finished(found)
     path = html.write(found, to or found.folder / "report.html", plugin_folders(plugins), faces)
     echo(f"{path}  ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+@main.command()
+@click.argument("names", metavar="[SWEEP] TARGET", nargs=-1)
+@click.option("--to", "form", type=click.Choice(["csv", "tensorboard"]), required=True,
+              help="csv: TARGET is a file; tensorboard: a new folder for `tensorboard --logdir`.")  # fmt: skip
+@OUT
+def export(names: tuple[str, ...], form: str, out: Path) -> None:
+    """Writes every stored epoch of SWEEP (or the newest one) to TARGET: a row of CSV each, or files of TensorBoard."""
+    from fer_bench.report.export import write_csv, write_tensorboard
+    from fer_bench.sweep.record import find_sweep
+
+    if not 1 <= len(names) <= 2:
+        raise click.UsageError("one file or folder to write is needed, and the name of a sweep may stand before it")
+    target = Path(names[-1])
+    found = find_sweep(out, names[0] if len(names) == 2 else None)
+    if not found.records():
+        _nothing_finished(found)
+    write = write_csv if form == "csv" else write_tensorboard
+    with status(f"writing {target} …"):
+        path = write(found, target)
+    echo(path)
 
 
 @main.command()

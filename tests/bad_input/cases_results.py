@@ -97,6 +97,32 @@ SWEEPS = (
         make=results,
         absent=("<script>alert",),
     ),
+    Case(
+        "an export of an unknown sweep",
+        "export mien --to csv x.csv",
+        ("no sweep 'mien'", "did you mean 'mine'"),
+        make=results,
+    ),
+    Case(
+        "an export into a folder",
+        "export mine --to csv taken",
+        ("taken is a folder", "name a file"),
+        make=both(results, folder("taken")),
+    ),
+    Case(
+        "an export into a used folder",
+        "export mine --to tensorboard taken",
+        ("taken is not empty", "name a new folder"),
+        make=both(results, text("taken/x.txt", "x")),
+    ),
+    Case("an export to nowhere", "export --to csv", ("one file or folder to write is needed",), make=results),
+    Case("an export of two sweeps", "export mine other x.csv --to csv", ("one file or folder to write",), make=results),
+    Case(
+        "an unknown form of export",
+        "export mine --to parquet x",
+        ("--to", "'parquet'", "'csv', 'tensorboard'"),
+        make=results,
+    ),
     Case("the same on the page", "report named", ("report.html",), 0, make=results, foreign=r"\(.*MB\)"),
     Case("an unknown measure", "table mine --metrics overal", ("overal", "did you mean 'overall'"), make=results),
     Case(

@@ -155,7 +155,7 @@ def test_the_quickstart_works_from_top_to_bottom(tmp_path: Path) -> None:
         )
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
         seen.append(words[0])
-    assert {"run", "table", "report", "watch", "status"} <= set(seen)
+    assert {"run", "table", "report", "export", "watch", "status"} <= set(seen)
 
 
 def _one_seed(words: list[str]) -> list[str]:
