@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 
@@ -122,6 +122,16 @@ class Manifest(Labels):
         """Keeps the rows where ``keep`` [N] (bool) is True."""
         rows = np.flatnonzero(keep)
         return replace(self.take(rows), source=_Rows(self.source, rows))
+
+    @property
+    def image_files(self) -> list[Path] | None:
+        """The file of each row's image; None where the images are no files of their own."""
+        source: Any = self.source
+        rows = np.arange(len(self))
+        while isinstance(source, _Rows):
+            source, rows = source.source, source.kept[rows]
+        paths: Sequence[Path] | None = getattr(source, "paths", None)
+        return None if paths is None else [paths[int(row)] for row in rows]
 
     def fingerprint(self) -> str:
         """sha256 of classes, ids, splits, labels, annotations and image contents; the same in any file order."""

@@ -174,6 +174,7 @@ class Trainer:
     def _finish(self) -> None:
         """Measures the trained method on all images and writes the results."""
         results, scores = self.evaluator.at_end()
+        scores["train_id"] = self.job.dataset.ids[self.splits.train]
         last, noise, method = self.records[-1], self.splits.noise, self.method
         final = {
             **results,

@@ -20,4 +20,5 @@ SECTIONS: dict[str, tuple[Case, ...]] = {
     "Weights and checkpoints": cases_command.WEIGHTS,
     "Sweeps, tables, pages": cases_results.SWEEPS,
     "Run folders": cases_results.RUNS,
+    "Suspected labels": cases_results.SUSPECTS,
 }
