@@ -1,7 +1,8 @@
 """The records of a sweep in one small file: tables, plots, and a sweep that grows need no folders of these runs.
 
 ``records.jsonl.gz`` lies beside ``sweep.json``. Each line is one run: the path of its folder, specification, results,
-epochs, and where it was trained. It holds no arrays (logits, clean scores, probes) and no networks.
+epochs, and where it was trained. It holds no arrays (logits, clean scores, probes), no networks, and of the epochs what
+tables, plots and pages show of them (:func:`shown_epochs`).
 
 The file may be the only copy of a record. So a line is replaced only by the record of the run's own folder, and dropped
 only where that folder holds the record and the sweep does not have the run any more.
@@ -22,6 +23,7 @@ from fer_bench.core.files import parse_json, write_atomically
 from fer_bench.core.schema import schema_error
 from fer_bench.core.spec import canonical_json
 from fer_bench.store.folder import RunFolder
+from fer_bench.store.model_selection import MEASURES, SELECTIONS, select
 from fer_bench.store.records import Record, read_record, record_error
 
 COMPACT = "records.jsonl.gz"
@@ -99,8 +101,35 @@ def _known_lines(file: Path, replaceable: bool) -> dict[str, bytes]:
 
 
 def _line(path: str, record: Record) -> bytes:
-    values = {"path": path, "spec": record.spec, "final": record.final, "epochs": record.epochs}
-    return f"{canonical_json({**values, 'environment': record.environment})}\n".encode()
+    values = {
+        "path": path,
+        "spec": record.spec,
+        "final": {name: value for name, value in record.final.items() if name != "test"},  # that of the last epoch
+        "epochs": shown_epochs(record.epochs),
+        "environment": record.environment,
+    }
+    return f"{canonical_json(values)}\n".encode()
+
+
+def shown_epochs(epochs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What tables, plots and pages show of the epochs of a run.
+
+    Of every epoch these are the test accuracies, the fit of the training images, and what validation selects by. All
+    test measures, recalls and confusions stay of the epochs that a rule of :data:`SELECTIONS` selects, and the
+    validation measures of the last epoch. A measure that is left out is None.
+    """
+    selected = {number for key in SELECTIONS if (one := select(epochs, key)) for number in one.epochs}
+    shown: list[dict[str, Any]] = []
+    unknown: dict[str, Any] = dict.fromkeys(MEASURES)
+    for each in epochs:
+        test, val, last = each["test"], each.get("val"), each is epochs[-1]
+        if each["epoch"] not in selected:
+            test = {**unknown, "overall": test["overall"], "mean": test["mean"]}
+        if val is not None:
+            val = {name: val[name] for name in MEASURES} if last else {**unknown, "overall": val["overall"]}
+        kept: dict[str, Any] = {name: each[name] for name in ("epoch", "train_fit") if name in each}
+        shown.append({**kept, "test": test, "val": val})
+    return shown
 
 
 def _readable(folder: RunFolder) -> bool:

@@ -33,6 +33,9 @@ _FIT = {"fit_noisy": float, "fit_clean": (float, None), "memorised": (float, Non
 
 EPOCH = {"epoch": float, "test": _SCORES, "val?": (_SCORES, None), "train_fit?": _FIT, "seconds?": {}}
 
+_EARLIER = {**EPOCH, "val?": ({**_SCORES, "mean": (float, None)}, None)}
+"""An epoch before the last one. A compact file holds of its validation measures the overall accuracy alone."""
+
 FINAL = {
     **dict.fromkeys(("train_images", "realised_rate", "parameters", "images_forward", "images_backward"), float),
     **dict.fromkeys(("seconds", "skipped_steps"), float),
@@ -156,8 +159,9 @@ def record_error(record: Record, every_epoch: bool = True) -> str:
         return str(error)
     if wrong := identity_error(path, record.spec):
         return f"{wrong}; {REPEAT}"
-    epochs = record.epochs if every_epoch else record.epochs[-1:]
-    wrong = schema_error(record.final, FINAL, "final.json") or schema_error(epochs, [EPOCH], "epochs.jsonl")
+    earlier, last = record.epochs[:-1] if every_epoch else [], record.epochs[-1:]
+    wrong = schema_error(record.final, FINAL, "final.json")
+    wrong = wrong or schema_error(earlier, [_EARLIER], "epochs.jsonl") or schema_error(last, [EPOCH], "epochs.jsonl")
     return f"{path}: {wrong}; remove the folder to train it again" if wrong else ""
 
 

@@ -49,7 +49,7 @@ def launch(monkeypatch: pytest.MonkeyPatch) -> Launch:
     made = Launch()
     monkeypatch.setattr("fer_bench.launch.local.train_all", made)
     monkeypatch.setattr("fer_bench.sweep.estimate.measure_speed", lambda recipe, device: 1000.0)
-    monkeypatch.setattr("fer_bench.api.write_outputs", lambda sweep, redraw: sweep.save_records())
+    monkeypatch.setattr("fer_bench.api.write_outputs", lambda sweep, *_, **__: sweep.save_records())
     return made
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pandas as pd
 import pytest
@@ -17,9 +18,13 @@ import pytest
 from fer_bench.core.errors import StoreError
 from fer_bench.core.files import write_atomically
 from fer_bench.store.compact import COMPACT, read_compact, write_compact
+from fer_bench.store.folder import RunFolder
+from fer_bench.store.frame import to_row
 from fer_bench.store.lease import Claim, TakenOver
+from fer_bench.store.model_selection import MEASURES, SELECTIONS, select
+from fer_bench.store.records import read_record
 from fer_bench.sweep.record import Sweep
-from tests.helpers.stored import SPEC, finish_run, finished
+from tests.helpers.stored import FINAL, SPEC, finish_run, finished
 
 
 def sweep_of(out: Path, *seeds: int) -> Sweep:
@@ -156,6 +161,44 @@ def test_a_writer_that_was_replaced_writes_again(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(Claim, "write", replaced)
     sweep.save_records()
     assert tries == [COMPACT, COMPACT] and paths_in(sweep.folder / COMPACT) == sweep.content["runs"]
+
+
+def many_epochs(count: int) -> list[dict[str, Any]]:
+    """Epochs as the trainer writes them, of which validation and test prefer different ones."""
+    rng = np.random.default_rng(0)
+
+    def split() -> dict[str, Any]:
+        confusion = rng.integers(0, 99, (3, 3))
+        numbers = {name: float(rng.random()) for name in MEASURES}
+        return {**numbers, "recall": rng.random(3).tolist(), "confusion": confusion.tolist()}
+
+    return [
+        {"epoch": epoch, "test": split(), "val": split(), "train_fit": {"fit_noisy": 0.1 * epoch, "fit_clean": None,
+         "memorised": rng.random()}, "lr": {"main": 0.1}, "seconds": {"train": 1.0}, "train": {"loss": rng.random()}}
+        for epoch in range(1, count + 1)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 14])
+def test_what_is_left_out_of_the_epochs_is_shown_nowhere(count: int, tmp_path: Path) -> None:
+    spec, epochs = replace(SPEC, seed=count), many_epochs(count)
+    folder = RunFolder.of(tmp_path, spec)
+    with folder.claim():
+        folder.start(spec, {"device": "x"})
+        folder.save_epochs(epochs)
+        folder.finish({**FINAL, "test": epochs[-1]["test"], "noise": {"clean_counts": [90, 50, 9]}}, {})
+    whole, path = read_record(folder), folder.path.relative_to(tmp_path).as_posix()
+    write_compact(tmp_path / COMPACT, tmp_path, [path], [whole])
+    stored = read_compact(tmp_path / COMPACT, tmp_path, [path])[path]
+    assert to_row(stored) == to_row(whole)
+    for key in SELECTIONS:
+        assert select(stored.epochs, key) == select(epochs, key)
+    for name in ("overall", "mean"):
+        assert [each["test"][name] for each in stored.epochs] == [each["test"][name] for each in epochs]
+    assert [each["train_fit"] for each in stored.epochs] == [each["train_fit"] for each in epochs]
+    assert stored.epochs[-1]["val"] == {name: epochs[-1]["val"][name] for name in MEASURES}
+    assert sum("confusion" in each["test"] for each in stored.epochs) <= 7
+    assert not any({"lr", "seconds", "train"} & each.keys() for each in stored.epochs)
 
 
 @pytest.mark.parametrize(
