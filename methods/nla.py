@@ -19,10 +19,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fer_bench.method import Batch, Info, Method, Needs, Run, SampleWeight, hparam
-from fer_bench.ops import require_positive, require_range
+from fer_bench.method import Batch, Info, MakeNet, Method, Needs, Run, SampleWeight, hparam
+from fer_bench.ops import (
+    class_activation_maps,
+    mirror,
+    pooled_linear_classifier,
+    require_positive,
+    require_range,
+)
 
-Regulariser = Literal["bhattacharyya_scaled", "bhattacharyya_sum", "jsd_mean"]
+Regulariser = Literal["bhattacharyya_scaled", "bhattacharyya_sum", "jsd_mean", "l1_mean", "cam", "none"]
 Form = Literal["density", "unnormalised"]
 
 
@@ -99,10 +105,15 @@ def flip_regulariser(
     The official form is 0.5 [KL(M || p) + KL(M || p')] with M = softmax((z + z') / 2), which per sample is the
     Bhattacharyya distance -log sum_k sqrt(p_k p'_k). "bhattacharyya_sum" is the official sum over the batch;
     "bhattacharyya_scaled" is ``reference_batch`` times the mean, the same at B = 32 and as strong at any other size;
-    "jsd_mean" is the mean of the textbook Jensen-Shannon divergence.
+    "jsd_mean" is the mean of the textbook Jensen-Shannon divergence, "l1_mean" that of sum_k |p_k - p'_k|.
+    "none" is 0.
     """
+    if kind == "none":
+        return logits.new_zeros(())
     if kind == "jsd_mean":
         return jensen_shannon(logits, logits_mirror).mean()
+    if kind == "l1_mean":
+        return (F.softmax(logits, dim=1) - F.softmax(logits_mirror, dim=1)).abs().sum(dim=1).mean()
     distance = bhattacharyya(logits, logits_mirror)
     return distance.sum() if kind == "bhattacharyya_sum" else reference_batch * distance.mean()
 
@@ -129,6 +140,8 @@ class Nla(Method):
             "The flip regulariser is 32 times the batch mean instead of the batch sum: equal at the official batch "
             "size of 32, and its strength does not change with the batch size or a short last batch "
             "(reg='bhattacharyya_sum' is verbatim).",
+            "The official script names ablations with L1 and CAM and has no code for them. Here 'l1_mean' is the "
+            "distance of the two probability vectors, and 'cam' is EAC's attention consistency.",
             "A batch of one works; the official squeeze() without a dimension crashes on it.",
         ),
     )
@@ -152,9 +165,10 @@ class Nla(Method):
         gaussian: Literal["density", "unnormalised"] = hparam(
             "density", "'density', or 'unnormalised' (peak 1), as the authors' V-NAW has it", "official src/loss.py"
         )
-        reg: Literal["bhattacharyya_scaled", "bhattacharyya_sum", "jsd_mean"] = hparam(
+        reg: Literal["bhattacharyya_scaled", "bhattacharyya_sum", "jsd_mean", "l1_mean", "cam", "none"] = hparam(
             "bhattacharyya_scaled",
-            "'bhattacharyya_scaled', 'bhattacharyya_sum' (verbatim) or 'jsd_mean' (the formula of the paper's figure)",
+            "'bhattacharyya_scaled', 'bhattacharyya_sum' (verbatim), 'jsd_mean' (the formula of the paper's figure), "
+            "'l1_mean' (distance of the probabilities), 'cam' (distance of the class activation maps) or 'none'",
             "official src/loss.py, made independent of the batch size",
         )
         reference_batch: int = hparam(32, "batch size whose sum 'bhattacharyya_scaled' keeps", "official batch")
@@ -180,6 +194,11 @@ class Nla(Method):
         false = false_gaussian((config.mu_x_f, config.mu_y_f), config.f_std_major, config.f_std_ratio)
         return lambda p_gt, p_nn: ambiguity_weight(p_gt, p_nn, true, false, config.gaussian, config.t_lambda)
 
+    def build(self, make_net: MakeNet) -> None:
+        self.net = make_net("main")
+        if self.config.reg == "cam":
+            pooled_linear_classifier(self.net)
+
     def weight(self, logits: Tensor, labels: Tensor, s: float) -> Tensor:
         """w* [B] of logits [B, K] at schedule value s."""
         c = self.config
@@ -189,20 +208,38 @@ class Nla(Method):
         w = ambiguity_weight(p_gt, p_nn, true, false, c.gaussian, c.t_lambda)
         return w.detach() if c.detach_weight else w
 
-    def objective(self, logits: Tensor, logits_mirror: Tensor, labels: Tensor, s: float) -> dict[str, Tensor]:
-        """L = lam_a mean(CE) + lam_b mean(w* CE) + lam_c L_reg and its parts; no cross-entropy on the mirror image."""
+    def objective(
+        self, logits: Tensor, logits_mirror: Tensor, labels: Tensor, s: float, reg: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """L = lam_a mean(CE) + lam_b mean(w* CE) + lam_c L_reg and its parts; no cross-entropy on the mirror image.
+
+        L_reg is computed from the logits unless it is given.
+        """
         c = self.config
         ce = F.cross_entropy(logits, labels, reduction="none")
         w = self.weight(logits, labels, s)
-        reg = flip_regulariser(logits, logits_mirror, c.reg, c.reference_batch)
+        if reg is None:
+            reg = flip_regulariser(logits, logits_mirror, c.reg, c.reference_batch)
         loss = c.lam_a * ce.mean() + c.lam_b * (w * ce).mean() + c.lam_c * reg
         return {"loss": loss, "ce": ce.mean(), "weight": w.mean(), "reg": reg}
 
+    def forward_with_maps(self, face: Tensor, mirrored: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits of both views, and the mean squared distance of their maps after the second ones are mirrored back."""
+        features, features_mirror = self.net.forward_features(face), self.net.forward_features(mirrored)
+        with torch.autocast(features.device.type, enabled=False):
+            weight = self.net.get_classifier().weight.float()
+            maps = class_activation_maps(features.float(), weight)
+            distance = F.mse_loss(maps, mirror(class_activation_maps(features_mirror.float(), weight)))
+        return self.net.forward_head(features), self.net.forward_head(features_mirror), distance
+
     def train_step(self, batch: Batch, run: Run) -> dict[str, Tensor]:
+        face, mirrored, reg = batch.view("weak"), batch.view("mirror"), None
         # Two calls, not one on both views: batch-norm statistics are then those of one view, as in the official code.
-        logits = self.net(batch.view("weak")).float()
-        logits_mirror = self.net(batch.view("mirror")).float()
+        if self.config.reg == "cam":
+            logits, logits_mirror, reg = self.forward_with_maps(face, mirrored)
+        else:
+            logits, logits_mirror = self.net(face), self.net(mirrored)
         s = sigma_schedule(run.epoch, run.epochs, self.config.slope) if self.config.schedule else 1.0
-        parts = self.objective(logits, logits_mirror, batch.label, s)
+        parts = self.objective(logits.float(), logits_mirror.float(), batch.label, s, reg)
         run.minimize(parts["loss"])
         return {name: value.detach() for name, value in parts.items()}

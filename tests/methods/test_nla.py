@@ -28,6 +28,9 @@ OPTIONS: list[dict[str, Any]] = [
     {"gaussian": "unnormalised"},
     {"reg": "bhattacharyya_sum", "detach_weight": True},
     {"reg": "jsd_mean", "schedule": False},
+    {"reg": "l1_mean"},
+    {"reg": "cam"},
+    {"reg": "none"},
 ]
 
 
@@ -90,6 +93,20 @@ def test_flip_regulariser() -> None:
     torch.testing.assert_close(reg(z, m, "bhattacharyya_sum"), kl)
     torch.testing.assert_close(reg(z, m, "bhattacharyya_sum"), -(p * q).sqrt().sum(1).log().sum())
     assert number(reg(100 * z, 100 * m, "jsd_mean")) <= math.log(2) + 1e-9
+    torch.testing.assert_close(reg(z, m, "l1_mean"), (p - q).abs().sum() / B)
+    assert number(reg(z, z + row, "l1_mean")) == pytest.approx(0, abs=1e-12)
+
+
+def test_the_maps_of_a_symmetric_network_agree() -> None:
+    """With filters that equal their mirror images, the maps of the mirrored face are the mirrored maps."""
+    method = build(nla.Nla, reg="cam")
+    faces = torch.rand((3, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+    mirrored = faces.flip(-1)
+    logits, of_mirror, distance = method.forward_with_maps(faces, mirrored)
+    assert number(distance) > 0 and logits.shape == of_mirror.shape == (3, 7)
+    torch.testing.assert_close(method.forward_with_maps(mirrored, faces)[2], distance)
+    (grad,) = torch.autograd.grad(distance, method.net.get_classifier().weight, allow_unused=True)
+    assert grad is None, "the distance trains the features and not the classifier"
 
 
 def test_regulariser_keeps_its_strength_at_any_batch_size() -> None:
