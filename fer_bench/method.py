@@ -50,7 +50,7 @@ class Info:
     venue: str
     year: int
     idea: str
-    """What the method does, in at most three lines."""
+    """What the method does, in two or three sentences for a newcomer."""
     kind: str
     """The problem it addresses: "baseline", "label noise", "imbalance" or "both"."""
     family: str = ""

@@ -4,10 +4,11 @@ S. Liu, Y. Xu, T. Wan, X. Kui. "A Dual-Branch Adaptive Distribution Fusion Frame
 Recognition". ICASSP 2023; longer version arXiv 2404.15714. Code: github.com/taylor-xy0827/Ada-DF @ 1f033a5 (train.py,
 model.py, utils.py).
 
-1. Two branches share a stem. The auxiliary branch learns the given labels. Its softmax describes each face, its mean
-   softmax over the faces of a class describes the class.
-2. A learned attention says how certain a face is, and is ranked within the batch.
-3. The target branch, which answers, learns a mixture: the class's distribution for certain faces, their own for others.
+1. Two branches share a stem. The auxiliary branch learns the given labels. Its softmax is the distribution of a face.
+   The mean softmax over the faces of a class is the distribution of the class.
+2. A learned attention says how certain a face is. It is ranked within the batch.
+3. The target branch, which makes the predictions, learns a mixture: for certain faces mostly the distribution of the
+   class, for other faces mostly their own.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def attended(features: Tensor, classifier: nn.Linear, attention: nn.Linear) -> t
 
 
 def rescaled(attention: Tensor, low: float, high: float) -> Tensor:
-    """g [B]: the attentions of a batch, stretched to reach from ``low`` to ``high``; ``high`` where all are equal.
+    """g [B]: the attentions of a batch, scaled to the range ``low`` to ``high``; ``high`` if all are equal.
 
     The gradient passes through the smallest and the largest attention too.
     """
@@ -84,7 +85,7 @@ def divergence(target: Tensor, logits: Tensor) -> Tensor:
 def initial_distributions(num_classes: int, threshold: float, rest: float | None = None) -> Tensor:
     """LD before the first epoch, float64 [C, C]: ``threshold`` on the diagonal, ``rest`` spread evenly over the others.
 
-    ``rest`` = None is what is missing to 1.
+    With ``rest`` = None each row sums to 1.
     """
     spread = ((1 - threshold) if rest is None else rest) / (num_classes - 1)
     return torch.full((num_classes, num_classes), spread, dtype=torch.float64).fill_diagonal_(threshold)
@@ -111,31 +112,34 @@ class Adadf(Method):
         authors="Shu Liu, Yan Xu, Tongming Wan, Xiaoyan Kui",
         venue="ICASSP",
         year=2023,
-        idea="An auxiliary branch describes each face and each class by a distribution; the target branch learns a "
-        "mixture of both, of the class's for faces that a learned attention finds certain.",
+        idea="Two branches share the first layers of the network. The auxiliary branch learns the given labels and "
+        "describes each face and each class by a probability distribution. The target branch, which makes the "
+        "predictions, learns a mixture of the two. A learned attention says how certain a face is; for certain faces "
+        "the distribution of the class counts more.",
         kind="label noise",
         family="faces",
-        scaling="beta is a share of the epochs, and at least one epoch. threshold is a mean probability, which "
-        "label noise, random weights and more classes lower: rather 0.5 than 0.7 there. tops is a share of the "
-        "batch. All losses are means.",
+        scaling="beta is a share of the epochs, and the ramp lasts at least one epoch. threshold is compared with a "
+        "mean probability. Label noise, random initial weights and many classes make this probability smaller; 0.5 is "
+        "then better than 0.7. tops is a share of the batch. All losses are means.",
         arxiv="2404.15714",
         code="github.com/taylor-xy0827/Ada-DF @ 1f033a5",
         deviations=(
-            "The row of a class below the threshold sums to 1; officially to the threshold + 0.4, which is 1.1 at 0.7 "
-            "(official_fallback=true).",
-            "The stem is frozen only where the recipe's weights are pre-trained; officially always, which would keep "
-            "random filters (freeze_stem).",
-            "From random weights the divergence has no gradient to the attention; officially it has, and the attention "
-            "of nearly all faces then falls towards 0 and takes the logits with it (detach_attention=false).",
-            "Where all attentions of a batch are equal, every face is certain; officially the loss is NaN.",
-            "The ramps last a share of the epochs, 3 of 75 officially, and one epoch at least.",
-            "The rank groups and the divergence go by the size of the batch at hand; the official code drops a last "
-            "batch that is smaller.",
-            "Faces are in natural proportions; officially AffectNet is sampled down to its smallest class in each "
-            "epoch, and SFEW is trained on ten crops of each face.",
-            "The recipe's optimizer and learning-rate schedule are used for every method; officially Adam at 1e-3, "
-            "times 0.9 after each epoch.",
-            "The cost columns count the images that enter the stem: a training pass costs about 1.7 of them.",
+            "A class whose mean probability is below threshold gets a default distribution that sums to 1. Officially "
+            "it sums to threshold + 0.4, which is 1.1 at 0.7 (official_fallback=true).",
+            "The shared layers are frozen only if the network starts from pre-trained weights. Officially they are "
+            "always frozen; from random weights, random filters would then remain (freeze_stem).",
+            "From random weights, the divergence sends no gradient to the attention. Officially it does. The attention "
+            "of nearly all faces then falls towards 0, and the logits become small (detach_attention=false).",
+            "If all attentions of a batch are equal, every face counts as certain. Officially the loss is NaN.",
+            "The ramps last a share of the epochs, and at least one epoch. Officially they last 3 of 75 epochs.",
+            "The rank loss and the divergence use the actual size of each batch. Officially a last batch that is "
+            "smaller is dropped.",
+            "Every face is used in every epoch. Officially AffectNet is reduced to the size of its smallest class in "
+            "each epoch, and SFEW is trained on ten crops of each face.",
+            "The recipe sets the optimizer and the learning-rate schedule, as for every method. Officially it is Adam "
+            "at 1e-3, multiplied by 0.9 after each epoch.",
+            "The cost columns count the images that enter the shared layers. A training pass through both branches "
+            "takes about 1.7 times as long as a pass through the plain network.",
         ),
     )
 
@@ -225,7 +229,7 @@ class Adadf(Method):
         return z.float(), a.float()
 
     def on_epoch_start(self, run: Run) -> None:
-        """After the first epoch, describes each class by the auxiliary branch's mean softmax over its faces."""
+        """From the second epoch on, computes the mean softmax of the auxiliary branch over the faces of each class."""
         if run.epoch == 0:
             return
         stem, c = self._auxiliary[0], self.config

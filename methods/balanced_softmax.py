@@ -3,8 +3,8 @@
 J. Ren, C. Yu, S. Sheng, X. Ma, H. Zhao, S. Yi, H. Li. "Balanced Meta-Softmax for Long-Tailed Visual Recognition".
 NeurIPS 2020, arXiv 2007.10740. Code: github.com/jiawei-ren/BalancedMetaSoftmax-Classification @ 34a61e4.
 
-1. Training labels follow the class frequencies n_c, while the mean accuracy wants all classes alike.
-2. log n_c is added to the logits inside the training softmax, so the raw logits learn a score that is free of it.
+1. Training labels follow the class frequencies n_c, but the mean accuracy weighs all classes equally.
+2. log n_c is added to the logits inside the training softmax, so the raw logits do not have to learn it.
 3. At test time the term is dropped.
 """
 
@@ -22,7 +22,7 @@ from fer_bench.ops import require_range
 
 
 def log_prior(counts: Tensor, tau: float = 1.0) -> Tensor:
-    """tau log n_c: float64 [C]. An absent class gets -inf, so it leaves the softmax; tau = 0 is no prior at all."""
+    """tau log n_c: float64 [C]. -inf leaves an absent class out of the softmax; all 0 if tau = 0."""
     return torch.zeros(len(counts), dtype=torch.float64) if tau == 0 else tau * counts.double().cpu().log()
 
 
@@ -41,20 +41,21 @@ class BalancedSoftmax(Method):
         authors="Jiawei Ren, Cunjun Yu, Shunan Sheng, Xiao Ma, Haiyu Zhao, Shuai Yi, Hongsheng Li",
         venue="NeurIPS",
         year=2020,
-        idea="Adds the log class counts to the logits inside the training softmax and drops them at test time, so that "
-        "the raw logits are free of the class frequencies.",
+        idea="Adds the logarithm of the class counts to the logits in the training loss. At test time this term is "
+        "left out, so that the logits do not favour frequent classes.",
         kind="imbalance",
         family="imbalance",
-        scaling="tau acts on the logarithm of the class shares: neither the length of the training nor the batch "
-        "size matters. The counts are those of the noisy labels, which symmetric noise makes more equal, and the "
-        "correction weaker.",
+        scaling="tau multiplies the logarithm of the class counts, so the length of the training and the batch size do "
+        "not matter. The counts are those of the noisy labels. Symmetric noise makes these counts more equal, and the "
+        "correction becomes weaker.",
         arxiv="2007.10740",
         code="github.com/jiawei-ren/BalancedMetaSoftmax-Classification @ 34a61e4",
         deviations=(
-            "The Meta Sampler is left out: it needs a second stage and a class-balanced stream of meta images, and "
-            "with wrong labels that stream would tune it to the noise.",
-            "Counts come from the training set in memory; the official code reads a JSON file that may be stale.",
-            "A label of a class without training images is an error; officially the loss is infinite.",
+            "The Meta Sampler is left out. It needs a second stage and a class-balanced stream of meta images. With "
+            "wrong labels, this stream would fit the sampler to the noise.",
+            "The class counts are computed from the training set. The official code reads them from a JSON file, which "
+            "may be out of date.",
+            "A label of a class without training images is an error. Officially the loss is infinite.",
         ),
     )
 
@@ -78,5 +79,5 @@ class BalancedSoftmax(Method):
         return balanced_softmax_loss(self.net(batch.view("weak")).float(), batch.label, self.prior)
 
     def other_predictions(self, images: Tensor) -> Mapping[str, Tensor]:
-        """With the prior added back: the classifier that is biased by the class frequencies, for comparison."""
+        """For comparison: the logits with the prior, which favour frequent classes."""
         return {"with prior": self.net(images).float() + self.prior.clamp(min=-1e3)}  # finite for an absent class

@@ -3,7 +3,7 @@
 Y. Cui, M. Jia, T.-Y. Lin, Y. Song, S. Belongie. "Class-Balanced Loss Based on Effective Number of Samples". CVPR 2019,
 arXiv 1901.05555. Code: github.com/richardaecn/class-balanced-loss @ 1d78572 (src/cifar_main.py, src/model_base.py).
 
-1. Samples of a class overlap, so their useful number saturates: E_n = (1 - beta^n) / (1 - beta).
+1. Samples of a class overlap, so their effective number saturates: E_n = (1 - beta^n) / (1 - beta).
 2. Each sample is weighted by 1 / E_n of its class; the weights of the classes are rescaled to sum to C.
 3. The weights multiply an ordinary loss: softmax cross-entropy, sigmoid cross-entropy or the focal loss.
 """
@@ -35,9 +35,9 @@ def focal_loss(logits: Tensor, labels: Tensor, gamma: float, modulator: Modulato
     """sum_c (1 - p^t_c)^gamma BCE_c: [B] of logits [B, C]; gamma = 0 is the sigmoid loss, exactly.
 
     p^t = sigmoid(z) for the label's unit, 1 - sigmoid(z) for the others. The modulator is differentiated too.
-    "official" is exp(-gamma t z - gamma log1p(exp(-z))), which in float32 turns into 0 for a positive unit with z < -88
-    or so and loses the hardest samples; "stable" is the same number as exp(gamma logsigmoid(-(2t - 1) z)).
-    (src/cifar_main.py.)
+    "official" is exp(-gamma t z - gamma log1p(exp(-z))) (src/cifar_main.py). In float32 it is 0 for a positive unit
+    with z < -88 or so, and the hardest samples are lost. "stable" computes the same number by
+    exp(gamma logsigmoid(-(2t - 1) z)).
     """
     target = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
     bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
@@ -68,21 +68,21 @@ class Cb(Method):
         authors="Yin Cui, Menglin Jia, Tsung-Yi Lin, Yang Song, Serge Belongie",
         venue="CVPR",
         year=2019,
-        idea="Weights each class by the inverse of its effective number of samples, (1 - beta^n) / (1 - beta), in "
-        "softmax, sigmoid or focal loss.",
+        idea="Divides the loss of each class by its effective number of images, E = (1 - beta^n) / (1 - beta) for n "
+        "images. The loss is softmax cross-entropy, sigmoid cross-entropy or the focal loss.",
         kind="imbalance",
         family="imbalance",
-        scaling="beta is for class sizes: 0.9999 tells apart classes of up to about 10,000 images. Where all "
-        "classes are much smaller, weights are inverse frequencies; where all are much larger, they are equal. "
-        "start is a share of the epochs. Under imbalance 'batch_mean' gives a smaller loss than cross-entropy, "
-        "which an adaptive optimizer undoes; 'weighted_mean' keeps the scale.",
+        scaling="beta must fit the class sizes: 0.9999 distinguishes classes of up to about 10,000 images. If all "
+        "classes are much smaller, the weights are inverse frequencies; if all are much larger, the weights are equal. "
+        "start is a share of the epochs. Under imbalance, 'batch_mean' makes the loss smaller than cross-entropy; an "
+        "adaptive optimizer such as Adam compensates for this. 'weighted_mean' keeps the scale of the loss.",
         arxiv="1901.05555",
         code="github.com/richardaecn/class-balanced-loss @ 1d78572",
         deviations=(
-            "A class without training images has weight 0 and does not count in the rescaling; officially its weight "
-            "is NaN.",
-            "The focal modulator is computed by logsigmoid; the official form loses the hardest samples in float32 "
-            "(modulator='official').",
+            "A class without training images has weight 0 and is left out when the weights are rescaled. Officially "
+            "its weight is NaN.",
+            "The focal factor is computed by logsigmoid. The official formula becomes 0 for the hardest images in "
+            "float32, and they are lost (modulator='official').",
         ),
     )
 
@@ -121,7 +121,7 @@ class Cb(Method):
     def build(self, make_net: MakeNet) -> None:
         self.net = make_net("main")
         if self.config.variant != "softmax":
-            # Every unit starts at sigmoid = 1 / C, so that the C - 1 negative units do not swamp the first steps.
+            # Every unit starts at sigmoid = 1 / C, so that the C - 1 negative units do not dominate the first steps.
             nn.init.constant_(self.net.get_classifier().bias, -math.log(self.task.num_classes - 1))
 
     def optimizers(self, stage: str, make_optimizer: MakeOptimizer) -> Mapping[str, torch.optim.Optimizer]:

@@ -1,7 +1,7 @@
 """Cross-entropy: the baseline that every other method is compared with.
 
-Softmax cross-entropy of one network on the labels as given, wrong ones included. Nothing is selected, weighted or
-corrected, so what it loses under noise is what the data and the recipe lose.
+Softmax cross-entropy of one network on the given labels, including the wrong ones. Nothing is selected, weighted or
+corrected. The accuracy that is lost under noise is therefore due to the data and the recipe.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ class Ce(Method):
         authors="",
         venue="",
         year=0,
-        idea="Softmax cross-entropy on the labels as given. The baseline.",
+        idea="Softmax cross-entropy with the given labels, including the wrong ones. It is the baseline of all other "
+        "methods.",
         kind="baseline",
         family="baseline",
-        scaling="There is nothing to scale.",
+        scaling="Cross-entropy has no settings.",
     )
 
     def loss(self, batch: Batch, run: Run) -> Tensor:

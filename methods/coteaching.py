@@ -1,4 +1,4 @@
-"""Co-teaching: two networks, each taught on what the other finds easy.
+"""Co-teaching: two networks, each trained on the samples that are easy for the other.
 
 B. Han, Q. Yao, X. Yu, G. Niu, M. Xu, W. Hu, I. W. Tsang, M. Sugiyama. "Co-teaching: Robust Training of Deep Neural
 Networks with Extremely Noisy Labels". NeurIPS 2018, arXiv 1804.06872. Code: github.com/bhanML/Co-teaching @ 7c7fbe2
@@ -39,25 +39,27 @@ class Coteaching(Method):
         authors="Bo Han, Quanming Yao, Xingrui Yu, Gang Niu, Miao Xu, Weihua Hu, Ivor W. Tsang, Masashi Sugiyama",
         venue="NeurIPS",
         year=2018,
-        idea="Two networks see the same batch; each is trained on the samples that have a small loss for the other. "
-        "The kept share falls to 1 - noise rate in the first epochs.",
+        idea="Two networks see the same batches. Each network is trained only on the images that have a small loss in "
+        "the other network. The share of kept images falls to 1 - noise rate during the first epochs.",
         kind="label noise",
         family="selection",
-        scaling="The forget rate grows within 10 epochs (officially of 200, with 390 steps each), or within a "
-        "quarter of fewer than 40 epochs: the networks must know something by then, which from random weights takes "
-        "a few hundred steps. The loss is a mean over the kept samples. A small batch rounds their number down, to "
-        "one at least.",
+        scaling="The forget rate grows during 10 epochs, or during a quarter of the epochs if there are fewer than 40. "
+        "By then the networks must have learned something, which takes a few hundred steps from random weights; the "
+        "official training has 200 epochs of 390 steps. The loss is a mean over the kept images. In a small batch "
+        "their number is rounded down, but at least one image is kept.",
         arxiv="1804.06872",
         code="github.com/bhanML/Co-teaching @ 7c7fbe2",
         deviations=(
-            "The loss is the mean over the kept samples; the official code divides that mean once more by their number "
-            "(divide_twice=true), which under SGD shrinks the learning rate by it.",
-            "The exponent of the forget-rate ramp acts on time; officially on the rate, which for an exponent other "
-            "than 1 ends at the wrong rate (schedule='official').",
-            "At least one sample is kept, and the count is the exact floor; officially float truncation can drop one "
-            "sample and a count of 0 makes the loss NaN (counting='official').",
-            "The recipe's optimizer and learning-rate schedule are used for every method (lr_schedule='official').",
-            "The first network is the headline; the official log gives both. Epoch 0 is trained; officially it is not.",
+            "The loss is the mean over the kept images. The official code divides this mean by their number once more; "
+            "with SGD this reduces the learning rate by the same factor (divide_twice=true).",
+            "The exponent of the ramp acts on time. Officially it acts on the rate, which then ends at a wrong value "
+            "if the exponent is not 1 (schedule='official').",
+            "At least one image is kept, and the number of kept images is computed exactly. Officially a rounding "
+            "error can drop one image, and a number of 0 makes the loss NaN (counting='official').",
+            "The recipe sets the optimizer and the learning-rate schedule, as for every method; lr_schedule='official' "
+            "sets the official schedule.",
+            "The first network makes the predictions; the official log shows both networks. All epochs are trained; "
+            "the official code skips the training of its epoch 0.",
         ),
     )
 
@@ -84,7 +86,7 @@ class Coteaching(Method):
         return Needs(noise_rate=config.forget_rate is None, networks=2, forwards=2.0)
 
     def build(self, make_net: MakeNet) -> None:
-        # Two roles: pre-trained trunks are equal, so the different random heads are all that sets the networks apart.
+        # Two roles: pre-trained trunks are equal, so the networks differ only in their random heads.
         self.net_a, self.net_b = make_net("a"), make_net("b")
 
     def optimizers(self, stage: str, make_optimizer: MakeOptimizer) -> Mapping[str, torch.optim.Optimizer]:
@@ -111,7 +113,7 @@ class Coteaching(Method):
             run.record_selection(batch.index, torch.zeros_like(labels, dtype=torch.bool))
             return {"forget_rate": rate}
         loss_a, loss_b, _, kept_by_b = small_loss_exchange(ce_a, ce_b, count, divide_twice=self.config.divide_twice)
-        # What the headline network is trained on is the choice of the other one.
+        # Network a makes the predictions, and network b selects its samples.
         run.record_selection(batch.index, membership(kept_by_b, len(batch)))
         run.minimize(loss_a, "a")
         run.minimize(loss_b, "b")

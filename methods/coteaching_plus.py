@@ -3,9 +3,9 @@
 X. Yu, B. Han, J. Yao, G. Niu, I. W. Tsang, M. Sugiyama. "How does Disagreement Help Generalization against Label
 Corruption?". ICML 2019, arXiv 1901.04215. Code: github.com/xingruiyu/coteaching_plus @ a68ed61 (loss.py, main.py).
 
-1. The two networks of co-teaching grow alike, and then each teaches the other what it knows already.
-2. After a warm-up of plain co-teaching, only samples are kept on which the networks predict different classes.
-3. Within these, each network is trained on the small-loss part of the OTHER, as in co-teaching.
+1. The two networks of co-teaching become similar, and then learn nothing from each other.
+2. After a warm-up of plain co-teaching, only samples are kept for which the networks predict different classes.
+3. Among these, each network is trained on the small-loss part of the OTHER, as in co-teaching.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Schedule = Literal["paper", "official", "official_type_2"]
 Counting = Literal["at-least-one", "official"]
 
 FEW = 0.01
-"""Disagreement below which an epoch is reported: the method has almost nothing left to learn from."""
+"""An epoch with a smaller share of disagreement is reported: the method has almost no samples left."""
 OFFICIAL_STEPS = 5000
 """Up to epoch * step = 5000 (a product, not a count) the official code trains on batches without disagreement."""
 
@@ -57,15 +57,15 @@ def ramp(epoch: int, epochs: int, tau: float, num_gradual: int, schedule: Schedu
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, double_softmax: bool = False) -> Tensor:
-    """[B]; ``double_softmax`` takes the probabilities for logits, as loss.py does after the warm-up.
+    """[B]; ``double_softmax`` uses the probabilities as logits, as loss.py does after the warm-up.
 
-    The loss then lies within ln(1 + (C - 1) / e) and ln(e + C - 1), and the order of the samples is another one.
+    The loss then lies between ln(1 + (C - 1) / e) and ln(e + C - 1), and the order of the samples changes.
     """
     return F.cross_entropy(F.softmax(logits, dim=1) if double_softmax else logits, labels, reduction="none")
 
 
 def count_kept(size: int, forget_rate: float, counting: Counting = "at-least-one") -> int:
-    """How many of ``size`` samples are kept: at least one, or, where "official" truncation leaves none, all of them."""
+    """How many of ``size`` samples are kept: at least one. If the "official" number is 0, all are kept."""
     count = keep_count(size, forget_rate, counting)
     return count if count > 0 else size
 
@@ -77,30 +77,34 @@ class CoteachingPlus(Method):
         authors="Xingrui Yu, Bo Han, Jiangchao Yao, Gang Niu, Ivor W. Tsang, Masashi Sugiyama",
         venue="ICML",
         year=2019,
-        idea="After a warm-up of co-teaching, each network is trained on the samples about which both disagree and "
-        "which have a small loss for the other network.",
+        idea="After a warm-up by co-teaching, only images are used for which the two networks predict different "
+        "classes. Among these, each network is trained on the images that have a small loss in the other network.",
         kind="label noise",
         family="selection",
-        scaling="As co-teaching: the forget rate grows within 10 epochs, or within a quarter of fewer than 40. The "
-        "warm-up is a tenth of the epochs and at least one, so a short training selects by networks that have seen "
-        "few steps. The loss is a mean over the kept samples, however few disagree.",
+        scaling="As in co-teaching, the forget rate grows during 10 epochs, or during a quarter of the epochs if there "
+        "are fewer than 40. The warm-up is a tenth of the epochs and at least one epoch. In a short training, the "
+        "networks that select images have therefore seen few steps. The loss is a mean over the kept images, even if "
+        "they are few.",
         arxiv="1901.04215",
         code="github.com/xingruiyu/coteaching_plus @ a68ed61",
         deviations=(
-            "Cross-entropy is taken of logits; the official code takes it of probabilities after the warm-up, which "
-            "bounds losses and gradients and changes the order of the samples (double_softmax=true).",
-            "The loss is the mean over the kept samples; officially it is divided by their number once more, which "
-            "here varies from step to step (divide_twice=true).",
-            "Without any disagreement nothing is trained; officially the whole batch is while epoch * step < 5000, "
-            "then a loss of 0 makes a step (when_agreed='official').",
-            "At least one sample is kept, and the count is the exact floor; officially a count of 0 keeps all "
-            "(counting='official').",
-            "Disagreeing samples are found without arithmetic on their row numbers; officially the last of them is "
-            "lost whenever row 0 of the training set is among them.",
-            "The warm-up lasts a tenth of the epochs, as officially for CIFAR-10; for other data sets it lasts "
-            "0 to half of them.",
-            "The recipe's optimizer and learning-rate schedule are used for every method (lr_schedule='official').",
-            "The first network is the headline; the official log gives both. Epoch 0 is trained; officially it is not.",
+            "Cross-entropy is computed from logits. After the warm-up, the official code computes it from "
+            "probabilities. This bounds losses and gradients and changes the order of the images "
+            "(double_softmax=true).",
+            "The loss is the mean over the kept images. The official code divides it by their number once more, and "
+            "this number changes from step to step (divide_twice=true).",
+            "A batch without any disagreement trains nothing. Officially the whole batch is trained on while epoch * "
+            "step < 5000; after that, a step with a loss of 0 is made (when_agreed='official').",
+            "At least one image is kept, and the number of kept images is computed exactly. Officially all are kept if "
+            "this number is 0 (counting='official').",
+            "The official code computes with row numbers to find the images with disagreement. It loses the last of "
+            "them whenever row 0 of the training set is among them. Here none is lost.",
+            "The warm-up lasts a tenth of the epochs, as officially for CIFAR-10. For other data sets it officially "
+            "lasts between none and half of the epochs.",
+            "The recipe sets the optimizer and the learning-rate schedule, as for every method; lr_schedule='official' "
+            "sets the official schedule.",
+            "The first network makes the predictions; the official log shows both networks. All epochs are trained; "
+            "the official code skips the training of its epoch 0.",
         ),
     )
 
@@ -154,7 +158,7 @@ class CoteachingPlus(Method):
         return {"a": make_optimizer(self.net_a.parameters()), "b": make_optimizer(self.net_b.parameters())}
 
     def forget_rate(self, epoch: int) -> float:
-        """r_e of a 0-based epoch over the whole budget: the warm-up does not hold the ramp back."""
+        """r_e of a 0-based epoch over the whole budget: the ramp also rises during the warm-up."""
         c = self.config
         tau, num_gradual = c.target(self.task.noise_rate), c.ramp_epochs(self.task.epochs)
         return min(1.0, ramp(epoch, self.task.epochs, tau, num_gradual, c.schedule))
@@ -204,7 +208,7 @@ class CoteachingPlus(Method):
             train = c.when_agreed == "official" and run.epoch * run.step < OFFICIAL_STEPS
             kept = torch.arange(len(batch) if train else 0, device=labels.device)
             loss_a, loss_b = ce_a.mean() * float(train), ce_b.mean() * float(train)
-        # What the headline network is trained on is the choice of the other one.
+        # Network a makes the predictions, and network b selects its samples.
         run.record_selection(batch.index, membership(kept, len(batch)))
         if len(members) == 0 and c.when_agreed == "skip":
             return log

@@ -4,8 +4,8 @@ B. Kang, S. Xie, M. Rohrbach, Z. Yan, A. Gordo, J. Feng, Y. Kalantidis. "Decoupl
 Long-Tailed Recognition". ICLR 2020, arXiv 1910.09217. Code: github.com/facebookresearch/classifier-balancing @ f162ade.
 
 1. Imbalance harms the classifier more than the features, so the features are learned by plain cross-entropy.
-2. Then, on frozen features, only the classifier is balanced: trained anew on class-balanced draws (crt), scaled by one
-   learned factor per class (lws), by the norms of its rows (tau), or replaced by the class means (ncm).
+2. Then the features are frozen, and only the classifier is balanced: trained again on class-balanced samples (crt),
+   scaled by one learned factor per class (lws) or by the norms of its rows (tau), or replaced by class means (ncm).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Distance = Literal["l2", "cos"]
 FIRST, SECOND = "representation", "classifier"
 SMALLEST_NORM = 1e-12
 LEAST_EPOCHS = 2
-"""Of the second stage, after four times as many: one epoch of a small set does not train a new classifier."""
+"""Fewest epochs of the second stage if the first has 8 or more: one epoch may not train a new classifier."""
 
 
 def progressive_probability(
@@ -44,7 +44,7 @@ def progressive_probability(
 ) -> Tensor:
     """(1 - a) natural + a balanced: float64 [C] of counts [C], in the 0-based ``epoch`` of ``epochs``.
 
-    "official": a = t / (T - 1), balanced in the last epoch. "paper": a = t / T, which never gets there.
+    "official": a = t / (T - 1), balanced in the last epoch. "paper": a = t / T, which never reaches 1.
     """
     steps = epochs if formula == "paper" else max(1, epochs - 1)
     a = min(1.0, epoch / steps)
@@ -54,8 +54,8 @@ def progressive_probability(
 def class_aware_rows(labels: Tensor, draws: int, per_class: int, shuffle: Shuffle) -> Tensor:
     """Rows int64 [draws] with every present class equally often (ClassAwareSampler.py).
 
-    Classes come from a shuffled cycle, so each comes once in every C blocks. A block is ``per_class`` samples of the
-    class in a row, from a shuffled cycle of its own, so no sample comes again before all others of its class did.
+    Classes come from a shuffled cycle, so each class comes once in every C blocks. A block has ``per_class`` samples of
+    one class. They come from the shuffled cycle of that class, so all are used before one is repeated.
     """
     classes = shuffled_cycle(labels.unique().tolist(), shuffle)
     rows = {c: shuffled_cycle((labels == c).nonzero().squeeze(1).tolist(), shuffle) for c in labels.unique().tolist()}
@@ -69,7 +69,7 @@ def class_aware_rows(labels: Tensor, draws: int, per_class: int, shuffle: Shuffl
 def class_cycle_rows(labels: Tensor, probability: Tensor, draws: int, generator: torch.Generator) -> Tensor:
     """Rows int64 [draws] (ClassPrioritySampler.py).
 
-    Classes are independent by ``probability`` [C]; the samples of a class go round in a shuffled cycle.
+    Classes are drawn independently by ``probability`` [C]; the samples of a class come from a shuffled cycle.
     """
     classes = torch.multinomial(probability, draws, replacement=True, generator=generator)
     rows = torch.empty(draws, dtype=torch.int64)
@@ -101,7 +101,7 @@ def scaled_logits(features: Tensor, weight: Tensor, bias: Tensor, scales: Tensor
 
 
 def transform(features: Tensor, mean: Tensor, kind: FeatureKind = "cl2n") -> Tensor:
-    """Features [B, D] as they are ("un"), of unit length ("l2n"), or centred by ``mean`` [D] and then so ("cl2n").
+    """Features [B, D] unchanged ("un"), of unit length ("l2n"), or minus ``mean`` [D] and of unit length ("cl2n").
 
     A vector of zeros stays 0; officially it becomes NaN.
     """
@@ -125,7 +125,7 @@ def nearest_mean_logits(
 ) -> Tensor:
     """Minus the squared Euclidean distance to each class mean, or the dot product divided by D ("cos"): [B, C].
 
-    A class whose mean is NaN is put below all others.
+    A class with a mean of NaN gets a lower score than all others.
     """
     x = transform(features, mean, kind)
     cosine = distance == "cos"
@@ -136,7 +136,7 @@ def nearest_mean_logits(
 
 
 def balanced_accuracy(logits: Tensor, labels: Tensor) -> float:
-    """Mean recall over the classes that have samples, of logits [N, C]: what tau is chosen by."""
+    """Mean recall over the classes that have samples, of logits [N, C]. tau is chosen by it."""
     hit = (logits.argmax(dim=1) == labels).double()
     counts = torch.bincount(labels, minlength=logits.shape[1])
     recall = torch.bincount(labels, hit, minlength=logits.shape[1]) / counts.clamp(min=1)
@@ -144,7 +144,7 @@ def balanced_accuracy(logits: Tensor, labels: Tensor) -> float:
 
 
 def cosine_rate(lr: float, epoch: int, epochs: int, official: bool = True) -> float:
-    """Cosine to 0 in a 0-based epoch. The official scheduler steps first, so that the last epoch has a rate of 0."""
+    """Cosine to 0 in a 0-based epoch. The official one is an epoch ahead: its last epoch has a rate of 0."""
     return 0.5 * lr * (1 + math.cos(math.pi * (epoch + official) / epochs))
 
 
@@ -155,22 +155,22 @@ class Crt(Method):
         authors="Bingyi Kang, Saining Xie, Marcus Rohrbach, Zhicheng Yan, Albert Gordo, Jiashi Feng, Yannis Kalantidis",
         venue="ICLR",
         year=2020,
-        idea="Plain training first; then, on frozen features, only the classifier is balanced: trained anew on "
-        "class-balanced draws, or scaled, or replaced by class means.",
+        idea="First, the whole network is trained by cross-entropy. Then its features are frozen, and only the "
+        "classifier is balanced: it is trained again on class-balanced batches, rescaled, or replaced by the mean "
+        "features of the classes.",
         kind="imbalance",
         family="imbalance",
-        scaling="The second stage is a share of the first one's epochs and comes on top: 0.11, and two epochs at "
-        "least where there are 8 or more. Batches of any size; 'class_aware' needs several faces of each class to "
-        "draw from.",
+        scaling="The second stage is added to the epochs of the first. It lasts 0.11 of them, and at least two epochs "
+        "if there are 8 or more. Any batch size works. 'class_aware' needs several faces of each class.",
         arxiv="1910.09217",
         code="github.com/facebookresearch/classifier-balancing @ f162ade",
         deviations=(
-            "The second stage comes on top of the recipe's epochs, as officially, but with the recipe's optimizer.",
-            "Batch norm is frozen with the features; officially its running statistics drift in the second stage "
-            "(bn_train=true).",
-            "The recipe's learning-rate schedule starts anew in the second stage; officially a cosine whose last epoch "
-            "has a rate of 0 (lr_schedule='official').",
-            "tau is fixed, or chosen on the training labels; officially on a validation set.",
+            "The second stage is added to the recipe's epochs, as officially, but it uses the recipe's optimizer.",
+            "Batch norm is frozen together with the features. Officially its running statistics change in the second "
+            "stage (bn_train=true).",
+            "The recipe's learning-rate schedule starts again in the second stage. Officially it is a cosine, with a "
+            "rate of 0 in the last epoch (lr_schedule='official').",
+            "tau is fixed, or chosen on the training labels. Officially it is chosen on a validation set.",
         ),
     )
 
@@ -260,7 +260,7 @@ class Crt(Method):
 
     @property
     def second_trains(self) -> bool:
-        """Whether there is a second stage, which trains a classifier; otherwise features are looked at, at the end."""
+        """Whether a second stage trains a classifier. Otherwise the classifier is computed after the training."""
         return self.config.variant in ("crt", "lws")
 
     def stages(self) -> Sequence[Stage]:
@@ -300,7 +300,7 @@ class Crt(Method):
 
     @torch.no_grad()
     def on_fit_end(self, run: Run) -> None:
-        """Makes the classifier of 'tau' and 'ncm', from the features of the training set where it depends on them."""
+        """Computes the classifier of 'tau' and 'ncm', from the features of the training set if it needs them."""
         if self.second_trains:
             return
         if self.config.variant == "ncm" or self.config.tau_choice == "train":
@@ -347,12 +347,12 @@ class Crt(Method):
             self.mean, self.means = class_means(features, labels, self.task.num_classes, self.config.features)
             return
         weight = self.net.get_classifier().weight.detach().float()
-        # the first of equals, so the one that changes the classifier least
+        # the smallest of equally good values, which changes the classifier least
         scores = [balanced_accuracy(F.linear(features, tau_normalise(weight, t)), labels) for t in tau_grid().tolist()]
         self.tau.fill_(tau_grid()[scores.index(max(scores))])
 
     def second_logits(self, features: Tensor) -> Tensor:
-        """The answer of the balanced classifier to features [B, D]."""
+        """Logits [B, C] of the balanced classifier for features [B, D]."""
         c, first = self.config, self.net.get_classifier()
         if c.variant == "crt":
             return self.classifier(features)
@@ -364,7 +364,7 @@ class Crt(Method):
         return nearest_mean_logits(features.float(), self.mean, self.means, c.features, c.distance)
 
     def predict(self, images: Tensor) -> Tensor:
-        """The balanced classifier; until it exists, the one of the first stage."""
+        """The balanced classifier, or that of the first stage until it exists."""
         return self.second_logits(self.features(images)) if bool(self.balanced) else self.net(images)
 
     def other_predictions(self, images: Tensor) -> Mapping[str, Tensor]:

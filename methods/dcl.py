@@ -3,10 +3,10 @@
 Y. Wang, W. Gan, J. Yang, W. Wu, J. Yan. "Dynamic Curriculum Learning for Imbalanced Data Classification". ICCV 2019,
 arXiv 1901.06783. There is no official code; the schedules agree with the unofficial chpark1111/CS376_Project @ df1bf3b.
 
-1. Within each batch, classes are thinned or weighted towards a target distribution, which slides from the natural one
-   to the balanced one.
-2. A triplet loss pulls hard samples of the batch's rare classes towards easy ones of their class.
-3. That loss fades, and leaves classification to the rest of the training.
+1. In each batch, samples of a class are dropped or weighted, so that the classes follow a target distribution. The
+   target changes from the natural to the balanced distribution during the training.
+2. A triplet loss brings hard samples of rare classes closer to easy samples of the same class.
+3. The weight of the triplet loss falls, so that the end of the training is mostly classification.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def curriculum(kind: Curve, epoch: float, epochs: int, decay: float = 0.99) -> f
 
 
 def triplet_factor(epoch: float, epochs: int, p: float, epsilon: float) -> float:
-    """f(l) = cos(l pi / L) / 2 + 1 / 2 + epsilon for l < p L, and epsilon from there on: the jump is intended."""
+    """f(l) = cos(l pi / L) / 2 + 1 / 2 + epsilon for l < p L, and epsilon afterwards. The jump is intended."""
     return curriculum("composite", epoch, epochs) + epsilon if epoch < p * epochs else epsilon
 
 
@@ -98,7 +98,7 @@ def selective_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
 
 
 def minority_classes(labels: Tensor, rho: float) -> list[int]:
-    """The rarest classes of a batch, as long as they are at most rho of it together; ties go to the lower class."""
+    """The rarest classes of a batch, together at most the share rho of it; of equal counts the lower class."""
     counts = torch.bincount(labels).tolist()
     found, total = [], 0
     for c in sorted((c for c, n in enumerate(counts) if n), key=lambda c: (counts[c], c)):
@@ -154,22 +154,22 @@ class Dcl(Method):
         authors="Yiru Wang, Weihao Gan, Jie Yang, Wei Wu, Junjie Yan",
         venue="ICCV",
         year=2019,
-        idea="Re-balances each batch towards a target that slides from the natural to the balanced distribution, with "
-        "a triplet loss on easy anchors and hard samples of rare classes that fades.",
+        idea="Weights or drops images of each batch so that its class distribution changes from natural to balanced "
+        "during the training. A triplet loss brings hard faces of rare classes closer to easy faces of the same class; "
+        "its weight falls with time.",
         kind="imbalance",
         family="imbalance",
-        scaling="The curves run over the whole training, except 'concave', decay^epoch, which hardly moves in a "
-        "short one. p is a share of the training. k and the rare classes are counted in a batch: a batch must hold "
-        "several faces of a rare class for triplets to exist, so larger batches suit more classes and stronger "
-        "imbalance. Both losses are means.",
+        scaling="The curves cover the whole training, except 'concave': decay^epoch hardly changes in a short "
+        "training. p is a share of the training. A triplet needs several faces of a rare class in one batch, so more "
+        "classes and stronger imbalance need larger batches. Both losses are means.",
         arxiv="1901.06783",
         code="no official code; schedules as in github.com/chpark1111/CS376_Project @ df1bf3b",
         deviations=(
-            "The formulas come from a secondary source and the rules that it leaves open are choices of this project: "
-            "how the batch's distribution is normalised (dist_norm), how many samples are kept (keep_count), and which "
-            "samples make triplets.",
-            "margin, k, the easy threshold and the minority share are choices of this project for expressions; the "
-            "paper's are for attributes.",
+            "There is no official code, and the formulas come from a secondary source. Where this source is silent, "
+            "the rules are ours: how the distribution of the batch is normalised (dist_norm), how many images are kept "
+            "(keep_count), and which images form triplets.",
+            "margin, k, easy_threshold and rho are values of this project, chosen for expressions. The values of the "
+            "paper are for attributes.",
         ),
     )
 

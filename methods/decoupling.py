@@ -1,11 +1,11 @@
-"""Decoupling "when to update" from "how to update": two networks learn only from what they disagree about.
+"""Decoupling "when to update" from "how to update": two networks learn only from samples on which they disagree.
 
 E. Malach, S. Shalev-Shwartz. "Decoupling 'when to update' from 'how to update'". NIPS 2017, arXiv 1706.02613. Code:
 github.com/emalach/UpdateByDisagreement @ 86d01a8 (train.py).
 
-1. Late in training most wrong predictions are on wrong labels, so that ordinary updates mostly do harm.
-2. WHEN to update is decided without labels: where two networks predict different classes.
-3. HOW to update stays the usual rule with the given labels, for both networks.
+1. Late in training, most wrong predictions are on wrong labels, so ordinary updates do more harm than good.
+2. WHEN to update is decided without labels: if two networks predict different classes.
+3. HOW to update does not change: both networks use the usual rule with the given labels.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def denominator(mask: Tensor, min_ratio: float) -> float:
 def update_loss(per_sample: Tensor, mask: Tensor, min_ratio: float = 0.0, weight: Tensor | None = None) -> Tensor:
     """sum_i p_i u_i l_i / max(min_ratio * B, sum_i u_i), a scalar, of losses and weights [B]; 0 where no u_i is set.
 
-    With ``min_ratio`` = 0 and no weights it is the mean over the updating samples, the rule of the paper. The weights
-    are no part of the denominator (train.py).
+    With ``min_ratio`` = 0 and no weights it is the mean over the updating samples, as in the paper. The weights are not
+    in the denominator (train.py).
     """
     terms = per_sample if weight is None else weight * per_sample
     total, below = terms[mask].sum(), denominator(mask, min_ratio)
@@ -77,24 +77,25 @@ class Decoupling(Method):
         authors="Eran Malach, Shai Shalev-Shwartz",
         venue="NIPS",
         year=2017,
-        idea="Two networks are trained, with the given labels, only on the samples for which they predict different "
+        idea="Two networks are trained with the given labels, but only on images for which they predict different "
         "classes.",
         kind="label noise",
         family="selection",
-        scaling="warmup is a share of the training and min_ratio one of the batch. Networks agree sooner from "
-        "pre-trained weights, and the training slows down as they do.",
+        scaling="warmup is a share of the training, and min_ratio is a share of the batch. When the networks agree "
+        "more often, fewer images are used and the training becomes slower. This happens sooner from pre-trained "
+        "weights.",
         arxiv="1706.02613",
         code="github.com/emalach/UpdateByDisagreement @ 86d01a8",
         deviations=(
-            "A batch without disagreement makes no step; officially a loss of 0 does, and momentum and weight decay "
-            "go on moving the weights.",
-            "Both networks are trained ordinarily for a twentieth of the training; the official default is none "
-            "(warmup=0).",
-            "Samples are not weighted by their class; the official code does so for its two classes "
-            "(class_balance=true).",
-            "The recipe's optimizer and learning-rate schedule are used for every method (lr_schedule='official'), "
-            "and its weight decay instead of the official L2 term.",
-            "The first network is the headline; the official results average maxima over test evaluations.",
+            "A batch without disagreement makes no step. Officially it makes a step with a loss of 0, in which "
+            "momentum and weight decay still change the weights.",
+            "Both networks are trained on all images during the first twentieth of the training. The official default "
+            "has no warm-up (warmup=0).",
+            "Images are not weighted by class. The official code weights its two classes (class_balance=true).",
+            "The recipe sets the optimizer and the learning-rate schedule, as for every method; lr_schedule='official' "
+            "sets the official schedule. The recipe's weight decay replaces the official L2 term.",
+            "The first network makes the predictions. The official results are averages of the best test accuracies of "
+            "each run.",
         ),
     )
 
@@ -138,7 +139,7 @@ class Decoupling(Method):
             self.register_buffer("queue_row", torch.empty(0, dtype=torch.int64))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """The queue has as many rows as happened to wait: it takes the shape of what is loaded."""
+        """The number of rows in the queue varies, so the queue takes the shape of the loaded one."""
         for name in QUEUE if self.config.buffer else ():
             if prefix + name in state_dict:
                 setattr(self, name, torch.empty_like(state_dict[prefix + name], device=self.last_loss.device))
@@ -146,7 +147,7 @@ class Decoupling(Method):
 
     @classmethod
     def needs(cls, config: Config) -> Needs:
-        # With the buffer every disagreeing sample goes through both networks twice: 4 is the most.
+        # With the buffer every disagreeing sample passes both networks twice, so 4 is the maximum.
         return Needs(networks=2, forwards=4.0 if config.buffer else 2.0)
 
     def build(self, make_net: MakeNet) -> None:
@@ -193,9 +194,9 @@ class Decoupling(Method):
         return {"loss": loss_a.detach(), "loss_b": loss_b.detach()}
 
     def buffered_step(self, images: Tensor, labels: Tensor, rows: Tensor, run: Run) -> dict[str, Tensor | float]:
-        """The samples join the queue; where it holds a batch, the oldest make one step of both networks, as they are.
+        """Adds the samples to the queue. If it holds a whole batch, both networks make a step on the oldest samples.
 
-        They go through the networks again, and are trained on whether or not the networks still disagree.
+        The networks are trained on these samples even if they no longer disagree on them.
         """
         taken = []
         for name, incoming in zip(QUEUE, (images, labels, rows), strict=True):

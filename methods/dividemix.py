@@ -3,11 +3,11 @@
 J. Li, R. Socher, S. C. H. Hoi. "DivideMix: Learning with Noisy Labels as Semi-supervised Learning". ICLR 2020,
 arXiv 2002.07394. Code: github.com/LiJunnan1992/DivideMix @ d9d3058 (Train_cifar.py, Train_clothing1M.py).
 
-1. Before each epoch a mixture of two Gaussians is fitted to the losses of each of two networks; the probability of the
-   component of small losses is that of a label being clean.
-2. Each network trains on the other one's division. Likely clean faces keep a label that is refined by the network's own
-   prediction; the others get one that both networks guess.
-3. Both kinds are mixed with each other (two views, sharpened targets, mixup): MixMatch.
+1. Before each epoch, a mixture of two Gaussians is fitted to the losses of each of two networks. The probability of the
+   component with the smaller losses is the probability that a label is clean.
+2. Each network trains on the division of the other network. Probably clean faces keep their label, which is refined by
+   the prediction of the network. The other faces get a label that both networks guess.
+3. MixMatch trains on both kinds together (two views, sharpened targets, mixup).
 4. A penalty keeps the mean prediction near the class prior.
 """
 
@@ -37,9 +37,9 @@ NAMES = ("a", "b")
 FROM_RANDOM, FROM_PRETRAINED = 0.15, 0.05
 """Shares of the epochs of the warm-up."""
 ROUNDS, TOLERANCE, FLOOR = 10, 1e-2, 5e-4
-"""Of the mixture: rounds at most, change of the likelihood that ends it, and what is added to a variance."""
+"""Of the mixture: most rounds, change of the likelihood that ends the fit, and a constant added to variances."""
 FEW = 10
-"""A class of fewer faces is not divided by a mixture of its own."""
+"""With mixture='per-class', a class of fewer faces is not divided."""
 
 
 def normalised(losses: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ def normalised(losses: Tensor) -> Tensor:
 
 
 def loss_mixture(losses: Tensor, random_state: int) -> GaussianPair:
-    """The mixture on normalised losses [N]: few rounds from 2-means, hardly a converged one (Train_cifar.py)."""
+    """The mixture on normalised losses [N]: few rounds from 2-means, often not converged (Train_cifar.py)."""
     return two_gaussians(losses, random_state, ROUNDS, TOLERANCE, FLOOR)
 
 
@@ -91,7 +91,7 @@ def mixmatch_losses(logits: Tensor, targets: Tensor, labelled: int) -> tuple[Ten
     """(L_x, L_u), scalars, of logits and mixed targets [n, C] whose first ``labelled`` rows are of labelled faces.
 
     L_x is the cross-entropy of the labelled rows; L_u the mean over the other rows and all classes of the squared
-    difference of softmax and target, 0 if there is no such row. Both count fully, however few their rows.
+    difference of softmax and target, 0 if there is no such row. The number of rows does not weigh the losses.
     """
     cross_entropy = F.cross_entropy(logits[:labelled], targets[:labelled])
     if labelled == len(logits):
@@ -100,7 +100,7 @@ def mixmatch_losses(logits: Tensor, targets: Tensor, labelled: int) -> tuple[Ten
 
 
 def ramp(epoch: float, start: float, length: float) -> float:
-    """Share of lambda_u that acts at an epoch, fractions included: from 0 at ``start`` to 1 ``length`` epochs later."""
+    """Factor on lambda_u at a fractional epoch: from 0 at ``start`` to 1 at ``start`` + ``length``."""
     return min(max((epoch - start) / length, 0.0), 1.0)
 
 
@@ -122,32 +122,34 @@ class Dividemix(Method):
         authors="Junnan Li, Richard Socher, Steven C. H. Hoi",
         venue="ICLR",
         year=2020,
-        idea="A mixture on the losses divides the faces into labelled and unlabelled ones, for each of two networks by "
-        "the other; both kinds are trained on by MixMatch, with refined and guessed labels.",
+        idea="Two networks are trained. For each of them, a mixture of two Gaussians on the losses of the other "
+        "network divides the faces into labelled and unlabelled ones. MixMatch trains on both parts: the first with "
+        "refined labels, the second with labels that both networks guess.",
         kind="label noise",
         family="semi-supervised",
-        scaling="The warm-up is 0.15 of the epochs from random weights and 0.05 from pre-trained ones, the ramp "
-        "0.05, each at least one epoch. lambda_u = 25 multiplies a mean over the classes of squared differences, "
-        "which are small at first. The mixtures need some hundred faces ('per-class': 10 of a class at least). With "
-        "a few hundred steps the division knows too little.",
+        scaling="The warm-up is 0.15 of the epochs from random weights and 0.05 from pre-trained weights; the ramp is "
+        "0.05. Each lasts at least one epoch. lambda_u = 25 multiplies a mean of squared differences over the classes, "
+        "which is small at first. A mixture needs some hundred faces; 'per-class' does not divide a class of fewer "
+        "than 10 faces. After a few hundred steps, the networks know too little to divide the faces well.",
         arxiv="2002.07394",
         code="github.com/LiJunnan1992/DivideMix @ d9d3058",
         deviations=(
-            "Labelled and unlabelled faces are parts of the same shuffled batch, each met once in an epoch; officially "
-            "64 of each, and an epoch ends with the labelled ones.",
-            "Both networks train in every step; officially one after the other, for an epoch each.",
-            "Labels are guessed in evaluation mode, once for both networks; officially each network guesses in "
+            "Labelled and unlabelled faces are parts of the same shuffled batch, and each face is used once in an "
+            "epoch. Officially a step takes 64 of each part, and an epoch ends when all labelled faces were used.",
+            "Both networks are trained in every step. Officially they are trained in turn, each for a whole epoch.",
+            "Labels are guessed in evaluation mode, once for both networks. Officially each network guesses in "
             "training mode (guess='training').",
-            "One set of values for all noise: officially the average over five epochs and the confidence penalty are "
-            "switched on by the noise that the script is told, and lambda_u is chosen for each.",
-            "The warm-up is 15 % of the epochs from random weights and 5 % from pre-trained ones, the ramp 5 %; "
-            "officially 10 and 16 of 300 epochs, and 1 of 80 from pre-trained weights.",
-            "A division that leaves fewer labelled faces than two for each class, or 1 % of all, is not taken: the one "
-            "before stays. Officially an empty part stops the training.",
-            "The recipe's optimizer and learning-rate schedule are used for every method. In a budget of a hundred "
-            "steps the networks that divide know too little.",
-            "One mixture serves all classes, as officially: rare classes have larger losses and lose right labels "
-            "(mixture='per-class').",
+            "The settings are the same for all noise. Officially they depend on the noise that the script is told: it "
+            "averages the losses of five epochs at a noise rate of 0.9, uses the confidence penalty for asymmetric "
+            "noise, and has its own lambda_u for each noise.",
+            "The warm-up lasts 15 % of the epochs from random weights and 5 % from pre-trained weights. Officially it "
+            "lasts 10 of 300 epochs, and 1 of 80 from pre-trained weights. The ramp lasts 5 %; officially 16 of 300 "
+            "epochs.",
+            "A division must give at least two labelled faces per class on average, and 1 % of all faces. Otherwise "
+            "the previous division is kept. Officially an empty part stops the training.",
+            "The recipe sets the optimizer and the learning-rate schedule, as for every method.",
+            "One mixture serves all classes, as officially. Rare classes have larger losses, so correct labels of rare "
+            "classes are lost (mixture='per-class' fits one mixture per class).",
         ),
         ensemble="mean of two networks",
     )
@@ -251,7 +253,7 @@ class Dividemix(Method):
             self.divide(name, row, labels, integer_seed(run.generator(f"mixture {name}")))
 
     def divide(self, name: str, losses: Tensor, labels: Tensor, random_state: int) -> None:
-        """Renews the clean probabilities by network ``name`` from its losses [N], unless too few faces are clean."""
+        """Updates the clean probabilities of network ``name`` from its losses [N], unless too few faces are clean."""
         history = self.get_buffer(f"history_{name}")
         history.copy_(torch.cat([history[:, 1:], normalised(losses)[:, None]], dim=1))
         found = self.probabilities(history.nanmean(dim=1).cpu(), labels.cpu(), random_state)
@@ -261,7 +263,7 @@ class Dividemix(Method):
             self.divided.fill_(True)
 
     def probabilities(self, losses: Tensor, labels: Tensor, random_state: int) -> Tensor | None:
-        """Clean probabilities [N] of losses [N] by one mixture, or by one for each class, normalised anew."""
+        """Clean probabilities [N] of losses [N] by one mixture, or by one per class on its normalised losses."""
         if self.config.mixture == "all":
             return clean_probability(losses, random_state)
         found = torch.ones(len(losses), dtype=torch.float64)
@@ -280,7 +282,7 @@ class Dividemix(Method):
         log: dict[str, Tensor | float] = {}
         for own, peer in (NAMES, NAMES[::-1]):
             training = self.config.guess == "training"
-            if training or not p:  # in evaluation mode both guess once, before either moves
+            if training or not p:  # in evaluation mode both guess once, before a step of either
                 p = {name: mean_probability(net, views, training and name == own) for name, net in self.nets.items()}
             w = self.get_buffer(f"clean_{peer}")[batch.index]
             if own == "a":

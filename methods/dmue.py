@@ -4,9 +4,9 @@ J. She, Y. Hu, H. Shi, J. Wang, Q. Shen, T. Mei. "Dive into Ambiguity: Latent Di
 Uncertainty Estimation for Facial Expression Recognition". CVPR 2021, arXiv 2104.00232. Code: github.com/JDAI-CV/
 FaceX-Zoo @ 16b793a (addition_module/DMUE).
 
-1. Auxiliary branch c never sees class c: what it says about a face of class c is how that face spreads over the others.
-2. Those distributions are a soft target for the target branch, the only one that is used for testing.
-3. A score of a face's certainty, from its similarity to each class of the batch, multiplies its logits.
+1. Auxiliary branch c is never trained on class c. For a face of class c it predicts a distribution over other classes.
+2. These distributions are soft labels for the target branch, the only one that is used for testing.
+3. A certainty score multiplies the logits of each face. It comes from the similarity to each class of the batch.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Run, T
 from fer_bench.ops import balanced_rows, pooled_linear_classifier, require_positive, require_range, resolution_stages
 
 TEST_EVERY = 200
-"""Steps after which the official training tests; the test leaves the model in evaluation mode (train.py)."""
+"""Steps between official tests; a test leaves the model in evaluation mode (train.py)."""
 
 BASE_RATES = ((6, 1e-4), (12, 5e-5), (22, 1e-5), (25, 5e-5), (math.inf, 1e-5))
 HEAD_RATES = ((4, 1e-3), (8, 5e-4), (14, 1e-4), (22, 1e-5), (25, 5e-5), (math.inf, 1e-5))
-"""(first epoch that it is not for, learning rate) of trunk and branches, and of classifiers (config.py, AffectNet)."""
+"""(end epoch, learning rate) of trunk and branches, and of classifiers (config.py, AffectNet)."""
 
 
 def ramp_up(epoch: float, beta: float) -> float:
@@ -132,36 +132,38 @@ class Dmue(Method):
         authors="Jiahui She, Yibo Hu, Hailin Shi, Jun Wang, Qiu Shen, Tao Mei",
         venue="CVPR",
         year=2021,
-        idea="A branch for each class that never sees it describes how its faces spread over the other classes, a "
-        "soft target for the target branch. A score from similarities to the batch's classes multiplies the logits.",
+        idea="Each class has an auxiliary branch that is never trained on it. This branch says how the faces of the "
+        "class spread over the other classes; the target branch learns from these soft labels. A certainty score "
+        "multiplies the logits of each face.",
         kind="label noise",
         family="faces",
-        scaling="beta is a share of the epochs. A batch needs two faces of each class: 9 for each class is a good "
-        "size. The similarity loss is a mean over pairs of rows of unit length and falls as 1 / B, so gamma is for "
-        "batches of about 64; the soft-label loss is a mean over the classes and falls as 1 / C. head_lr_factor is "
-        "for the small rate of a pre-trained trunk. Trained layers of the score (train_uncertainty=true) see the "
-        "label and learn to switch whole classes off: at the recipe's rate, 40 % noise and 658 steps this costs 5 "
-        "points on the validation split, and more at the classifiers' rate.",
+        scaling="beta is a share of the epochs. A batch needs two faces of each class; 9 per class is a good size. The "
+        "similarity loss is a mean over pairs of unit rows and falls as 1 / B, so gamma is for batches of about 64. "
+        "The soft-label loss is a mean over the classes and falls as 1 / C. head_lr_factor is for the small rate of a "
+        "pre-trained trunk. If the layers of the score are trained (train_uncertainty=true), they see the label and "
+        "learn to switch whole classes off: at the recipe's rate, 40 % noise and 658 steps this costs 5 points on the "
+        "validation split, and more at the classifiers' rate.",
         arxiv="2104.00232",
         code="github.com/JDAI-CV/FaceX-Zoo @ 16b793a",
         deviations=(
-            "The features that the similarity loss compares carry no dropout; officially the two sides carry dropout "
-            "of their own, whose difference the loss then punishes (similarity_dropout=true).",
-            "gamma is 100; officially 1000, chosen for AffectNet, on logits, and for a training that is in evaluation "
-            "mode from step 200 of each epoch on: the official test in between does not switch back. On RAF-DB, "
-            "whose epochs are shorter, it never is (official_eval_mode=true).",
-            "Both sides of the similarity loss are features, as in the paper's figure; officially the auxiliary side "
-            "is logits (sp_source='logits'), which gamma was tuned with.",
-            "A batch that lacks two faces of a class is drawn again; officially it is skipped (redraw=false). A short "
-            "last batch is left out.",
-            "Equal similarities to all classes give a row of zeros; officially 0 / 0 makes the loss NaN.",
-            "The ramps change places after a sixth of the epochs, as 6 of 36 do; a class without training images takes "
-            "no part in what a batch must hold.",
-            "Batch norm sees the target branch, then each auxiliary branch with the faces that it describes; "
-            "officially all auxiliary branches, the target, and then all described faces. No effect was measured.",
-            "The recipe's optimizer and learning-rate schedule are used for every method, classifiers at ten times the "
-            "rate (lr_schedule='official' is the table for AffectNet).",
-            "Classes are drawn equally often for every data set, which makes it partly a method against imbalance.",
+            "The similarity loss compares features without dropout. Officially each side has its own dropout, and the "
+            "loss penalises their difference (similarity_dropout=true).",
+            "gamma is 100; officially 1000. That value was chosen for AffectNet, for logits, and for a training that "
+            "is in evaluation mode from step 200 of each epoch on, because the official test does not switch back. "
+            "Epochs of RAF-DB are too short for this (official_eval_mode=true).",
+            "Both sides of the similarity loss are features, as in the paper's figure. Officially the auxiliary side "
+            "is logits, for which gamma was chosen (sp_source='logits').",
+            "A batch with fewer than two faces of a class is drawn again; officially it is skipped (redraw=false). A "
+            "short last batch is left out.",
+            "If a face is equally similar to all classes, its similarities are set to 0. Officially 0 / 0 makes the "
+            "loss NaN.",
+            "One ramp ends and the other begins after a sixth of the epochs, officially after 6 of 36. A batch need "
+            "not contain a class without training images.",
+            "Batch norm sees the target branch, then each auxiliary branch with the faces that it describes. "
+            "Officially it sees all auxiliary branches, the target, then all described faces. No effect was measured.",
+            "The recipe sets the optimizer and the learning-rate schedule, as for every method; classifiers have ten "
+            "times the rate (lr_schedule='official' is the table for AffectNet).",
+            "Classes are drawn equally often for every data set, so DMUE is partly a method against imbalance.",
         ),
     )
 
@@ -272,7 +274,7 @@ class Dmue(Method):
         base = [p for p in (*self.net.parameters(), *self.branches.parameters()) if p.requires_grad and p is not weight]
         groups = [{"params": base}, {"params": heads}]
         if self.config.train_uncertainty:
-            # A group of their own: at the classifiers' rate the score soon learns to switch whole classes off.
+            # Not in the classifiers' group: at their rate the score soon learns to switch whole classes off.
             groups.append({"params": [*self.certainty.parameters(), *(neck.weight for neck in self.necks)]})
         optimizer = make_optimizer(groups)
         optimizer.param_groups[1]["lr"] *= self.config.head_lr_factor
@@ -286,7 +288,7 @@ class Dmue(Method):
     def on_epoch_start(self, run: Run) -> None:
         self.steps_in_epoch = self.skipped_in_epoch = 0
         if self.config.lr_schedule == "official":
-            # The third group, of layers that are not trained officially, goes with the trunk.
+            # The third group is not trained officially; it gets the rate of the trunk.
             tables = (BASE_RATES, HEAD_RATES, BASE_RATES)
             for group, table in zip(run.optimizers["main"].param_groups, tables, strict=False):
                 group["lr"] = staircase_rate(table, run.epoch)
@@ -307,7 +309,7 @@ class Dmue(Method):
         return F.dropout(pooled, self.config.dropout, self.training)
 
     def compared(self, branch: int, pooled: Tensor, features: Tensor) -> Tensor:
-        """What the similarity loss compares: the ``features`` of a branch, made again without dropout."""
+        """What the similarity loss compares: the ``features`` of a branch, computed without dropout."""
         dropped = self.training and self.config.dropout > 0
         return self.neck(branch, pooled) if dropped and not self.config.similarity_dropout else features
 
@@ -323,7 +325,7 @@ class Dmue(Method):
         """The loss and its parts from pooled features.
 
         ``target`` [B, D] are those of the target branch; ``others[c]`` and ``own[c]`` those of branch c for the rows
-        whose label is not c, and is c. ``official`` does not guard the scaling of similarities.
+        whose label is not c, and is c. ``official`` allows 0 / 0 in the scaling of similarities.
         """
         c, classes = self.config, self.task.num_classes
         u = self.neck(-1, self.drop(target))
@@ -392,5 +394,5 @@ class Dmue(Method):
         return {name: found[name].detach() for name in names} | {"score": found["score"].detach().mean()}
 
     def predict(self, images: Tensor) -> Tensor:
-        """The target branch alone. The score is positive, and would not change the answer."""
+        """The target branch alone. The score is positive, so it would not change the predicted class."""
         return self.net.get_classifier()(self.neck(-1, self.net.forward_features(images).mean(dim=(2, 3))))

@@ -5,9 +5,9 @@ Recognition". ECCV 2022, arXiv 2207.10299. Code: github.com/zyh-uaiaaaa/Erasing-
 (src/main.py, src/loss.py, src/utils.py, src/model.py, src/dataset.py).
 
 1. Networks memorise a wrong label from a part of the face.
-2. Cross-entropy sees one randomly erased image only; its class activation maps are to be the mirror of the maps of the
-   mirrored image, which has an erased box of its own.
-3. A map that hangs on one patch is penalised: nothing is selected, relabelled or weighted.
+2. Cross-entropy sees one randomly erased image only. Its class activation maps must be the mirror image of the maps of
+   the mirrored image, in which another box is erased.
+3. This penalises maps that depend on one patch. No face is selected, relabelled or weighted.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def flip_consistency(maps: Tensor, maps_of_mirror: Tensor) -> Tensor:
 def attention_consistency(features: Tensor, features_mirror: Tensor, weight: Tensor) -> Tensor:
     """AC of feature maps [B, C, H, W] of both views and the classifier weight [K, C]: the mean over B, K, H and W.
 
-    The gradient reaches the features of both views and never the classifier (src/loss.py, src/main.py).
+    The gradient reaches the features of both views, but not the classifier (src/loss.py, src/main.py).
     """
     maps = class_activation_maps(features, weight)
     return flip_consistency(maps, class_activation_maps(features_mirror, weight))
@@ -44,22 +44,23 @@ class Eac(Method):
         authors="Yuhang Zhang, Chengrui Wang, Xu Ling, Weihong Deng",
         venue="ECCV",
         year=2022,
-        idea="Cross-entropy on a randomly erased face, whose class activation maps must be the mirror of those of the "
-        "mirrored face with another erased box.",
+        idea="Cross-entropy is trained on a randomly erased face. The class activation maps of this face must be the "
+        "mirror image of the maps of the mirrored face, in which another box is erased.",
         kind="label noise",
         family="faces",
-        scaling="lam = 5 is for a pre-trained network or thousands of steps. In some hundred steps from random "
-        "weights it squeezes the maps before they tell expressions apart: with 658 steps and 40 % noise, accuracy "
-        "stays below that of cross-entropy, and lam = 1 trains. The consistency is a mean over classes and cells of "
-        "the map, so their numbers do not matter; the official map has 7 x 7 cells and the official batch 32 faces.",
+        scaling="lam = 5 fits a pre-trained network, or thousands of steps. From random weights and in some hundred "
+        "steps, it makes the maps small before they distinguish expressions: with 658 steps and 40 % noise, the "
+        "accuracy stays below that of cross-entropy, while lam = 1 learns. The consistency is a mean over the classes "
+        "and the cells of the map, so their numbers do not matter. The official map has 7 x 7 cells, and the official "
+        "batch has 32 faces.",
         arxiv="2207.10299",
         code="github.com/zyh-uaiaaaa/Erasing-Attention-Consistency @ 61efdfd",
         deviations=(
-            "The two views always have boxes of their own; the official code does this for noisy label files only, and "
-            "with the clean file takes the exact mirror (shared_erasing=true).",
-            "The recipe's random flip acts before the two views are made; the official pipeline has none. The loss is "
-            "symmetric in the mirror.",
-            "Maps are mirrored exactly; the official grid_sample does the same up to float rounding.",
+            "The two views always have different erased boxes. Officially this is so only for noisy label files; with "
+            "the clean file the second view is the exact mirror image (shared_erasing=true).",
+            "The recipe's random flip is applied before the two views are made; the official pipeline has no flip. The "
+            "consistency does not change if the two views change places.",
+            "Maps are mirrored exactly. The official grid_sample does the same up to rounding.",
         ),
     )
 
@@ -84,7 +85,7 @@ class Eac(Method):
         pooled_linear_classifier(self.net)
 
     def train_step(self, batch: Batch, run: Run) -> Mapping[str, Tensor]:
-        # Two calls, not one on both views: batch-norm statistics are then those of one view, as in the official code.
+        # One call for each view: batch-norm statistics are then those of one view, as in the official code.
         features = self.net.forward_features(batch.view("weak"))
         second = "mirror" if self.config.shared_erasing else "mirror-erased"
         features_mirror = self.net.forward_features(batch.view(second))

@@ -5,7 +5,7 @@ Labels". NeurIPS 2020, arXiv 2007.00151. Code: github.com/shengliu66/ELR @ 934af
 
 1. A memory t_i of each sample is a running average of the network's own predictions for it.
 2. The loss is cross-entropy plus lam times ln(1 - <t_i, p_i>), which rewards agreement with the memory.
-3. Where the label contradicts the memory, the second term cancels the pull of the first: the early answer survives.
+3. If the label contradicts the memory, the gradients of both terms cancel, and the early prediction remains.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from fer_bench.ops import clamped_softmax, early_learning_term, label_share, req
 
 @torch.no_grad()
 def remembered(memory: Tensor, logits: Tensor, beta: float) -> Tensor:
-    """beta t + (1 - beta) a, [B, C], of memories t and predictions a: softmaxes that are clamped, then normalised."""
+    """beta t + (1 - beta) a, [B, C], of memories t and predictions a, which are clamped and normalised softmaxes."""
     c = clamped_softmax(logits)
     return beta * memory + (1 - beta) * c / c.sum(dim=1, keepdim=True)
 
@@ -35,22 +35,22 @@ class Elr(Method):
         authors="Sheng Liu, Jonathan Niles-Weed, Narges Razavian, Carlos Fernandez-Granda",
         venue="NeurIPS",
         year=2020,
-        idea="A running average of each face's own predictions is kept, and agreement with it is rewarded. Where a "
-        "label contradicts the average, the two pulls cancel and the early answer survives.",
+        idea="Keeps a running average of the network's predictions for each face, and rewards agreement with it. If a "
+        "label contradicts the average, the two gradients cancel, and the early prediction remains.",
         kind="label noise",
         family="early-learning",
-        scaling="beta is the share that a visit leaves, so the memory reaches over epochs: 0.7 over about three, "
-        "0.9 over about ten, which is too slow for fewer than 40 epochs. The regulariser is a mean over the batch; "
-        "the official lam is 3 for 10 classes and 7 for 100.",
+        scaling="beta is the share of the average that remains after each visit, so the memory covers several epochs: "
+        "about three with 0.7, about ten with 0.9. The latter is too slow for fewer than 40 epochs. The regulariser is "
+        "a mean over the batch. The official lam is 3 for 10 classes and 7 for 100 classes.",
         arxiv="2007.00151",
         code="github.com/shengliu66/ELR @ 934af53",
         deviations=(
-            "The recipe's optimizer and learning-rate schedule are used for every method; officially SGD for 120 to "
-            "150 epochs, with restarts of the rate every 10 epochs on CIFAR-10 with symmetric noise.",
-            "The whole training set is trained on and the last epoch is tested; officially a tenth with its noisy "
-            "labels is held out and the best epoch on it is tested.",
-            "Suspicion of a label, for which the official README compares it with the memory's largest entry, is the "
-            "label's share of the memory: the same idea with more than two values.",
+            "The recipe sets the optimizer and the learning-rate schedule, as for every method. Officially it is SGD "
+            "for 120 to 150 epochs; on CIFAR-10 with symmetric noise the learning rate restarts every 10 epochs.",
+            "The whole training set is used, and the last epoch is tested. Officially a tenth is held out with its "
+            "noisy labels, and the best epoch on it is tested.",
+            "The official README calls a label suspicious if it is not the largest entry of the average. Here the "
+            "score of a label is its share of the average: the same idea, with more than two values.",
         ),
     )
 
@@ -85,7 +85,7 @@ class Elr(Method):
     def train_step(self, batch: Batch, run: Run) -> dict[str, Tensor]:
         parts = self.objective(self.net(batch.view("weak")).float(), batch.label, batch.index)
         run.minimize(parts["loss"])
-        # the labels that the memory agrees with: shows per class how many are overruled
+        # the labels that agree with the memory: shows how many labels of each class are overruled
         run.record_selection(batch.index, self.memory[batch.index].argmax(dim=1) == batch.label)
         return {name: value.detach() for name, value in parts.items()}
 

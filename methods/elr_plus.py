@@ -3,10 +3,10 @@
 S. Liu, J. Niles-Weed, N. Razavian, C. Fernandez-Granda. "Early-Learning Regularization Prevents Memorization of Noisy
 Labels". NeurIPS 2020, arXiv 2007.00151. Code: github.com/shengliu66/ELR @ 934af53 (ELR_plus/).
 
-1. Each of two networks is followed by a slow average of its weights.
-2. The memory that regularises a network (see ELR) holds what the average of the OTHER network answers.
-3. Images, labels and memories of a batch are mixed with those of a permutation of it (mixup).
-4. The answer is the mean of both networks' logits.
+1. Each of two networks has a slow average of its weights.
+2. The memory that regularises a network (see ELR) holds the predictions of the average of the OTHER network.
+3. Images, labels and memories of a batch are mixed with those of a permutation of the batch (mixup).
+4. The prediction is the mean of the logits of both networks.
 """
 
 from __future__ import annotations
@@ -55,27 +55,27 @@ class ElrPlus(Method):
         authors="Sheng Liu, Jonathan Niles-Weed, Narges Razavian, Carlos Fernandez-Granda",
         venue="NeurIPS",
         year=2020,
-        idea="ELR with two networks. The memory of each is filled by the weight average of the other, and images, "
-        "labels and memories are mixed (mixup).",
+        idea="ELR with two networks. The memory of each network holds the predictions of the weight average of the "
+        "other network. Images, labels and memories are mixed (mixup).",
         kind="label noise",
         family="early-learning",
-        scaling="As ELR: the memory reaches over about three epochs at beta = 0.7. Ramps are shares of all steps, "
-        "and a weight average reaches over 0.95 epochs, whatever their length.",
+        scaling="As in ELR, the memory covers about three epochs at beta = 0.7. The ramps are shares of all steps. A "
+        "weight average covers 0.95 epochs, for any length of an epoch.",
         arxiv="2007.00151",
         code="github.com/shengliu66/ELR @ 934af53",
         ensemble="mean of two networks",
         deviations=(
-            "Both networks take each batch with the same pixels, the first before the second; officially a whole epoch "
-            "of one, then a whole epoch of the other, each with a shuffle and augmentations of its own.",
-            "Weight averages start as copies of the networks; officially from random weights of their own, which the "
-            "ramp forgets after one step.",
-            "The average reaches over 0.95 epochs, and its ramp over half of all steps: 0.997 and 40,000 steps of the "
-            "official CIFAR-10 configuration in units that fit any budget.",
-            "The path for one GPU is taken; with two GPUs the official code fills memories from averages that are an "
-            "epoch old and tests with one of them.",
-            "The recipe's optimizer and learning-rate schedule are used for every method, and the last epoch is tested "
-            "(officially the best one on held-out noisy labels).",
-            "The number of parameters counts the two averages, which are not trained.",
+            "Both networks are trained on each batch with the same pixels, the first before the second. Officially "
+            "they are trained in turn for a whole epoch, each with its own order and augmentation.",
+            "The weight averages start as copies of the networks. Officially they start from other random weights, "
+            "which the ramp removes after one step.",
+            "The average covers 0.95 epochs, and its ramp lasts half of all steps. These are the values of the "
+            "official CIFAR-10 configuration, 0.997 and 40,000 steps, in units that fit any budget.",
+            "The training follows the official code for one GPU. With two GPUs, the official code fills the memories "
+            "from averages that are one epoch old, and tests one of the averages.",
+            "The recipe sets the optimizer and the learning-rate schedule, as for every method. The last epoch is "
+            "tested; officially the best epoch on held-out noisy labels.",
+            "The number of parameters includes the two averages, which are not trained.",
         ),
     )
 
@@ -162,7 +162,7 @@ class ElrPlus(Method):
     def parts(
         self, k: int, images: Tensor, labels: Tensor, index: Tensor, mix: Mix, weight: float
     ) -> dict[str, Tensor]:
-        """The loss of network k and its parts. The other's average sees the images as they are, in training mode."""
+        """The loss of network k and its parts. The other average sees the unmixed images, in training mode."""
         logits = self.nets[k](mix(images))
         with torch.no_grad():
             answers = self.averages[1 - k](images)
@@ -170,7 +170,7 @@ class ElrPlus(Method):
         return self.objective(logits, mix(target), mix(self.remember(k, answers, index)), weight)
 
     def warm_up_parts(self, k: int, images: Tensor, labels: Tensor, index: Tensor) -> dict[str, Tensor]:
-        """Cross-entropy of network k, whose memory holds its own answers."""
+        """Cross-entropy of network k. Its memory holds its own predictions."""
         logits = self.nets[k](images)
         self.remember(k, logits.detach(), index)
         return {"loss": F.cross_entropy(logits, labels)}
@@ -195,7 +195,7 @@ class ElrPlus(Method):
                 run.minimize(parts["loss"], name)
                 average_parameters(self.averages[k], self.nets[k], momentum)
             logged |= {part if k == 0 else f"{part} of {name}": value.detach() for part, value in parts.items()}
-        # the labels that the memories agree with: shows per class how many are overruled
+        # the labels that agree with the memories: shows how many labels of each class are overruled
         run.record_selection(batch.index, self.memory[batch.index].sum(dim=1).argmax(dim=1) == batch.label)
         return logged
 

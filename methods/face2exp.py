@@ -1,13 +1,13 @@
-"""Meta-Face2Exp: a base network labels faces for an adaptation network, and is told how much that helped.
+"""Meta-Face2Exp: a base network labels faces for an adaptation network, and learns how much this helped.
 
 D. Zeng, Z. Lin, X. Yan, Y. Liu, F. Wang, B. Tang. "Face2Exp: Combating Data Biases for Facial Expression Recognition".
 CVPR 2022, doi 10.1109/CVPR52688.2022.01965. Code: github.com/CVExplorer/Face2Exp @ 195346f (src/main.py, test.ipynb;
 "teacher" is the base network there, "student" the adaptation network).
 
 1. The base network learns from a class-balanced labelled set, and from the agreement of two views of unlabelled faces.
-2. The adaptation network learns from nothing but the base network's pseudo-labels of the unlabelled faces.
-3. How much one such step lowers its loss on labelled faces is fed back: the base network is made more sure of its
-   predictions where they helped, and less where they harmed.
+2. The adaptation network learns only from the pseudo-labels that the base network gives to unlabelled faces.
+3. A step changes the loss of the adaptation network on labelled faces. This is fed back: the base network becomes more
+   confident of predictions that helped, and less confident of those that harmed.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ OFFICIAL_EMA, OFFICIAL_STEPS = 0.995, 10_000
 """Of the averaged copy (test.ipynb)."""
 
 PAPER_CLI = {"mu": 7, "lambda_u": 1.0, "ramp": 0.0, "label_smoothing": 0.0, "ema": 0.0, "nesterov": False}
-"""The README's command, the defaults of main.py where it says nothing."""
+"""The settings of the README's command; what it leaves out has the defaults of main.py."""
 
 
 def smooth_cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    """Mean cross-entropy of logits [B, C] with targets (1 - a) onehot + a / C, a scalar; the label's class shares in a.
+    """Mean cross-entropy of logits [B, C] with targets (1 - a) onehot + a / C, a scalar.
 
-    The targets are float32 whatever the logits are, as in the official ``SmoothCrossEntropy``.
+    The targets are float32 for any type of logits, as in the official ``SmoothCrossEntropy``.
     """
     if smoothing == 0:
         return F.cross_entropy(logits, labels)
@@ -60,8 +60,8 @@ def smooth_cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> Te
 def consistency_loss(weak: Tensor, strong: Tensor, temperature: float = 1.0, threshold: float = 0.0) -> Tensor:
     """L_c = mean over i of -sum_k q_ik log softmax(strong_i)_k with q = softmax(weak / temperature), detached; [n, C].
 
-    Images whose largest q is below ``threshold`` count as 0, in a mean over all. The official code computes that, logs
-    it, and trains without it: threshold 0.
+    The loss of images whose largest q is below ``threshold`` counts as 0. The official code only logs this loss, and
+    trains without a threshold.
     """
     q = F.softmax(weak.detach() / temperature, dim=1)
     each = -(q * F.log_softmax(strong, dim=1)).sum(dim=1)
@@ -77,8 +77,7 @@ def feedback_loss(feedback: Tensor, strong: Tensor, labels: Tensor) -> Tensor:
 def labelled_loss(net: Any, images: Tensor, labels: Tensor, keep_statistics: bool = False) -> Tensor:
     """Cross-entropy of a forward pass in the mode that ``net`` is in, without a gradient.
 
-    In training mode BatchNorm uses the statistics of these images; ``keep_statistics`` keeps its running ones as they
-    were.
+    In training mode BatchNorm uses the statistics of these images; ``keep_statistics`` keeps its running statistics.
     """
     if not keep_statistics:
         return F.cross_entropy(net(images), labels)
@@ -88,7 +87,7 @@ def labelled_loss(net: Any, images: Tensor, labels: Tensor, keep_statistics: boo
 
 @contextmanager
 def running_statistics_kept(net: nn.Module) -> Iterator[None]:
-    """BatchNorm layers of ``net`` in training mode leave their running statistics alone."""
+    """Keeps BatchNorm layers of ``net`` from updating their running statistics in training mode."""
     norms = [m for m in net.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     for norm in norms:
         norm.track_running_stats = False
@@ -107,8 +106,8 @@ def consistency_weight(step: int, lambda_u: float, ramp_steps: float) -> float:
 def learning_rate_factor(step: int, total: int, warmup: int = 0, wait: int = 0) -> float:
     """Factor on the learning rate in a 0-based step: half a cosine, from 1 towards 0 at ``total``.
 
-    It is 0 for ``wait`` steps, and rises until step ``warmup + wait`` on the line that starts at step 0: after a wait
-    it begins with a jump (official ``get_cosine_schedule_with_warmup``).
+    It is 0 for ``wait`` steps, then step / (``warmup + wait``) up to step ``warmup + wait``, so a wait ends with a
+    jump (official ``get_cosine_schedule_with_warmup``).
     """
     start = warmup + wait
     if step < wait:
@@ -124,7 +123,7 @@ def averaging_momentum(step: int, ema: float, warmup: bool = True) -> float:
 
 
 def labelled_per_class(counts: Tensor, share: float | None, at_least: int) -> int:
-    """Labelled images of each class: those of the rarest, ``at_least`` so many; with a ``share``, share N / C."""
+    """Labelled images per class: as many as the rarest has, at least ``at_least``; with a ``share``, share N / C."""
     if share is not None:
         return max(1, round(share * int(counts.sum()) / len(counts)))
     return max(int(counts[counts > 0].min()), at_least)
@@ -133,7 +132,7 @@ def labelled_per_class(counts: Tensor, share: float | None, at_least: int) -> in
 def balanced_subset(labels: Tensor, turn: Tensor, per_class: int) -> Tensor:
     """Rows int64 [present classes x per_class] of the labels [N]: of each class those with the lowest ``turn`` [N].
 
-    A class with fewer images gives them again and again.
+    Images of a class with fewer images are repeated.
     """
     rows = []
     for c in labels.unique().tolist():
@@ -150,27 +149,28 @@ class Face2Exp(Method):
         authors="Dan Zeng, Zhiyuan Lin, Xiao Yan, Yuting Liu, Fei Wang, Bo Tang",
         venue="CVPR",
         year=2022,
-        idea="A base network learns from class-balanced labels and labels other faces; an adaptation network, which "
-        "answers, learns only from these, and its progress on labelled faces is fed back to the base network.",
+        idea="A base network learns from class-balanced labels and gives pseudo-labels to other faces. An adaptation "
+        "network, which makes the predictions, learns only from these. Its progress on labelled faces is fed back to "
+        "the base network.",
         kind="imbalance",
         family="faces",
-        scaling="The answering network learns from pseudo-labels alone: in fewer than some thousand steps it lags "
-        "behind the base network, whose answer is stored with each run. The ramp and the reach of the averaged copy "
-        "are shares of the training. Losses are means.",
+        scaling="The predicting network learns from pseudo-labels alone. With fewer than some thousand steps it is "
+        "worse than the base network, whose predictions are stored with each run. The ramp and the range of the "
+        "averaged copy are shares of the training. Losses are means.",
         code="github.com/CVExplorer/Face2Exp @ 195346f",
         deviations=(
-            "The unlabelled faces are the training images with their labels hidden, as the released code has it for "
-            "AffectNet, or those of --unlabelled; the paper's come from face recognition.",
-            "The labelled set is drawn by the given labels, wrong ones included, once per seed; officially a list of a "
-            "tenth of AffectNet. An epoch has the steps of any other method's.",
-            "Both losses of the feedback are taken on the labelled batch alone. Officially the first is taken in one "
-            "pass with unlabelled images, and BatchNorm feeds back even where no weight moved "
+            "The unlabelled faces are those of --unlabelled, or the training images with hidden labels, as in the "
+            "released code for AffectNet. In the paper they come from face recognition.",
+            "The labelled set is drawn once per seed by the given labels, including wrong ones. Officially it is a "
+            "list of a tenth of AffectNet. An epoch has as many steps as for any other method.",
+            "Both losses of the feedback are computed on the labelled batch alone. Officially the first comes from a "
+            "pass with unlabelled images, so batch norm gives feedback even if no weight moved "
             "(official_feedback=true).",
-            "The hyper-parameters are those of test.ipynb, the ramp being the whole training as it is there; the "
-            "README's command has others (paper_cli=true).",
-            "The averaged copy follows faster in the first steps, because random weights would outlive a short "
-            "training (ema_warmup=false), and all the time in fewer than the official 10000 steps (ema=0.995).",
-            "The recipe's optimizer, schedule and augmentation are used, and torchvision's RandAugment; officially SGD "
+            "The hyper-parameters are those of test.ipynb, where the ramp lasts the whole training. The command in the "
+            "README has others (paper_cli=true).",
+            "The averaged copy follows faster in the first steps, because random weights would last too long in a "
+            "short training (ema_warmup=false), and always in fewer than the official 10000 steps (ema=0.995).",
+            "The recipe sets optimizer, schedule and augmentation; RandAugment is torchvision's. Officially it is SGD "
             "with a half cosine per step (optimizer='official') and a RandAugment of ten operations.",
             "The last epoch is the result; officially the best checkpoint on the test set.",
         ),
@@ -270,7 +270,7 @@ class Face2Exp(Method):
 
     @staticmethod
     def settings(config: Any) -> Any:
-        """The configuration with what ``paper_cli`` stands for."""
+        """The configuration in which ``paper_cli`` is replaced by the settings that it sets."""
         return replace(config, paper_cli=False, **PAPER_CLI) if config.paper_cli else config
 
     def __init__(self, config: Config, task: Task) -> None:
@@ -293,7 +293,7 @@ class Face2Exp(Method):
     def build(self, make_net: MakeNet) -> None:
         self.base, self.adaptation = make_net(BASE), make_net(ADAPTATION)
         self.average = copied(self.adaptation) if self.ema else None
-        # who is in the labelled set first: drawn here, so that it is one set for all epochs
+        # the order in which faces enter the labelled set: drawn once, so that all epochs have the same set
         self.turn.copy_(torch.randperm(self.task.num_samples))
 
     def stages(self) -> Sequence[Stage]:
@@ -371,7 +371,7 @@ class Face2Exp(Method):
         }
 
     def finetune_step(self, batch: Batch, run: Run) -> Mapping[str, Tensor | float]:
-        """One step of the added epochs: the network that answers, on labelled images alone."""
+        """One step of the added epochs: trains the predicting network on labelled images alone."""
         loss = smooth_cross_entropy(self.adaptation(batch.view("weak")), batch.label, self.config.label_smoothing)
         run.minimize(loss, ADAPTATION)
         if self.average is not None:
@@ -389,7 +389,7 @@ class Face2Exp(Method):
 
 
 def parts(net: Any, *images: Tensor) -> tuple[Tensor, ...]:
-    """Logits of each group of images, of one pass over all of them: BatchNorm sees them as one batch."""
+    """Logits of each group of images, from one pass over all of them: BatchNorm sees one batch."""
     return net(torch.cat(images)).split([len(group) for group in images])
 
 

@@ -5,7 +5,7 @@ arXiv 1708.02002. Its sigmoid form is ``cb`` with variant='focal' and beta=0. Co
 github.com/kaidic/LDAM-DRW @ 2536330 (losses.py) and github.com/hyperconnect/LADE @ 5db5d13 (loss/FocalLoss.py).
 
 1. A sample that is already classified well counts less: L = (1 - p_y)^gamma CE; gamma = 0 is cross-entropy.
-2. It knows no class counts. Rare classes stay hard for longer, and so do wrong labels.
+2. The loss does not use class counts. Rare classes are hard for longer, but so are wrong labels.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def focal_loss(
 
     Class weights ``weight`` [C] multiply CE before p = exp(-CE) is taken, as in LDAM-DRW. ``detach`` takes no gradient
     through the factor, as in LADE. For gamma < 1 the gradient of a sample with p = 1 is NaN ("official"); "finite"
-    takes 1 - p as at least 1e-7 (1e-12 in float64) there.
+    replaces smaller values of 1 - p by 1e-7 (1e-12 in float64).
     """
     ce = F.cross_entropy(logits, labels, reduction="none")
     if weight is not None:
@@ -57,21 +57,23 @@ class Focal(Method):
         authors="Tsung-Yi Lin, Priya Goyal, Ross Girshick, Kaiming He, Piotr Dollár",
         venue="ICCV",
         year=2017,
-        idea="Multiplies the cross-entropy of a sample by (1 - p)^gamma, so that what is classified well already "
-        "counts less.",
+        idea="Multiplies the cross-entropy of each image by (1 - p)^gamma, where p is the probability of its label. "
+        "Images that are already classified well then count less.",
         kind="imbalance",
         family="imbalance",
-        scaling="gamma acts on the probability of the label: neither the length of the training nor the batch size "
-        "matters. The factor makes the loss smaller, which an adaptive optimizer undoes. 'drw' begins after a share "
-        "of the epochs; its beta is for class sizes, as in class-balanced loss.",
+        scaling="gamma acts on the probability of the label, so the length of the training and the batch size do not "
+        "matter. The factor makes the loss smaller; an adaptive optimizer such as Adam compensates for this. The class "
+        "weights of 'drw' start after a share of the epochs. Their beta must fit the class sizes, as in the "
+        "class-balanced loss.",
         arxiv="1708.02002",
         code="github.com/kaidic/LDAM-DRW @ 2536330 and github.com/hyperconnect/LADE @ 5db5d13 (softmax form)",
         deviations=(
-            "The paper's loss is a sigmoid loss for detection; this is its softmax form of long-tailed recognition.",
-            "For gamma < 1 the probability of a miss is at least 1e-7; officially the gradient of a sample that is "
-            "fitted exactly is NaN (at_certainty='official').",
-            "Deferred class weights begin at a share of the training; officially at epoch 160, and never in fewer "
-            "epochs. A class without training images has weight 0; officially NaN.",
+            "The loss of the paper is a sigmoid loss for detection. This is the softmax form that is used for "
+            "long-tailed recognition.",
+            "For gamma < 1, 1 - p is at least 1e-7. Officially the gradient of an image with p = 1 is NaN "
+            "(at_certainty='official').",
+            "Deferred class weights start after a share of the training. Officially they start at epoch 160, and never "
+            "in a shorter training. A class without training images has weight 0; officially NaN.",
         ),
     )
 

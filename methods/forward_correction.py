@@ -4,12 +4,12 @@ G. Patrini, A. Rozza, A. K. Menon, R. Nock, L. Qu. "Making Deep Neural Networks 
 Approach". CVPR 2017, arXiv 1609.03683. Code: github.com/giorgiop/loss-correction @ 15a79de.
 
 1. T[i, j] = P(given label j | true label i).
-2. A network is trained on the given labels. The image that it is surest of for class i, the anchor of i, is taken to be
-   truly i, and its softmax is row i of T.
+2. A network is trained on the given labels. The anchor of class i is the image with the highest probability of i. Its
+   true label is assumed to be i, and its softmax is row i of T.
 3. A new network is trained with a corrected loss. Forward: its softmax is multiplied by T before the cross-entropy with
-   the given label, so that the network itself goes on predicting true labels. Backward: the vector of the losses of all
-   labels is multiplied by the inverse of T.
-4. The second network answers, without T.
+   the given label, so that the network itself predicts true labels. Backward: the vector of the losses of all labels is
+   multiplied by the inverse of T.
+4. The second network makes the predictions, without T.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ ESTIMATE, CORRECT = "estimate", "correct"
 EPSILON = 1e-7
 """Probabilities are clipped to [EPSILON, 1 - EPSILON], as Keras does."""
 PERCENTILE = 97
-"""Of the official filter of outliers."""
+"""The official filter of outliers removes what is above it."""
 LARGEST_CONDITION = 1e3
-"""Of a matrix that the backward correction inverts."""
+"""Largest condition number of a matrix that the backward correction inverts."""
 
 
 def estimate_transition(probabilities: Tensor, outlier_filter: bool = False) -> Tensor:
-    """T, float64 [C, C], of the softmaxes [N, C] of the training images; the first of equals is the anchor.
+    """T, float64 [C, C], of the softmaxes [N, C] of the training images. Of equal images the first is the anchor.
 
     With ``outlier_filter`` the entries of a column at or above its 97th percentile cannot be anchors. They are set to 0
-    in the table of probabilities itself, as officially, so that a later row of T can hold such a 0. (models.py.)
+    in the probabilities, so a later row of T can have such a 0, as officially (models.py).
     """
     p = probabilities.detach().double().cpu().clone()
     count, classes = p.shape
@@ -76,22 +76,22 @@ class ForwardCorrection(Method):
         authors="Giorgio Patrini, Alessandro Rozza, Aditya Krishna Menon, Richard Nock, Lizhen Qu",
         venue="CVPR",
         year=2017,
-        idea="Estimates from a first network how often each class is labelled as each other one, and trains a second "
-        "network with a loss that is corrected by this matrix.",
+        idea="A first network is used to estimate how often each class is labelled as each other class. A second "
+        "network is trained with a loss that is corrected by this transition matrix.",
         kind="label noise",
         family="losses",
-        scaling="By default each of the two stages is a whole training. held_out is a share of each class. Entries "
-        "of the matrix are read off single faces: a network that has seen few steps is sure of none, and a class of "
-        "few faces gives a poor row.",
+        scaling="By default each of the two stages is a whole training. held_out is a share of each class. Each row of "
+        "the matrix is read from a single face. A network that has seen few steps is not confident about any face, and "
+        "a class of few faces gives a poor row.",
         arxiv="1609.03683",
         code="github.com/giorgiop/loss-correction @ 15a79de",
         deviations=(
-            "No filter of outliers: the official one drops 3 % of all images for each class, which is more than a rare "
-            "expression has (outlier_filter=true).",
-            "The second network is trained on all rows, and its last epoch answers. Officially it leaves out the rows "
-            "that were held out, and the epoch with the lowest corrected loss on them answers.",
-            "The first stage takes the cross-entropy without clipping probabilities to 1e-7.",
-            "The backward correction refuses a matrix whose condition number is above 1000.",
+            "Outliers are not filtered. For each class, the official filter removes 3 % of all images, which is more "
+            "than a rare expression has (outlier_filter=true).",
+            "The second network is trained on all images, and its last epoch makes the predictions. Officially the "
+            "held-out images are left out, and the epoch with the lowest corrected loss on them makes the predictions.",
+            "The cross-entropy of the first stage does not clip probabilities; officially they are clipped at 1e-7.",
+            "The backward correction stops with an error if the condition number of the matrix is above 1000.",
         ),
     )
 
@@ -200,7 +200,7 @@ class ForwardCorrection(Method):
             self.probability.copy_(probability)
 
     def take_transition(self, probability: Tensor) -> None:
-        """Sets T, and what the loss multiplies by, from the softmaxes [N, C]."""
+        """Sets T and the matrix of the loss from the softmaxes [N, C]."""
         transition = estimate_transition(probability, self.config.outlier_filter)
         condition = torch.linalg.cond(transition).item()
         absent = (self.task.class_counts == 0).nonzero().squeeze(1).tolist()
@@ -208,7 +208,7 @@ class ForwardCorrection(Method):
             warnings.warn(f"classes {absent} have no label: their rows of T are those of images of other classes")
         self.transition.copy_(transition)
         self.matrix.copy_(transition)
-        self.condition.fill_(min(condition, 1 / EPSILON))  # finite for a singular matrix, which forward takes
+        self.condition.fill_(min(condition, 1 / EPSILON))  # finite for a singular matrix, which 'forward' can use
         if self.config.correction == "backward":
             if not condition <= LARGEST_CONDITION:
                 raise ValueError(

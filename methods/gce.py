@@ -5,9 +5,9 @@ NeurIPS 2018, arXiv 1805.07836. The authors published no code. Compared with git
 @ fef5908 (truncated form) and github.com/HanxunH/Active-Passive-Losses @ 04bce53 (L_q).
 
 1. L_q = (1 - p_y^q) / q lies between cross-entropy (q -> 0) and 1 - p_y (q = 1). Its gradient is that of cross-entropy
-   times p_y^q, so a label that looks unlikely pulls less.
-2. Truncated: a sample with p_y <= k does not pull at all. Which ones these are is decided from time to time by a pass
-   over the whole training set; a sample that was pruned comes back if its label looks likely again.
+   times p_y^q, so an unlikely label has a smaller gradient.
+2. Truncated: a sample with p_y <= k has no gradient. From time to time, a pass over the training set finds these
+   samples. A sample returns if its label has become likely.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from fer_bench.method import Batch, Info, Method, Needs, Run, SampleWeight, Task
 from fer_bench.ops import evaluating, label_log_probability, require_positive, require_range
 
 COMMON_EPOCHS = 60
-"""The budget for which :meth:`Gce.needs` tells the cost of the passes; their number hardly depends on the budget."""
+"""The epochs for which :meth:`Gce.needs` gives the cost of the passes; it hardly depends on the epochs."""
 
 
 def lq_loss(logits: Tensor, labels: Tensor, q: float, clamp: float = 0.0) -> Tensor:
     """(1 - p_y^q) / q, [B], of logits [B, C] and labels [B].
 
-    p^q is taken as exp(q log p), whose gradient is finite where p underflows to 0. ``clamp`` > 0 takes max(p_y, clamp),
-    which passes no gradient below it (Active-Passive-Losses: 1e-7).
+    p^q is computed as exp(q log p), so its gradient is finite if p underflows to 0. ``clamp`` > 0 replaces p_y by
+    max(p_y, clamp), without a gradient below clamp (Active-Passive-Losses: 1e-7).
     """
     log_p = label_log_probability(logits, labels)
     if clamp > 0:
@@ -64,24 +64,26 @@ class Gce(Method):
         authors="Zhilu Zhang, Mert R. Sabuncu",
         venue="NeurIPS",
         year=2018,
-        idea="A loss between cross-entropy and 1 - p: the more unlikely a label looks, the less its sample pulls. The "
-        "truncated form prunes samples whose label has a probability of at most k.",
+        idea="A loss between cross-entropy and 1 - p, where p is the probability of the label. The smaller p is, the "
+        "smaller is the gradient of the image. The truncated form leaves out images whose p is at most k.",
         kind="label noise",
         family="losses",
-        scaling="q acts on the probability of the label. The gradient of an unsure network is smaller than that of "
-        "cross-entropy, the more so the more classes there are: q = 0.7 learns slowly from random weights with many "
-        "of them. The passes of 'truncated' begin and repeat after shares of the epochs.",
+        scaling="q acts on the probability of the label. While the network is unsure, the gradient is smaller than "
+        "that of cross-entropy, and more so with more classes. With many classes, q = 0.7 therefore learns slowly from "
+        "random weights. The passes of 'truncated' start and repeat after shares of the epochs.",
         arxiv="1805.07836",
         code="none by the authors; compared with github.com/AlanChou/Truncated-Loss @ fef5908 and "
         "github.com/HanxunH/Active-Passive-Losses @ 04bce53",
         deviations=(
-            "The plain L_q loss is the default, as in most tables that say GCE (variant='truncated' for the other).",
-            "The network as it stands prunes; the public code prunes with the network of the best test epoch.",
-            "Training goes on after a pass; in the public code the steps of that epoch change a copy that is then "
-            "dropped.",
-            "The first pass and the passes after it are shares of the budget; the public code has epochs 40, 50, ... "
-            "of 120.",
-            "The probability is not clamped (clamp=1e-7 as in Active-Passive-Losses).",
+            "The plain L_q loss is the default, as in most tables with the name GCE; variant='truncated' is the other "
+            "form.",
+            "The current network decides which images are left out. The public code uses the network of the best test "
+            "epoch.",
+            "Training continues after a pass. In the public code, the steps of that epoch change a copy that is then "
+            "discarded.",
+            "The first pass and the interval between passes are shares of the epochs. The public code uses epochs 40, "
+            "50, ... of 120.",
+            "The probability is not clamped; Active-Passive-Losses clamps it (clamp=1e-7).",
         ),
     )
 
@@ -150,7 +152,7 @@ class Gce(Method):
             self.look_at_all(run)
 
     def look_at_all(self, run: Run) -> None:
-        """Takes the probability of every given label anew, in eval mode."""
+        """Updates the probability of every given label, in evaluation mode."""
         with evaluating(self.net):
             for batch in run.training_set():
                 logits = self.net(batch.view(self.config.prune_view)).float()

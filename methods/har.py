@@ -4,8 +4,8 @@ K. Cao, Y. Chen, J. Lu, N. Arechiga, A. Gaidon, T. Ma. "Heteroskedastic and Imba
 Regularization". ICLR 2021, arXiv 2006.15766. Code: github.com/kaidic/HAR @ 188a463 (cifar_hetero_est.py, weight_est.py,
 cifar_train.py, models/resnet_s.py).
 
-1. A first network is trained on one half of the faces; its error on each class of the other half says how uncertain the
-   labels of that class are.
+1. A first network is trained on one half of the faces. Its error on a class in the other half says how uncertain the
+   labels of this class are.
 2. Strength of a class = error^0.6 / count^0.4: regularise most where labels are uncertain and faces are few.
 3. A second network is trained on everything, with a penalty on how fast the loss changes with the hidden activations of
    each face, times the strength of its class.
@@ -47,8 +47,8 @@ def class_accuracy(predicted: Tensor, labels: Tensor, num_classes: int) -> Tenso
 def class_strengths(accuracy: Tensor, counts: Tensor) -> Tensor:
     """q_c = (1 - accuracy_c)^0.6 / n_c^0.4, divided by the largest: float64 [C], in [0, 1].
 
-    An error that is not known (NaN) is the mean of the others. An absent class (count 0) has strength 0, and all have
-    it where there is no error at all; officially these are NaN.
+    An unknown error (NaN) is the mean of the others. An absent class (count 0) has strength 0. If no class has an error
+    all strengths are 0. Officially these are NaN.
     """
     error = 1 - accuracy.double()
     error = torch.where(error.isnan(), error.nanmean(), error)
@@ -58,10 +58,10 @@ def class_strengths(accuracy: Tensor, counts: Tensor) -> Tensor:
 
 
 class Taps:
-    """Hooks on every batch norm of a network but the first, which see its outputs while :meth:`open`.
+    """Hooks on every batch norm of a network except the first. They collect its outputs while :meth:`open`.
 
-    (resnet_s.py leaves the stem's out of its list.) ValueError for a network with fewer than two, or whose batch norms
-    include the activation: their outputs cannot be told from it.
+    The first is that of the stem, which resnet_s.py leaves out too. ValueError for a network with fewer than two batch
+    norms, or with batch norms that include the activation, because their outputs cannot be separated from it.
     """
 
     def __init__(self, net: nn.Module) -> None:
@@ -80,7 +80,7 @@ class Taps:
             return None
         assert isinstance(norm, nn.BatchNorm2d)
         self._seen.append((output, norm.weight))
-        return output.clone()  # a copy goes on: an activation in place would overwrite what is differentiated by
+        return output.clone()  # a copy: an activation in place would overwrite the tensor of the gradient
 
     @contextmanager
     def open(self) -> Iterator[list[tuple[Tensor, Tensor | None]]]:
@@ -97,7 +97,7 @@ def gradient_norms(loss: Tensor, seen: list[tuple[Tensor, Tensor | None]]) -> Te
     """r [B, L]: Euclidean norms over channels and pixels of dL/dh, with a gradient of their own.
 
     h is the normalised activation before gamma and beta, so dL/dh = gamma dL/d(output). L is the loss of the whole
-    batch: a mean, and batch norm couples the samples, so a sample without a loss can have a norm.
+    batch: a mean. Batch norm couples the samples, so a sample without a loss can have a gradient.
     """
     grads = torch.autograd.grad(loss, [output for output, _ in seen], create_graph=True)
     norms = []
@@ -125,26 +125,28 @@ class Har(Method):
         authors="Kaidi Cao, Yining Chen, Junwei Lu, Nikos Arechiga, Adrien Gaidon, Tengyu Ma",
         venue="ICLR",
         year=2021,
-        idea="Penalises how fast the loss changes with the hidden activations of a face, most for classes whose labels "
-        "are uncertain on held-out faces and that have few of them.",
+        idea="Penalises how fast the loss changes with the hidden activations of a face. The penalty is strong for "
+        "classes with few faces and for classes with many errors on held-out faces.",
         kind="both",
         family="noise-and-imbalance",
-        scaling="reg_weight is for batches of 128 and is scaled by the batch size. The strengths are relative: the "
-        "strongest class has 1 whatever the counts. Both stages are shares of the epochs; in a short training the "
+        scaling="reg_weight is for batches of 128 and is multiplied by batch size / 128. The strengths are relative: "
+        "the largest strength is 1 for any counts. Both stages are shares of the epochs. In a short training the "
         "errors come from a network of few steps.",
         arxiv="2006.15766",
         code="github.com/kaidic/HAR @ 188a463",
         deviations=(
-            "Both stages share the recipe's epochs, a third for the estimate; officially each has a whole training.",
-            "The halves are stratified by label; officially a class that the held-out half misses makes every strength "
-            "NaN. A class of one face counts with the mean error of the others.",
-            "reg_weight is for batches of 128 and is scaled by the batch size, as the penalty shrinks with it. It is "
-            "10, as in the official README; the official default is 0.1.",
-            "Batch norms of shortcuts are penalised as well; the official network has none there.",
-            "An absent class and classes without error have strength 0; officially NaN.",
-            "The penalty costs a second backward pass, which the cost columns do not count: a step takes about three "
+            "The two stages share the recipe's epochs; the first has a third of them. Officially each stage is a whole "
+            "training.",
+            "The two halves are stratified by label. Officially a class that is missing in the held-out half makes "
+            "every strength NaN. A class with a single face gets the mean error of the others.",
+            "The penalty becomes smaller in larger batches, so reg_weight is scaled by the batch size. It is 10, as in "
+            "the official README; the default of the official code is 0.1.",
+            "Batch norm layers of shortcuts are penalised too; the official network has none there.",
+            "A class without images has strength 0, and so have all classes if none has an error. Officially these are "
+            "NaN.",
+            "The penalty needs a second backward pass, which the cost columns do not count. A step takes about three "
             "times as long.",
-            "The recipe's optimizer and learning-rate schedule are used for every method, over both stages.",
+            "The recipe sets the optimizer and the learning-rate schedule, as for every method, over both stages.",
         ),
     )
 
@@ -239,7 +241,7 @@ class Har(Method):
         return {"loss": ce + reg, "ce": ce, "penalty": reg}
 
     def predict(self, images: Tensor) -> Tensor:
-        """The second network; while there is none, the first."""
+        """The second network, or the first until the second stage."""
         return self.first(images) if self.estimating else self.net(images)
 
     def other_predictions(self, images: Tensor) -> Mapping[str, Tensor]:

@@ -1,11 +1,11 @@
-"""JoCoR: two networks trained as one by a joint loss of labels and agreement.
+"""JoCoR: two networks are trained together by a joint loss of labels and agreement.
 
 H. Wei, L. Feng, X. Chen, B. An. "Combating Noisy Labels by Agreement: A Joint Training Method with Co-Regularization".
 CVPR 2020, arXiv 2003.02752. Code: github.com/hongxin001/JoCoR @ 86db359 (algorithm/loss.py, algorithm/jocor.py).
 
 1. The joint loss of a sample is the cross-entropy of both networks plus the symmetric KL between their predictions.
 2. The same joint loss is the selection score: clean samples are easy, and two networks agree on them.
-3. The part of the batch with the smallest joint loss updates both networks by one optimizer.
+3. The samples with the smallest joint loss update both networks by one optimizer.
 """
 
 from __future__ import annotations
@@ -58,27 +58,29 @@ class Jocor(Method):
         authors="Hongxin Wei, Lei Feng, Xiangyu Chen, Bo An",
         venue="CVPR",
         year=2020,
-        idea="Two networks are trained as one by cross-entropy plus the symmetric KL between their predictions, on the "
-        "part of the batch where this joint loss is small.",
+        idea="Two networks are trained together by one loss: their cross-entropies plus the symmetric KL divergence "
+        "between their predictions. Only the images of a batch with a small joint loss are used.",
         kind="label noise",
         family="selection",
-        scaling="co_lambda = 0.9 weighs agreement nine times as much as cross-entropy; the authors give it for "
-        "CIFAR-10 and 200 epochs, and their README asks for a new choice between 0.5 and 0.9 for other networks. In "
-        "some hundred steps from random weights 0.65 separates labels better. The forget rate grows within 10 "
-        "epochs, or within a quarter of fewer than 40. The loss is a mean over the kept samples.",
+        scaling="With co_lambda = 0.9, agreement weighs nine times as much as cross-entropy. The authors give this "
+        "value for CIFAR-10 and 200 epochs; for other networks, their README asks for a value between 0.5 and 0.9. "
+        "From random weights and in some hundred steps, 0.65 finds wrong labels better. The forget rate grows during "
+        "10 epochs, or during a quarter of the epochs if there are fewer than 40. The loss is a mean over the kept "
+        "images.",
         arxiv="2003.02752",
         code="github.com/hongxin001/JoCoR @ 86db359",
         deviations=(
-            "co_lambda is 0.9, as the authors' README has it for CIFAR-10; the official argument's default of 0.1 does "
-            "not reach the paper's numbers (official issue 7).",
-            "tau is the realised noise rate; officially half of it for 'asymmetric' noise, where half of the classes "
-            "flip (halve_noise_rate=true).",
-            "The exponent of the ramp acts on time, at least one sample is kept and the count is the exact floor "
-            "(schedule='official', counting='official').",
-            "The recipe's optimizer and learning-rate schedule are used for every method (lr_schedule='official').",
-            "The first network is the headline; officially the accuracies of both are averaged.",
-            "The KL is computed from log-probabilities, so that its gradient stays finite for extreme logits "
-            "(stable_kl=false).",
+            "co_lambda is 0.9, as in the authors' README for CIFAR-10. The default of the official script, 0.1, does "
+            "not reach the numbers of the paper (official issue 7).",
+            "tau is the realised noise rate. Officially it is half of it for 'asymmetric' noise, in which half of the "
+            "classes change their labels (halve_noise_rate=true).",
+            "The exponent of the ramp acts on time, officially on the rate (schedule='official'). At least one image "
+            "is kept, and the number of kept images is computed exactly; officially it can be 0 (counting='official').",
+            "The recipe sets the optimizer and the learning-rate schedule, as for every method; lr_schedule='official' "
+            "sets the official schedule.",
+            "The first network makes the predictions. Officially the accuracies of both networks are averaged.",
+            "The KL divergence is computed from log-probabilities, so its gradient stays finite for extreme logits "
+            "(stable_kl=false is the official form).",
         ),
     )
 
@@ -112,7 +114,7 @@ class Jocor(Method):
         return Needs(noise_rate=config.forget_rate is None, networks=2, forwards=2.0)
 
     def build(self, make_net: MakeNet) -> None:
-        # Two roles: with equal heads on one pre-trained trunk the KL would be 0 forever and the networks clones.
+        # Two roles: with equal heads on one pre-trained trunk the KL would stay 0 and the networks equal.
         self.net_a, self.net_b = make_net("a"), make_net("b")
 
     def optimizers(self, stage: str, make_optimizer: MakeOptimizer) -> Mapping[str, torch.optim.Optimizer]:

@@ -8,8 +8,8 @@ arXiv 2106.04149. Code: github.com/UCSC-REAL/negative-label-smoothing @ 05078f6.
 1. The target is (1 - r) one-hot + r uniform, over all C classes: L = (1 - r) CE + r mean_c(-log p_c).
 2. r > 0 keeps the network from being over-confident.
 3. r < 0 sharpens instead: under symmetric noise of rate eps, r = -eps C / (C - 1 - eps C) is the backward correction of
-   the loss. The loss then has no lower bound, so a network is trained by cross-entropy first, and follows it in small
-   steps.
+   the loss. This loss has no lower bound. A network is therefore trained by cross-entropy first, then by this loss in
+   small steps.
 """
 
 from __future__ import annotations
@@ -44,20 +44,22 @@ class LabelSmoothing(Method):
         venue="CVPR",
         year=2016,
         idea="Mixes the one-hot label with the uniform distribution. A negative rate (Wei et al., To Smooth or Not?, "
-        "ICML 2022, arXiv 2106.04149) sharpens instead, which under symmetric noise corrects the loss.",
+        "ICML 2022, arXiv 2106.04149) does the opposite, which corrects the loss under symmetric noise.",
         kind="label noise",
         family="regularisation",
-        scaling="smooth_rate is spread over all classes: each gets r / C. warmup is a share of the epochs.",
+        scaling="smooth_rate is r. It is divided among all C classes, so that each gets r / C. warmup is a share of "
+        "the epochs.",
         arxiv="1512.00567",
         code="github.com/UCSC-REAL/negative-label-smoothing @ 05078f6",
         deviations=(
-            "A positive rate is trained with the recipe from the start, as the official direct training does.",
-            "A negative rate is refused without a warm-up by cross-entropy: from random weights it diverges.",
-            "A negative rate is trained at negative_lr times the recipe's rate, with the recipe's schedule from its "
-            "start. Officially it is 100 epochs of SGD at a constant 1e-6, which has no counterpart under Adam: this "
-            "stage is the idea of the paper, not a reproduction.",
-            "The warm-up is a share of the recipe's epochs, and its last epoch is what goes on; the official one comes "
-            "on top, with an optimizer of its own, and its best test epoch goes on.",
+            "A positive rate is trained with the recipe from the start, as in the official direct training.",
+            "A negative rate needs a warm-up by cross-entropy; without one it is an error. From random weights it "
+            "diverges.",
+            "With a negative rate, the learning rate is negative_lr times that of the recipe, and the recipe's "
+            "schedule starts again. Officially it is 100 epochs of SGD at a constant rate of 1e-6, which has no "
+            "equivalent for Adam. This stage follows the idea of the paper, but does not reproduce it.",
+            "The warm-up is a share of the recipe's epochs, and training continues from its last epoch. Officially it "
+            "comes in addition, with another optimizer, and training continues from its best test epoch.",
         ),
     )
 

@@ -3,10 +3,10 @@
 Z. Wu, J. Cui. "LA-Net: Landmark-Aware Learning for Reliable Facial Expression Recognition under Label Noise".
 ICCV 2023, arXiv 2307.09023. Code: github.com/hw-tony/LA-Net @ 74bb121.
 
-1. A second branch learns to find 19 landmarks, which wrong labels cannot spoil; nothing of it is used for testing.
-2. A face's label distribution is what its neighbours in expression space and in landmark space predict, smoothed over
-   the epochs; it is a target beside the given label.
-3. Expression and landmark features of faces with the same confident pseudo-label are pulled together.
+1. A second branch learns to find 19 landmarks, which do not depend on labels. It is not used for testing.
+2. The label distribution of a face is the mean prediction of its neighbours in expression and in landmark space. It is
+   smoothed over the epochs and is a second target beside the given label.
+3. Expression and landmark features of faces with the same confident pseudo-label are brought together.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ OFFICIAL_MOMENTUM, OFFICIAL_STEPS = 0.999, 80 * 95
 """Of the slow copy, in 80 epochs of RAF-DB in batches of 128 (train.py)."""
 
 MIRRORED = (5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 14, 13, 12, 17, 16, 15, 18)
-"""The place of each of the 19 points (AFLW order) in the list of a mirrored face: left and right change places."""
+"""The index of each of the 19 points (AFLW order) in a mirrored face: left and right are exchanged."""
 
 EMPTY = -10_000_000_000
-"""Label of a queue entry that holds no sample yet: it differs from every label and id."""
+"""Label of an empty queue entry; it differs from every label and id."""
 
 SHARED_STRIDE = 4
-"""Layers up to this stride are shared by both branches, and heatmaps have it: stem and layer 1 of a ResNet."""
+"""Both branches share layers up to this stride (stem and layer 1 of a ResNet); heatmaps have it too."""
 
 REFERENCE_WIDTH = 224
 JITTER, QUANTUM, DROPPED = 2.0, 0.875, 0.02
@@ -62,7 +62,7 @@ JITTER, QUANTUM, DROPPED = 2.0, 0.875, 0.02
 
 
 def exchange_sides(points: Tensor) -> Tensor:
-    """The points [..., 19, 2] with left and right ones in each other's place."""
+    """The points [..., 19, 2] with left and right points exchanged."""
     return points[..., list(MIRRORED), :]
 
 
@@ -102,7 +102,7 @@ def target_kl(target: Tensor, logits: Tensor, official: bool = False) -> Tensor:
 
 
 def pseudo_labels(target: Tensor, index: Tensor, confidence: float, official: bool = False) -> Tensor:
-    """r int64 [B]: the best class where target [B, C] gives it ``confidence``, else an id that nothing else has.
+    """r int64 [B]: the best class if its target [B, C] is at least ``confidence``, else an id of this sample only.
 
     The id is -(index + 1); officially -index, which for sample 0 is class 0.
     """
@@ -111,7 +111,7 @@ def pseudo_labels(target: Tensor, index: Tensor, confidence: float, official: bo
 
 
 def detector_like(points: Tensor, jitter: Tensor) -> Tensor:
-    """Points [B, L, 2] (fractions) as a detector would place them: moved by ``jitter`` [B, L, 2], on a grid, inside."""
+    """Points [B, L, 2] (fractions) as from a detector: moved by ``jitter`` [B, L, 2], on a grid, inside the image."""
     quantum = QUANTUM / REFERENCE_WIDTH
     return (((points + jitter) / quantum).round() * quantum).clamp(0, 1)
 
@@ -123,30 +123,31 @@ class Lanet(Method):
         authors="Zhiyu Wu, Jinshi Cui",
         venue="ICCV",
         year=2023,
-        idea="A second branch learns landmarks. Label distributions come from neighbours in expression and landmark "
-        "space, and both kinds of features are pulled together where pseudo-labels agree. Tested on the image alone.",
+        idea="A second branch learns landmarks. Label distributions come from neighbours in expression and in landmark "
+        "space. Both kinds of features are brought together for faces with equal pseudo-labels. Test images need no "
+        "landmarks.",
         kind="label noise",
         family="faces",
-        scaling="The slow copy reaches over the same share of a short training as of the official 7600 steps. The "
-        "memory of distributions keeps 0.9 of itself in each visit: the given label still has a weight of 0.23 "
-        "after 14 epochs and of 0.002 after 60. neighbours must be fewer than the batch. Losses are means.",
+        scaling="The slow copy covers the same share of a short training as of the official 7600 steps. The memory of "
+        "distributions keeps 0.9 of itself in each visit, so the given label has a weight of 0.23 after 14 epochs and "
+        "of 0.002 after 60. neighbours must be smaller than the batch. Losses are means.",
         arxiv="2307.09023",
         code="github.com/hw-tony/LA-Net @ 74bb121",
         deviations=(
-            "Left and right landmarks change places in mirrored images; officially they do not, which gives every such "
-            "heatmap two peaks over time (swap_on_flip=false).",
-            "Faces without landmarks take no part in the landmark loss; officially their heatmaps are empty targets.",
-            "An uncertain face's id is -(index + 1); officially sample 0 gets class 0 (official_ids=true).",
-            "Windows of heatmaps are rounded down; official truncation moves peaks near the left and upper border by "
+            "Left and right landmarks are exchanged in mirrored images. Officially they are not, so each of these "
+            "heatmaps gets two peaks over time (swap_on_flip=false).",
+            "Faces without landmarks have no landmark loss; officially their targets are empty heatmaps.",
+            "An uncertain face has the id -(index + 1); officially sample 0 gets class 0 (official_ids=true).",
+            "Windows of heatmaps are rounded down. Official truncation moves peaks near the left and upper border by "
             "one cell (official_peaks=true).",
-            "A face that comes twice in a batch leaves the distribution of its last place in the memory; officially "
-            "either.",
-            "The queue holds no more entries than there are training images. A class without training images is left "
-            "out of the sampler.",
-            "The slow copy follows faster where there are fewer than the official 7600 steps (momentum=0.999).",
-            "The memory of distributions is part of the checkpoint, and the slow copy of the network has none.",
-            "The recipe's optimizer and learning-rate schedule are used for every method (lr_schedule='official').",
-            "The augmentation is the recipe's; officially random crops and colour jitter as well.",
+            "If a face occurs twice in a batch, the memory keeps its last distribution; officially either one.",
+            "The queue has at most as many entries as there are training images. The sampler leaves out classes "
+            "without training images.",
+            "The slow copy follows faster in fewer than the official 7600 steps (momentum=0.999).",
+            "The checkpoint includes the memory of distributions; officially it does not.",
+            "The recipe sets the optimizer and the learning-rate schedule, as for every method; lr_schedule='official' "
+            "sets the official schedule.",
+            "The augmentation is the recipe's; officially it also has random crops and colour jitter.",
         ),
     )
 
@@ -289,12 +290,12 @@ class Lanet(Method):
         self.epochs_done += 1
 
     def remembered(self, index: Tensor, labels: Tensor) -> Tensor:
-        """Rows [B, C] of the memory; one-hot given labels for samples that were not seen before."""
+        """Rows [B, C] of the memory; the one-hot given label for a new sample."""
         new = (self.given[index] < 0)[:, None]
         return torch.where(new, F.one_hot(labels, self.task.num_classes).float(), self.bank[index])
 
     def remember(self, index: Tensor, labels: Tensor, target: Tensor) -> None:
-        """Stores the targets [B, C]; of a sample that comes twice, the last one."""
+        """Stores the targets [B, C]. If a sample occurs twice, the last one is stored."""
         rows, inverse = index.unique(return_inverse=True)
         place = torch.arange(len(index), device=index.device)
         last = torch.zeros_like(rows).scatter_reduce(0, inverse, place, "amax", include_self=False)
@@ -331,7 +332,7 @@ class Lanet(Method):
         return heatmaps, heatmap_weights(heatmaps) * valid[:, None, None, None]
 
     def contrastive_loss(self, images: Tensor, u: Tensor, v: Tensor, labels: Tensor) -> Tensor:
-        """L_el, a scalar: both directions. The slow copy follows first, and its keys join the queues afterwards."""
+        """L_el of both directions, a scalar. The slow copy is updated before, the queues afterwards."""
         fast = self._fast[0]
         with torch.no_grad():
             follow(self.slow, fast, self.momentum)
@@ -339,7 +340,7 @@ class Lanet(Method):
             k_u, k_v = self.slow.project(slow_u.float(), slow_map.float().mean(dim=(2, 3)))
         q_u, q_v = fast.project(u, v)
         temperature = self.config.temperature
-        # Clones: the queues are written to before the backward pass.
+        # Clones, because the queues change before the backward pass.
         queue_u, queue_v, ids = self.queue_u.clone(), self.queue_v.clone(), self.queue_label.clone()
         loss = contrast(q_u, k_v, queue_v, labels, ids, temperature) + contrast(
             q_v, k_u, queue_u, labels, ids, temperature
@@ -382,7 +383,7 @@ class Lanet(Method):
         return {"loss": loss.detach()} | log
 
     def clean_score(self) -> Tensor:
-        """The remembered probability of the given label; samples that were never seen get the mean of the others."""
+        """The remembered probability of the given label; unseen samples get the mean of the others."""
         seen = self.given >= 0
         score = self.bank.gather(1, self.given.clamp(min=0)[:, None]).squeeze(1)
         rest = score[seen].mean() if bool(seen.any()) else score.new_zeros(())

@@ -4,8 +4,8 @@ K. Cao, C. Wei, A. Gaidon, N. Arechiga, T. Ma. "Learning Imbalanced Datasets wit
 NeurIPS 2019, arXiv 1906.07413. Code: github.com/kaidic/LDAM-DRW @ 2536330.
 
 1. The head is normalised: its logits are cosines u_c of the features and the class vectors, without bias.
-2. The label's cosine is lowered by a margin m_c proportional to n_c^(-1/4), so rare classes keep a wider distance; the
-   cross-entropy is that of s (u - m).
+2. The cosine of the label is lowered by a margin m_c proportional to n_c^(-1/4), so rare classes get larger margins.
+   The loss is the cross-entropy of s (u - m).
 3. In the last part of the training, classes are weighted by the inverse of their effective number.
 4. At test time there are no margins.
 """
@@ -26,14 +26,14 @@ SMALLEST_NORM = 1e-12
 WARM_UP = 0.025
 """Share of the epochs of the official linear warm-up: 5 of 200."""
 DROPS = ((0.9, 1e-4), (0.8, 1e-2))
-"""(share of the epochs, factor on the learning rate from there on) of the official schedule."""
+"""(share of the epochs, factor on the learning rate afterwards) of the official schedule."""
 
 
 def class_margins(counts: Tensor, max_m: float, official: bool = False) -> Tensor:
     """m_c = max_m n_c^(-1/4) / max_k n_k^(-1/4), float64 [C], of the counts [C]: the rarest class has max_m.
 
-    An absent class has margin 0 and no part in the maximum. ``official=True`` has no such case: all margins become 0,
-    and that of the absent class NaN (losses.py).
+    An absent class has margin 0 and is left out of the maximum. With ``official=True`` all margins become 0, and that
+    of the absent class NaN (losses.py).
     """
     m = counts.double().cpu() ** -0.25
     if not official:
@@ -72,23 +72,25 @@ class LdamDrw(Method):
         authors="Kaidi Cao, Colin Wei, Adrien Gaidon, Nikos Arechiga, Tengyu Ma",
         venue="NeurIPS",
         year=2019,
-        idea="Gives rare classes a larger margin, proportional to n^(-1/4), in a softmax over scaled cosines, and "
-        "weights classes by their effective number late in training.",
+        idea="Classifies by scaled cosines, and lowers the cosine of the label by a margin in the training loss. Rare "
+        "classes have a larger margin, proportional to n^(-1/4). Late in training, classes are weighted by the inverse "
+        "of their effective number.",
         kind="imbalance",
         family="imbalance",
-        scaling="The margins are relative: the rarest class has max_m whatever the counts. s decides how sure the "
-        "network can be, as the cosines lie between -1 and 1. start is a share of the epochs; beta is for class "
-        "sizes, as in class-balanced loss.",
+        scaling="The margins are relative: the rarest class has max_m for any counts. Cosines lie between -1 and 1, so "
+        "s limits how confident the network can be. start is a share of the epochs. beta must fit the class sizes, as "
+        "in the class-balanced loss.",
         arxiv="1906.07413",
         code="github.com/kaidic/LDAM-DRW @ 2536330",
         deviations=(
-            "Re-weighting begins at a share of the training; officially at epoch 160, and never in fewer epochs.",
-            "The recipe's learning-rate schedule instead of the official one, whose first drop is where re-weighting "
-            "begins (lr_schedule='official').",
-            "A class without training images has no margin and no weight; officially the other margins become 0 and "
-            "its own NaN.",
-            "Answers are the cosines times s, so that their softmax is the trained one; officially the bare cosines, "
-            "with the same argmax.",
+            "Re-weighting starts after a share of the training. Officially it starts at epoch 160, and never in a "
+            "shorter training.",
+            "The learning-rate schedule is the recipe's. The first drop of the official schedule is where re-weighting "
+            "starts (lr_schedule='official').",
+            "A class without training images has no margin and no weight. Officially the other margins become 0, and "
+            "its own becomes NaN.",
+            "The logits are the cosines times s, so their softmax is the trained one. Officially they are the cosines, "
+            "with the same predicted class.",
         ),
     )
 
@@ -129,7 +131,7 @@ class LdamDrw(Method):
         head.bias.requires_grad_(False)  # the normalised head has none
 
     def cosines(self, images: Tensor) -> Tensor:
-        """u [B, C] of images; the network's own logits are not normalised and are not used."""
+        """u [B, C] of images. The logits of the network, which are not normalised, are not used."""
         features = self.net.forward_head(self.net.forward_features(images), pre_logits=True)
         return cosines(features.float(), self.net.get_classifier().weight)
 

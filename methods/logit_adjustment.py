@@ -23,7 +23,7 @@ from fer_bench.method import Batch, Info, Method, Needs, Run, Task, hparam
 from fer_bench.ops import require_range
 
 EPSILON = 1e-12
-"""Added to pi^tau by the official code. It is a floor of -27.6 for the adjustment, which a large tau reaches."""
+"""Added to pi^tau by the official code. The adjustment is therefore at least -27.6, which a large tau reaches."""
 
 
 def log_prior(counts: Tensor, tau: float, epsilon: float = EPSILON) -> Tensor:
@@ -44,18 +44,18 @@ class LogitAdjustment(Method):
         authors="Aditya Krishna Menon, Sadeep Jayasumana, Ankit Singh Rawat, Himanshu Jain, Andreas Veit, Sanjiv Kumar",
         venue="ICLR",
         year=2021,
-        idea="Subtracts tau log(class prior) from the logits of a network that was trained as usual; or adds it inside "
-        "the training softmax.",
+        idea="Trains by cross-entropy and subtracts tau log(class prior) from the logits at test time ('posthoc'), or "
+        "adds it to the logits in the training loss ('loss').",
         kind="imbalance",
         family="imbalance",
-        scaling="tau acts on the logarithm of the class shares: neither the length of the training nor the batch "
-        "size matters. The shares are those of the noisy labels, which symmetric noise makes more equal.",
+        scaling="tau multiplies the logarithm of the class shares, so the length of the training and the batch size do "
+        "not matter. The shares are those of the noisy labels, which symmetric noise makes more equal.",
         arxiv="2007.07314",
         code="github.com/google-research/google-research @ 1d4d2f1, logit_adjustment/",
         deviations=(
-            "A class without training images gets no bonus post-hoc, and leaves the softmax of the loss; officially it "
-            "is predicted for every image post-hoc (absent='official').",
-            "The prior is that of the training labels in memory; the official code reads it from a file.",
+            "A class without training images gets no bonus in 'posthoc', and is left out of the softmax in 'loss'. "
+            "Officially 'posthoc' predicts it for every image (absent='official').",
+            "The class prior is computed from the training labels. The official code reads it from a file.",
         ),
     )
 
@@ -98,12 +98,12 @@ class LogitAdjustment(Method):
         return F.cross_entropy(logits + self.adjustment, labels)
 
     def predict(self, images: Tensor) -> Tensor:
-        """z - a post-hoc, and the raw logits, which have no prior in them, of the loss."""
+        """The logits, minus the adjustment in 'posthoc'. In 'loss' the raw logits contain no prior."""
         logits = self.net(images).float()
         return logits - self.adjustment if self.config.variant == "posthoc" else logits
 
     def other_predictions(self, images: Tensor) -> Mapping[str, Tensor]:
-        """The classifier that is biased by the class frequencies, for comparison."""
+        """For comparison: the logits that favour frequent classes."""
         logits = self.net(images).float()
         if self.config.variant == "posthoc":
             return {"unadjusted": logits}

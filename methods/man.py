@@ -3,10 +3,11 @@
 Z. Zhang, X. Sun, J. Li, M. Wang. "MAN: Mining Ambiguity and Noise for Facial Expression Recognition in the Wild".
 Pattern Recognition Letters 164 (2022) 23-29. Code: github.com/zzzzzzyang/MAN @ df07e3f (main.py).
 
-1. Before each epoch two networks predict every training face. Both right about its label: clean. One right: ambiguous.
-   None right: noisy.
-2. Clean faces get cross-entropy; ambiguous ones get it too, and ever more of the networks' mutual KL divergence.
-3. Noisy faces lose their label: each network must answer alike for a weak and a strong view.
+1. Before each epoch, two networks predict every training face. A face is clean if both predict its label, ambiguous if
+   one does, and noisy if none does.
+2. The loss of clean faces is cross-entropy. For ambiguous faces it also has the KL divergence between the networks,
+   with a growing weight.
+3. The label of noisy faces is not used: each network must give the same prediction for a weak and a strong view.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def division(predicted_a: Tensor, predicted_b: Tensor, labels: Tensor) -> Tensor
 
 
 def mutual_share(epoch: int, epochs: int, maximum: float = 0.9, beta: float = 0.65, peak: float = 0.9) -> float:
-    """lambda = maximum * exp(-beta (1 - e / (peak E))^2) of a 1-based epoch e; not clamped: it falls after peak E."""
+    """lambda = maximum * exp(-beta (1 - e / (peak E))^2) of a 1-based epoch e; it falls after epoch peak E."""
     return maximum * math.exp(-beta * (1 - epoch / (peak * epochs)) ** 2)
 
 
@@ -72,11 +73,11 @@ def divided_loss(
     """L = L_sup(clean) + omega L_mut(ambiguous) + gamma L_usc(noisy) and its parts; an empty subset gives 0.
 
     ``weak(rows)`` and ``strong(rows)`` are both networks' logits of a view of the samples ``rows`` int64 [n]. Each part
-    is a mean over its own subset, so one noisy face may weigh as much as all clean ones together.
+    is a mean over its own subset, so one noisy face can weigh as much as all clean ones together.
     """
     clean, ambiguous, noisy = ((kinds == kind).nonzero().squeeze(1) for kind in (CLEAN, AMBIGUOUS, NOISY))
     zero = torch.zeros((), device=labels.device)
-    # In the official order, which is the order of the batches that batch norm sees.
+    # In the official order, in which batch norm sees the subsets.
     supervised = supervised_loss(*weak(clean), labels[clean]) if len(clean) else zero
     consistency = view_consistency(weak(noisy), strong(noisy)) if len(noisy) else zero
     mutual = mutual_loss(*weak(ambiguous), labels[ambiguous], share) if len(ambiguous) else zero
@@ -115,25 +116,26 @@ class Man(Method):
         authors="Ziyang Zhang, Xiao Sun, Jia Li, Meng Wang",
         venue="Pattern Recognition Letters",
         year=2022,
-        idea="Two networks sort the faces by how many of them agree with the label: cross-entropy for both, mutual "
-        "learning for one, and a consistency of two views without the label for none. The answer is their mean.",
+        idea="Two networks sort the faces by how many of the two predict the given label. If both do, the loss is "
+        "cross-entropy; if one does, mutual learning is added; if none does, the label is dropped and two views must "
+        "get the same prediction. The final prediction is the mean of both networks.",
         kind="label noise",
         family="faces",
-        scaling="The warm-up is a tenth of the epochs, or what holds 960 steps where that is more, and at most 0.3 "
-        "of the epochs: networks of fewer steps take right labels for noisy, and what is taken for noisy is never "
-        "learned. The ramp of the mutual loss is a share of the epochs. Each part of the loss is a mean over its "
-        "own subset, so a few noisy faces weigh as much as all clean ones.",
+        scaling="The warm-up is a tenth of the epochs. A short training extends it to 960 steps, but at most to 0.3 of "
+        "the epochs: after fewer steps the networks take correct labels for noisy ones, and these faces are never "
+        "learned. The ramp of the mutual loss is a share of the epochs. Each part of the loss is a mean over its own "
+        "group, so a few noisy faces weigh as much as all clean ones.",
         code="github.com/zzzzzzyang/MAN @ df07e3f",
         deviations=(
-            "The strong view is the harness's (mirrored at random, both operations of RandAugment, the recipe's "
-            "erasing), then shifted and cut out, both scaled to the image size; officially the shift comes before "
-            "RandAugment, each of whose operations is left out half of the time, and nothing is erased.",
-            "Warm-up is a tenth of the epochs, as 10 of 100 officially, but as many epochs as hold the official 960 "
-            "steps where that is more, and at most 0.3 of them: what networks of a few steps take for noisy is never "
-            "learned (warmup_steps=0 for the share alone).",
-            "The recipe's optimizer and learning-rate schedule are used for every method; officially Adam at 1e-3.",
-            "A subset of one face goes through the networks twice in one batch, as batch norm cannot train on one "
-            "value per channel.",
+            "The strong view is that of fer-bench (random mirroring, two operations of RandAugment, the recipe's "
+            "erasing), then shifted and cut out in proportion to the image size. Officially the shift comes before "
+            "RandAugment, each operation of RandAugment is left out half of the time, and nothing is erased.",
+            "The warm-up is a tenth of the epochs, officially 10 of 100. If these hold fewer than the official 960 "
+            "steps, it is extended, up to 0.3 of the epochs (warmup_steps=0 switches this off).",
+            "The recipe sets the optimizer and the learning-rate schedule, as for every method. Officially it is Adam "
+            "at 1e-3.",
+            "A group of one face passes through the networks twice in one batch, because batch norm cannot be trained "
+            "on one value per channel.",
         ),
         ensemble="mean of two networks",
     )
@@ -241,7 +243,7 @@ class Man(Method):
         return divided_loss(kinds, batch.label, weak_logits, strong_logits, share, c.omega, c.gamma)
 
     def both(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of both networks; one image goes as two, whose batch-norm statistics are those of the one."""
+        """Logits of both networks. One image is passed twice, with the same batch-norm statistics."""
         twice = images.repeat(2, 1, 1, 1) if len(images) == 1 else images
         return self.net_a(twice).float()[: len(images)], self.net_b(twice).float()[: len(images)]
 
@@ -253,5 +255,5 @@ class Man(Method):
         return {"net a": a, "net b": b, "mean of probabilities": mean_log_probability(a, b)}
 
     def clean_score(self) -> Tensor | None:
-        """How many networks agreed with the label in the last division: 2, 1 or 0; none if there was no division."""
+        """How many networks agreed with the label in the last division: 2, 1 or 0. None if there was no division."""
         return None if bool((self.kind == UNDIVIDED).any()) else self.kind.float()

@@ -4,9 +4,9 @@ Y. Zhang, Y. Li, L. Qin, X. Liu, W. Deng. "Leave No Stone Unturned: Mine Extra K
 Expression Recognition". NeurIPS 2023, arXiv 2310.19636. Code: github.com/zyh-uaiaaaa/Mine-Extra-Knowledge @ 2ec823d
 (code/train_exp.py; only the Swin-T run on RAF-DB is released).
 
-1. Faces of a frequent expression hold evidence of rare ones.
-2. The class activation maps of all classes must agree with those of the mirrored face, rare classes' most (RAC).
-3. Label smoothing moves its mass to the other classes by their inverse frequency (RSL).
+1. Faces of a frequent expression also contain information about rare expressions.
+2. The class activation maps of all classes must agree with those of the mirrored face; rare classes count most (RAC).
+3. Label smoothing distributes its probability over the other classes by inverse frequency (RSL).
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ WeightNorm = Literal["n_over_10n", "mean1", "sum1"]
 def class_weights(counts: Tensor, norm: WeightNorm = "n_over_10n") -> Tensor:
     """omega_c, inverse in the class count: float64 [C] of counts [C]; an absent class has weight 0.
 
-    "n_over_10n" is N / (10 n_c), which the official constants of RAF-DB are; "mean1" has a mean of 1 over the present
-    classes, "sum1" a sum of 1.
+    "n_over_10n" is N / (10 n_c), which equals the official constants of RAF-DB. "mean1" has a mean of 1 over the
+    classes that are present, and "sum1" a sum of 1.
     """
     present = counts > 0
     weights = torch.where(present, counts.sum() / (10 * counts.clamp(min=1).double()), 0.0)
@@ -48,8 +48,8 @@ def class_weights(counts: Tensor, norm: WeightNorm = "n_over_10n") -> Tensor:
 def smooth_labels(labels: Tensor, weights: Tensor, epsilon: float, official: bool = False) -> Tensor:
     """RSL targets q [B, C] of labels [B] and class weights [C]: q_y = 1 - epsilon, the others share epsilon by weight.
 
-    Where no other class has a weight, q is one-hot. ``official=True`` tells the label's class by its 1 - epsilon, which
-    at epsilon = 1 lets that class take part in the sharing (train_exp.py, ``LSR2``).
+    If no other class has a weight, q is one-hot. ``official=True`` finds the class of the label by its 1 - epsilon. At
+    epsilon = 1 this class then also gets a share (train_exp.py, ``LSR2``).
     """
     own = F.one_hot(labels, len(weights)).to(weights.dtype)
     q = own * (1 - epsilon)
@@ -80,27 +80,27 @@ class Mek(Method):
         authors="Yuhang Zhang, Yaqi Li, Lixiong Qin, Xuannan Liu, Weihong Deng",
         venue="NeurIPS",
         year=2023,
-        idea="The class activation maps of a face and its mirror image must agree, those of rare classes most, and "
-        "label smoothing goes to the other classes by inverse frequency.",
+        idea="The class activation maps of a face and of its mirror image must agree, and rare classes count most. "
+        "Label smoothing gives its probability to the other classes by inverse frequency, so mostly to rare classes.",
         kind="imbalance",
         family="faces",
-        scaling="The class weights have a mean of 1 over the classes ('n_over_10n' grows with the imbalance and "
-        "with the number of classes). The consistency is a mean over the cells of the map and a weighted sum over "
-        "the classes: lam acts C times as strongly as EAC's. lam = 0.1 is the value of the released training of "
-        "60,000 steps from pre-trained weights. It suits short trainings too, except under strong imbalance: with "
-        "factor 50 and 196 steps, 0.1 stays 18 points below cross-entropy on the validation split and 0.03 reaches "
-        "it.",
+        scaling="The class weights have a mean of 1 over the classes; with 'n_over_10n' they grow with the imbalance "
+        "and with the number of classes. The consistency is a mean over the cells of the map and a weighted sum over "
+        "the C classes, so lam acts C times as strongly as in EAC. lam = 0.1 is the value of the released training, "
+        "which has 60,000 steps from pre-trained weights. It also fits short trainings, except under strong imbalance: "
+        "with an imbalance factor of 50 and 196 steps, 0.1 stays 18 points below cross-entropy on the validation "
+        "split, and 0.03 reaches it.",
         arxiv="2310.19636",
         code="github.com/zyh-uaiaaaa/Mine-Extra-Knowledge @ 2ec823d",
         deviations=(
-            "epsilon and lam are those of the released Swin-T run; a third-party port reports 0.1 and 2 for the "
-            "paper's ResNets.",
-            "The class weights come from the noisy counts of the training set and have a mean of 1; officially "
-            "they are constants of RAF-DB, N / (10 n_c), whose mean is 1.45 and grows with the imbalance "
+            "epsilon and lam are those of the released Swin-T training. A third-party port reports 0.1 and 2 for the "
+            "ResNets of the paper.",
+            "The class weights are computed from the noisy counts of the training set and have a mean of 1. Officially "
+            "they are constants of RAF-DB, N / (10 n_c). Their mean is 1.45 and grows with the imbalance "
             "(rac_weight_norm='n_over_10n').",
             "The norm of the gradient is limited as the recipe says; officially to 5 (clip=5).",
-            "Maps are mirrored exactly; the official grid_sample does the same up to float rounding.",
-            "A class without training images has weight 0 and takes no label mass.",
+            "Maps are mirrored exactly. The official grid_sample does the same up to rounding.",
+            "A class without training images has weight 0 and gets no probability by label smoothing.",
         ),
     )
 
@@ -160,7 +160,7 @@ class Mek(Method):
         return independent_rows(labels, probability, len(labels), generator)
 
     def train_step(self, batch: Batch, run: Run) -> Mapping[str, Tensor]:
-        # Two calls, not one on both views: batch-norm statistics are then those of one view.
+        # One call for each view: batch-norm statistics are then those of one view.
         features = self.net.forward_features(batch.view("weak"))
         features_mirror = self.net.forward_features(batch.view("mirror"))
         logits = self.net.forward_head(features).float()

@@ -4,11 +4,11 @@ L. Jiang, Z. Zhou, T. Leung, L.-J. Li, L. Fei-Fei. "MentorNet: Learning Data-Dri
 Networks on Corrupted Labels". ICML 2018, arXiv 1712.05055. Code: github.com/google/mentornet @ 76d6be2 (code/utils.py,
 code/training_mentornet/models.py).
 
-1. A running percentile of the losses tells easy samples from hard ones.
+1. A running percentile of the losses separates easy samples from hard ones.
 2. A mentor maps the loss, its distance to the percentile and the progress of the training to a weight in [0, 1].
-3. The student minimizes the weighted loss; a part of each batch is dropped at random, at first a large one.
-4. The mentor is a predefined curriculum ('pd' and others), or it is learned ('dd'): from what a first student lost on
-   faces whose true labels are known. A second student then learns under it, and answers alone.
+3. The student minimizes the weighted loss. A part of each batch is dropped at random; it is large at first.
+4. The mentor is a predefined curriculum ('pd' and others), or it is learned ('dd') from the losses of a first student
+   on faces with known true labels. A second student is then trained with this mentor and makes the predictions.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ STREAM_SEEDS = 2**62
 FIRST, SECOND = "first student", "second student"
 DD_BURN_IN, DD_MENTOR_STEPS = 18, 3000
 DUMP_COLUMNS = 5
-"""Of a recorded loss: sample, percentage, observed label, true label, loss."""
+"""Columns of a recorded loss: sample, percentage, observed label, true label, loss."""
 
 
 def percent_of(step: int, steps: int) -> int:
@@ -56,7 +56,7 @@ def percent_of(step: int, steps: int) -> int:
 
 
 def current_percent(percent: int, burn_in: int, fixed: bool) -> int:
-    """The percentage that indexes all schedules: it stays at ``burn_in`` after it where ``fixed``."""
+    """The percentage that indexes all schedules. With ``fixed`` it does not rise above ``burn_in``."""
     return min(percent, burn_in) if fixed else percent
 
 
@@ -76,7 +76,7 @@ def nearest_percentile(loss: Tensor, share: float) -> Tensor:
 
 
 def moving_average(average: Tensor, value: Tensor, decay: float) -> Tensor:
-    """d m + (1 - d) q in the type of q, without correction; a NaN average has not begun and becomes the value."""
+    """d m + (1 - d) q in the type of q, without correction. An average of NaN has no value yet and becomes q."""
     keep = torch.full_like(value, decay)
     return torch.where(average.isnan(), value, keep * average + (1 - keep) * value)
 
@@ -106,32 +106,31 @@ class Mentornet(Method):
         authors="Lu Jiang, Zhengyuan Zhou, Thomas Leung, Li-Jia Li, Li Fei-Fei",
         venue="ICML",
         year=2018,
-        idea="Each sample is weighted by a curriculum on its loss, its distance to a running percentile of the losses, "
-        "and the progress of the training; a part of each batch is dropped.",
+        idea="A curriculum gives each image a weight, from its loss, the distance of this loss to a running percentile "
+        "of the losses, and the progress of the training. A part of each batch is dropped.",
         kind="label noise",
         family="selection",
-        scaling="The schedules are shares of the training. The percentile is tracked over batches: decay 0.5 for "
-        "large ones, 0.9 for batches of up to 32. 'dd' gives each student half of the epochs, which a short "
-        "training may not have to spare, and is fitted in 3000 steps whatever the budget.",
+        scaling="The schedules are shares of the training. The percentile is averaged over batches: decay 0.5 is for "
+        "large ones, 0.9 for batches of up to 32. 'dd' gives each student half of the epochs, which may be too few in "
+        "a short training. Its mentor is fitted in 3000 steps for any budget.",
         arxiv="1712.05055",
         code="github.com/google/mentornet @ 76d6be2",
         deviations=(
-            "A predefined curriculum is used in closed form; officially a network that imitates it is "
-            "(mentor='network').",
-            "The percentile is 0.7; the official scripts set others by a misspelt option, which may have had no "
+            "A predefined curriculum is computed by its formula. Officially a network imitates it (mentor='network').",
+            "The percentile is 0.7. The official scripts set others by a misspelt option, which may have had no "
             "effect.",
-            "The drop schedule ends in '0.05,83'; the official default ends in '1.0,5' and trains nothing in the last "
+            "The drop schedule ends in '0.05,83'. The official default ends in '1.0,5' and trains nothing in the last "
             "5 % of the steps.",
-            "Except for 'pd' and 'dd', the running percentile starts at that of the first batch; officially at 0, "
-            "where 'self_paced' selects hardly anything in the first steps (start='zero').",
-            "A step in which all weights are 0 is skipped; officially momentum goes on moving the weights.",
-            "'dd' gives each of its two students half of the recipe's epochs, so that it costs what other methods do; "
-            "officially the second one has a whole training (budget='double').",
-            "'dd' records the losses of a first student that minimizes plain cross-entropy, whenever it trains on a "
-            "trusted face; which student was recorded officially is not published.",
-            "'dd' keeps every recorded loss, officially one of each sample; differences are to the percentile that the "
+            "Except for 'pd' and 'dd', the running percentile starts at that of the first batch. Officially it starts "
+            "at 0, and 'self_paced' then selects hardly anything in the first steps (start='zero').",
+            "A step in which all weights are 0 is skipped; officially momentum still moves the weights of the network.",
+            "'dd' gives each student half of the recipe's epochs, so its cost is that of other methods. Officially the "
+            "second student has a whole training (budget='double').",
+            "'dd' records the losses of trusted faces while a first student is trained by cross-entropy. It is not "
+            "published which student was recorded officially.",
+            "'dd' keeps every recorded loss, officially one of each image. Differences are to the percentile that the "
             "second student tracks, officially to another, 0.9 at 20 % noise (dump_percentile).",
-            "The mentor of 'dd' is fitted in 3000 steps, in which the learning rate falls as in the official 30000.",
+            "The mentor of 'dd' is fitted in 3000 steps; its learning rate falls as in the official 30000.",
         ),
     )
 
@@ -225,7 +224,7 @@ class Mentornet(Method):
 
         @property
         def has_network(self) -> bool:
-            """Whether a network weights the samples, and not a formula."""
+            """Whether a network, not a formula, weights the samples."""
             return self.data_driven or self.mentor == "network"
 
         @property
@@ -298,7 +297,7 @@ class Mentornet(Method):
         return {"main": make_optimizer((self.first if stage == FIRST else self.net).parameters())}
 
     def on_stage_start(self, stage: str, run: Run) -> None:
-        """Fits the mentor network, on the CPU, before the first step of the student that it weights samples for."""
+        """Fits the mentor network on the CPU, before the first step of the student whose samples it weights."""
         c = self.config
         if not c.has_network or stage == FIRST:
             return
@@ -321,7 +320,7 @@ class Mentornet(Method):
     def recorded(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The rows (loss, difference, 0, percentage, 1[label right]) to fit the mentor on and to test it on, float64.
 
-        A sample is in one of the two only (but for one that the border cuts), so that the test is of other faces.
+        A sample is in one of the two only (except one at the border), so the mentor is tested on other faces.
         """
         c, dump = self.config, self.dump.flatten(0, 1).cpu().double()
         dump = dump[~dump[:, -1].isnan()]
@@ -331,7 +330,7 @@ class Mentornet(Method):
 
     @torch.no_grad()
     def weights(self, loss: Tensor, percent: int) -> Tensor:
-        """v [B] of losses [B] before samples are dropped; moves the running percentile on. No gradient."""
+        """v [B] of losses [B] before samples are dropped; updates the running percentile. No gradient."""
         c, loss = self.config, loss.detach()
         self.average.copy_(moving_average(self.average, nearest_percentile(loss, c.percentile), c.decay))
         if burning_in(percent, c.burn_in_until):
@@ -347,7 +346,7 @@ class Mentornet(Method):
         return self.first_step(batch, percent, run) if run.stage == FIRST else self.weighted_step(batch, percent, run)
 
     def first_step(self, batch: Batch, percent: int, run: Run) -> Mapping[str, Tensor | float]:
-        """Plain cross-entropy for the first student of 'dd'; its losses on trusted samples are kept for the mentor."""
+        """A cross-entropy step of the first student of 'dd'; keeps its losses on trusted samples for the mentor."""
         per_sample = F.cross_entropy(self.first(batch.view("weak")).float(), batch.label, reduction="none")
         loss, place = per_sample.mean(), self.place[batch.index]
         told = place >= 0
@@ -379,7 +378,7 @@ class Mentornet(Method):
         return log
 
     def predict(self, images: Tensor) -> Tensor:
-        """The weighted student alone: for 'dd' chance, until the second half of the training."""
+        """The weighted student alone. For 'dd' it is untrained in the first half of the training."""
         return self.net(images)
 
     def other_predictions(self, images: Tensor) -> Mapping[str, Tensor]:

@@ -35,18 +35,18 @@ class Mixup(Method):
         authors="Hongyi Zhang, Moustapha Cisse, Yann N. Dauphin, David Lopez-Paz",
         venue="ICLR",
         year=2018,
-        idea="Trains on convex combinations of two faces and of their labels, so that the network behaves linearly in "
-        "between and memorises fewer wrong labels.",
+        idea="Trains on weighted averages of two faces and of their labels. The network then behaves linearly between "
+        "faces and memorises fewer wrong labels.",
         kind="label noise",
         family="regularisation",
-        scaling="alpha depends on neither the batch size nor the number of classes. mixup converges slowly: a short "
-        "training favours cross-entropy.",
+        scaling="alpha does not depend on the batch size or on the number of classes. mixup learns slowly, so "
+        "cross-entropy is often better in a short training.",
         arxiv="1710.09412",
         code="github.com/facebookresearch/mixup-cifar10 @ eaff31a",
         deviations=(
-            "The combination weights come from the run's seed; officially from a generator that is never seeded.",
-            "The recipe's optimizer and learning-rate schedule are used for every method; officially SGD at 0.1 for "
-            "200 epochs. mixup converges slowly: a short budget favours plain cross-entropy.",
+            "The mixing weights are drawn with the seed of the run. The official generator is never seeded.",
+            "The recipe sets the optimizer and the learning-rate schedule, as for every method. Officially it is SGD "
+            "at 0.1 for 200 epochs.",
         ),
     )
 

@@ -4,7 +4,7 @@ X. Ma, H. Huang, Y. Wang, S. Romano, S. Erfani, J. Bailey. "Normalized Loss Func
 Labels". ICML 2020, arXiv 2006.13554. Code: github.com/HanxunH/Active-Passive-Losses @ 04bce53.
 
 1. A loss divided by its sum over all labels tolerates label noise, but underfits. Normalised cross-entropy is
-   log p_y / sum_c log p_c: "active", it looks at the label only.
+   log p_y / sum_c log p_c. It is "active": it looks at the label only.
 2. A robust "passive" loss also pushes the other classes down: reverse cross-entropy, |A| (1 - p_y), A = log 1e-4, or
    the mean absolute error 1 - p_y.
 3. L = alpha NCE + beta RCE.
@@ -39,17 +39,18 @@ class NceRce(Method):
         authors="Xingjun Ma, Hanxun Huang, Yisen Wang, Simone Romano, Sarah Erfani, James Bailey",
         venue="ICML",
         year=2020,
-        idea="A loss divided by its sum over all labels tolerates noise and underfits; it is paired with a passive "
-        "loss that also pushes the other classes down. NCE+RCE is the pair that did best.",
+        idea="Adds two losses. Normalised cross-entropy tolerates noise but underfits. Reverse cross-entropy also "
+        "lowers the probability of the other classes. Of several such pairs, NCE+RCE did best.",
         kind="label noise",
         family="losses",
-        scaling="alpha = beta = 1 is for about ten classes; the normalised loss has smaller gradients with more "
-        "classes, for which the authors raise alpha and lower beta. An adaptive optimizer sees their ratio alone.",
+        scaling="alpha = beta = 1 is for about ten classes. With more classes the normalised loss has smaller "
+        "gradients; the authors then raise alpha and lower beta. With an adaptive optimizer such as Adam, only the "
+        "ratio of alpha and beta matters.",
         arxiv="2006.13554",
         code="github.com/HanxunH/Active-Passive-Losses @ 04bce53",
         deviations=(
             "Probabilities are not clamped in the reverse term; the official code clamps them at 1e-7 (clamp=1e-7).",
-            "The recipe's gradient clipping, if any, stands for the official clip at a norm of 5.",
+            "The norm of the gradient is limited as the recipe says; officially to 5.",
         ),
     )
 

@@ -4,9 +4,9 @@ J. Lee, Y. Choi, H. Kim, I.-J. Kim, G. P. Nam. "Navigating Label Ambiguity for F
 Wild". AAAI 2025, arXiv 2502.09993. Code: github.com/jungyu0413/NLA @ b86f31f (src/loss.py, train.py, main_rafdb.py).
 
 1. A sample is a point u = (p_GT, p_NN): the probability of its label, and the highest among the other classes.
-2. A weight w* is read off a 2-D Gaussian at u, one for correctly and one for wrongly predicted samples: ambiguous faces
-   weigh much, faces that look mislabelled hardly anything.
-3. The loss is (1 + w*) times cross-entropy plus the disagreement between a face and its mirror image.
+2. A weight w* is the value of a 2-D Gaussian at u. There is one Gaussian for correctly and one for wrongly predicted
+   samples. Ambiguous faces get large weights, and faces that look mislabelled get small ones.
+3. The loss is (1 + w*) times cross-entropy, plus the disagreement between a face and its mirror image.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Gaussian:
     def __call__(self, p_gt: Tensor, p_nn: Tensor, form: Form = "density") -> Tensor:
         """The density at the points, or its exponential factor alone ("unnormalised", peak 1): [B].
 
-        Each sample meets only its own point: the inverse of the 2 x 2 matrix is written out, so no product over the
-        batch exists that could mix samples (as the first release of the official code did).
+        The inverse of the 2 x 2 matrix is written out. There is no product over the batch, which mixed the samples in
+        the first release of the official code.
         """
         determinant = self.variance**2 - self.covariance**2
         x, y = p_gt - self.mean_gt, p_nn - self.mean_nn
@@ -81,7 +81,7 @@ def ambiguity(probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 def ambiguity_weight(
     p_gt: Tensor, p_nn: Tensor, true: Gaussian, false: Gaussian, form: Form = "density", t_lambda: float = 1.0
 ) -> Tensor:
-    """w* [B]: the True Gaussian (times t_lambda) where p_GT >= p_NN, a tie included; the False one elsewhere."""
+    """w* [B]: the True Gaussian times t_lambda where p_GT >= p_NN, the False Gaussian elsewhere."""
     return torch.where(p_gt >= p_nn, t_lambda * true(p_gt, p_nn, form), false(p_gt, p_nn, form))
 
 
@@ -104,7 +104,7 @@ def flip_regulariser(
 
     The official form is 0.5 [KL(M || p) + KL(M || p')] with M = softmax((z + z') / 2), which per sample is the
     Bhattacharyya distance -log sum_k sqrt(p_k p'_k). "bhattacharyya_sum" is the official sum over the batch;
-    "bhattacharyya_scaled" is ``reference_batch`` times the mean, the same at B = 32 and as strong at any other size;
+    "bhattacharyya_scaled" is ``reference_batch`` times the mean, equal at B = 32 and as strong at any other size;
     "jsd_mean" is the mean of the textbook Jensen-Shannon divergence, "l1_mean" that of sum_k |p_k - p'_k|.
     "none" is 0.
     """
@@ -125,24 +125,25 @@ class Nla(Method):
         authors="JunGyu Lee, Yeji Choi, Haksub Kim, Ig-Jae Kim, Gi Pyo Nam",
         venue="AAAI",
         year=2025,
-        idea="Weights each face by a 2-D Gaussian over (probability of its label, best other probability): ambiguous "
-        "faces weigh much, likely wrong labels hardly anything. A face and its mirror image are made to agree.",
+        idea="Weights each face by a two-dimensional Gaussian over the probability of its label and the highest other "
+        "probability. Ambiguous faces get large weights, and probably mislabelled faces get small ones. The "
+        "predictions of a face and its mirror image must agree.",
         kind="both",
         family="faces",
-        scaling="The gradient passes through w*, so in the first steps the network can lower its loss by being "
-        "confidently wrong. Under symmetric noise of 0.4 it needs some 250 steps to leave that behind; after it, "
-        "the same form suppresses wrong labels well. Shorter trainings learn with detach_weight=true or "
-        "reg='jsd_mean'. The schedule is a share of the epochs. The regulariser is 32 times the batch mean at any "
+        scaling="The gradient also passes through the weight w*. In the first steps, the network can therefore lower "
+        "its loss by confident wrong predictions. Under symmetric noise of 0.4 it needs about 250 steps to leave this "
+        "state; later, the same gradient suppresses wrong labels well. Shorter trainings learn with detach_weight=true "
+        "or reg='jsd_mean'. The schedule is a share of the epochs. The regulariser is 32 times the batch mean for any "
         "batch size.",
         arxiv="2502.09993",
         code="github.com/jungyu0413/NLA @ b86f31f",
         deviations=(
-            "The flip regulariser is 32 times the batch mean instead of the batch sum: equal at the official batch "
-            "size of 32, and its strength does not change with the batch size or a short last batch "
-            "(reg='bhattacharyya_sum' is verbatim).",
+            "The flip regulariser is 32 times the mean over the batch; officially it is the sum. Both are equal at the "
+            "official batch size of 32. Here, other batch sizes and a short last batch do not change its strength "
+            "(reg='bhattacharyya_sum' is the official form).",
             "The official script names ablations with L1 and CAM and has no code for them. Here 'l1_mean' is the "
-            "distance of the two probability vectors, and 'cam' is EAC's attention consistency.",
-            "A batch of one works; the official squeeze() without a dimension crashes on it.",
+            "distance of the two probability vectors, and 'cam' is the attention consistency of EAC.",
+            "A batch of one face works. The official code stops at it, because squeeze() has no dimension.",
         ),
     )
 
@@ -234,7 +235,7 @@ class Nla(Method):
 
     def train_step(self, batch: Batch, run: Run) -> dict[str, Tensor]:
         face, mirrored, reg = batch.view("weak"), batch.view("mirror"), None
-        # Two calls, not one on both views: batch-norm statistics are then those of one view, as in the official code.
+        # One call for each view: batch-norm statistics are then those of one view, as in the official code.
         if self.config.reg == "cam":
             logits, logits_mirror, reg = self.forward_with_maps(face, mirrored)
         else:

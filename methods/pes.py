@@ -4,13 +4,13 @@ Y. Bai, E. Yang, B. Han, Y. Yang, J. Li, Y. Mao, G. Niu, T. Liu. "Understanding 
 Learning with Noisy Labels". NeurIPS 2021, arXiv 2106.15853. Code: github.com/tmllab/2021_NeurIPS_PES @ ec5290d
 (PES_cs.py).
 
-Late layers memorise wrong labels sooner than early ones, so each part of the network is stopped at a time of its own.
+Late layers memorise wrong labels sooner than early layers, so each part of the network is stopped at a different time.
 
-1. warm_up: the whole network, cross-entropy, stopped early.
-2. refine_1: the last block and the classifier are thrown away and trained anew, all else frozen.
-3. refine_2: the classifier is thrown away and trained anew, for a still shorter time.
-4. selected: training goes on with the samples whose label the network predicts, chosen anew before each epoch. As in
-   the official run, the refined layers stay as they are (late_training).
+1. warm_up: the whole network is trained by cross-entropy and stopped early.
+2. refine_1: the last block and the classifier are reset and trained again. All other layers are frozen.
+3. refine_2: the classifier is reset and trained again, for an even shorter time.
+4. selected: training continues with the samples whose label the network predicts. They are selected before each epoch.
+   As in the official run, the refined layers are not trained any more (late_training).
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from fer_bench.method import Batch, Info, MakeNet, MakeOptimizer, Method, Needs,
 from fer_bench.ops import evaluating, require_positive, require_range, resolution_stages, warm_up_share
 
 PATH = {"refine_1": 7 * 352 * 1e-4, "refine_2": 5 * 352 * 1e-4}
-"""Learning rate times steps of the official refinements on CIFAR-10: how far Adam can move a weight."""
+"""Learning rate times steps of the official refinements on CIFAR-10: the distance that Adam can move a weight."""
 HIGHEST_RATE = 0.01
 WARM_UP, WARM_UP_STEPS, LONGEST_WARM_UP = 25 / 211, 300, 0.4
 DROPPED = ("refine_1", "refine_2", "selected")
-"""Stages that are left out, in this order, where there are fewer epochs than stages."""
+"""Stages that are left out, in this order, if there are fewer epochs than stages."""
 
 
 def mean_probability(logits: Tensor, logits_second: Tensor) -> Tensor:
@@ -58,29 +58,32 @@ class Pes(Method):
         authors="Yingbin Bai, Erkun Yang, Bo Han, Yanhua Yang, Jiatong Li, Yinian Mao, Gang Niu, Tongliang Liu",
         venue="NeurIPS",
         year=2021,
-        idea="The network is stopped early; its last block and then its classifier are trained anew for ever shorter "
-        "times on frozen earlier layers. Training goes on with the faces whose label the result predicts.",
+        idea="The training of the network is stopped early. Its last block and then its classifier are reset and "
+        "trained again, each for a shorter time, on frozen earlier layers. Training continues with the faces whose "
+        "label the network predicts.",
         kind="label noise",
         family="early-learning",
-        scaling="The stages are shares of the training. From random weights the first one is as long as 300 steps, "
-        "at most 0.4. The rates of the refinements go by their number of steps, so that layers made anew can learn "
-        "in a short stage.",
+        scaling="The stages are shares of the training. From random weights, the first stage is extended to 300 steps, "
+        "but at most to 0.4 of the training. The learning rates of the refinements depend on their number of steps, so "
+        "that reset layers can learn in a short stage.",
         arxiv="2106.15853",
         code="github.com/tmllab/2021_NeurIPS_PES @ ec5290d",
         deviations=(
-            "Without the semi-supervised second half (PES_semi.py): the official PES_cs.py, 'PES without semi'.",
-            "Stages have the shares of the official 25, 7, 5 and 174 passes over the data, and refinements the "
-            "official rate times steps: 1e-4 for one short epoch would leave renewed layers at random (refine_lr).",
-            "From random weights the first stage has 300 steps, or 0.4 of the training where that is less: with fewer "
-            "the network predicts few classes yet, and the others are never selected (warm_up).",
-            "Of pre-trained networks only the classifier is renewed, as the authors do with ImageNet weights: a "
-            "renewed block would lose its pre-training (renew).",
-            "The last stage has an optimizer of its own, with the recipe's schedule from its start; officially the "
-            "first one goes on. Momentum starts anew.",
-            "An incomplete batch is kept, and where nothing is selected all faces are visited; officially the first is "
-            "dropped and the second ends the run.",
-            "With fewer than four epochs refinements are left out, the first one first.",
-            "The last epoch is tested; officially the best one on held-out noisy labels.",
+            "The semi-supervised second half (PES_semi.py) is left out. This is the official PES_cs.py, 'PES without "
+            "semi'.",
+            "The stages have the shares of the official 25, 7, 5 and 174 passes over the data. In the refinements, "
+            "learning rate times steps is the official value: 1e-4 for one short epoch would leave reset layers random "
+            "(refine_lr).",
+            "From random weights, the first stage is extended to 300 steps, up to 0.4 of the training. After fewer "
+            "steps the network predicts only some of the classes, and the others are never selected (warm_up).",
+            "In pre-trained networks only the classifier is reset, as the authors do with ImageNet weights. A reset "
+            "block would lose its pre-training (renew).",
+            "The last stage has a new optimizer: its momentum and the recipe's schedule start again. Officially the "
+            "first optimizer continues.",
+            "An incomplete batch is used; officially it is dropped. If no face is selected, all faces are used; "
+            "officially the run ends.",
+            "With fewer than four epochs, refinements are left out, beginning with the first.",
+            "The last epoch is tested; officially the best epoch on held-out noisy labels.",
         ),
     )
 
@@ -134,7 +137,7 @@ class Pes(Method):
 
     @classmethod
     def needs(cls, config: Config) -> Needs:
-        # of a short training; a long one, which selects for longer, comes to about 2.4
+        # of a short training; about 2.4 in a long one, which selects for longer
         return Needs(views=("weak", "second"), forwards=1.85)
 
     @classmethod
@@ -161,7 +164,7 @@ class Pes(Method):
         self.block = [resolution_stages(self.net)[-1][1]] if self.renew == "block" else []
 
     def late_parts(self, stage: str) -> list[nn.Module]:
-        """What a refinement renews and trains, and what the last stage leaves alone."""
+        """The parts that a refinement resets and trains, and that the last stage does not train."""
         return [*(self.block if stage != "refine_2" else []), self.net.get_classifier()]
 
     @property
@@ -187,7 +190,7 @@ class Pes(Method):
 
     def optimizers(self, stage: str, make_optimizer: MakeOptimizer) -> Mapping[str, torch.optim.Optimizer]:
         late = {id(p) for part in self.late_parts(stage) for p in part.parameters()}
-        for parameter in self.net.parameters():  # here, because a run that goes on comes by here too
+        for parameter in self.net.parameters():  # here, because a resumed run calls this too
             is_late = id(parameter) in late
             if stage.startswith("refine"):
                 parameter.requires_grad_(is_late)

@@ -5,9 +5,10 @@ Recognition". arXiv 2305.17895 (2023); IEEE Transactions on Affective Computing 
 github.com/purpleleaves007/FERDenoise @ 0eb4353 (utils.py, main.py).
 
 1. The cosine between a softmax and the one-hot label is high for right labels and low for wrong ones.
-2. Before each epoch a mixture of two beta distributions over all training faces turns that cosine into the probability
-   that a label is clean, for each of two networks.
-3. Each network's cross-entropy is weighted by the other one's probabilities; their softmaxes are drawn together.
+2. Before each epoch, a mixture of two beta distributions is fitted to the cosines of all training faces, for each of
+   two networks. It turns a cosine into the probability that the label is clean.
+3. The cross-entropy of each network is weighted by the probabilities of the other. A second term brings the softmaxes
+   of both networks together.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from fer_bench.ops import evaluating, mean_log_probability, require_range
 
 BINS = 100
 EDGE = 1e-4
-"""Similarities in a fit and weights in a loss keep this distance from 0 and 1."""
+"""Similarities in a fit and weights in a loss are clamped to this distance from 0 and 1."""
 TINY = 1e-12
 
 
@@ -54,7 +55,7 @@ class BetaPair:
 
 
 def initial_pair() -> BetaPair:
-    """Where every fit starts: Beta(1, 2) and Beta(2, 1), equally likely."""
+    """The start of every fit: Beta(1, 2) and Beta(2, 1), equally likely."""
     return BetaPair(*(torch.tensor(pair, dtype=torch.float64) for pair in ([1.0, 2.0], [2.0, 1.0], [0.5, 0.5])))
 
 
@@ -74,7 +75,7 @@ def refitted(pair: BetaPair, x: Tensor) -> BetaPair:
 
 
 def fit_beta_pair(similarity: Tensor, rounds: int = 10) -> BetaPair:
-    """``rounds`` rounds on similarities [N], always from the same start, without a test of convergence."""
+    """``rounds`` rounds on similarities [N], always from the same start. Convergence is not tested."""
     x = similarity.double().clamp(EDGE, 1 - EDGE)
     pair = initial_pair()
     for _ in range(rounds):
@@ -85,8 +86,8 @@ def fit_beta_pair(similarity: Tensor, rounds: int = 10) -> BetaPair:
 def clean_table(pair: BetaPair, monotone: bool = False) -> Tensor:
     """The clean probability at 100 points from 0 to 1, flat above its maximum: float64 [100].
 
-    It need not rise: of an untrained network's similarities the "clean" component can be the wider one and get the low
-    end too. ``monotone`` makes it flat below its minimum and rising from there on.
+    It does not always rise: with an untrained network, the "clean" component can be the wider one and include low
+    similarities. ``monotone`` makes it flat below its minimum and rising above.
     """
     table = pair.clean_probability(torch.linspace(TINY, 1 - TINY, BINS, dtype=torch.float64))
     if monotone:
@@ -117,7 +118,7 @@ def looked_up(similarity: Tensor, table: Tensor) -> Tensor:
 
 
 def clean_weight(logits: Tensor, labels: Tensor, table: Tensor) -> Tensor:
-    """u [B]: the probability that each label is clean, kept off 0 and 1, in the type of the logits. No gradient."""
+    """u [B]: the probability that each label is clean, clamped, in the type of the logits. No gradient."""
     return looked_up(label_similarity(logits, labels), table).clamp(EDGE, 1 - EDGE).to(logits.dtype)
 
 
@@ -147,25 +148,26 @@ class Resup(Method):
         authors="Xiang Zhang, Yan Lu, Huan Yan, Jingyang Huang, Yusheng Ji, Yu Gu",
         venue="IEEE Transactions on Affective Computing",
         year=2025,
-        idea="A mixture of two beta distributions turns the similarity of prediction and label into the probability "
-        "that the label is clean; each of two networks is weighted by the other one's probabilities.",
+        idea="Two networks are trained. For each, a mixture of two beta distributions turns the similarity of "
+        "prediction and label into the probability that the label is clean. The loss of each network is weighted by "
+        "the probabilities of the other.",
         kind="label noise",
         family="faces",
-        scaling="The warm-up is a thirtieth of the epochs and at least one epoch; from random weights two or three "
-        "separate labels better. The mixtures need some hundred faces. The consistency is a mean over batch and "
-        "classes.",
+        scaling="The warm-up is a thirtieth of the epochs and at least one epoch. From random weights, two or three "
+        "epochs separate clean and wrong labels better. The mixtures need some hundred faces. The consistency is a "
+        "mean over batch and classes.",
         arxiv="2305.17895",
         code="github.com/purpleleaves007/FERDenoise @ 0eb4353",
         deviations=(
-            "Both networks start from the recipe's weights and differ in their classifiers; officially one starts from "
+            "Both networks start from the recipe's weights and differ in their classifiers. Officially one starts from "
             "MS-Celeb-1M and the other from ImageNet.",
-            "Where all similarities of a component are equal its fit is 0/0: the table of the epoch before is kept, "
-            "with a warning; officially the loss becomes NaN.",
-            "The warm-up is a thirtieth of the epochs and at least one, as 1 of 30 officially. From random weights two "
-            "or three epochs separated labels better.",
-            "The recipe's optimizer and learning-rate schedule are used for every method; officially Adam at 2e-4, "
-            "divided by 10 at a third and at two thirds of the epochs.",
-            "One mixture serves all classes, as officially: rare classes have lower similarities and lose weight.",
+            "If all similarities of a component are equal, its fit is 0 / 0. The table of the previous epoch is then "
+            "kept, with a warning. Officially the loss becomes NaN.",
+            "The warm-up is a share of the epochs, officially 1 of 30, and lasts at least one epoch.",
+            "The recipe sets the optimizer and the learning-rate schedule, as for every method. Officially it is Adam "
+            "at 2e-4, divided by 10 at a third and at two thirds of the epochs.",
+            "One mixture serves all classes, as officially. Rare classes have lower similarities and get lower "
+            "weights.",
         ),
     )
 
@@ -225,7 +227,7 @@ class Resup(Method):
         self.clean.copy_(torch.stack(weights).mean(dim=0))
 
     def fit(self, number: int, similarity: Tensor) -> None:
-        """Renews the table of one network from its similarities [N], unless the fit breaks down."""
+        """Updates the table of one network from its similarities [N], unless the fit fails."""
         pair = fit_beta_pair(similarity.cpu(), self.config.rounds)
         table = clean_table(pair, self.config.monotone)
         if pair.is_finite() and bool(table.isfinite().all()):
@@ -241,7 +243,7 @@ class Resup(Method):
             return {"loss": loss.detach()}
         u_a, u_b = (clean_weight(z, batch.label, table) for z, table in zip(logits, self.table, strict=True))
         parts = crossed_loss(logits, batch.label, (u_a, u_b), self.config.consistency)
-        # What the headline network is trained on is the judgement of the other one.
+        # Network a makes the predictions, and network b weights its samples.
         run.record_selection(batch.index, u_b > 0.5)
         run.minimize(parts["loss"])
         return {"weight": u_b.mean()} | {name: value.detach() for name, value in parts.items()}
@@ -254,5 +256,5 @@ class Resup(Method):
         return {"net b": b, "mean": mean_log_probability(a, b)}
 
     def clean_score(self) -> Tensor | None:
-        """The mean of both networks' clean probabilities in the last pass; none if there was no pass."""
+        """The mean of the clean probabilities of both networks in the last pass. None if there was no pass."""
         return None if bool(self.clean.isnan().any()) else self.clean

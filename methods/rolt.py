@@ -4,11 +4,11 @@ T. Wei, J.-X. Shi, W.-W. Tu, Y.-F. Li. "Robust Long-Tailed Learning under Label 
 Frontiers of Computer Science (2025). Code: github.com/Stomach-ache/RoLT @ c78db7b (run_networks.py,
 models/KNNClassifier.py).
 
-1. Small loss does not find wrong labels in rare classes; distance to the prototype of the class does. Before each
-   epoch, prototypes are class means of features, and a mixture of two Gaussians splits each class into near and far.
-2. Prototypes are computed anew from the near faces, and the split is repeated.
-3. After a warm-up, far faces get a soft label: the network's guess, the nearest prototype, the given label, and all
-   classes alike. Near faces keep theirs.
+1. The loss does not find wrong labels in rare classes, but the distance to the class prototype does. Before each epoch,
+   prototypes are the class means of features. A mixture of two Gaussians splits each class into near and far faces.
+2. Prototypes are computed again from the near faces, and the split is repeated.
+3. After a warm-up, far faces get a soft label from the network's guess, the nearest prototype, the given label and the
+   uniform distribution. Near faces keep their label.
 4. Optionally ('drw'), the last part of the training weights classes by their effective number.
 """
 
@@ -27,9 +27,9 @@ from fer_bench.method import Batch, Info, MakeNet, Method, Needs, Run, Task, hpa
 from fer_bench.ops import deferral_is_over, effective_number_weights, evaluating, require_range, two_gaussians
 
 FAR = -1e3
-"""Distance logit of a class without a prototype; true ones are from -4 to 0."""
+"""Distance logit of a class without a prototype. Those of other classes are from -4 to 0."""
 RANDOM_STATE = 0
-"""Of scikit-learn's 2-means, from which a split starts (run_networks.py)."""
+"""Seed of scikit-learn's 2-means, from which a split starts (run_networks.py)."""
 
 
 def class_means(x: Tensor, labels: Tensor, kept: Tensor, num_classes: int) -> Tensor:
@@ -59,8 +59,8 @@ def nearness(distance: Tensor) -> Tensor:
 def near_members(near: Tensor) -> Tensor:
     """bool [n]: which members of a class the split keeps, of their :func:`nearness`.
 
-    Those that a mixture of two Gaussians gives to the component with the larger mean; all of them if that is nobody, if
-    all values are equal, or if there are fewer than two.
+    These are the members that a mixture of two Gaussians assigns to the component with the larger mean. All members are
+    kept if it is empty, if all values are equal, or if there are fewer than two.
     """
     everybody = torch.ones(len(near), dtype=torch.bool)
     if len(near) < 2 or near.max() == 0:
@@ -110,8 +110,8 @@ def detect(features: Tensor, labels: Tensor, num_classes: int) -> Detection:
 def averaged(previous: Tensor, new: Tensor, passes: int, memory: float, official: bool = False) -> Tensor:
     """The running average of logits in the 1-based pass ``passes``: memory * previous + (1 - memory) * new.
 
-    It begins at ``new``. ``official`` divides it by 1 - memory^passes each time and stores that: a bias correction of a
-    value that needs none, which keeps too much of early passes for a while. Only its largest entry is ever used.
+    The first average is ``new``. ``official`` divides it by 1 - memory^passes in each pass and stores the result. This
+    bias correction is not needed and gives early passes too much weight. Only the largest entry is used later.
     """
     average = new if passes == 1 else memory * previous + (1 - memory) * new
     return average / (1 - memory**passes) if official else average
@@ -122,8 +122,8 @@ def pseudo_labels(
 ) -> tuple[list[float], Tensor]:
     """(weights [T], hard labels int64 [T, n]) whose weighted cross-entropies are added; the weights sum to 1.
 
-    In each, a kept face has its given label. The others have those of the candidates, (weight, labels [n]) each, and
-    then every class, which share what weight is left.
+    A kept face has its given label in all of them. Other faces have the labels of the candidates (weight, labels [n]),
+    then every class; the classes share the remaining weight.
     """
     left = 1 - sum(weight for weight, _ in candidates)
     every = [(left / num_classes, torch.full_like(given, c)) for c in range(num_classes)]
@@ -134,8 +134,8 @@ def pseudo_labels(
 def pseudo_label_loss(logits: Tensor, weights: list[float], labels: Tensor, class_weight: Tensor | None) -> Tensor:
     """sum_t weight_t CE(z, labels_t), a scalar, of logits [B, C] and labels [T, B].
 
-    With class weights [C] each cross-entropy is a weighted mean of its own, by the weights of its own labels. Without,
-    the sum is cross-entropy with the soft label.
+    With class weights [C], each cross-entropy is a mean weighted by the classes of its labels. Without them, the sum is
+    the cross-entropy with the soft label.
     """
     terms = (weight * F.cross_entropy(logits, y, class_weight) for weight, y in zip(weights, labels, strict=True))
     return torch.stack(list(terms)).sum()
@@ -148,26 +148,26 @@ class Rolt(Method):
         authors="Tong Wei, Jiang-Xin Shi, Wei-Wei Tu, Yu-Feng Li",
         venue="Frontiers of Computer Science",
         year=2025,
-        idea="Faces far from the prototype of their class are taken for wrongly labelled, class by class, and get a "
+        idea="In each class, faces far from the prototype of the class are treated as wrongly labelled. They get a "
         "soft label from the network, the nearest prototype, the given label and the uniform distribution.",
         kind="both",
         family="noise-and-imbalance",
-        scaling="warmup and the start of re-weighting are shares of the epochs. memory is the share that a pass "
-        "leaves, one pass an epoch: 0.6 reaches over two or three epochs. The mixture of a class needs several "
+        scaling="warmup and drw_start are shares of the epochs. memory is the share of the averaged logits that a pass "
+        "keeps. There is one pass per epoch, so 0.6 covers two or three epochs. The mixture of a class needs several "
         "faces of it.",
         arxiv="2108.11569",
         code="github.com/Stomach-ache/RoLT @ c78db7b",
         deviations=(
-            "Features are of un-augmented images; officially of cropped and mirrored ones (view='weak').",
-            "The running averages of logits have no bias correction, which officially is applied to the stored value "
-            "(ensemble='official').",
-            "Phases begin at shares of the training: officially after 80 and 160 of 200 epochs.",
-            "A class of one member keeps it, and a class without members has no prototype; officially both stop the "
+            "Features are those of images without augmentation; officially of cropped and mirrored ones (view='weak').",
+            "The running averages of logits have no bias correction. Officially the stored value itself is corrected "
+            "in each pass (ensemble='official').",
+            "The phases start after shares of the training; officially after 80 and 160 of 200 epochs.",
+            "A class of one member keeps it, and a class without members has no prototype. Officially both stop the "
             "training.",
-            "With 'drw', a class that no label names has weight 0; officially its weight is infinite.",
+            "With 'drw', a class without any label has weight 0; officially its weight is infinite.",
             "The variant with the LDAM loss is left out.",
-            "The recipe's learning-rate schedule is used for every method; officially it drops to a hundredth where "
-            "'drw' begins.",
+            "The recipe sets the learning-rate schedule, as for every method. Officially the rate drops to a hundredth "
+            "where 'drw' starts.",
         ),
     )
 
@@ -253,7 +253,7 @@ class Rolt(Method):
             self.fix_surrogates(labels)
 
     def clean(self, features: Tensor, logits: Tensor, labels: Tensor, passes: int) -> None:
-        """Takes up the 1-based pass ``passes``: features [N, D], logits [N, C] and labels [N] of the training set."""
+        """Stores the results of the 1-based pass ``passes`` from its features [N, D], logits [N, C] and labels [N]."""
         c, found = self.config, detect(features, labels, self.task.num_classes)
         for average, new in ((self.average_logits, logits), (self.average_distance, found.distance)):
             average.copy_(averaged(average, new.to(average), passes, c.memory, c.ensemble == "official"))
@@ -263,7 +263,7 @@ class Rolt(Method):
         self.mean_feature.copy_(found.mean)
 
     def fix_surrogates(self, labels: Tensor) -> None:
-        """Replaces the labels [N] of faces that are not kept by the network's guess; weights classes by the result."""
+        """Replaces the labels [N] of far faces by the network's guess, and computes class weights from the result."""
         self.surrogate.copy_(torch.where(self.kept, labels.to(self.kept.device), self.average_logits.argmax(dim=1)))
         counts = torch.bincount(self.surrogate, minlength=self.task.num_classes)
         self.class_weight.copy_(effective_number_weights(counts, self.config.beta))
@@ -295,5 +295,5 @@ class Rolt(Method):
         return {"nearest prototype": distance_logits(x, self.prototypes)}
 
     def clean_score(self) -> Tensor | None:
-        """How near each face is to the prototype of its class, among the members; none before the first pass."""
+        """How near each face is to its class prototype, relative to the class. None before the first pass."""
         return None if bool(self.near.isnan().any()) else self.near

@@ -5,7 +5,7 @@ github.com/zyh-uaiaaaa/Relative-Uncertainty-Learning @ 63b73f2 (src/utils.py).
 
 1. Two heads on the last feature map give a feature mu and a positive uncertainty u for each face.
 2. The features of two faces are mixed, each weighted by its share of the two uncertainties.
-3. The mixture is to be recognised as BOTH labels, which only works if the harder face weighs more.
+3. The mixture must be recognised as BOTH labels, which only works if the harder face weighs more.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from fer_bench.ops import (
 
 NOT_RELABELLED = -1
 EPS = 2e-5
-"""Of both normalisations of a head (src/utils.py)."""
+"""eps of both batch norms of a head (src/utils.py)."""
 
 
 def log_uncertainty(log_var: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ def add_up_loss(logits: Tensor, labels: Tensor, partner: Tensor) -> Tensor:
 class Head(nn.Module):
     """A feature map [B, C, h, w] to [B, D]: normalised, with dropout, flattened, projected, normalised again.
 
-    Flattening fixes the size of the map: one of another size is pooled (or repeated) to ``grid`` by ``grid``.
+    The projection needs a fixed map size, so a map of another size is pooled (or repeated) to ``grid`` by ``grid``.
     """
 
     def __init__(self, channels: int, dim: int, grid: int, dropout: float) -> None:
@@ -82,21 +82,22 @@ class Rul(Method):
         authors="Yuhang Zhang, Chengrui Wang, Weihong Deng",
         venue="NeurIPS",
         year=2021,
-        idea="Features of two faces are mixed by their learned uncertainties, and the mixture is to be recognised as "
-        "both labels: the harder face must weigh more.",
+        idea="Mixes the features of two faces by their learned uncertainties. The mixture must be recognised as both "
+        "labels, which works only if the harder face has the larger share.",
         kind="label noise",
         family="faces",
-        scaling="classifier_lr = 10 is relative to the small rate of a pre-trained trunk; with random weights and a "
-        "larger rate for all, less may do. Feature maps are pooled to 7 x 7 cells at any image size. Relabelling "
-        "begins after 1728 steps, or after two thirds of a shorter training. The loss is a mean over the batch.",
+        scaling="classifier_lr = 10 is relative to the small rate of a pre-trained network. From random weights, where "
+        "the rate of all layers is larger, a smaller factor may be enough. Feature maps are pooled to 7 x 7 cells for "
+        "any image size. relabel='scn' starts after 9 / 70 of the epochs. A short training waits for 1728 steps, but "
+        "at most for two thirds of its epochs. The loss is a mean over the batch.",
         code="github.com/zyh-uaiaaaa/Relative-Uncertainty-Learning @ 63b73f2",
         deviations=(
-            "There is no relabelling, as in the official code. According to its authors (official issue 4) the "
-            "published results under label noise need a relabelling module, which is not public and for which "
-            "relabel='scn' stands in: plain RUL is not comparable with them.",
-            "Partners are drawn from the whole batch, as in the official code; the paper mixes different labels.",
-            "A feature map that is not 7 x 7 is pooled to 7 x 7; officially only images of 224 x 224 work.",
-            "The shares of the uncertainties are computed from logarithms, which cannot overflow; the values are the "
+            "There is no relabelling, as in the official code. According to its authors (official issue 4), the "
+            "published results under label noise need a relabelling module, which is not public. Plain RUL is "
+            "therefore not comparable with them; relabel='scn' is a substitute.",
+            "Partners are drawn from the whole batch, as in the official code. The paper mixes different labels.",
+            "A feature map that is not 7 x 7 is pooled to 7 x 7. Officially only images of 224 x 224 work.",
+            "The shares of the uncertainties are computed from logarithms, which cannot overflow. The values are the "
             "same.",
         ),
     )
@@ -140,7 +141,7 @@ class Rul(Method):
     def build(self, make_net: MakeNet) -> None:
         c = self.config
         self.net = make_net("main")
-        # The network's own classifier is not used: frozen, it stays out of the training.
+        # The network's own classifier is not used; frozen, it is not trained.
         self.net.get_classifier().requires_grad_(False)
         self.mu_head = Head(self.net.num_features, c.dim, c.grid, c.dropout)
         self.log_var_head = Head(self.net.num_features, c.dim, c.grid, c.dropout)
@@ -171,7 +172,7 @@ class Rul(Method):
         labels = self.current_labels(batch.index, batch.label)
         maps = self.features(batch.view("weak"))
         mu, log_u = self.mu_head(maps), log_uncertainty(self.log_var_head(maps))
-        # Any permutation: a face may meet itself or its own class, as in the official code.
+        # Any permutation: the partner can be the face itself or of the same class, as in the official code.
         partner = torch.randperm(len(batch), generator=run.generator("mix"), device=run.device)
         loss = add_up_loss(self.fc(mix(mu, log_u, partner)), labels, partner)
         log = {"loss": loss.detach(), "log_uncertainty": log_u.detach().mean()}
@@ -191,7 +192,7 @@ class Rul(Method):
         return changed.sum()
 
     def predict(self, images: Tensor) -> Tensor:
-        """The logits of the face's own feature: neither the mixture nor the uncertainty has a part in it."""
+        """The logits of the face's own feature, without the mixture and the uncertainty."""
         return self.fc(self.mu_head(self.features(images)))
 
     def clean_score(self) -> Tensor:

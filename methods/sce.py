@@ -4,8 +4,8 @@ Y. Wang, X. Ma, Z. Chen, Y. Luo, J. Yi, J. Bailey. "Symmetric Cross Entropy for 
 ICCV 2019, arXiv 1908.06112. Code: github.com/YisenWang/symmetric_cross_entropy_for_noisy_labels @ ec778df (TensorFlow);
 its PyTorch version: github.com/HanxunH/SCELoss-Reproduce @ c81fb33.
 
-1. Reverse cross-entropy exchanges prediction and label: -sum_c p_c log q_c, with A = log 1e-4 for log 0. For a one-hot
-   label it is |A| (1 - p_y), which is bounded and tolerates label noise.
+1. Reverse cross-entropy exchanges prediction and label: -sum_c p_c log q_c, with A = log 1e-4 instead of log 0. For a
+   one-hot label it is |A| (1 - p_y), which is bounded and tolerates label noise.
 2. L = alpha CE + beta RCE: cross-entropy makes training converge, the reverse term makes it robust.
 3. The gradient is that of cross-entropy times alpha + beta |A| p_y.
 """
@@ -48,18 +48,18 @@ class Sce(Method):
         authors="Yisen Wang, Xingjun Ma, Zaiyi Chen, Yuan Luo, Jinfeng Yi, James Bailey",
         venue="ICCV",
         year=2019,
-        idea="Adds to cross-entropy the cross-entropy with prediction and label exchanged, which is bounded and "
-        "tolerates label noise.",
+        idea="Adds reverse cross-entropy to cross-entropy. The reverse loss exchanges prediction and label; it is "
+        "bounded and tolerates label noise.",
         kind="label noise",
         family="losses",
-        scaling="An adaptive optimizer sees the ratio of alpha and beta alone. alpha = 0.1 is for about ten "
-        "classes; with 100 the official pair is 6 and 0.1, nearly plain cross-entropy. Where rare classes are never "
-        "predicted, a larger alpha helps.",
+        scaling="With an adaptive optimizer such as Adam, only the ratio of alpha and beta matters. alpha = 0.1 is for "
+        "about ten classes. For 100 classes the official pair is 6 and 0.1, which is nearly plain cross-entropy. If "
+        "rare classes are never predicted, a larger alpha helps.",
         arxiv="1908.06112",
         code="github.com/YisenWang/symmetric_cross_entropy_for_noisy_labels @ ec778df and "
         "github.com/HanxunH/SCELoss-Reproduce @ c81fb33",
         deviations=(
-            "Probabilities are not clamped; the official codes clamp them at 1e-7, the TensorFlow code in "
+            "Probabilities are not clamped. The official codes clamp them at 1e-7, the TensorFlow code in "
             "cross-entropy and the PyTorch code in the reverse term (clamp).",
         ),
     )

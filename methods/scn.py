@@ -3,9 +3,9 @@
 K. Wang, X. Peng, J. Yang, S. Lu, Y. Qiao. "Suppressing Uncertainties for Large-Scale Facial Expression Recognition".
 CVPR 2020, arXiv 2002.10392. Code: github.com/kaiwang960112/Self-Cure-Network @ 9f4c3ad (src/train.py).
 
-1. A sigmoid scalar alpha for each face multiplies its logits: uncertain faces weigh less.
-2. A margin loss ranks alpha: the mean of the top 70 % of a batch is to exceed that of the rest.
-3. From epoch 10 on, a face whose best class beats its label by 0.2 in probability is relabelled.
+1. The logits of each face are multiplied by a scalar alpha between 0 and 1, so uncertain faces weigh less.
+2. A margin loss ranks alpha: the mean of the top 70 % of a batch must exceed that of the rest.
+3. From epoch 10 on, a face is relabelled if another class is more probable than its label by 0.2.
 """
 
 from __future__ import annotations
@@ -38,22 +38,24 @@ class Scn(Method):
         authors="Kai Wang, Xiaojiang Peng, Jianfei Yang, Shijian Lu, Yu Qiao",
         venue="CVPR",
         year=2020,
-        idea="A learned importance multiplies the logits of each face and is ranked within the batch; faces whose best "
-        "class beats the given label clearly are relabelled.",
+        idea="Multiplies the logits of each face by a learned importance, which is ranked within the batch. A face "
+        "gets a new label if another class is clearly more probable than the given one.",
         kind="label noise",
         family="faces",
-        scaling="margin_1 goes with the batch size: 0.07 for 64, 0.15 for 1024. Relabelling begins after 1728 "
-        "steps, or after two thirds of a shorter training. Both losses are means.",
+        scaling="margin_1 depends on the batch size: 0.07 for 64, 0.15 for 1024. Relabelling starts after 9 / 70 of "
+        "the epochs. A short training waits for 1728 steps, but at most for two thirds of its epochs. Both losses are "
+        "means.",
         arxiv="2002.10392",
         code="github.com/kaiwang960112/Self-Cure-Network @ 9f4c3ad",
         deviations=(
-            "margin_1 is 0.07, as the official README says for batches of 64; the argument's default of 0.15 belongs "
-            "to the paper's batches of 1024.",
-            "A batch too small for two groups has a rank loss of 0; officially it is the constant margin_1, without a "
-            "gradient.",
-            "Relabelling begins after the official 1728 steps, or after two thirds of a short training; officially in "
-            "epoch 10 of 70 (relabel_epoch=10).",
-            "As in the official code and unlike the paper, relabelling looks at the whole batch (relabel_scope='low').",
+            "margin_1 is 0.07, as the official README says for batches of 64. The default of the official script, "
+            "0.15, is for the paper's batches of 1024.",
+            "In a batch that is too small for two groups, the rank loss is 0. Officially it is the constant margin_1, "
+            "without a gradient.",
+            "Relabelling starts in epoch 10 of 70, as officially. A short training waits for the official 1728 steps, "
+            "but at most for two thirds of its epochs (relabel_epoch=10).",
+            "Relabelling looks at the whole batch, as in the official code. In the paper it looks at the group of low "
+            "importance (relabel_scope='low').",
         ),
     )
 

@@ -4,9 +4,9 @@ L. Huang, C. Zhang, H. Zhang. "Self-Adaptive Training: beyond Empirical Risk Min
 arXiv 2002.10319. Code: github.com/LayneH/self-adaptive-training @ 2f902b3 (losses/sat.py, losses/loss.py, main.py).
 
 1. For the first 30 % of the epochs, cross-entropy with the labels.
-2. Then the target of each sample is a running average that starts at its one-hot label and takes in the network's
-   predictions: wrong labels are overruled step by step.
-3. Samples weigh as much as their target is sure, relative to the others in the batch.
+2. Then the target of each sample is a running average. It starts at the one-hot label and adds the predictions of the
+   network, so wrong labels are replaced step by step.
+3. Samples with a confident target weigh more, relative to the others in the batch.
 """
 
 from __future__ import annotations
@@ -45,21 +45,22 @@ class SelfAdaptive(Method):
         authors="Lang Huang, Chao Zhang, Hongyang Zhang",
         venue="NeurIPS",
         year=2020,
-        idea="After some epochs of cross-entropy the target of each face becomes a running average of its label and "
-        "the network's predictions; faces with a sure target weigh more.",
+        idea="After some epochs of cross-entropy, the target of each face becomes a running average of its label and "
+        "the network's predictions. Faces with a confident target weigh more.",
         kind="label noise",
         family="early-learning",
-        scaling="start is a share of the epochs. momentum goes by them: 0.9 for 200, less in fewer, so that a label "
-        "can be overruled within the training. In fewer than about ten epochs hardly any visits remain after the "
+        scaling="start is a share of the epochs. momentum depends on their number: 0.9 for 200 epochs, less for fewer, "
+        "so that a wrong label can still be replaced. With fewer than about ten epochs, hardly any visits remain after "
         "start.",
         arxiv="2002.10319",
         code="github.com/LayneH/self-adaptive-training @ 2f902b3",
         deviations=(
-            "The memory is faster in short budgets: 0.9^(200 / epochs), from 0.5 to 0.9, instead of 0.9 for 200 "
-            "epochs. With 0.9 a label needs seven visits to be overruled (momentum).",
-            "The recipe's optimizer and learning-rate schedule are used for every method (officially SGD with a cosine "
-            "over 200 epochs), and the last epoch is tested.",
-            "log 0 is log 1e-8 in the symmetric loss, which is NaN for extreme logits in the official code.",
+            "Targets change faster in a short training: momentum is 0.9^(200 / epochs), between 0.5 and 0.9; "
+            "officially it is 0.9 for 200 epochs. With 0.9, a label is replaced after seven visits at the earliest "
+            "(momentum).",
+            "The recipe sets the optimizer and the learning-rate schedule, as for every method; officially it is SGD "
+            "with a cosine over 200 epochs. The last epoch is tested.",
+            "The symmetric loss takes log 1e-8 for log 0. Officially it is NaN for extreme logits.",
         ),
     )
 
@@ -98,7 +99,7 @@ class SelfAdaptive(Method):
         return run.epoch >= round(self.config.start * run.epochs)
 
     def objective(self, logits: Tensor, index: Tensor) -> dict[str, Tensor]:
-        """The loss of logits [B, C] with their targets, which take the predictions in first, and its parts."""
+        """The loss of logits [B, C] and its parts. The targets are updated with the predictions first."""
         c, m = self.config, self.momentum
         self.target[index] = m * self.target[index] + (1 - m) * F.softmax(logits.detach(), dim=1)
         target = self.target[index]
@@ -117,7 +118,7 @@ class SelfAdaptive(Method):
             return {"loss": loss.detach()}
         parts = self.objective(logits, batch.index)
         run.minimize(parts["loss"])
-        # the labels that are still their targets' largest entry: shows per class how many are overruled
+        # the labels that are still the largest entry of their target: shows how many of each class are overruled
         run.record_selection(batch.index, self.target[batch.index].argmax(dim=1) == batch.label)
         return {"loss": parts["loss"].detach(), "certainty": parts["certainty"]}
 

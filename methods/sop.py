@@ -5,10 +5,10 @@ arXiv 2202.14026. Code: github.com/shengliu66/SOP @ 4d991ce (model/loss.py, trai
 
 1. Each sample has parameters u and v: its label noise, u^2 at the label and -v^2 elsewhere, is added to the network's
    probabilities.
-2. u and v start near 0 and are trained by plain gradient descent, so they grow by a factor per visit: fast where the
-   network keeps contradicting the label, hardly anywhere else.
-3. What the noise explains, the network does not have to memorise. Test images are answered by the network alone.
-4. SOP+ adds consistency of two views, and a pull of the mean prediction towards a prior.
+2. u and v start near 0 and are trained by plain gradient descent, so each visit multiplies them by a factor. They grow
+   fast if the network contradicts the label again and again, and hardly in other cases.
+3. The network does not have to memorise what the noise explains. Test images are predicted by the network alone.
+4. SOP+ adds the consistency of two views, and a term that moves the mean prediction towards a prior.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from fer_bench.ops import require_positive, require_range
 EPS = 1e-4
 OFFICIAL_BATCH = 128
 LONG = 200
-"""Epochs from which the official start and rates have the time that they need."""
+"""Fewest epochs that are enough for the official start and rates."""
 
 
 def label_noise(u: Tensor, v: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """(U, V), each [B, C] in [0, 1]: u^2 at the label, v^2 elsewhere, of u [B, 1] and v [B, C]. The noise is U - V.
 
-    An entry above 1 takes no gradient and stays where it is.
+    An entry above 1 gets no gradient and does not change.
     """
     one_hot = F.one_hot(labels, v.shape[1])
     return (u**2 * one_hot).clamp(0, 1), (v**2 * (1 - one_hot)).clamp(0, 1)
 
 
 def noisy_prediction(logits: Tensor, u_part: Tensor, v_part: Tensor) -> Tensor:
-    """h [B, C]: softmax plus noise, kept positive, normalised and clamped to [1e-4, 1]; V takes no gradient here."""
+    """h [B, C]: softmax plus noise, kept positive, normalised and clamped to [1e-4, 1]; V gets no gradient here."""
     q = (F.softmax(logits, dim=1) + u_part - v_part.detach()).clamp(min=EPS)
     return (q / q.sum(dim=1, keepdim=True)).clamp(EPS, 1)
 
@@ -56,7 +56,7 @@ def squared_error(logits: Tensor, labels: Tensor, u_part: Tensor, v_part: Tensor
 def rate_for_arrival(std: float, visits: float) -> float:
     """The rate at which a v that starts at ``std`` and is always contradicted reaches 1 after ``visits``.
 
-    A visit multiplies it by 1 + 4 rate / 128; the rate is kept within 1 and 30.
+    A visit multiplies it by 1 + 4 rate / 128. The rate is clamped to 1 .. 30.
     """
     return min(max(OFFICIAL_BATCH * math.expm1(-math.log(std) / visits) / 4, 1.0), 30.0)
 
@@ -68,27 +68,28 @@ class Sop(Method):
         authors="Sheng Liu, Zhihui Zhu, Qing Qu, Chong You",
         venue="ICML",
         year=2022,
-        idea="Each face has parameters of its own for the noise of its label, added to the network's probabilities. "
-        "Plain gradient descent from near 0 keeps them sparse; what they explain is not memorised.",
+        idea="Each face has its own parameters for the noise of its label, which is added to the network's "
+        "probabilities. Plain gradient descent from near 0 keeps this noise sparse. The network need not memorise what "
+        "the noise explains.",
         kind="label noise",
         family="early-learning",
-        scaling="Below 200 epochs the parameters of a sample start larger and their rates are chosen so that a "
-        "wrong label can be taken out within half of the training (arrival). Rates are for each visit, in units of "
-        "batches of 128, whatever the batch size. lam_b and lam_c multiply means.",
+        scaling="Below 200 epochs, the parameters of a face start larger, and their learning rates are chosen so that "
+        "a wrong label can be removed within half of the training (arrival). The rates are per visit, for batches of "
+        "128, and do not depend on the batch size. lam_b and lam_c multiply means.",
         arxiv="2202.14026",
         code="github.com/shengliu66/SOP @ 4d991ce",
         deviations=(
-            "Below 200 epochs u and v start at a standard deviation of 0.01 instead of 1e-8, and one rate for both is "
-            "such that a v that is always contradicted arrives after half of the training: with the official values "
+            "Below 200 epochs, u and v start with a standard deviation of 0.01 instead of 1e-8. They share one rate: a "
+            "v that is contradicted in every visit reaches 1 after half of the training. With the official values "
             "nothing grows within 14 epochs (std, lr_u, lr_v, arrival).",
-            "A visit moves u and v as far as in a batch of 128, whatever the batch; officially the samples of a short "
+            "A visit moves u and v as far as in a batch of 128, for any batch size. Officially the faces of a short "
             "last batch move several times as far (step_size='official').",
-            "Both terms teach u, as in the last official revision; in the first release cross-entropy alone does "
-            "(u_loss='ce').",
-            "SOP+ takes RandAugment and erasing as its second view; officially AutoAugment's CIFAR-10 policy, crop, "
-            "flip and cutout.",
-            "The recipe's optimizer and learning-rate schedule are used for the network, and the last epoch is tested.",
-            "The number of parameters counts u and v.",
+            "u learns from both terms of the loss, as in the last official revision. In the first release it learns "
+            "from cross-entropy alone (u_loss='ce').",
+            "The second view of SOP+ has RandAugment and erasing. Officially it has AutoAugment's policy for CIFAR-10, "
+            "crop, flip and cutout.",
+            "The recipe sets the optimizer and the learning-rate schedule of the network. The last epoch is tested.",
+            "The number of parameters includes u and v.",
         ),
     )
 
