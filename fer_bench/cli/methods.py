@@ -19,15 +19,15 @@ from fer_bench.cli.options import PLUGINS
 def methods(key: str | None, plugins: tuple[str, ...]) -> None:
     """Lists the methods, or shows one as a card: citation, idea, hyper-parameters with sources, deviations."""
     from fer_bench.cli.views import cards
-    from fer_bench.core.errors import nearest, require
-    from fer_bench.plugins.registry import discover, plugin_folders
+    from fer_bench.core.errors import require
+    from fer_bench.plugins.registry import discover, plugin_folders, unknown_method
     from fer_bench.reproduce.published import shipped
 
     found = discover(plugin_folders(plugins))
     if key is None:
         console().print(cards.method_list(found))
         return
-    require(key in found, f"unknown method {key!r}{nearest(key, found)}")
+    require(key in found, unknown_method(key, found))
     console().print(cards.method_card(found[key], shipped()))
 
 

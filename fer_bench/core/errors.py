@@ -42,12 +42,27 @@ class NonFiniteLoss(FerBenchError):
     """A loss became NaN or infinite while a method was trained."""
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """``"; did you mean 'x'?"`` for the closest of ``names``, else the list of all of them."""
+LONGEST_LIST = 100
+"""Names that a message lists at most."""
+
+
+def nearest(name: str, names: Iterable[str], count: int = 2) -> str:
+    """``"; did you mean 'x'?"`` for the closest of ``names``, else a list of them.
+
+    Args:
+        name: What was given. Its case does not matter.
+        names: What there is. Of more than LONGEST_LIST names the ``count`` nearest are listed, else all.
+        count: How many names are proposed at most.
+    """
     names = sorted(names)
-    close = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
+    folded = {each.lower(): each for each in names}
+    close = difflib.get_close_matches(name.lower(), folded, n=count, cutoff=0.5)
     if close:
-        return "; did you mean " + " or ".join(repr(c) for c in close) + "?"
+        *others, last = (repr(folded[each]) for each in close)
+        return f"; did you mean {', '.join(others)}{' or ' if others else ''}{last}?"
+    if len(names) > LONGEST_LIST:
+        close = difflib.get_close_matches(name.lower(), folded, n=count, cutoff=0)
+        return f"; the nearest of {len(names):,} are: {', '.join(folded[each] for each in close)}"
     return "; there are: " + ", ".join(names) if names else ""
 
 

@@ -120,7 +120,7 @@ def models() -> ModuleType:
 def check_backbone(name: str) -> None:
     """Raises SpecError with the nearest names unless there is a network of that name."""
     if name not in WITHOUT_TIMM and not models().is_model(name):
-        raise SpecError(f"unknown backbone {name!r}{nearest(name, models().list_models())}")
+        raise SpecError(f"unknown backbone {name!r}{nearest(name, models().list_models(), 5)}")
 
 
 def make_network(

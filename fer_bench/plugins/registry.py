@@ -202,6 +202,16 @@ def _python_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.py") if not path.name.startswith(("_", "test_", "conftest")))
 
 
+def unknown_method(name: str, known: Iterable[str]) -> str:
+    """What to say of a name that no method has: the nearest keys, and how a method of one's own is named."""
+    file = Path(name if name.endswith(".py") else f"{name}.py")
+    if file.is_file():
+        return f"unknown method {name!r}; a file is named with --plugins {file}, and its method is {file.stem!r}"
+    near = nearest(name, known)
+    joint = " A" if near.endswith("?") else "; a"
+    return f"unknown method {name!r}{near}{joint} method of your own needs --plugins FILE"
+
+
 def choose(patterns: Iterable[str], plugins: Mapping[str, Plugin]) -> list[str]:
     """The methods that are asked for, sorted.
 
@@ -223,7 +233,7 @@ def choose(patterns: Iterable[str], plugins: Mapping[str, Plugin]) -> list[str]:
         else:
             matches = fnmatch.filter(plugins, pattern)
         if not matches:
-            raise SpecError(f"unknown method {pattern!r}{nearest(pattern, plugins)}")
+            raise SpecError(unknown_method(pattern, plugins))
         chosen.update(matches)
     if not chosen:
         raise SpecError("no method was named; see `fer-bench methods`")

@@ -18,7 +18,7 @@ from fer_bench.core.spec import Imbalance, Noise, Recipe
 from fer_bench.data.catalog import DATASETS
 from fer_bench.data.noise.kinds import KINDS
 from fer_bench.data.noise.kinds import check as check_noise
-from fer_bench.plugins.registry import Plugin
+from fer_bench.plugins.registry import Plugin, unknown_method
 from fer_bench.reproduce import published
 from fer_bench.reproduce.published import Number
 from fer_bench.store.model_selection import SELECTIONS
@@ -307,8 +307,7 @@ def _check_row(table: Definition, row: Row, plugins: Mapping[str, Plugin], where
     if not row.method:
         require(not row.settings, f"{where}: settings without a method")
         return
-    near = nearest(row.method, plugins)
-    require(row.method in plugins, f"{where}.method = {row.method!r}: unknown method{near}")
+    require(row.method in plugins, f"{where}.method: {unknown_method(row.method, plugins)}")
     with suppress(PluginError):  # the row of a broken method says that it was not measured
         _at(where, plugins[row.method].configure, "", "", row.settings)
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from fer_bench.core.errors import PluginError, SpecError, nearest, require
+from fer_bench.core.errors import PluginError, SpecError, require
 from fer_bench.core.presets import load_preset
 from fer_bench.core.spec import Imbalance, Noise, Recipe, RunSpec
 from fer_bench.core.text import one_line, visible
 from fer_bench.core.variant import Variant
-from fer_bench.plugins.registry import Plugin, choose, describe_config, discover, plugin_folders
+from fer_bench.plugins.registry import Plugin, choose, describe_config, discover, plugin_folders, unknown_method
 from fer_bench.sweep.chosen import ChosenMethod
 from fer_bench.sweep.draws import Draws
 from fer_bench.sweep.grid import distinct, distinct_seeds, expand_noise
@@ -173,7 +173,7 @@ def check_named(request: Request, methods: Sequence[str], plugins: Mapping[str, 
     """Checks the methods that ``--set`` and ``--vary`` name. SpecError for one that is not asked for, or a clash."""
     for option, named in (("--set", request.settings), ("--vary", request.vary)):
         for key in named:
-            require(key in plugins, f"{option} {key}.…: unknown method {key!r}{nearest(key, plugins)}")
+            require(key in plugins, f"{option} {key}.…: {unknown_method(key, plugins)}")
             require(key in methods, f"{option} {key}.…: {key} is not among --methods {','.join(methods)}")
     for key, varied in request.vary.items():
         for name in sorted(set(varied) & set(request.settings.get(key, {}))):

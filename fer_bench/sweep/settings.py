@@ -14,6 +14,7 @@ from fer_bench.core.files import file_checksum
 from fer_bench.core.presets import preset_path, read_toml
 from fer_bench.core.schema import build, convert
 from fer_bench.core.variant import OWN_RECIPE, Variant
+from fer_bench.plugins.registry import unknown_method
 
 DEFAULT = "default"
 """Value of ``--settings`` for the defaults of the methods and of the recipe."""
@@ -127,7 +128,7 @@ class SettingsFile:
             SpecError: The file names an unknown method, or contradicts an override.
         """
         for key, each in self.content.methods.items():
-            require(key in known, f"{self.path}: [methods.{key}]: unknown method {key!r}{nearest(key, known)}")
+            require(key in known, f"{self.path}: [methods.{key}]: {unknown_method(key, known)}")
             for name in sorted(set(each.recipe) & set(overrides)) if key in methods else []:
                 option = f"--{name.replace('_', '-')} {overrides[name]}"
                 raise SpecError(

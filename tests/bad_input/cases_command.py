@@ -13,6 +13,12 @@ OPTIONS = (
     Case("an option without its value", "run … --noise", ("--noise", "requires an argument")),
     Case("no --methods", "run --dataset faces", ("Missing option '--methods'",)),
     Case("an unknown method", "run … --methods jocr", ("unknown method 'jocr'", "did you mean 'jocor'")),
+    Case(
+        "a file of methods for a method",
+        "run … --methods mine.py",
+        ("unknown method 'mine.py'", "--plugins mine.py", "its method is 'mine'"),
+        make=text("mine.py", ""),
+    ),
     Case("a pattern without a match", "run … --methods 'x*'", ("unknown method 'x*'",)),
     Case("an unknown family", "run … --methods family:losse", ("unknown family 'losse'", "did you mean 'losses'")),
     Case("an empty list of methods", "run … --methods ''", ("no method was named",)),
@@ -92,6 +98,12 @@ OPTIONS = (
         "run … --backbone resnet81",
         ("unknown backbone 'resnet81'", "did you mean", "resnet"),
         foreign="(?<=mean ).*",
+    ),
+    Case(
+        "a backbone that is like none",
+        "run … --backbone zzz",
+        ("unknown backbone 'zzz'; the nearest of 1,",),
+        foreign="(?<=of 1,).*",
     ),
     Case("an unknown precision", "run … --precision bf61", ("precision = 'bf61'", "did you mean 'bf16'")),
     Case("an unknown setting", "run … --set ce.lamda=1", ("ce has no setting 'lamda'",)),
@@ -440,7 +452,7 @@ TOML = (
     Case(
         "an unknown method",
         PAPER,
-        ("[[rows]] 1.method = 'cee': unknown method", "'ce'"),
+        ("[[rows]] 1.method: unknown method 'cee'", "'ce'"),
         make=text("mine.toml", TOP + '[[rows]]\nname = "CE"\nmethod = "cee"\n' + COLUMNS),
     ),
     Case(

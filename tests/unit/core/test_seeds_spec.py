@@ -351,6 +351,16 @@ def test_nearest() -> None:
     assert nearest("jocr", ["jocor", "nla"]) == "; did you mean 'jocor'?"
     assert nearest("zzz", ["b", "a"]) == "; there are: a, b"
     assert nearest("zzz", []) == ""
+    assert nearest("NLA", ["nla", "Jocor"]) == "; did you mean 'nla'?"
+    assert nearest("jocor", ["nla", "Jocor"]) == "; did you mean 'Jocor'?"
+
+
+def test_nearest_never_lists_more_than_a_person_reads() -> None:
+    many = [f"net_{number}" for number in range(1000)]
+    assert nearest("net_7x", many, 3) == "; did you mean 'net_7', 'net_97' or 'net_87'?"
+    far = nearest("qqqqqqqq", many, 5)
+    assert far.startswith("; the nearest of 1,000 are: net_") and far.count("net_") == 5
+    assert nearest("qqqqqqqq", many[:100], 5).count("net_") == 100
 
 
 # --- convert ------------------------------------------------------------------------------------------------------

@@ -174,12 +174,22 @@ def test_choose() -> None:
     for patterns, message in (
         (["jocr"], "unknown method 'jocr'; did you mean 'jocor'"),
         ([], "no method was named"),
-        (["zz*"], "unknown method"),
+        (["jocr"], r"\? A method of your own needs --plugins FILE$"),
+        (["zz*"], "unknown method 'zz[*]'; there are: .*; a method of your own needs --plugins FILE$"),
         (["family:losse"], "unknown family 'losse'; did you mean 'losses'"),
         (["family:zz"], "unknown family 'zz'; there are: baseline, early-learning, "),
     ):
         with pytest.raises(SpecError, match=message):
             choose(patterns, found)
+
+
+def test_a_file_in_the_place_of_a_method_is_told_its_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "mine.py").write_text("")
+    for name in ("own/mine.py", "own/mine"):
+        with pytest.raises(SpecError, match=r"--plugins own/mine\.py, and its method is 'mine'"):
+            choose([name], discover())
 
 
 def test_methods_of_a_family() -> None:

@@ -131,7 +131,7 @@ def test_cells_have_the_numbers_of_their_paper() -> None:
         ("rates = [0.2]", "", "noise 'symmetric' needs rates"),
         ("imbalance = [20]", "imbalance = [0.5]", "[[columns]] 2.imbalance"),
         ("imbalance = [20]", "imbalanc = [20]", "[[columns]] 2 has no setting 'imbalanc'; did you mean 'imbalance'"),
-        ('method = "ce"', 'method = "cce"', "[[rows]] 1.method = 'cce': unknown method; did you mean 'ce'"),
+        ('method = "ce"', 'method = "cce"', "[[rows]] 1.method: unknown method 'cce'; did you mean 'ce'"),
         ("{ tau = 0.5 }", "{ tao = 0.5 }", "[[rows]] 2: balanced_softmax has no setting 'tao'"),
         ('name = "Their method"', 'name = "Cross-entropy"', "two [[rows]] have one name"),
         ('paper = "My paper"', 'papr = "My paper"', "'papr'"),
