@@ -13,12 +13,20 @@ from fer_bench.cli.group import main
 from fer_bench.cli.options import OUT, PLUGINS, Names, row_options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fer_bench.sweep.record import Sweep
+
+SWEEPS = click.argument("sweeps", nargs=-1, metavar="[SWEEP]…")
+
+TO = click.option("--to", type=click.Path(path_type=Path, file_okay=False), default=None,
+                  help="Folder of the files [default: the sweep's; tables/A+B for several].")  # fmt: skip
 
 
 @main.command()
-@click.argument("sweep", required=False)
+@SWEEPS
 @OUT
+@TO
 @click.option("--format", "style", type=click.Choice(["terminal", "markdown", "csv", "latex", "html"]),
               default="terminal", show_default=True)  # fmt: skip
 @click.option("--select", "--protocol", "selections", type=Names(), default="last", show_default=True,
@@ -34,8 +42,9 @@ if TYPE_CHECKING:
 @click.option("--interval", default="t", show_default=True, help="Kind of 95 % interval: t or bootstrap.")
 @row_options
 def table(
-    sweep: str | None,
+    sweeps: tuple[str, ...],
     out: Path,
+    to: Path | None,
     style: str,
     only: list[str] | None,
     sort: str,
@@ -43,20 +52,20 @@ def table(
     plugins: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Prints the comparison table of SWEEP (or the newest one); writes its files and plots. Nothing is trained."""
+    """Prints the comparison table of SWEEPS (or of the newest one); writes its files and plots. Nothing is trained.
+
+    Several sweeps have one table. A run that is in several of them counts once.
+    """
     from fer_bench.cli.views.table import TableView
     from fer_bench.plugins.registry import discover, plugin_folders
     from fer_bench.report.measures import View
     from fer_bench.report.outputs import outputs_of
     from fer_bench.report.shown import Shown
-    from fer_bench.sweep.record import find_sweep
 
     view = View(**{name: tuple(value) if isinstance(value, list) else value for name, value in options.items()})  # type: ignore[arg-type]
-    found = find_sweep(out, sweep)
-    if not found.records():
-        _nothing_finished(found)
-    shown = Shown(tuple(only or ()), sort, top)
-    outputs = outputs_of(found, view, shown, discover(plugin_folders(plugins)))
+    found = _finished(out, sweeps)
+    shown = Shown(None if only is None else tuple(only), sort, top)
+    outputs = outputs_of(*found, view=view, shown=shown, plugins=discover(plugin_folders(plugins)), to=to)
     if style == "terminal":
         console().print(TableView(outputs.table))
     else:
@@ -64,6 +73,16 @@ def table(
     # last, so that a folder that is full or read-only still shows its table
     outputs.write()
     outputs.write_plots()
+
+
+def _finished(out: Path, names: Sequence[str]) -> list[Sweep]:
+    """The sweeps of these names, or the newest one; ends the command if none has a finished run."""
+    from fer_bench.sweep.record import find_sweep
+
+    found = [find_sweep(out, name) for name in names] or [find_sweep(out, None)]
+    if not any(sweep.records() for sweep in found):
+        _nothing_finished(found[0])
+    return found
 
 
 def _nothing_finished(sweep: Sweep) -> NoReturn:
@@ -74,23 +93,27 @@ def _nothing_finished(sweep: Sweep) -> NoReturn:
 
 
 @main.command(hidden=True)
-@click.argument("sweep", required=False)
+@SWEEPS
 @OUT
+@TO
 @row_options
 def plot(
-    sweep: str | None, out: Path, only: list[str] | None, sort: str, top: int | None, plugins: tuple[str, ...]
+    sweeps: tuple[str, ...],
+    out: Path,
+    to: Path | None,
+    only: list[str] | None,
+    sort: str,
+    top: int | None,
+    plugins: tuple[str, ...],
 ) -> None:
-    """Draws the plots of SWEEP (or the newest one), also if they are there. `table` draws those that are missing."""
+    """Draws the plots of SWEEPS (or of the newest one) again. `table` draws those that are missing."""
     from fer_bench.plugins.registry import discover, plugin_folders
     from fer_bench.report.outputs import outputs_of
     from fer_bench.report.shown import Shown
-    from fer_bench.sweep.record import find_sweep
 
-    found = find_sweep(out, sweep)
-    if not found.records():
-        _nothing_finished(found)
-    shown = Shown(tuple(only or ()), sort, top)
-    outputs = outputs_of(found, shown=shown, plugins=discover(plugin_folders(plugins)))
+    found = _finished(out, sweeps)
+    shown = Shown(None if only is None else tuple(only), sort, top)
+    outputs = outputs_of(*found, shown=shown, plugins=discover(plugin_folders(plugins)), to=to)
     for path in outputs.write_plots(redraw=True):
         echo(path)
 

@@ -105,19 +105,27 @@ def make_splits(dataset: Dataset, spec: RunSpec, noise_file: Path | None = None)
 
 def describe_sizes(sizes: Sequence[Mapping[str, Any]]) -> str:
     """What the splits of some runs hold, from :attr:`Splits.sizes` of each: a part of a sentence."""
-
-    def count(name: str) -> str:
-        low, high = (f"{bound(each[name] for each in sizes):,}" for bound in (min, max))
-        return low if low == high else f"{low} to {high}"
-
     validation = "no validation"
     if any(each["val"] for each in sizes):
-        validation = f"{count('val')} validation"
+        validation = f"{_count(sizes, 'val')} validation"
     if any(each["held_out"] for each in sizes):
         validation += " (held out of training)"
     derived = {each["source"] for each in sizes} - {"official"}
-    test = f"{count('test')} test images" + (f" ({' or '.join(sorted(derived))})" if derived else "")
-    return f"{count('train')} training, {validation} and {test}"
+    test = f"{_count(sizes, 'test')} test images" + (f" ({' or '.join(sorted(derived))})" if derived else "")
+    return f"{_count(sizes, 'train')} training, {validation} and {test}"
+
+
+def short_sizes(sizes: Sequence[Mapping[str, Any]]) -> str:
+    """The same in few words, for captions: "2,500 training, 500 held-out validation and 1,000 test images"."""
+    held = "held-out " if any(each["held_out"] for each in sizes) else ""
+    derived = "derived " if any(each["source"] != "official" for each in sizes) else ""
+    validation = f", {_count(sizes, 'val')} {held}validation" if any(each["val"] for each in sizes) else ""
+    return f"{_count(sizes, 'train')} training{validation} and {_count(sizes, 'test')} {derived}test images"
+
+
+def _count(sizes: Sequence[Mapping[str, Any]], name: str) -> str:
+    low, high = (f"{bound(each[name] for each in sizes):,}" for bound in (min, max))
+    return low if low == high else f"{low} to {high}"
 
 
 @dataclass(frozen=True)

@@ -116,8 +116,8 @@ def arrange(
         classes: Class names by data set.
         methods: What is known of the methods, by key. A method that is not among them is called by its key.
 
-    Every setting that tells two runs apart is in the name of their row or condition, except the seeds. Settings that
-    all runs share are in neither.
+    Every setting that tells two runs of a data set apart is in the name of their row or condition, except the seeds.
+    Settings that all runs of a data set share are in neither.
 
     The frame has these columns beside those of ``load_runs``:
 
@@ -125,6 +125,7 @@ def arrange(
     - row: the method, with the settings that differ if one condition holds several variants of it
     - condition: the data set if there are several, noise, imbalance, and all other settings that differ
     - noise, imbalance: their part of the condition
+    - data, data_settings: the data set, and the settings that differ between data sets alone, which no condition names
     - family: the kind of noise without its rate; "" for clean labels, which are rate 0 of every kind
     - context, setting, base: the condition without its noise, without its imbalance, and without both
     - ``*_gap``: overall accuracy of the best test epoch less that of the selected one
@@ -146,6 +147,7 @@ def arrange(
     pairs = zip(frame["config"], frame["own_recipe"], strict=True)
     frame["own_settings"] = [json.dumps({**json.loads(a), **json.loads(b)}, sort_keys=True) for a, b in pairs]
     frame["row"] = _rows(frame)
+    frame = _tell_draws_apart(frame)
     order = ["data", "extra", "imbalance_factor", "imbalance", "family", "noise_rate", "method", "row"]
     frame = frame.sort_values([*order, "data_seed", "seed"], kind="stable")
     kept = frame.drop_duplicates(["condition", "row", "data_seed", "seed"]).reset_index(drop=True)
@@ -205,7 +207,8 @@ def _name_conditions(frame: pd.DataFrame) -> pd.DataFrame:
     settings = pd.DataFrame([_settings(record) for record in frame["record"]], index=frame.index)
     frame = frame.assign(**_noise_names(frame, settings), imbalance=_imbalance_names(frame))
     frame["data"] = [Path(name).name for name in frame["dataset"]]
-    frame["extra"] = _other_settings(settings.drop(columns=["noise mode", "noise file"]))
+    named, follow = _settings_that_differ(settings.drop(columns=["noise mode", "noise file"]), frame["data"])
+    frame["extra"], frame["data_settings"] = _setting_texts(settings, named), _setting_texts(settings, follow)
     data = frame["data"] if frame["dataset"].nunique() > 1 else [""] * len(frame)
     parts = {
         "base": (data, frame["extra"]),
@@ -215,6 +218,28 @@ def _name_conditions(frame: pd.DataFrame) -> pd.DataFrame:
     }
     joined = {name: [joined_text(*each) for each in zip(*columns, strict=True)] for name, columns in parts.items()}
     return frame.assign(**joined)
+
+
+def _tell_draws_apart(frame: pd.DataFrame) -> pd.DataFrame:
+    """Names the draw of the training data in conditions that no draw has runs of all rows of.
+
+    Rows that share a draw stay in one column; footnotes mark those that lack others.
+    """
+    contexts = set()
+    for context, group in frame.groupby("context"):
+        for _, cell in group.groupby("condition"):
+            draws = [set(seeds) for _, seeds in cell.groupby("row")["data_seed"]]
+            if not set.intersection(*draws):
+                contexts.add(context)
+    if not contexts:
+        return frame
+    apart = frame["context"].isin(contexts)
+    for name in ("base", "context", "setting", "condition", "extra"):
+        texts = [
+            joined_text(text, f"data seed {seed}") for text, seed in zip(frame[name], frame["data_seed"], strict=True)
+        ]
+        frame[name] = frame[name].where(~apart, texts)
+    return frame
 
 
 def joined_text(*parts: object) -> str:
@@ -271,23 +296,28 @@ def _imbalance_names(frame: pd.DataFrame) -> list[str]:
     ]
 
 
-def _other_settings(settings: pd.DataFrame) -> list[str]:
-    """The settings in which the runs differ, as text."""
+def _settings_that_differ(settings: pd.DataFrame, data: pd.Series) -> tuple[list[str], list[str]]:
+    """Names of the settings in which runs of one data set differ, and of those in which only data sets differ."""
+    several = {str(name): settings[name].dropna().nunique() > 1 for name in settings}
+    inside = {str(name): settings[name].groupby(data).nunique().max() > 1 for name in settings}
+    differ = [name for name, differs in several.items() if differs]
+    return [name for name in differ if inside[name]], [name for name in differ if not inside[name]]
+
+
+def _setting_texts(settings: pd.DataFrame, names: Iterable[str]) -> list[str]:
+    """These settings of each run, as text. A data set has no value in the column of another one."""
     texts: list[list[str]] = [[] for _ in range(len(settings))]
-    for name in settings:
-        known = settings[name].dropna()  # a data set has no value in the column of another one
-        if known.nunique() < 2:
-            continue
-        short = short_names(known)
+    for name in names:
+        short = short_names(settings[name].dropna())
         for text, value in zip(texts, settings[name], strict=True):
             if value in short:
-                text.append(_setting_text(str(name), short[value]))
+                text.append(_setting_text(name, short[value]))
     return [", ".join(text) for text in texts]
 
 
 def _setting_text(name: str, value: str) -> str:
     if name in UNITS:
-        return f"{value} {UNITS[name]}"
+        return f"{value} {UNITS[name]}" if value != "1" else f"1 {UNITS[name].removesuffix('s')}"
     return value if name == "backbone" else f"{name} {value}"
 
 
@@ -306,7 +336,10 @@ def _rows(frame: pd.DataFrame) -> list[str]:
         most = group.assign(variant=variants).groupby("condition")["variant"].nunique().max()
         if most > 1:
             names = _variant_names(variants)
-            labels |= {i: f"{method} ({names[v]})" for i, v in zip(group.index, variants, strict=True)}
+            labels |= {
+                i: f"{method} ({names[v]})" if names[v] else str(method)
+                for i, v in zip(group.index, variants, strict=True)
+            }
     return [labels[index] for index in frame.index]
 
 
@@ -321,7 +354,8 @@ def _variant_names(variants: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...],
     }
     found = {}
     for variant in variants:
-        parts = [f"{key}={values[key][variant[0]]}" for key in apart]
+        given = configs[variant[0]]  # a setting of the recipe is there only if the method has its own
+        parts = [f"{key}={values[key][variant[0]]}" for key in apart if key in given]
         for place, name in enumerate(VARIANT):
             if place > 0 and len(others[name]) > 1:
                 parts.append(f"{name} {others[name][variant[place]] or 'none'}")

@@ -3,38 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fer_bench.core.text import counted
-from fer_bench.data.splits import describe_sizes
+from fer_bench.data.splits import short_sizes
 from fer_bench.report.arrange import Runs
 from fer_bench.report.measures import View
-from fer_bench.report.notes import split_sizes, values_text
+from fer_bench.report.notes import epochs_text, split_sizes
 from fer_bench.report.significance import Significance
 from fer_bench.store.model_selection import SELECTIONS
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def caption(runs: Runs, view: View, significance: Significance) -> str:
-    """Two sentences, and one on images that were taken from the training set; the notes say the rest."""
-    frame = runs.frame
-    data = ", ".join(sorted({Path(name).name for name in frame["dataset"]}))
+    """Two sentences: what the numbers are, and what bold means. The notes say the rest."""
     titles = [SELECTIONS[key].title for key in dict.fromkeys(view.selections)]
-    epochs = f"{values_text(frame, 'epochs')} epochs"
+    rows = f"{len(runs.rows)} of " if len(runs.rows) < runs.tested["row"].nunique() else ""
     text = (
-        f"Test results of {counted(len(runs.rows), 'method')} on {data}, trained for {epochs}: {_cells(runs, view)}, "
-        f"{' and '.join(titles)}."
+        f"Test results of {rows}{counted(runs.tested['row'].nunique(), 'method')} on {data_text(runs.frame)}, trained "
+        f"for {epochs_text(runs.frame)}: {_cells(runs, view)}, {' and '.join(titles)}."
     )
-    text += _taken(runs)
     return f"{text} {significance.caption()}" if len(runs.rows) > 1 else text
 
 
-def _taken(runs: Runs) -> str:
-    """How many images were held out, or taken for a test split, of data sets that have no split for that."""
-    found = ""
-    for dataset, sizes in split_sizes(runs.frame["record"]).items():
-        if any(each["held_out"] or each["source"] != "official" for each in sizes):
-            name = f" of {Path(dataset).name}" if runs.frame["dataset"].nunique() > 1 else ""
-            found += f" Images{name}: {describe_sizes(sizes)}."
-    return found
+def data_text(frame: pd.DataFrame) -> str:
+    """The data sets. One alone has the sizes of its splits in brackets, if its runs stored them.
+
+    Args:
+        frame: Runs with the columns dataset and record.
+    """
+    names = sorted({Path(name).name for name in frame["dataset"]})
+    sizes = split_sizes(frame["record"])
+    if len(names) > 1 or not sizes:
+        return ", ".join(names)
+    return f"{names[0]} ({short_sizes(next(iter(sizes.values())))})"
 
 
 def _cells(runs: Runs, view: View) -> str:

@@ -49,7 +49,7 @@ def footnotes(runs: Runs) -> Footnotes:
         mine = frame[frame["row"] == row]
         for sign, text in _facts(mine):
             facts[sign].setdefault(text, []).append(row)
-        for text in _remarks(mine):
+        for text in (*_remarks(mine), *_draws_that_lack(mine, frame)):
             remarks.setdefault(text, []).append(row)
     meanings = {
         NOISE_RATE: "is given the true noise rate",
@@ -100,6 +100,17 @@ def _remarks(runs: pd.DataFrame) -> list[str]:
         if any(len(values) > 1 for values in cells):
             found.append(f"runs of one cell are of different {what}; runs.csv lists them")
     return list(dict.fromkeys(found))
+
+
+def _draws_that_lack(mine: pd.DataFrame, frame: pd.DataFrame) -> list[str]:
+    """The draws of the training data of a row, if other rows have more of them in one of its columns."""
+    draws = frame.groupby("condition")["data_seed"].nunique()
+    own = mine.groupby("condition")["data_seed"].nunique()
+    lacking = mine[mine["condition"].isin(own.index[own < draws[own.index]])]
+    if lacking.empty:
+        return []
+    seeds = sorted({int(seed) for seed in lacking["data_seed"]})
+    return [f"has runs of fewer draws of the training data (data seed {', '.join(map(str, seeds))})"]
 
 
 def _which(texts: Mapping[str, list[str]], runs: Runs) -> str:

@@ -51,7 +51,7 @@ def definitions(runs: Runs, view: View, draws: Sequence[Draw]) -> list[str]:
         for selection in chosen
     ]
     frame, shown = runs.frame, {metric.name for metric in view.chosen}
-    found += _conditions(frame)
+    found += [*_conditions(frame), *_by_data(frame)]
     if frame.groupby(["row", "condition"]).size().max() > 1:
         found += [_seeds(frame), _spread(view)]
     if "gap" in shown:
@@ -100,6 +100,14 @@ def _conditions(frame: pd.DataFrame) -> list[str]:
     return [f"Conditions name {' and '.join(parts)} of the training set."] if parts else []
 
 
+def _by_data(frame: pd.DataFrame) -> list[str]:
+    """The settings that follow the data set, which no name of a condition repeats."""
+    texts = dict(zip(frame["data"], frame["data_settings"], strict=True))
+    if not any(texts.values()):
+        return []
+    return [f"Settings by data set: {'; '.join(f'{data}: {text}' for data, text in sorted(texts.items()))}."]
+
+
 def _seeds(frame: pd.DataFrame) -> str:
     """What tells the runs of a cell apart, where a cell has several."""
     seeds = "the training seed (initial weights, batch order, augmentation)"
@@ -124,7 +132,7 @@ def training(frame: pd.DataFrame) -> str:
     images = value_range(frame["train_images"], lambda v: f"{v:,.0f}")
     weights = ", ".join(weights_name(name) for name in sorted(frame["pretrained"].unique()))
     text = (
-        f"Training: {images} images, {values_text(frame, 'epochs')} epochs, batch size "
+        f"Training: {images} images, {epochs_text(frame)}, batch size "
         f"{values_text(frame, 'batch_size')}, {values_text(frame, 'optimizer')}, {_learning_rate(frame)}, "
         f"{values_text(frame, 'schedule')} schedule. Backbone: "
         f"{values_text(frame, 'backbone')} from {weights}, images of {values_text(frame, 'image_size')} px"
@@ -210,6 +218,12 @@ def _mixed(frame: pd.DataFrame) -> str:
         return ""
     text = f" The runs are of different {' and '.join(parts)}, which can change the last digits of a number."
     return f"{text} Times of different devices do not compare." if len(found["device"]) > 1 else text
+
+
+def epochs_text(frame: pd.DataFrame) -> str:
+    """``1 epoch``, ``12 or 14 epochs``."""
+    epochs = sorted({int(number) for number in frame["epochs"]})
+    return f"{' or '.join(map(str, epochs))} epoch{'s' * (epochs != [1])}"
 
 
 def values_text(frame: pd.DataFrame, column: str) -> str:

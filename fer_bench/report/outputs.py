@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from fer_bench.core.files import write_atomically
 from fer_bench.plugins.registry import Plugin
+from fer_bench.report.joining import join
 from fer_bench.report.rendering import Table, csv_text
 from fer_bench.report.shown import Shown
 from fer_bench.report.tables import DEFAULT_VIEW, comparison
@@ -34,56 +35,83 @@ DRAWN = "plots/drawn.txt"
 
 @dataclass(frozen=True)
 class Outputs:
-    """What is made of the finished runs of a sweep.
+    """What is made of the finished runs of a sweep, or of several.
 
     Attributes:
-        sweep: The sweep.
-        table: Its table: a comparison of methods, or the trials of a tuning.
+        folder: Where the files go.
+        table: The table: a comparison of methods, or the trials of a tuning.
         runs: One row for each finished run, with the columns of ``fer_bench.load_runs``.
         draw: Draws the plots into a folder, and returns their paths.
         drawn: Names what the plots show: their rows in order, and the keys of their runs.
+        sweep: The sweep whose records are stored with the files, if it is one and they go into its folder.
         settings: What a tuning chose; None for an ordinary sweep, and while trials are pending.
     """
 
-    sweep: Sweep
+    folder: Path
     table: Table
     runs: pd.DataFrame
     draw: Callable[[Path], list[Path]]
     drawn: bytes
+    sweep: Sweep | None = None
     settings: Settings | None = None
 
     def write(self) -> list[Path]:
         """Writes the tables, the runs, the records, and the settings file of a tuning; the paths of what is new."""
-        folder = self.sweep.folder
-        written = write_table(self.table, self.runs, folder)
-        self.sweep.save_records()
+        written = write_table(self.table, self.runs, self.folder)
+        if self.sweep is not None:
+            self.sweep.save_records()
         if self.settings is not None:
-            write_atomically(folder / SETTINGS, self.settings.to_toml().encode())
-            written.append(folder / SETTINGS)
+            write_atomically(self.folder / SETTINGS, self.settings.to_toml().encode())
+            written.append(self.folder / SETTINGS)
         return written
 
     def write_plots(self, redraw: bool = False) -> list[Path]:
         """Draws the plots, unless they are there and of the same runs; the paths."""
-        file = self.sweep.folder / DRAWN
+        file = self.folder / DRAWN
         if not redraw and file.exists() and file.read_bytes() == self.drawn:
             return []
-        written = self.draw(self.sweep.folder / "plots")
+        written = self.draw(self.folder / "plots")
         write_atomically(file, self.drawn)
         return written
 
 
 def outputs_of(
-    sweep: Sweep, view: View = DEFAULT_VIEW, shown: Shown = ALL, plugins: Mapping[str, Plugin] = NO_PLUGINS
+    *sweeps: Sweep,
+    view: View = DEFAULT_VIEW,
+    shown: Shown = ALL,
+    plugins: Mapping[str, Plugin] = NO_PLUGINS,
+    to: Path | None = None,
 ) -> Outputs:
-    """The outputs of a sweep with a finished run.
+    """The outputs of sweeps with a finished run. Several sweeps have one table.
 
     Args:
-        sweep: The sweep.
+        sweeps: The sweeps.
         view: What the table shows. A tuning has one view.
         shown: Which methods are shown, and in which order. A tuning shows all.
         plugins: Methods by key, for their names.
+        to: Where the files go, if not to the folder of the sweep, or to ``<out>/tables/A+B`` for several.
+
+    Raises:
+        SpecError: The sweeps cannot be joined, or a name in ``view`` or ``shown`` is unknown.
     """
-    return _of_tuning(sweep) if sweep.tuning else _of_sweep(sweep, view, shown, plugins)
+    if len(sweeps) == 1 and sweeps[0].tuning:
+        return _of_tuning(sweeps[0], to)
+    together = join(sweeps)
+    runs = shown.arrange(together.records, together.classes, plugins, view)
+
+    def draw(folder: Path) -> list[Path]:
+        from fer_bench.report.plots import figures  # matplotlib takes a second to load
+
+        return figures.write(runs, folder)
+
+    return Outputs(
+        to or together.folder,
+        replace(comparison(runs, view, [*together.notes, *together.unfinished]), name=together.folder.name),
+        runs.raw,
+        draw,
+        _drawn(runs.rows, runs.frame["key"]),
+        sweeps[0] if len(sweeps) == 1 and to is None else None,
+    )
 
 
 def write_outputs(sweep: Sweep, plugins: Mapping[str, Plugin] = NO_PLUGINS, redraw: bool = False) -> list[Path]:
@@ -118,20 +146,7 @@ def write_table(table: Table, runs: pd.DataFrame, folder: Path) -> list[Path]:
     return [folder / name for name in contents]
 
 
-def _of_sweep(sweep: Sweep, view: View, shown: Shown, plugins: Mapping[str, Plugin]) -> Outputs:
-    runs = shown.arrange(sweep.records(), sweep.classes, plugins, view)
-
-    def draw(folder: Path) -> list[Path]:
-        from fer_bench.report.plots import figures  # matplotlib takes a second to load
-
-        return figures.write(runs, folder)
-
-    return Outputs(
-        sweep, comparison(runs, view, sweep.unfinished()), runs.raw, draw, _drawn(runs.rows, runs.frame["key"])
-    )
-
-
-def _of_tuning(sweep: Sweep) -> Outputs:
+def _of_tuning(sweep: Sweep, to: Path | None) -> Outputs:
     trials = trials_of(sweep)
 
     def draw(folder: Path) -> list[Path]:
@@ -139,9 +154,10 @@ def _of_tuning(sweep: Sweep) -> Outputs:
 
         return write(trials, folder)
 
-    table = trial_table(trials, sweep.tuning, sweep.unfinished())
+    table = replace(trial_table(trials, sweep.tuning, sweep.unfinished()), name=sweep.name)
     runs = sweep.finished()
-    return Outputs(sweep, table, runs, draw, _drawn((), runs["key"]), tuned_settings(sweep, trials))
+    drawn, stored = _drawn((), runs["key"]), sweep if to is None else None
+    return Outputs(to or sweep.folder, table, runs, draw, drawn, stored, tuned_settings(sweep, trials))
 
 
 def _drawn(rows: Iterable[str], keys: Iterable[str]) -> bytes:

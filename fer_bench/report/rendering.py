@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +14,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MISSING = "–"
-
-LATEX_WIDTH = 88
-"""Characters across one LaTeX tabular, so that it ends before the edge of a page at 10 pt. Further columns go into the
-next one."""
-
-LATEX_GAP = 2
-"""Characters that LaTeX leaves between two columns."""
-
-
-LATEX_FLOATS = 10
-"""Tables after which a new page begins. LaTeX stops with an error if too many of them wait for a page."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +33,19 @@ class Block:
         corner: Header above the row names.
         columns: Headers of the columns.
         rows: Name and cells of each row.
+        main: Whether it is a result, which belongs into a paper, and not a cost or a description of the data.
     """
 
     title: str
     corner: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    main: bool = True
 
     def part(self, first: int, last: int) -> Block:
         """The block with the columns from ``first`` up to, and without, ``last``."""
         rows = tuple((name, cells[first:last]) for name, cells in self.rows)
-        return Block(self.title, self.corner, self.columns[first:last], rows)
+        return replace(self, columns=self.columns[first:last], rows=rows)
 
     def parts(self, widths: Sequence[int], width: int) -> Iterator[Block]:
         """The block with as many columns at a time as ``width`` has room for; at least one."""
@@ -77,8 +68,8 @@ class Table:
         caption: What a reader needs before the first number: two sentences.
         notes: Everything else that a reader may ask, one or two sentences each.
         numbers: The values behind the cells, unrounded, one line each.
-        legend: What the signs in names and cells mean, one sentence each. It stands before the notes; in LaTeX it is
-            part of every caption, because floats move.
+        legend: What the signs in names and cells mean, one sentence each. It stands before the notes.
+        name: A short name, for the label in LaTeX.
     """
 
     title: str
@@ -87,6 +78,7 @@ class Table:
     notes: tuple[str, ...]
     numbers: pd.DataFrame = field(repr=False, compare=False)
     legend: tuple[str, ...] = ()
+    name: str = "results"
 
     @property
     def below(self) -> tuple[str, ...]:
@@ -107,22 +99,10 @@ class Table:
         return csv_text(self.numbers)
 
     def latex(self) -> str:
-        """``table`` environments and, below them, a list of the notes.
+        """One ``table`` environment with caption, label and notes: :func:`fer_bench.report.latex.latex`."""
+        from fer_bench.report.latex import latex
 
-        They need the package booktabs and a LaTeX that reads UTF-8.
-        """
-        parts = ["% \\usepackage{booktabs}"]
-        caption = f"{self.caption} "
-        floats = [(block.title, part) for block in self.blocks for part in _pages(block)]
-        for number, (title, part) in enumerate(floats):
-            if number and number % LATEX_FLOATS == 0:
-                parts.append("\\clearpage")
-            parts.append(_latex_table(part, f"{title}. {caption}{' '.join(self.legend)}".rstrip()))
-            caption = ""  # the others are of the same runs
-        if self.notes:
-            items = (f"\\item {_tex(note)}" for note in self.notes)
-            parts += ["{\\footnotesize", "\\begin{itemize}", *items, "\\end{itemize}", "}"]
-        return "\n".join(parts) + "\n"
+        return latex(self)
 
     def html(self) -> str:
         """One page without scripts or outside files."""
@@ -183,57 +163,3 @@ def _md_table(block: Block) -> str:
 
     rule = "|".join(["", "-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:]), ""])
     return "\n".join([row(lines[0]), rule, *map(row, lines[1:])])
-
-
-# --- LaTeX ---------------------------------------------------------------------------------------------------------
-
-_TEX = {
-    **{c: f"\\{c}" for c in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "±": r"$\pm$",
-    "†": r"$^\dagger$",
-    "‡": r"$^\ddagger$",
-    "§": r"$^\S$",
-    "¶": r"$^\P$",
-    "◊": r"$^\diamond$",
-    **{sign: f"$^{{{letter}}}$" for sign, letter in zip("ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖ", "abcdefghijklmnop", strict=True)},
-    "–": "--",
-    "×": r"$\times$",
-    "[": "{[}",  # else an optional argument after \\
-}
-
-
-def _tex(text: str) -> str:
-    return "".join(_TEX.get(character, character) for character in one_line(text))
-
-
-def _pages(block: Block) -> Iterator[Block]:
-    """The block in parts that fit on a page; LaTeX breaks neither headers nor cells."""
-    names = max(display_width(text) for text in (block.corner, *(name for name, _ in block.rows)))
-    widths = [
-        LATEX_GAP + max(display_width(text) for text in (head, *(cells[number].text for _, cells in block.rows)))
-        for number, head in enumerate(block.columns)
-    ]
-    return block.parts(widths, LATEX_WIDTH - names)
-
-
-def _latex_table(block: Block, caption: str) -> str:
-    import pandas as pd
-
-    # positions as labels: the Styler refuses names that occur twice, and cells and names are escaped here, because its
-    # own escape knows neither ± nor †
-    bodies = [[rf"\textbf{{{_tex(c.text)}}}" if c.bold else _tex(c.text) for c in cells] for _, cells in block.rows]
-    frame = pd.DataFrame(bodies)
-    names = [_tex(name) for name, _ in block.rows]
-    style = frame.style.format_index(lambda place: names[place], axis=0)
-    style = style.format_index(lambda place: _tex(block.columns[place]), axis=1)
-    text = style.to_latex(
-        hrules=True, column_format="l" + "r" * len(block.columns), caption=_tex(caption), position_float="centering"
-    )
-    # the Styler leaves the corner empty
-    return text.replace("\\toprule\n &", f"\\toprule\n{_tex(block.corner)} &", 1)

@@ -30,7 +30,7 @@ class Shown:
     """What a reader chooses of the methods of a sweep.
 
     Attributes:
-        only: Keys of methods, globs and ``family:NAME``; empty for all. The others are as if they had not been run:
+        only: Keys of methods, globs and ``family:NAME``; None for all. The others are as if they had not been run:
             they are in no test.
         sort: Name of a condition or of a metric by which rows are sorted, best first, or "name". "" for the first
             column of the first metric.
@@ -38,7 +38,7 @@ class Shown:
             the best of many are not compared as if they had been the only ones.
     """
 
-    only: tuple[str, ...] = ()
+    only: tuple[str, ...] | None = None
     sort: str = ""
     top: int | None = None
 
@@ -69,7 +69,7 @@ class Shown:
         return self.order(arrange(chosen, classes, described), view)
 
     def _chosen(self, records: list[Record], plugins: Mapping[str, Plugin]) -> list[Record]:
-        if not self.only:
+        if self.only is None:
             return records
         keys = sorted({record.spec["method"] for record in records})
         known = {key: replace(plugins[key], error="") if key in plugins else Plugin(key, Path(), "") for key in keys}

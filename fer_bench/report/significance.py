@@ -48,6 +48,11 @@ class Family:
         """The best row and those that are not significantly worse."""
         return statistics.leaders(self.table, self.view.test, self.higher)
 
+    def bold(self, metric: Metric) -> frozenset[str]:
+        """The leaders; nobody where all means are the same as they are shown: nothing is won there."""
+        shown = {f"{mean * metric.scale:.{metric.digits}f}" for mean in self.table.mean().dropna()}
+        return self.leaders.rows if len(shown) > 1 else frozenset()
+
     @cached_property
     def against(self) -> dict[str, Comparison]:
         """Comparisons by row: with the baseline, or with the best row if there is no baseline."""
@@ -105,9 +110,9 @@ class Significance:
         family = Family(table, self.view, self.baseline, metric.better > 0)
         if len(table) < MIN_PAIRS:
             self.untested = True
-            return family.leaders.rows, set()
+            return family.bold(metric), set()
         self._remember(family)
-        return family.leaders.rows, family.starred
+        return family.bold(metric), family.starred
 
     def together(self, metric: Metric, selection: str, footnotes: Footnotes) -> list[Block]:
         """Methods compared over all blocks: one block of the table, or none where nothing can be compared."""
@@ -234,13 +239,11 @@ def _comparison_block(
         rows: Names of the rows, in order.
         footnotes: Signs of the rows.
     """
-    complete, found = overall.table, compared.against
+    complete, found, bold = overall.table, compared.against, overall.bold(metric)
     ranks = statistics.friedman(complete, overall.higher)
     title = f"{heading}: all conditions together"
     title += f" ({counted(len(complete), 'block')}" + (f"; Friedman's test: {p_equation(ranks.p)})" if ranks else ")")
-    columns: dict[str, Callable[[str], Cell]] = {
-        "Mean": lambda row: _mean(complete, row, metric, row in overall.leaders.rows)
-    }
+    columns: dict[str, Callable[[str], Cell]] = {"Mean": lambda row: _mean(complete, row, metric, row in bold)}
     if ranks:
         columns["Mean rank"] = lambda row: Cell(f"{ranks.mean[row]:.2f}")
     other = footnotes.name(compared.baseline) if compared.baseline else "the best"
@@ -254,7 +257,7 @@ def _comparison_block(
     lines = (
         (footnotes.name(row), tuple(cell(row) for cell in columns.values())) for row in rows if row in compared.table
     )
-    return Block(title, "Method", tuple(columns), tuple(lines))
+    return Block(title, "Method", tuple(columns), tuple(lines), main=False)
 
 
 def _mean(table: pd.DataFrame, row: str, metric: Metric, bold: bool) -> Cell:

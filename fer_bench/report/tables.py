@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
-from fer_bench.report import notes, training_data
+from fer_bench.report import chance, notes, training_data
 from fer_bench.report.aggregate import aggregate, csv_lines
 from fer_bench.report.arrange import Runs
 from fer_bench.report.caption import caption
@@ -38,9 +38,11 @@ def comparison(runs: Runs, view: View = DEFAULT_VIEW, unfinished: Iterable[str] 
     values, draws = aggregate(runs, view), training_data.draws(runs)
     shares = training_data.purity(draws)
     shown = [(metric, selection) for metric in view.chosen for selection in view.variants(metric)]
+    marked = {selection: chance.marks(runs, selection) for selection in dict.fromkeys(view.selections)}
     blocks: list[Block] = []
     for metric, selection in shown:
-        blocks += _metric_block(values, metric, selection, signs, significance)
+        found = set(marked[selection]) if metric.by_epoch and metric.compared else set[tuple[str, str]]()
+        blocks += _metric_block(values, metric, selection, signs, significance, found)
     for metric in view.chosen:
         blocks += significance.together(metric, view.selections[0], signs)
     blocks.append(_cost_block(values, runs, signs))
@@ -52,6 +54,7 @@ def comparison(runs: Runs, view: View = DEFAULT_VIEW, unfinished: Iterable[str] 
         (
             *unfinished,
             *([runs.order] if runs.order and len(runs.rows) > 1 else []),
+            *chance.note(runs, marked[view.selections[0]]),
             *notes.gaps(runs),
             *_without_values(values, shown, runs.wrong),
             *notes.definitions(runs, view, draws),
@@ -62,12 +65,17 @@ def comparison(runs: Runs, view: View = DEFAULT_VIEW, unfinished: Iterable[str] 
             notes.source(runs.frame),
         ),
         csv_lines(values, significance.differences, shares),
-        signs.legend,
+        (*signs.legend, *([chance.LEGEND] if any(marked.values()) else [])),
     )
 
 
 def _metric_block(
-    values: pd.DataFrame, metric: Metric, selection: str, signs: Footnotes, significance: Significance
+    values: pd.DataFrame,
+    metric: Metric,
+    selection: str,
+    signs: Footnotes,
+    significance: Significance,
+    at_chance: Collection[tuple[str, str]],
 ) -> list[Block]:
     """One block, or none where no run has the metric.
 
@@ -90,7 +98,8 @@ def _metric_block(
         text = mean
         if value["n"] > 1:
             text += f" ± {sd}" if view.spread == "sd" else f" [{low}, {high}]"
-        text += STAR * (row in starred) + (f" (n={value['n']:.0f})" if value["n"] != usual else "")
+        text += STAR * (row in starred) + f" {chance.SIGN}" * ((row, condition) in at_chance)
+        text += f" (n={value['n']:.0f})" if value["n"] != usual else ""
         return Cell(text, row in bold)
 
     lines = tuple((signs.name(row), tuple(cell(row, c) for c in columns)) for row in runs.rows)
@@ -121,4 +130,4 @@ def _cost_block(values: pd.DataFrame, runs: Runs, signs: Footnotes) -> Block:
 
     lines = tuple((signs.name(row), tuple(cell(metric, row) for metric in measured)) for row in runs.rows)
     titles = tuple(f"{m.title} (s)" if m.unit == "s" else m.title for m in measured)
-    return Block("Cost of one run", "Method", titles, lines)
+    return Block("Cost of one run", "Method", titles, lines, main=False)

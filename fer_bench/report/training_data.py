@@ -104,7 +104,7 @@ def blocks(runs: Runs, shares: pd.DataFrame) -> list[Block]:
     for condition, group in runs.frame.groupby("condition", sort=False):
         texts = (_range(values[group.index], digits) for values, digits in shown.values())
         lines.append((str(condition), tuple(map(Cell, texts))))
-    found = [Block("Training data", "Condition", tuple(shown), tuple(lines))]
+    found = [Block("Training data", "Condition", tuple(shown), tuple(lines), main=False)]
     several = shares["dataset"].nunique() > 1
     for dataset, part in shares.groupby("dataset", sort=False):
         if (part["value"].dropna() == 100).all():
@@ -126,7 +126,7 @@ def _purity_block(title: str, part: pd.DataFrame) -> Block:
     for condition in unique(part, "condition"):
         texts = (value_range(values[condition, name].dropna(), lambda v: f"{v:.1f}") for name in names)
         rows.append((condition, tuple(map(Cell, texts))))
-    return Block(title, "Condition", names, tuple(rows))
+    return Block(title, "Condition", names, tuple(rows), main=False)
 
 
 def head_tail_notes(found: Sequence[Draw]) -> list[str]:

@@ -113,7 +113,10 @@ TABLES = {
 
 def cells(table: str) -> dict[tuple[str, str], str]:
     """The cells of a table in Markdown by row and column, without marks of rows and bold."""
-    lines = [[cell.strip().strip("*") for cell in line.strip().strip("|").split("|")] for line in table.splitlines()]
+    lines = [
+        [cell.strip().strip("*").removesuffix(" ↓") for cell in line.strip().strip("|").split("|")]
+        for line in table.splitlines()
+    ]
     columns = lines[0]
     rows = {line[0].removesuffix(" (baseline)").rstrip("†¶ᵃᵇᶜᵈᵉ"): line for line in lines[2:]}
     return {(row, column): cell for row, line in rows.items() for column, cell in zip(columns, line, strict=True)}

@@ -32,7 +32,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def shown(
-    out: Path, only: tuple[str, ...] = (), sort: str = "", top: int | None = None, view: View | None = None
+    out: Path, only: tuple[str, ...] | None = None, sort: str = "", top: int | None = None, view: View | None = None
 ) -> Runs:
     return Shown(only, sort, top).arrange(records(out), {"faces": CLASSES}, PLUGINS, view or View())
 
@@ -110,6 +110,7 @@ def test_what_is_left_out_changes_no_test_and_no_bold_cell(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
+        ({"only": ()}, "--only: no method was named"),
         ({"only": ("nal",)}, "--only: unknown method 'nal'; did you mean 'nla'"),
         ({"only": ("family:face",)}, "--only: unknown family 'face'; did you mean 'faces'"),
         ({"only": ("family:imbalance",)}, "--only: no method of the family 'imbalance'; there are: ce, coteaching"),
