@@ -1,0 +1,76 @@
+"""The reference sweeps: which commands train them, and the validation table that is made of their records."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.reference import validation
+from benchmarks.reference.__main__ import Reference, references
+from fer_bench.cli.main import main
+from fer_bench.plugins.registry import discover
+
+
+@pytest.mark.parametrize("name", ["tune-quick", "reference-grid", "reference-defaults", "reference-defaults-imbalance"])
+def test_every_method_is_in_it_once(name: str) -> None:
+    methods = Counter(",".join(references()[name].methods).split(","))
+    assert methods == Counter(key for key, plugin in discover().items() if plugin.origin == "built in")
+
+
+def test_each_command_asks_for_more_methods() -> None:
+    reference = Reference("mine", "A sweep", "run", ("a,b", "c"), "--noise 0,0.4", data_root=True)
+    first, second = reference.commands(Path("out"), Path("faces"), 2)
+    assert first[0] == sys.executable and first[3:6] == ["run", "--methods", "a,b"] and second[5] == "a,b,c"
+    rest = ["--noise", "0,0.4", "--name", "mine", "--out", "out", "--data-root", "faces", "--jobs", "2"]
+    assert first[6:] == second[6:] == rest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, each in references().items() if not each.data_root])
+def test_the_last_command_makes_a_plan(name: str, tmp_path: Path) -> None:
+    command = references()[name].commands(tmp_path, None, None)[-1]
+    outcome = CliRunner().invoke(main, [*command[3:], "--dry-run"])
+    assert outcome.exit_code == 0, outcome.output
+    assert "0 methods skipped" in " ".join(outcome.output.split())
+
+
+def record(method: str, rate: float, factor: float, seed: int, overall: float, mean: float = 0.5) -> Any:
+    spec = {"method": method, "noise": {"rate": rate}, "imbalance": {"factor": factor}, "seed": seed}
+    cost = 200 if method == "nla" else 100
+    epochs = [{"val": {"overall": 0.1, "mean": 0.1}}, {"val": {"overall": overall, "mean": mean}}]
+    return SimpleNamespace(spec=spec, epochs=epochs, final={"images_forward": cost, "images_backward": cost})
+
+
+def test_the_table_shows_the_last_epoch_and_marks_what_misses() -> None:
+    records = [record("ce", 0.0, 1.0, seed, overall) for seed, overall in enumerate((0.8, 0.9))]
+    records += [record("nla", 0.0, 1.0, 0, 0.5), record("nla", 0.4, 1.0, 0, 0.7), record("ce", 0.4, 1.0, 0, 0.6)]
+    records += [
+        record("nla", 0.0, 50.0, 0, 0.9, 0.4),
+        record("ce", 0.0, 50.0, 0, 0.1, 0.4),
+        record("ce", 0.2, 1.0, 0, 0.9),
+    ]
+    head, _, *rows = validation.table(records).splitlines()
+    assert head == "| method | clean | symmetric 0.4 | imbalance 50 | images forward / backward |"
+    assert rows == [
+        "| `ce` | 85.0 ± 7.1 | 60.0 | 40.0 | 1.0 / 1.0 |",
+        "| `nla` | 50.0 | 70.0 | 40.0 ▽ | 2.0 / 2.0 |",
+    ]
+
+
+def test_the_table_stands_between_the_marks(tmp_path: Path) -> None:
+    page = tmp_path / "methods.md"
+    page.write_text(f"before\n{validation.BEGIN}old\n{validation.END}after\n")
+    sweep: Any = SimpleNamespace(records=lambda: [record("ce", 0.0, 1.0, 0, 0.8)])
+    for _ in range(2):
+        validation.write(sweep, page)
+        text = page.read_text()
+        assert text.startswith(f"before\n{validation.BEGIN}\n| method |") and text.endswith(
+            f"|\n\n{validation.END}after\n"
+        )
+        assert "old" not in text and text.count("| `ce` | 80.0 | – | – | 1.0 / 1.0 |") == 1
