@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fer_bench.api import run
+    from fer_bench.inference import load_model, predict
     from fer_bench.store.frame import load_runs
 
 try:
@@ -14,17 +16,18 @@ try:
 except PackageNotFoundError:
     __version__ = "0+unknown"
 
-__all__ = ["__version__", "load_runs", "run"]
+__all__ = ["__version__", "load_model", "load_runs", "predict", "run"]
+
+_PLACES = {
+    "load_model": "fer_bench.inference",
+    "load_runs": "fer_bench.store.frame",
+    "predict": "fer_bench.inference",
+    "run": "fer_bench.api",
+}
 
 
 def __getattr__(name: str) -> object:
-    """``run`` and ``load_runs`` are imported when first used, so that the command line answers at once."""
-    if name == "run":
-        from fer_bench.api import run
-
-        return run
-    if name == "load_runs":
-        from fer_bench.store.frame import load_runs
-
-        return load_runs
+    """Functions are imported when first used, so that the command line answers at once."""
+    if name in _PLACES:
+        return getattr(import_module(_PLACES[name]), name)
     raise AttributeError(f"module 'fer_bench' has no attribute {name!r}")

@@ -10,7 +10,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from fer_bench.core.errors import IncompleteSweep, require
+from fer_bench.core.errors import IncompleteSweep, SpecError, require
+from fer_bench.core.text import counted
 from fer_bench.launch.devices import check_compiled, devices_for
 from fer_bench.launch.launcher import Launcher, choose_launcher
 from fer_bench.launch.progress import OnEvent, Progress, ProgressEvent, log_event
@@ -68,6 +69,7 @@ def run(
     name: str | None = None,
     replace: bool = False,
     force: bool = False,
+    keep_model: bool = False,
     device: str | Sequence[str] = "auto",
     jobs: int | None = None,
     jobs_per_device: int | None = None,
@@ -126,6 +128,7 @@ def run(
         name: Name of the sweep's folder; by default the data set and a hash.
         replace: Take the place of a sweep of that name with other runs. No run is deleted.
         force: Train again what is done.
+        keep_model: Store the trained networks of each run, for :func:`fer_bench.load_model`.
         device: auto, cpu, cuda (every GPU), cuda:N, or several of these.
         jobs: Runs at the same time; by default one for each core, or one for each GPU.
         jobs_per_device: In place of ``jobs``: runs at the same time on each device.
@@ -168,6 +171,7 @@ class Execution:
         jobs_per_device: Instead of ``jobs``: runs at the same time on each device.
         device: auto, cpu, cuda, cuda:N, or a list as "cuda:0,cuda:1".
         force: Whether runs that are done are trained again.
+        keep_model: Whether the trained networks of each run are stored.
         replace: Whether a sweep may take the place of one of its name with other runs.
         launcher: Who trains.
     """
@@ -177,11 +181,12 @@ class Execution:
     jobs_per_device: int | None = None
     device: str = "auto"
     force: bool = False
+    keep_model: bool = False
     replace: bool = False
     launcher: Launcher = field(default_factory=choose_launcher)
 
 
-EXECUTION = ("out", "jobs", "jobs_per_device", "device", "force", "replace", "time_limit", "launcher",
+EXECUTION = ("out", "jobs", "jobs_per_device", "device", "force", "keep_model", "replace", "time_limit", "launcher",
              "launcher_options")  # fmt: skip
 """Arguments of :func:`make_execution`."""
 
@@ -193,6 +198,7 @@ def make_execution(
     jobs_per_device: int | None = None,
     device: str | Sequence[str] = "auto",
     force: bool = False,
+    keep_model: bool = False,
     replace: bool = False,
     time_limit: float | None = None,
     launcher: str = "local",
@@ -211,6 +217,7 @@ def make_execution(
         jobs_per_device=None if jobs_per_device is None else to_int(jobs_per_device, "jobs_per_device"),
         device=",".join(to_tuple(device, "device", to_text)),
         force=to_bool(force, "force"),
+        keep_model=to_bool(keep_model, "keep_model"),
         replace=to_bool(replace, "replace"),
         launcher=choose_launcher(to_text(launcher, "launcher"), launcher_options, limit),
     )
@@ -253,7 +260,8 @@ def prepare(plan: Plan, execution: Execution, name: str | None = None, command: 
     """Checks what an execution needs, and writes nothing. Arguments as for :func:`execute_plan`.
 
     Raises:
-        SpecError: No method can run, a device is missing, networks cannot be compiled, or another sweep has the name.
+        SpecError: No method can run, a device is missing, networks cannot be compiled, another sweep has the name, or
+            models are to be kept and a run is done without its model.
         StoreError: The compact file of the sweep is needed and damaged.
     """
     require(bool(plan.runs), f"no method can run: {'; '.join(plan.skipped)}")
@@ -261,6 +269,9 @@ def prepare(plan: Plan, execution: Execution, name: str | None = None, command: 
     sweep.check_name(execution.replace)
     stored = frozenset(sweep.absent())
     todo = missing(plan, execution, stored)
+    if execution.keep_model:
+        todo = [dataclasses.replace(run, keep_networks=True) for run in todo]
+        _require_models(plan, {run.spec.key for run in todo}, execution.out)
     absent = stored - {run.spec.key for run in todo}
     devices = devices_for(execution.launcher, execution.device, execution.jobs, len(todo), execution.jobs_per_device)
     check_compiled(todo, devices)
@@ -340,6 +351,17 @@ def missing(plan: Plan, execution: Execution, absent: Collection[str] = ()) -> l
         if not (again := (begun & set(absent)) - keys):
             return [run for run in plan.runs if run.spec.key in keys]
         keys |= again
+
+
+def _require_models(plan: Plan, todo: Collection[str], out: Path) -> None:
+    """SpecError that names the runs which are done and did not keep their models: only training makes them."""
+    done = [run for run in plan.runs if run.spec.key not in todo and not RunFolder.of(out, run.spec).has_model]
+    if done:
+        names = "; ".join(run.name for run in done[:3]) + (f"; and {len(done) - 3} more" if len(done) > 3 else "")
+        raise SpecError(
+            f"--keep-model: {len(done)} of {counted(len(plan.runs), 'run')} did not keep their models when they were "
+            f"trained: {names}. Train them again with --force, or into another folder with --out"
+        )
 
 
 def _as_call(request: Request, execution: Execution, name: str | None) -> str:

@@ -92,6 +92,8 @@ _EXECUTION = (
     click.option("--launcher-option", "--launcher-options", "launcher_options", multiple=True,
                  metavar="KEY=VALUE", help="Of ray: address, gpus, …; of slurm: partition, minutes, array, …"),
     click.option("--force", is_flag=True, help="Repeat runs that are done."),
+    click.option("--keep-model", is_flag=True,
+                 help="Store the trained networks, for `fer-bench predict`; runs that are done need --force."),
 )  # fmt: skip
 
 

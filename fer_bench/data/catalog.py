@@ -34,6 +34,7 @@ class Entry:
         folder: Where its images are under the data root; "" if they are drawn.
         variant: Number of classes if one reader serves several label sets, else None.
         drawn: Whether fer-bench draws the images, so that there is nothing to download.
+        cropped: Whether its reader cuts faces out of larger images, where its lists have boxes.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Entry:
     folder: str = ""
     variant: int | None = None
     drawn: bool = False
+    cropped: bool = False
 
     @property
     def reader(self) -> ModuleType:
@@ -103,11 +105,15 @@ DATASETS: dict[str, Entry] = {
         Entry("fer2013", "FER2013", f"{_READERS}.fer2013", _FER2013, "fer2013"),
         Entry("ferplus", "FERPlus, 7 basic expressions", f"{_READERS}.ferplus", _FERPLUS, "fer2013", variant=7),
         Entry("ferplus8", "FERPlus, 8 classes", f"{_READERS}.ferplus", _FERPLUS, "fer2013", variant=8),
-        Entry("affectnet7", "AffectNet, 7 expressions", f"{_READERS}.affectnet", _AFFECTNET, "affectnet", variant=7),
-        Entry("affectnet8", "AffectNet, 8 expressions", f"{_READERS}.affectnet", _AFFECTNET, "affectnet", variant=8),
+        Entry(
+            "affectnet7", "AffectNet, 7 expressions", f"{_READERS}.affectnet", _AFFECTNET, "affectnet", 7, cropped=True,
+        ),
+        Entry(
+            "affectnet8", "AffectNet, 8 expressions", f"{_READERS}.affectnet", _AFFECTNET, "affectnet", 8, cropped=True,
+        ),
         Entry(
             "expw", "ExpW, expressions in the wild", f"{_READERS}.expw",
-            "From the authors, for non-commercial research", "expw",
+            "From the authors, for non-commercial research", "expw", cropped=True,
         ),
         Entry(
             "sfew", "SFEW 2.0", f"{_READERS}.sfew",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fer_bench.core.seeds import derive
+from fer_bench.core.spec import Recipe, RunSpec
 from fer_bench.data.splits import Splits
 from fer_bench.data.stratified import stratified_part
 from fer_bench.engine.counters import CostCounter
@@ -21,31 +25,66 @@ from fer_bench.models.precision import Precision
 
 
 def build_method(job: TrainingJob, splits: Splits, needs: Needs, cost: CostCounter, fit: TrainingFit) -> Method:
-    """The method on the run's device, with networks that depend on the run's seed alone.
+    """The method of a run that is to be trained. SpecError as for :func:`make_method`.
 
-    What goes through the networks is counted by ``cost``, and what they answer in training by ``fit``.
-
-    SpecError where pre-trained weights cannot be had, or networks cannot be compiled here.
+    What goes through its networks is counted by ``cost``, and what they answer in training by ``fit``.
     """
-    spec, device = job.spec, job.resources.device
-    precision = Precision(spec.recipe, device, cost.count)
+
+    def watch(net: nn.Module) -> None:
+        cost.attach(net)
+        fit.attach(net)
+
+    build = partial(make_method, weights=job.resources.weights, watch=watch, count=cost.count)
+    return build(job.spec, job.method_class, job.config, make_task(job, splits, needs), job.resources.device)
+
+
+def make_method(
+    spec: RunSpec,
+    method_class: type[Method],
+    config: Any,
+    task: Task,
+    device: torch.device,
+    *,
+    weights: Path | None = None,
+    trained: bool = False,
+    watch: Callable[[nn.Module], None] = lambda net: None,
+    count: Callable[[Tensor], None] = lambda images: None,
+) -> Method:
+    """A method on a device, with networks that depend on the run's seed alone.
+
+    Args:
+        spec: The run.
+        method_class: Its method.
+        config: The method's Config.
+        task: What the method is told.
+        device: The device.
+        weights: File of pre-trained weights, where the recipe names one.
+        trained: Whether a trained state will be loaded, so that no initial weights are needed.
+        watch: Called with each network.
+        count: Called with the images that enter a compiled network.
+
+    Raises:
+        SpecError: Pre-trained weights cannot be had, or networks cannot be compiled here.
+    """
+    recipe = spec.recipe
+    precision = Precision(recipe, device, count)
 
     def make_net(role: str) -> Any:
         net = make_network(
-            spec.recipe.backbone,
-            len(job.dataset.classes),
+            recipe.backbone,
+            task.num_classes,
             seed=spec.seed,
             role=role,
-            pretrained=spec.recipe.pretrained,
-            weights=job.resources.weights,
+            pretrained=recipe.pretrained,
+            weights=weights,
+            trained=trained,
         )
-        cost.attach(net)
-        fit.attach(net)
+        watch(net)
         precision.adapt(net)
         return net
 
     seed_everything(derive(spec.seed, "method"))
-    method = job.method_class(job.config, make_task(job, splits, needs))
+    method = method_class(config, task)
     method.build(make_net)
     method.to(device)
     precision.active = True
@@ -54,19 +93,33 @@ def build_method(job: TrainingJob, splits: Splits, needs: Needs, cost: CostCount
 
 def make_task(job: TrainingJob, splits: Splits, needs: Needs) -> Task:
     """What the method is told: the noise rate and clean labels only as far as it needs them."""
-    recipe, classes = job.spec.recipe, len(job.dataset.classes)
+    rate = splits.noise["realised_rate"] if needs.noise_rate else None
     trusted = _trusted_rows(job, splits, needs)
+    labels = (torch.from_numpy(values.copy()) for values in (splits.noisy_label, splits.clean_label))
+    return task_of(job.spec.recipe, len(job.dataset.classes), *labels, noise_rate=rate, trusted=trusted)
+
+
+def task_of(
+    recipe: Recipe,
+    classes: int,
+    noisy_label: Tensor,
+    clean_label: Tensor,
+    *,
+    noise_rate: float | None,
+    trusted: Tensor | None,
+) -> Task:
+    """A task from the labels of the training images, int64 [N]. The others are fields of :class:`Task`."""
     return Task(
         num_classes=classes,
-        num_samples=len(splits.train),
-        class_counts=torch.bincount(torch.from_numpy(splits.noisy_label), minlength=classes),
+        num_samples=len(noisy_label),
+        class_counts=torch.bincount(noisy_label, minlength=classes),
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
-        noise_rate=splits.noise["realised_rate"] if needs.noise_rate else None,
+        noise_rate=noise_rate,
         trusted=trusted,
-        trusted_label=None if trusted is None else torch.from_numpy(splits.clean_label)[trusted],
+        trusted_label=None if trusted is None else clean_label[trusted],
         pretrained=bool(recipe.pretrained),
-        labels=torch.from_numpy(splits.noisy_label.copy()),
+        labels=noisy_label,
     )
 
 

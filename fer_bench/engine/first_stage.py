@@ -36,9 +36,10 @@ def read_first_stage(folder: RunFolder, span: StageSpan, method: Method) -> Firs
 
     ValueError where the run has other networks than ``method``, or another number of epochs than the stage.
     """
-    networks = folder.networks()
-    if networks is None:
+    model = folder.model()
+    if model is None:
         return None
+    networks = dict(model.state)
     name, absent = span.stage.name, set(networks) - set(method.state_dict())
     if absent:
         raise ValueError(f"the stage {name!r} has no {', '.join(sorted(absent))}, which {folder.path} trained")

@@ -23,6 +23,7 @@ from fer_bench.engine.isolation import contained, seed_everything
 from fer_bench.engine.job import Interrupted, ProgressEvent, TrainingJob
 from fer_bench.engine.memory import PeakMemory, keep_freed_memory
 from fer_bench.engine.optim import make_optimizer, schedule
+from fer_bench.engine.predictor import kept_model
 from fer_bench.engine.stages import StageSpan, stage_spans
 from fer_bench.method import FOLLOWS_RECIPE
 from fer_bench.store.folder import RunFolder
@@ -65,7 +66,10 @@ class Trainer:
         clean_label = torch.from_numpy(self.splits.clean_label).to(self.source.device)
         selection = SelectionCounter(self.source.noisy_label, clean_label, self.source.num_classes)
         self.context = TrainingContext(job.spec, self.source, selection, self.cost)
+        self._keeps = job.resources.keep_networks
         self.method = build_method(job, self.splits, self.needs, self.cost, self.source.fit)
+        if self._keeps:
+            kept_model(self.method, job.spec, job.dataset.classes)  # so that what cannot be kept fails now
         self.spans = stage_spans(self.method.stages(), self.recipe.epochs)
         self.epochs = self.context.epochs = self.spans[-1].end
         self.evaluator = Evaluator(self.method, self.splits, self.source)
@@ -200,7 +204,7 @@ class Trainer:
             final,
             scores,
             {"rows": self.evaluator.probe, "logits": probe_logits},
-            networks=method.state_dict() if self.job.resources.keep_networks else None,
+            model=kept_model(self.method, self.job.spec, self.job.dataset.classes) if self._keeps else None,
         )
 
     def _remarks(self) -> list[str]:

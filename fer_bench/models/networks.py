@@ -124,9 +124,18 @@ def check_backbone(name: str) -> None:
 
 
 def make_network(
-    backbone: str, num_classes: int, *, seed: int, role: str, pretrained: str, weights: Path | None
+    backbone: str,
+    num_classes: int,
+    *,
+    seed: int,
+    role: str,
+    pretrained: str,
+    weights: Path | None,
+    trained: bool = False,
 ) -> Any:
     """A network whose random parts depend on (seed, role) alone. ``pretrained`` as in ``Recipe.pretrained``.
+
+    ``trained``: its weights will be replaced by trained ones, so that no initial weights are needed.
 
     SpecError where the weights that it names cannot be had or do not fit; a network never starts at random instead.
     """
@@ -138,14 +147,14 @@ def make_network(
             if name in WITHOUT_TIMM and source != "timm":
                 net: Any = WITHOUT_TIMM[name](num_classes=num_classes)
             else:
-                net = models().create_model(name, pretrained=source == "timm", num_classes=num_classes)
+                net = models().create_model(name, pretrained=source == "timm" and not trained, num_classes=num_classes)
         except SpecError:
             raise
         except Exception as error:
             if source != "timm":
                 raise
             raise SpecError(f"timm's pre-trained weights of {name} cannot be loaded: {error}") from None
-    if source and source != "timm":
+    if source and source != "timm" and not trained:
         digest = pretrained.partition(", ")[0]
         if weights is None or file_hash(weights) != digest:
             raise SpecError(f"the weights {digest} are not those of {weights}; give the file with --pretrained")

@@ -5,7 +5,7 @@
     env.json        where it ran              checkpoint.pt   state after the last finished epoch, until done
     status.json     failed: why               final.json      the results; written last
     scores.npz      logits, clean scores      probe.npz       logits of some training images after each epoch
-    networks.pt     the trained networks, where another run starts from them
+    model.safetensors   the trained method, where it was asked for or another run starts from it
     sums.json       sha256 of the results, final.json included; written just before it
     log.txt         messages and what the method printed
     claim/          held by the process that trains the run, see fer_bench.store.lease
@@ -30,14 +30,16 @@ from fer_bench.core.files import Content, checksum, open_log, parse_json, write_
 from fer_bench.core.spec import RunSpec, key_of
 from fer_bench.core.text import one_line, visible
 from fer_bench.store.lease import Claim, claim_folder, owner_of
-from fer_bench.store.torch_files import load_state, read_checkpoint, save_state, write_checkpoint
+from fer_bench.store.torch_files import StoredModel, read_checkpoint, write_checkpoint
 
 if TYPE_CHECKING:
     import numpy as np
 
-RESULTS = ("final.json", "sums.json", "scores.npz", "probe.npz", "networks.pt")
+MODEL = "model.safetensors"
 
-SUMMED = ("final.json", "epochs.jsonl", "scores.npz", "probe.npz", "networks.pt")
+RESULTS = ("final.json", "sums.json", "scores.npz", "probe.npz", MODEL)
+
+SUMMED = ("final.json", "epochs.jsonl", "scores.npz", "probe.npz", MODEL)
 
 TRAINING = ("epochs.jsonl", "checkpoint.pt", "status.json")
 
@@ -122,8 +124,8 @@ class RunFolder:
                 return wrong
             self._read("final.json")
             for name in self._sums().keys() & set(SUMMED):  # the sums may name any other file
-                # an archive leaves the networks out
-                if name != "networks.pt" or (self.path / name).exists():
+                # an archive leaves the model out
+                if name != MODEL or (self.path / name).exists():
                     self._bytes(name)
         except StoreError as damage:
             return str(damage)
@@ -190,11 +192,20 @@ class RunFolder:
         """Logits, labels and clean scores of the trained method. Empty or StoreError as for :meth:`probe`."""
         return self._arrays("scores.npz")
 
-    def networks(self) -> dict[str, Any] | None:
-        """State of the trained method; None if the run is not done or did not keep it. StoreError if it is damaged."""
-        if self.final is None or not (self.path / "networks.pt").exists():
+    @property
+    def has_model(self) -> bool:
+        """Whether the trained method was kept and is here."""
+        return (self.path / MODEL).exists()
+
+    def model(self) -> StoredModel | None:
+        """The trained method; None if the run is not done or did not keep it. StoreError if it is damaged."""
+        if self.final is None or not self.has_model:
             return None
-        return load_state(self._bytes("networks.pt"))
+        content = self._bytes(MODEL)
+        try:
+            return StoredModel.from_bytes(content)
+        except Exception as error:  # its bytes are as they were summed, so somebody else wrote them
+            raise StoreError(_damaged(self.path / MODEL, error)) from None
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """The last checkpoint; None if there is none, or with a note if it is damaged."""
@@ -259,7 +270,7 @@ class RunFolder:
         final: dict[str, Any],
         scores: dict[str, np.ndarray],
         probe: dict[str, np.ndarray] | None = None,
-        networks: dict[str, Any] | None = None,
+        model: StoredModel | None = None,
     ) -> None:
         """Writes the results, ``final.json`` last, and drops the checkpoint."""
         import numpy as np
@@ -270,8 +281,8 @@ class RunFolder:
                 buffer = io.BytesIO()
                 np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
                 files[name] = buffer.getvalue()
-        if networks is not None:
-            files["networks.pt"] = save_state(networks)
+        if model is not None:
+            files[MODEL] = model.to_bytes()
         files["final.json"] = _json(final)
         sums = {name: checksum(content) for name, content in files.items()}
         with suppress(FileNotFoundError):

@@ -1,10 +1,16 @@
-"""What torch stores of a run: checkpoints that end in their own checksum, and networks. Read without running code."""
+"""What is stored of networks: checkpoints that end in their own checksum, and models. No code in them is run."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-from typing import Any, BinaryIO
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DIGEST = 32
 """Bytes of a sha256."""
@@ -32,13 +38,33 @@ def read_checkpoint(content: bytes) -> dict[str, Any]:
     return load_state(content)
 
 
-def save_state(state: dict[str, Any]) -> bytes:
-    """A state dict as bytes."""
-    import torch
+@dataclass(frozen=True)
+class StoredModel:
+    """A trained method as a safetensors file holds it.
 
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    return buffer.getvalue()
+    Attributes:
+        state: The method's state dict.
+        notes: What is needed to use it: texts by name.
+    """
+
+    state: Mapping[str, Tensor]
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """The content of the file. A tensor that has two names is stored twice."""
+        from safetensors.torch import save
+
+        separate = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.state.items()}
+        return save(separate, dict(self.notes))
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> StoredModel:
+        """What :meth:`to_bytes` wrote. SafetensorError or ValueError where it is damaged."""
+        from safetensors.torch import load
+
+        state = load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return cls(state, header.get("__metadata__", {}))
 
 
 def load_state(content: bytes) -> dict[str, Any]:

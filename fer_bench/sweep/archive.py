@@ -19,10 +19,9 @@ from typing import Any
 from fer_bench.core.errors import ArchiveError, require
 from fer_bench.core.files import file_checksum, write_atomically
 from fer_bench.store.diff import difference
-from fer_bench.store.folder import REPEAT, RunFolder
+from fer_bench.store.folder import MODEL, REPEAT, RunFolder
 from fer_bench.store.lease import Busy
 from fer_bench.sweep.archive_format import (
-    NETWORKS,
     OPTIONAL,
     RECORDS,
     extract_archive,
@@ -99,7 +98,7 @@ def pack(sweep: Sweep, target: Path, networks: bool = False) -> Packed:
     require(bool(finished), elsewhere or f"no run of {sweep.name} is finished; see `fer-bench status {sweep.name}`")
     files = {f"sweep/{name}": sweep.folder / name for name in (SWEEP, *TABLES)}
     for name, folder in finished.items():
-        wanted = (*RECORDS, *OPTIONAL, *([NETWORKS] if networks else []))
+        wanted = (*RECORDS, *OPTIONAL, *([MODEL] if networks else []))
         files |= {f"{name}/{file}": folder.path / file for file in wanted}
         absent = [file for file in RECORDS if not (folder.path / file).exists()]
         _refuse(f"{folder.path} is not packed", [f"it has no {file}; {REPEAT}" for file in absent])

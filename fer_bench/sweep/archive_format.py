@@ -22,6 +22,7 @@ from fer_bench.core.errors import ArchiveError
 from fer_bench.core.files import file_checksum, named
 from fer_bench.core.schema import schema_error
 from fer_bench.core.text import printable
+from fer_bench.store.folder import MODEL
 from fer_bench.sweep.record import TABLES
 
 FORMAT = 1
@@ -32,8 +33,6 @@ RECORDS = ("spec.json", "env.json", "epochs.jsonl", "final.json", "sums.json", "
 """Files of every run in an archive."""
 
 OPTIONAL = ("probe.npz", "log.txt")
-
-NETWORKS = "networks.pt"
 
 RUN = re.compile(r"runs/(?P<dataset>[\w.-]+)/(?P<method>[a-z][a-z0-9_]*)/(?P<key>[0-9a-f]{16})")
 
@@ -75,10 +74,10 @@ def manifest_error(manifest: Manifest) -> str:
     """What an archive of this manifest may not hold; "" if all is allowed."""
     for name, entry in manifest.files.items():
         folder, _, file = name.rpartition("/")
-        allowed = ("sweep.json", *TABLES) if folder == "sweep" else (*RECORDS, *OPTIONAL, NETWORKS)
+        allowed = ("sweep.json", *TABLES) if folder == "sweep" else (*RECORDS, *OPTIONAL, MODEL)
         if file not in allowed or not (folder == "sweep" or is_run(folder)):
             return f"{name!r} is no file of a run or a sweep"
-        if not 0 <= entry.bytes <= (LARGEST if file in (NETWORKS, "log.txt") else LARGEST_READ):
+        if not 0 <= entry.bytes <= (LARGEST if file in (MODEL, "log.txt") else LARGEST_READ):
             return f"{name} has an impossible size"
     return ""
 

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from fer_bench.core.spec import RunSpec
 from fer_bench.store.folder import RunFolder
+from fer_bench.store.torch_files import StoredModel
 
 SPEC = RunSpec("synthetic", "f" * 64, "m", "c" * 12, {"a": 1})
 
@@ -74,7 +76,7 @@ def finished_with_logits(out: Path, accuracy: float = 0.5, seconds: float = 1.5,
             {**FINAL, "test": last["test"], "seconds": seconds, "peak_memory_bytes": int(100 * seconds)},
             {"test_logits": logits, "test_label": LABELS},
             {"rows": np.arange(4), "logits": np.zeros((2, 4, 2), np.float16)},
-            {"weight": np.zeros(1)},
+            StoredModel({"weight": torch.zeros(1)}),
         )
     (folder.path / "log.txt").write_text("a warning\n")
     return folder

@@ -241,12 +241,12 @@ def test_a_damaged_first_stage_is_trained_anew(faces_folder: Path, tmp_path: Pat
     both = make_plan(Request(["ce", "crt"], str(faces_folder), overrides=SETTINGS))
     first, second = sorted(both.runs, key=lambda run: run.spec.method)
     assert here(replace(both, runs=(first,)), tmp_path)["state"] == "done"
-    networks = RunFolder.of(tmp_path, first.spec).path / "networks.pt"
+    networks = RunFolder.of(tmp_path, first.spec).path / "model.safetensors"
     content = bytearray(networks.read_bytes())
     content[len(content) // 2] ^= 1
     networks.write_bytes(content)
     event = here(replace(both, runs=(second,)), tmp_path)
-    assert event["state"] == "done" and "networks.pt is damaged" in event["notes"][0]
+    assert event["state"] == "done" and "model.safetensors is damaged" in event["notes"][0]
     alone = replace(second, first_stage_of=None)
     assert here(replace(both, runs=(alone,)), tmp_path / "alone")["state"] == "done"
     assert same(*(RunFolder.of(out, second.spec) for out in (tmp_path, tmp_path / "alone")))

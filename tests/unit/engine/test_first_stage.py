@@ -138,7 +138,7 @@ def test_every_variant_of_a_built_in_method_has_equal_numbers(settings: dict[str
 
 def test_a_run_that_kept_no_networks_is_not_taken_over(toy: Toy, bench: Bench) -> None:
     lost = train_with(bench, toy("plain", LOSS), "lost")
-    assert lost.networks() is None and not (lost.path / "networks.pt").exists()
+    assert lost.model() is None and not (lost.path / "model.safetensors").exists()
     folder = train_with(bench, toy("begins", BEGINS), "by itself", first_stage_run=lost)
     assert len(folder.epochs()) == 3
 

@@ -36,7 +36,8 @@ def test_a_stage_taken_from_another_run_changes_no_number(tmp_path: Path) -> Non
     fer_bench.run(["crt"], out=tmp_path / "alone", **SWEEP)
     shared, alone = only(tmp_path / "both", "crt"), only(tmp_path / "alone", "crt")
     first = only(tmp_path / "both", "ce")
-    assert shared.name == alone.name and (first / "networks.pt").exists() and not (shared / "networks.pt").exists()
+    assert shared.name == alone.name
+    assert (first / "model.safetensors").exists() and not (shared / "model.safetensors").exists()
     assert epochs(shared) == epochs(alone)
     assert [record["stage"] for record in epochs(shared)] == ["representation"] * 3 + ["classifier"]
     finals = [json.loads((folder / "final.json").read_text()) for folder in (shared, alone)]
@@ -54,7 +55,7 @@ def test_a_stage_taken_from_another_run_changes_no_number(tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_a_sampler_of_its_own_shares_no_stage(tmp_path: Path) -> None:
     fer_bench.run(["crt", "ce"], out=tmp_path, settings=["crt.sampler=sqrt"], **SWEEP)
-    assert not (only(tmp_path, "ce") / "networks.pt").exists()
+    assert not (only(tmp_path, "ce") / "model.safetensors").exists()
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from fer_bench.store.folder import RunFolder, attempts
 from fer_bench.store.frame import load_runs
 from fer_bench.store.lease import Busy
 from fer_bench.store.records import read_record, run_state
+from fer_bench.store.torch_files import StoredModel
 from tests.helpers.stored import FINAL, SPEC, finished, record
 
 HOLD = """
@@ -159,10 +160,12 @@ def test_a_torn_reason_is_named(tmp_path: Path) -> None:
     assert folder.state == "failed" and "status.json is damaged" in folder.failure["error"]
 
 
-@pytest.mark.parametrize("name", ["final.json", "scores.npz", "epochs.jsonl", "sums.json", "probe.npz", "networks.pt"])
+@pytest.mark.parametrize(
+    "name", ["final.json", "scores.npz", "epochs.jsonl", "sums.json", "probe.npz", "model.safetensors"]
+)
 def test_a_changed_byte_in_results_is_found(name: str, tmp_path: Path) -> None:
     folder = finished(tmp_path)
-    folder.finish(FINAL, {"a": np.arange(9)}, {"rows": np.arange(9)}, {"w": torch.arange(9)})
+    folder.finish(FINAL, {"a": np.arange(9)}, {"rows": np.arange(9)}, StoredModel({"w": torch.arange(9)}))
     assert folder.damage == "" and folder.state == "done"
     content = bytearray((folder.path / name).read_bytes())
     place = content.index(b"0.5") if name == "final.json" else len(content) // 2
@@ -171,13 +174,13 @@ def test_a_changed_byte_in_results_is_found(name: str, tmp_path: Path) -> None:
     found = "" if name == "sums.json" else name  # where a sum was changed, some other file no longer fits
     assert f"{found} is damaged" in folder.damage
     readers = {"scores.npz": folder.scores, "epochs.jsonl": folder.epochs, "probe.npz": folder.probe,
-               "networks.pt": folder.networks}  # fmt: skip
+               "model.safetensors": folder.model}  # fmt: skip
     if name in readers:
         with pytest.raises(StoreError, match="is damaged"):
             readers[name]()
     (folder.path / name).unlink()
     # without final.json the run is not done; an archive leaves networks out
-    assert bool(folder.damage) == (name not in ("final.json", "networks.pt"))
+    assert bool(folder.damage) == (name not in ("final.json", "model.safetensors"))
 
 
 def test_epochs_before_a_torn_line_are_kept(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_an_archive_holds_records_and_tables_and_no_images(packed: Path, tmp_pat
     again = pack(sweep, tmp_path / "again.tar.gz")
     assert again.path.read_bytes() == packed.read_bytes() and (again.runs, again.left_out) == (2, 1)
     with tarfile.open(pack(sweep, tmp_path / "more.tar.gz", networks=True).path) as stored:
-        assert sum(name.endswith("networks.pt") for name in stored.getnames()) == 2
+        assert sum(name.endswith("model.safetensors") for name in stored.getnames()) == 2
 
 
 def test_nothing_finished_is_no_archive(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_what_was_packed_comes_back(packed: Path, tmp_path: Path) -> None:
     merged = unpack(packed, here)
     assert (merged.sweep, merged.added, merged.known, merged.missing) == ("mine", 2, 0, 1)
     there = contents(tmp_path / "there" / "runs")
-    expected = {name: text for name, text in there.items() if Path(name).name not in ("lock", "networks.pt")}
+    expected = {name: text for name, text in there.items() if Path(name).name not in ("lock", "model.safetensors")}
     assert contents(here / "runs") == expected
     assert sorted(load_runs(here)["test_overall"]) == [0.5, 0.75]
     assert find_sweep(here, "mine").content == find_sweep(tmp_path / "there", "mine").content
