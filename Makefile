@@ -5,13 +5,14 @@
 # make coverage all tests with a coverage report
 # make golden   records which methods reproduce the numbers of the official code (methods/golden.json)
 # make speed    measures runs against the floor of their backbone (docs/development/speed.md); ARGS=--quick for a part
+# make gpu      checks and measures runs on a GPU (docs/development/gpu.md); DEVICE=cpu to rehearse
 # All of them create .venv first.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 FAST   := not slow and not e2e and not browser and not cluster
 
-.PHONY: demo check test lint types layers docs coverage golden speed setup clean
+.PHONY: demo check test lint types layers docs coverage golden speed gpu setup clean
 
 $(BIN)/fer-bench: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -51,6 +52,9 @@ golden: setup
 
 speed: setup
 	$(BIN)/python -m benchmarks.speed $(ARGS)
+
+gpu: setup
+	PYTHON=$(BIN)/python bash benchmarks/gpu/check.sh
 
 clean:
 	rm -rf $(VENV) build site htmlcov *.egg-info

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from fer_bench.core.spec import Recipe
 from fer_bench.engine.optim import make_optimizer
 from fer_bench.models.networks import make_network
+from fer_bench.models.precision import Precision
 
 CLASSES = 7
 
@@ -16,17 +17,21 @@ class Floor:
     """One training step: ``backwards`` passes with gradients, ``forwards - backwards`` without, over the networks in
     turn, and one optimizer step of each network."""
 
-    def __init__(self, recipe: Recipe, networks: int, forwards: int, backwards: int) -> None:
+    def __init__(self, recipe: Recipe, networks: int, forwards: int, backwards: int, device: str = "cpu") -> None:
+        precision = Precision(recipe, torch.device(device))
+
         def make(number: int) -> torch.nn.Module:
             net = make_network(recipe.backbone, CLASSES, seed=0, role=f"{number}", pretrained="", weights=None)
-            return net.train()  # type: ignore[no-any-return]
+            precision.adapt(net)
+            return net.to(device).train()  # type: ignore[no-any-return]
 
         self.nets = [make(number) for number in range(networks)]
         self.optimizers = [make_optimizer(recipe, net.parameters()) for net in self.nets]
         self.forwards, self.backwards = forwards, backwards
         images = torch.randn(recipe.batch_size, 3, recipe.image_size, recipe.image_size)
-        self.images = images.contiguous(memory_format=torch.channels_last)
-        self.labels = torch.randint(0, CLASSES, (recipe.batch_size,))
+        self.images = images.to(device).contiguous(memory_format=torch.channels_last)
+        self.labels = torch.randint(0, CLASSES, (recipe.batch_size,)).to(device)
+        precision.active = True
 
     def __call__(self) -> None:
         for optimizer in self.optimizers:

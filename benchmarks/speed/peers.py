@@ -76,10 +76,12 @@ class Faces(Dataset[Any]):
 
 
 class PlainLoop:
-    def __init__(self, method: str, folder: Path, recipe: Recipe, workers: int) -> None:
+    def __init__(self, method: str, folder: Path, recipe: Recipe, workers: int, device: str = "cpu") -> None:
+        self.device = device
+
         def network(role: str) -> Any:
             net = make_network(recipe.backbone, CLASSES, seed=0, role=role, pretrained="", weights=None)
-            return net.to(memory_format=torch.contiguous_format).train()  # PyTorch's own layout
+            return net.to(device, memory_format=torch.contiguous_format).train()  # PyTorch's own layout
 
         self.net = network("a")
         modules = [self.net]
@@ -88,28 +90,37 @@ class PlainLoop:
             self.other = network("b")
             modules.append(self.other)
         if method == "scn":
-            self.alpha = nn.Linear(self.net.num_features, 1)
+            self.alpha = nn.Linear(self.net.num_features, 1).to(device)
             modules.append(self.alpha)
         self.optimizer = make_optimizer(recipe, [p for module in modules for p in module.parameters()])
         self.step: Callable[[Tensor, Any, Tensor], Tensor] = getattr(self, f"_{method}")
         pair = {"eac": "own box", "nla": "same box"}.get(method, "")
         load = {"batch_size": recipe.batch_size, "num_workers": workers, "persistent_workers": workers > 0}
+        load["pin_memory"] = device != "cpu"
         self.train = DataLoader(Faces(folder / "train", recipe, pair), shuffle=True, **load)  # type: ignore[arg-type]
         self.test = DataLoader(Faces(folder / "test", recipe, "test"), **load)  # type: ignore[arg-type]
 
     def epoch(self) -> None:
         self.net.train()
-        for images, mirrored, labels in self.train:
+        for batch in self.train:
             self.optimizer.zero_grad()
-            self.step(images, mirrored, labels).backward()
+            self.step(*self._sent(batch)).backward()
             self.optimizer.step()
+        if self.device != "cpu":
+            torch.cuda.synchronize(self.device)
 
     @torch.no_grad()
     def evaluate(self) -> float:
         """Share of the test images that are recognised."""
         self.net.eval()
-        hits = sum(int((self.net(images).argmax(1) == labels).sum()) for images, _, labels in self.test)
+        hits = 0
+        for batch in self.test:
+            images, _, labels = self._sent(batch)
+            hits += int((self.net(images).argmax(1) == labels).sum())
         return hits / len(self.test.dataset)  # type: ignore[arg-type]
+
+    def _sent(self, batch: list[Tensor]) -> list[Tensor]:
+        return [part.to(self.device, non_blocking=True) for part in batch]
 
     def _ce(self, images: Tensor, _: Any, labels: Tensor) -> Tensor:
         return F.cross_entropy(self.net(images), labels)
@@ -161,10 +172,10 @@ class PlainLoop:
 _loop: PlainLoop
 
 
-def _begin(method: str, folder: Path, recipe: Recipe, workers: int) -> None:
+def _begin(method: str, folder: Path, recipe: Recipe, workers: int, device: str) -> None:
     global _loop
     torch.set_num_threads(1)
-    _loop = PlainLoop(method, folder, recipe, workers)
+    _loop = PlainLoop(method, folder, recipe, workers, device)
 
 
 def _timed(part: str) -> tuple[float, float]:
@@ -174,7 +185,7 @@ def _timed(part: str) -> tuple[float, float]:
 
 
 def measure(
-    method: str, backbone: str, size: int, batch: int, images: int, workers: int, repeats: int
+    method: str, backbone: str, size: int, batch: int, images: int, workers: int, repeats: int, device: str = "cpu"
 ) -> dict[str, Any]:
     """Seconds of an epoch's training and of its evaluation, both ways, and how many times as long the plain loop takes:
     for a training image ("training"), for an epoch in which it evaluates as many images as the harness ("epoch"), and
@@ -191,7 +202,7 @@ def measure(
         write_jpegs(folder := Path(name) / "faces", images, images // 3)
         overrides = {"backbone": backbone, "image_size": size, "batch_size": batch, "epochs": repeats + 1}
         run = (planned := make_plan(Request([method], str(folder), noise=[NOISE], overrides=overrides))).runs[0]
-        run_folder, resources = RunFolder(Path(name) / "run"), Resources(torch.device("cpu"))
+        run_folder, resources = RunFolder(Path(name) / "run"), Resources(torch.device(device))
         config = run.plugin.restore_config(run.spec.config)
         trainer = Trainer(TrainingJob(run.spec, planned.dataset, run.plugin.load(), config, run_folder, resources))
         span = trainer.spans[0]
@@ -199,7 +210,7 @@ def measure(
         samples = {name: Samples() for name in ("harness epoch", "plain training", "plain evaluation")}
         evaluation, evaluate = Samples(), trainer.evaluator.after_epoch
         trainer.evaluator.after_epoch = lambda: evaluation.measure(evaluate)  # type: ignore[method-assign]
-        spawn, about = multiprocessing.get_context("spawn"), (method, folder, run.spec.recipe, workers)
+        spawn, about = multiprocessing.get_context("spawn"), (method, folder, run.spec.recipe, workers, device)
         with ProcessPoolExecutor(1, spawn, initializer=_begin, initargs=about) as plain:
             for epoch in range(repeats + 1):
                 samples["harness epoch"].measure(partial(trainer.train_epoch, span, epoch))

@@ -13,16 +13,13 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import torch
 
-from fer_bench.core.spec import Noise, Recipe, RunSpec
+from benchmarks.speed.jobs import make_job
+from fer_bench.core.spec import Recipe
 from fer_bench.data.cache import PixelFile
 from fer_bench.data.dataset import Dataset
 from fer_bench.engine.isolation import contained
-from fer_bench.engine.job import Resources, TrainingJob
 from fer_bench.engine.trainer import Trainer
-from fer_bench.plugins.registry import describe_config, discover
-from fer_bench.store.folder import RunFolder
 
 PLUGIN = """
 import os, time
@@ -73,12 +70,6 @@ def large_set(images: int, size: int) -> dict[str, Any]:
             *("large", tuple("abcdefg"), ids, split, np.arange(images) % 7), fingerprint="0" * 64, folder=folder
         )
         recipe = Recipe(image_size=size, epochs=1)
-        plugin = discover()["ce"]
-        config = plugin.configure("large", "symmetric 0.4", {})
-        spec = RunSpec(
-            *("large", faces.fingerprint, "ce", plugin.code, describe_config(config)),
-            **{"noise": Noise("symmetric", 0.4), "recipe": recipe},
-        )
         calls: list[float] = []
 
         def between_steps() -> bool:
@@ -88,8 +79,7 @@ def large_set(images: int, size: int) -> dict[str, Any]:
             return False
 
         before, started = _resident_bytes(), time.perf_counter()
-        run, resources = RunFolder(folder / "run"), Resources(torch.device("cpu"))
-        trainer = Trainer(TrainingJob(spec, faces, plugin.load(), config, run, resources, stopping=between_steps))
+        trainer = Trainer(make_job("ce", recipe, faces, folder / "run", between_steps))
         with suppress(Stepped):
             trainer.run()
         return {

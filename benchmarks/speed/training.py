@@ -13,19 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from benchmarks.speed.floor import CLASSES, Floor
+from benchmarks.speed.jobs import make_job
 from benchmarks.speed.timing import Samples
-from fer_bench.core.spec import Noise, Recipe, RunSpec
+from fer_bench.core.spec import Recipe
 from fer_bench.data.cache import PixelFile
 from fer_bench.data.dataset import Dataset
 from fer_bench.engine.isolation import contained
-from fer_bench.engine.job import Resources, TrainingJob
 from fer_bench.engine.trainer import Trainer
-from fer_bench.plugins.registry import describe_config, discover
-from fer_bench.store.folder import RunFolder
 
 QUICK_SPLIT = {"train": 2700, "evaluated": 2300}
 """Images of an epoch of the embedded data set: trained on; evaluated (1,000 test, 300 validation, 1,000 probe)."""
@@ -57,23 +54,13 @@ class Observed:
     """Trains one epoch of a method and holds what it cost; fields are samples of one batch or of one evaluation."""
 
     def __init__(self, method: str, recipe: Recipe, faces: Dataset, folder: Path, with_floor: bool = True) -> None:
-        plugin = discover()[method]
-        config = plugin.configure(faces.name, "symmetric 0.4", {})
-        spec = RunSpec(
-            *(faces.name, faces.fingerprint, method, plugin.code, describe_config(config)),
-            **{"noise": Noise("symmetric", 0.4), "recipe": recipe},
-        )
         self.step, self.floor, self.evaluation, self.views = Samples(), Samples(), Samples(), Samples()
         self._before: tuple[float, float] | None = None
         self._in_views = [0.0, 0.0]
         self._floor: Callable[[], None] | None = None
         self._with_floor = with_floor
         self.batch = recipe.batch_size
-        resources = Resources(torch.device("cpu"))
-        job = TrainingJob(
-            spec, faces, plugin.load(), config, RunFolder(folder), resources, stopping=self._between_steps
-        )
-        self.trainer = Trainer(job)
+        self.trainer = Trainer(make_job(method, recipe, faces, folder, self._between_steps))
         self.recipe, self.networks = recipe, self.trainer.needs.networks
         self.passes = (1, 1)
         self._watch_views()

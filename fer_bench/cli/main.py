@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fer_bench.cli import data, follow, methods, predict, reproduce, results, run, storage, suspects, tune  # noqa: F401  they add their commands
+from fer_bench.cli import data, doctor, follow, methods, predict, reproduce, results, run, storage, suspects, tune  # noqa: F401  they add their commands
 from fer_bench.cli.group import main
 
 __all__ = ["main"]

@@ -31,11 +31,11 @@ class Views:
 
     def plain(self, images: Tensor) -> Tensor:
         """The test view: normalised float32, nothing else."""
-        return self._normalised(images.to(self.device))
+        return self._normalised(send(images, self.device))
 
     def batch(self, images: Tensor, *seed: int | str) -> tuple[Callable[[str], Tensor], Placement]:
         """A maker of views for this batch, and how the faces lie in 'weak'."""
-        images = images.to(self.device)
+        images = send(images, self.device)
         placement = self._place(len(images), *seed)
         flipped = placement.flipped
 
@@ -68,13 +68,13 @@ class Views:
         return make, placement
 
     def _place(self, count: int, *seed: int | str) -> Placement:
-        flipped = self._coin(count, self.augmentation.flip, *seed, "flip")
+        flipped = send(self._coin(count, self.augmentation.flip, *seed, "flip"), self.device)
         return Placement(flipped, draw_matrix(count, self.augmentation, self.device, *seed))
 
     def _own(self, images: Tensor, *seed: int | str) -> Tensor:
         """The images after the transforms that the recipe names."""
         calls = self.augmentation.transforms
-        return each_image(make_transforms(calls), images.cpu(), *seed, "own").to(self.device) if calls else images
+        return send(each_image(make_transforms(calls), images.cpu(), *seed, "own"), self.device) if calls else images
 
     def _augment(self, images: Tensor, placement: Placement, *seed: int | str) -> Tensor:
         if self.augmentation.noise:
@@ -92,7 +92,8 @@ class Views:
 
         It is rounded and clipped as in the official pipelines, which add it to uint8 images.
         """
-        noisy = self._coin(len(images), self.augmentation.noise, *seed, "noise").nonzero().squeeze(1)
+        chosen = self._coin(len(images), self.augmentation.noise, *seed, "noise").nonzero().squeeze(1)
+        noisy = send(chosen, self.device)  # how many there are is known on the CPU
         generator = torch_generator(*seed, "noise pixels", device=self.device)  # type: ignore[arg-type]
         grain = torch.randn((len(noisy), *images.shape[1:]), generator=generator, device=self.device)
         grain = _mirror(grain, flipped[noisy]) * math.sqrt(self.augmentation.noise_variance)
@@ -115,8 +116,9 @@ class Views:
         return pixels
 
     def _coin(self, count: int, probability: float, *seed: int | str) -> Tensor:
+        """Which of ``count`` images a change falls on: bool [count], on the CPU."""
         generator = torch_generator(*seed)  # type: ignore[arg-type]
-        return (torch.rand(count, generator=generator) < probability).to(self.device)
+        return torch.rand(count, generator=generator) < probability
 
     def _erase(self, images: Tensor, *seed: int | str) -> Tensor:
         """Sets one rectangle of the chosen images to 0, which is the mean colour after normalisation.
@@ -155,6 +157,11 @@ def _mirror(images: Tensor, flipped: Tensor) -> Tensor:
     # whole images are copied from both forms: choosing between them pixel by pixel is several times slower
     both = torch.cat([images, images.flip(-1)])
     return gather(both, torch.arange(len(images), device=images.device) + len(images) * flipped)
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on ``device``; the CPU does not wait until a GPU has done what it was asked before."""
+    return tensor.to(device, non_blocking=True)  # safe in this direction: the driver first copies pageable memory
 
 
 def gather(images: Tensor, rows: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fer_bench.core.seeds import torch_generator
 from fer_bench.data.splits import Splits
-from fer_bench.engine.augment import Views, gather
+from fer_bench.engine.augment import Views, gather, send
 from fer_bench.engine.job import TrainingJob
 from fer_bench.engine.resampling import Placement
 from fer_bench.engine.training_fit import TrainingFit
@@ -48,7 +48,7 @@ class ImagePool:
 
     def __getitem__(self, index: Tensor) -> Tensor:
         """The images ``index`` int64 [B] of the pool: uint8 [B, 3, S, S]."""
-        return gather(self.pixels, self.rows[index.to(self.pixels.device)])
+        return gather(self.pixels, self.rows[send(index, self.pixels.device)])
 
 
 class BatchSource:
@@ -123,7 +123,7 @@ class BatchSource:
             images = self.unlabelled[rows.unlabelled]
             make_unlabelled, _ = self.views.batch(images, self._seed, "unlabelled", *purpose)
             unlabelled = Images(len(images), make_unlabelled, self.needs.views)
-        index = rows.labelled.to(self.device)
+        index = send(rows.labelled, self.device)
         landmarks, found = self._landmarks_of(rows.labelled, placement)
         expect = self.fit.expect
 
@@ -138,7 +138,7 @@ class BatchSource:
         """Landmarks in the frame of the view 'weak', float32 [B, L, 2], and whether there are any, bool [B]."""
         if self._landmarks is None:
             return None, None
-        points, found = (torch.from_numpy(array[rows.numpy()]).to(self.device) for array in self._landmarks)
+        points, found = (send(torch.from_numpy(array[rows.numpy()]), self.device) for array in self._landmarks)
         return placement.points(points), found
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from fer_bench.core.machine import processor
+
 PACKAGES = ("fer-bench", "torch", "torchvision", "timm", "numpy", "pillow")
 
 VARIABLES = (
@@ -23,11 +25,11 @@ VARIABLES = (
 def describe(device: str) -> dict[str, Any]:
     """Versions, platform, device, and the choices of arithmetic. There are no names of hosts or users."""
     return {
-        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor(),
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else processor(),
         "cores": os.cpu_count(),
         "platform": platform.platform(),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: version(name) for name in PACKAGES},
         "commit": _commit(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "cuda": torch.version.cuda,
@@ -36,19 +38,12 @@ def describe(device: str) -> dict[str, Any]:
     }
 
 
-def _version(package: str) -> str:
+def version(package: str) -> str:
+    """The version of an installed package; "?" where it is not installed, or does not tell."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return "?"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def _commit() -> str | None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from fer_bench import metrics
 from fer_bench.core.seeds import numpy_rng
 from fer_bench.data.splits import Splits
-from fer_bench.engine.augment import Views, gather
+from fer_bench.engine.augment import Views, gather, send
 from fer_bench.engine.batches import BatchSource
 from fer_bench.method import Method
 from fer_bench.store.label_scores import label_scores
@@ -46,7 +46,7 @@ def logits(predict: Predict, pixels: Tensor, rows: np.ndarray, views: Views, num
     """
     answers = torch.empty((len(rows), num_classes), device=views.device)
     for start in range(0, len(rows), EVALUATION_BATCH):
-        chunk = torch.from_numpy(rows[start : start + EVALUATION_BATCH]).to(pixels.device)
+        chunk = send(torch.from_numpy(rows[start : start + EVALUATION_BATCH]), pixels.device)
         answer = predict(views.plain(gather(pixels, chunk)))
         if answer.shape != (len(chunk), num_classes):
             raise ValueError(f"predict() returned {tuple(answer.shape)}; expected {(len(chunk), num_classes)}")

@@ -64,4 +64,4 @@ def draw_matrix(count: int, augmentation: Augmentation, device: torch.device, *s
     shift = 2 * augmentation.shift * draw[2:].T  # fractions of the side to coordinates
     cos, sin = angle.cos() / size, angle.sin() / size
     linear = torch.stack([cos, sin, -sin, cos], 1).view(-1, 2, 2)
-    return torch.cat([linear, -linear @ shift[:, :, None]], 2).to(device)
+    return torch.cat([linear, -linear @ shift[:, :, None]], 2).to(device, non_blocking=True)  # nobody waits for a GPU

@@ -15,6 +15,7 @@ from fer_bench.launch.job import Job, clear_runs, make_jobs, store_failure
 from fer_bench.launch.remote import LOOK, Follower
 from fer_bench.launch.work import Event, Work
 from fer_bench.store.folder import RunFolder
+from fer_bench.sweep.plan import PlannedRun
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,16 @@ class Options:
     cpus: float = 0.0
     """Cores that Ray sets aside for a run; 0 = the threads of its recipe."""
     gpus: float = 0.0
-    """GPUs for a run, which may be a share of one; 0 = the run is trained on the CPU."""
+    """GPUs for a run, or the share of one: a quarter where four runs share it; 0 = the run is trained on the CPU."""
     retries: int = 10
     """How often a run is started again when its worker or its node is lost."""
 
     def __post_init__(self) -> None:
         require(self.cpus >= 0 and self.gpus >= 0, "cpus and gpus cannot be negative")
+        require(
+            self.gpus <= 1 or self.gpus == int(self.gpus),
+            f"gpus = {self.gpus:g}: Ray gives a run a share of one GPU, or a whole number of them",
+        )
         require(self.retries >= -1, "retries is the number of new starts; -1 = no limit")
 
 
@@ -79,14 +84,14 @@ def _submit(work: Work, options: Options) -> dict[ray.ObjectRef, str]:
     started: dict[str, ray.ObjectRef] = {}
     for run in sorted(work.dear_first(), key=lambda run: run.first_stage_of is not None):
         before = started.get(run.first_stage_of.key) if run.first_stage_of else None
-        task = _task.options(
-            name=run.name,
-            num_cpus=options.cpus or run.spec.recipe.threads,
-            num_gpus=options.gpus,
-            max_retries=options.retries,
-        )
+        task = _task.options(name=run.name, max_retries=options.retries, **_needed(run, options))
         started[run.spec.key] = task.remote(jobs[run.spec.key], before)
     return {ref: key for key, ref in started.items()}
+
+
+def _needed(run: PlannedRun, options: Options) -> dict[str, float]:
+    """What Ray sets aside for a run."""
+    return {"num_cpus": options.cpus or run.spec.recipe.threads, "num_gpus": options.gpus}
 
 
 @ray.remote

@@ -149,6 +149,9 @@ OPTIONS = (
         ("--name '../x': a name is needed, not a path",),
     ),
     Case("results into a file", "run … --out taken", ("taken", "is a file"), make=text("taken", "")),
+    Case("doctor: an unknown device", "doctor --device gpu", ("--device 'gpu'", "auto, cpu, cuda")),
+    Case("doctor: an unknown recipe", "doctor --preset quik", ("unknown preset 'quik'", "did you mean 'quick'")),
+    Case("doctor: results into a file", "doctor --out taken", ("taken", "is a file"), make=text("taken", "")),
     Case("an unknown data set", "datasets rafbd", ("rafbd", "did you mean rafdb")),
     Case("an unknown method for its card", "methods nal", ("unknown method 'nal'", "'nla'")),
     Case(
