@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
 from fer_bench.core.text import counted
+from fer_bench.report import palette
 from fer_bench.report.arrange import Runs, joined_text
 from fer_bench.report.footnotes import footnotes
-from fer_bench.report.measures import BY_NAME, Metric
-from fer_bench.report.plots.style import headline, looks, plain
+from fer_bench.report.groups import Groups
+from fer_bench.report.measures import Metric
+from fer_bench.report.plots.sketch import Sketch
+from fer_bench.report.plots.style import INK, name_room, plain, sheet
 from fer_bench.report.significance import p_equation
 from fer_bench.report.statistics import ALPHA, Ranks, blocks, friedman, nemenyi
 
@@ -20,44 +23,41 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def critical_differences(runs: Runs) -> Iterator[tuple[str, Figure]]:
-    """One diagram for each accuracy; none below three methods or six complete blocks."""
-    for name in ("overall", "mean"):
-        figure = diagram(runs, BY_NAME[name])
-        if figure is not None:
-            yield joined_text("critical-difference", name), figure
+def critical_differences(runs: Runs, known: Groups, metrics: Iterable[Metric]) -> Iterator[Sketch]:
+    """One diagram for each metric; none below three methods or six complete blocks."""
+    for metric in metrics:
+        table = blocks(runs.tested, metric.column("last"))
+        ranks = friedman(table, metric.better > 0)
+        if ranks is not None:
+            draw = partial(diagram, runs, known, metric, table, ranks)
+            yield Sketch(joined_text("critical-difference", metric.name), runs.frame, draw, known)
 
 
-def diagram(runs: Runs, metric: Metric) -> Figure | None:
+def diagram(runs: Runs, known: Groups, metric: Metric, table: pd.DataFrame, ranks: Ranks) -> Figure:
     """Mean ranks of the methods, and a bar over those that Nemenyi's test does not find different at 0.05.
 
-    If Friedman's test finds no difference at all, one bar spans all methods. None where ranks cannot be tested.
+    If Friedman's test finds no difference at all, one bar spans all methods. Rows that are not shown are ranked with
+    the others.
     """
     import pandas as pd
 
-    table = blocks(runs.frame, metric.column("last"))
-    ranks = friedman(table, metric.better > 0)
-    if ranks is None:
-        return None
     signs = footnotes(runs)
-    names = {row: plain(signs.name(str(row))) for row in table.columns}
-    p = nemenyi(table).rename(index=names, columns=names)
+    names = {row: plain(signs.name(row)) for row in runs.rows if row in ranks.mean}
+    p = nemenyi(table).loc[list(names), list(names)].rename(index=names, columns=names)
     if ranks.p >= ALPHA:
         p = pd.DataFrame(1.0, p.index, p.columns)
-    colours = {names[row]: looks(runs.rows)[row]["color"] for row in table.columns}
-    figure = _draw(ranks.mean.rename(index=names), p, colours)
-    about = " ".join(_below(runs, ranks, signs.legend))
-    figure.supxlabel("\n".join(textwrap.wrap(plain(about), 110)), x=0.01, ha="left", fontsize="small", color="0.4")
-    headline(figure, f"Mean ranks by {metric.title[0].lower()}{metric.title[1:]}{runs.data}, last epoch")
-    return figure
+    colours = {names[row]: palette.LIGHT[place] for row, place in known.places.items() if row in names}
+    title = f"Mean ranks by {metric.title[0].lower()}{metric.title[1:]}{runs.data}, last epoch"
+    return _draw(ranks.mean[list(names)].rename(names), p, colours, title, " ".join(_below(runs, ranks, signs.legend)))
 
 
-def _draw(ranks: pd.Series, p: pd.DataFrame, colours: dict[str, object]) -> Figure:
+def _draw(ranks: pd.Series, p: pd.DataFrame, colours: dict[str, str], title: str, notes: str) -> Figure:
     from scikit_posthocs import critical_difference_diagram
 
     rows = len(ranks)
-    figure = Figure(figsize=(8, 1.6 + 0.27 * rows), layout="constrained")
-    ax = figure.subplots()
+    height, room = 0.5 + 0.1 * rows, name_room([f"{name}  1.00" for name in ranks.index])
+    figure, panels = sheet(1, 1, height, title=title, notes=notes, left=room, right=room, top=0.45, bottom=0.05)
+    ax = panels[0][0].axes(figure)
     drawn = critical_difference_diagram(
         ranks,
         p,
@@ -66,16 +66,16 @@ def _draw(ranks: pd.Series, p: pd.DataFrame, colours: dict[str, object]) -> Figu
         color_palette=colours,
         label_fmt_left="{label}  {rank:.2f} ",
         label_fmt_right=" {rank:.2f}  {label}",
-        label_props={"size": "medium"},
-        marker_props={"s": 30},
-        elbow_props={"linewidth": 1.3},
-        crossbar_props={"color": "0.25", "linewidth": 3, "solid_capstyle": "round"},
+        label_props={"size": 7.5},
+        marker_props={"s": 16},
+        elbow_props={"linewidth": 1},
+        crossbar_props={"color": "0.25", "linewidth": 2.4, "solid_capstyle": "round"},
         text_h_margin=0.02 * rows,
     )
     for label in drawn["labels"]:
-        label.set_color("0.15")  # some colours of lines are too pale for text
+        label.set_color(INK)  # some colours of lines are too pale for text
     ax.set_xlim(0.95, rows + 0.05)
-    ax.set_xticks(range(1, rows + 1))
+    ax.set_xticks(range(1, rows + 1, 1 + rows // 20))
     ax.set_xlabel("Mean rank (1 is best)")
     ax.xaxis.set_label_position("top")
     ax.grid(False)

@@ -2,97 +2,170 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
-import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from fer_bench.report.arrange import Runs, joined_text, unique
+from fer_bench.report.groups import Groups, groups
 from fer_bench.report.measures import BY_NAME, Metric
 from fer_bench.report.plots.critical_difference import critical_differences
-from fer_bench.report.plots.style import (
-    POINT,
-    across,
-    band,
-    bar,
-    figure_style,
-    file_name,
-    finish,
-    grid,
-    headline,
-    heat,
-    hollow,
-    lines,
-    looks,
-    plain,
-    room_for,
-    save,
-    tiles,
-)
+from fer_bench.report.plots.curves import Panel, by_epoch, curves_of
+from fer_bench.report.plots.dots import accuracy
+from fer_bench.report.plots.maps import confusion_maps, joint_grid, recall_map
+from fer_bench.report.plots.multiples import multiples
+from fer_bench.report.plots.overlay import FEW, overlay
+from fer_bench.report.plots.sketch import Sketch
 from fer_bench.report.wording import sentence_case
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
-
-ROWS = 4
-"""Panels below each other before the next figure begins."""
 
 BANDS = "Lines: mean over seeds. Bands: range over seeds."
 
 DOTS = f"{BANDS} Small dots: single runs."
 
-Drawn = Iterator[tuple[str, Figure]]
-"""Names of figures, and the figures."""
+TICKS = 5
+"""Most places of an axis that all have a tick."""
 
-ACCURACIES = (BY_NAME["overall"], BY_NAME["mean"])
+SAME = 0.05
+"""Percentage points. Where the two accuracies of no run differ by more, because the test set has as many images of each
+class, one of them is drawn."""
 
-
-def write(runs: Runs, folder: Path) -> list[Path]:
-    """Draws all figures that the runs support into ``folder``; the paths."""
-    paths: list[Path] = []
-    with figure_style():
-        for draw in (against_noise, against_imbalance, joint, critical_differences, recalls, confusions, curves):
-            for name, figure in draw(runs):
-                paths += save(figure, folder / file_name(name))
-    return paths
+Sketches = Iterator[Sketch]
 
 
-# --- sweeps --------------------------------------------------------------------------------------------------------
+def sketches(runs: Runs, kinds: Iterable[str] = ()) -> Sketches:
+    """The figures that the runs support, not drawn yet.
+
+    Args:
+        runs: Arranged runs.
+        kinds: Keys of ``FIGURES``; all if there are none.
+    """
+    known = groups(runs)
+    for kind, draw in FIGURES.items():
+        if not kinds or kind in kinds:
+            yield from draw(runs, known)
 
 
-def against_noise(runs: Runs) -> Drawn:
-    """Accuracy and memorisation against the share of wrong labels: a row of panels for each kind of noise.
+def accuracies(runs: Runs) -> list[Metric]:
+    """Overall accuracy, and the mean over classes if it is another number."""
+    overall, mean = BY_NAME["overall"], BY_NAME["mean"]
+    difference = (runs.frame[overall.column("last")] - runs.frame[mean.column("last")]).abs().max()
+    return [overall] if 100 * difference <= SAME else [overall, mean]
+
+
+def comparisons(runs: Runs, known: Groups) -> Sketches:
+    """The rows under every condition, the best first."""
+    if len(runs.rows) < 2:
+        return
+    for metric in accuracies(runs):
+        draw = partial(accuracy, runs, known, metric, f"{metric.label(runs.wrong)}{runs.data}, last epoch")
+        yield Sketch(joined_text("accuracy", _short(metric)), runs.frame, draw, known)
+
+
+def against_noise(runs: Runs, known: Groups) -> Sketches:
+    """Accuracy and memorisation against the share of wrong labels.
 
     Kinds without a rate, such as human labels, are hollow markers beside the lines of the other kinds, at the share of
     wrong labels that they have.
     """
-    metrics = (*ACCURACIES, BY_NAME["memorised"])
-    for context, group in runs.frame.groupby("context", sort=False):
+    for context, group in _groups(runs, "context", "imbalance", ""):
         swept, fixed = _kinds_of_noise(group)
         if not swept and not (fixed and (group["family"] == "").any()):
             continue
-        top = 100 * group["realised_rate"].max()
-        figure, axes = grid(max(len(swept), 1), 3, 4.2, room_for(runs.rows), sharey="col")
-        for row, family in zip(axes, swept or [""], strict=True):
-            part = group[group["family"].isin(["", family])]
-            for ax, metric in zip(row, metrics, strict=True):
-                lines(ax, runs, part, metric, x="realised_rate", by="noise_rate")
-                for other in fixed:
-                    hollow(ax, runs, group[group["family"] == other], metric, other)
-                ax.set_title(plain(f"{family} noise") if len(swept) > 1 else "")
-                ax.set_xlabel(sentence_case(f"{runs.wrong} in the training set (%)"))
-                ax.set_xlim(-0.05 * top, 1.05 * top)
+        panels = {}
+        for metric in (*accuracies(runs), BY_NAME["memorised"]):
+            for family in swept or [""]:
+                part = group[group["family"].isin(["", family, *fixed]) & group[metric.column("last")].notna()]
+                if len(part):
+                    name = joined_text(_short(metric), family if len(swept) > 1 else "")
+                    panels[name] = partial(_noise_panel, runs, part, metric, family, fixed, len(swept) > 1)
         about = f"{swept[0]} label noise" if len(swept) == 1 else "label noise"
-        below = [DOTS] if _several(group) else []
+        notes = f"{_runs_shown(group)} " if _several(group) else ""
         if fixed:
-            below.append(f"Hollow markers: {' and '.join(fixed)} labels, at the share of {runs.wrong} that they have.")
-        finish(figure, runs, group, _title(f"Results{runs.data} under {about}, last epoch", context), " ".join(below))
-        yield joined_text("noise", context), figure
+            notes += f"Hollow markers: {' and '.join(fixed)} labels, at the share of {runs.wrong} that they have."
+        lines = Lines("noise", str(context), f"Results{runs.data} under {about}, last epoch", notes, group)
+        yield from lines.sketches(runs, known, panels)
+
+
+def _groups(runs: Runs, column: str, other: str, plain: str) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The runs by the values of a column.
+
+    Of many rows under several values of the setting ``other``, only those of its ``plain`` value are shown: a figure
+    for each value would be many, and the grids of noise and imbalance have all of them.
+    """
+    frame = runs.frame
+    if len(runs.rows) > FEW and (frame[other] == plain).any():
+        frame = frame[frame[other] == plain]
+    for value, group in frame.groupby(column, sort=False):
+        yield str(value), group
+
+
+def _noise_panel(
+    runs: Runs, group: pd.DataFrame, metric: Metric, family: str, fixed: Sequence[str], named: bool
+) -> Panel:
+    part = group[group["family"].isin(["", family])]
+    marks = {}
+    for other in fixed:
+        found = curves_of(runs, group[group["family"] == other], metric, "realised_rate", "noise_rate")
+        marks[other] = {row: (float(curve.x[0]), float(curve.mean[0])) for row, curve in found.items()}
+    return Panel(
+        metric.label(runs.wrong) + (f": {family} noise" if named else ""),
+        sentence_case(f"{runs.wrong} in the training set (%)"),
+        metric,
+        curves_of(runs, part, metric, "realised_rate", "noise_rate"),
+        _shares(part),
+        marks={name: each for name, each in marks.items() if each},
+    )
+
+
+def _shares(part: pd.DataFrame) -> list[tuple[float, str]]:
+    """Ticks at the shares of wrong labels, in per cent, where there are few enough for that."""
+    shares = 100 * part.groupby("noise_rate")["realised_rate"].mean()
+    return [(share, f"{share:.0f}") for share in shares] if len(shares) <= TICKS else []
+
+
+@dataclass(frozen=True)
+class Lines:
+    """What the panels of a figure of lines have in common: kind, condition, title, notes and runs."""
+
+    kind: str
+    where: str
+    title: str
+    notes: str
+    runs: pd.DataFrame
+
+    def sketches(self, runs: Runs, known: Groups, panels: Mapping[str, Callable[[], Panel | None]]) -> Sketches:
+        """One figure of all panels for few rows, else one of small multiples for each panel."""
+        about = (known, self.title, self.notes)
+        if panels and len(runs.rows) <= FEW:
+            title = _title(self.title, self.where)
+            made = list(panels.values())
+            draw = lambda: overlay([panel() for panel in made], known, title, self.notes)  # noqa: E731
+            yield Sketch(joined_text(self.kind, self.where), self.runs, draw, about)
+        elif panels:
+            for name, panel in panels.items():
+                draw = partial(self._multiples, runs, known, panel)
+                yield Sketch(joined_text(self.kind, name, self.where), self.runs, draw, about)
+
+    def _multiples(self, runs: Runs, known: Groups, make: Callable[[], Panel | None]) -> Figure:
+        panel = make()
+        assert panel is not None
+        title = _title(f"{panel.title}. {self.title}", self.where)
+        return multiples(panel, known, title, self.notes)
+
+
+def _short(metric: Metric) -> str:
+    """The metric in the name of a file; overall accuracy goes without."""
+    return "" if metric.name == "overall" else metric.name
+
+
+def _runs_shown(group: pd.DataFrame) -> str:
+    return DOTS if group["row"].nunique() <= FEW else BANDS
 
 
 def _title(text: str, condition: str) -> str:
@@ -114,27 +187,31 @@ def _kinds_of_noise(group: pd.DataFrame) -> tuple[list[str], list[str]]:
     return [family for family in others if rates.at[family, "nunique"] + has_clean > 1], fixed
 
 
-def against_imbalance(runs: Runs) -> Drawn:
-    """Accuracy against the imbalance factor, one figure for each noise."""
-    for setting, group in runs.frame.groupby("setting", sort=False):
+def against_imbalance(runs: Runs, known: Groups) -> Sketches:
+    """Accuracy against the imbalance factor, for each noise."""
+    for setting, group in _groups(runs, "setting", "noise", "clean"):
         factors = sorted(group["imbalance_factor"].unique())
         if len(factors) < 2:
             continue
-        figure, axes = grid(1, 2, 4.4, room_for(runs.rows))
-        for ax, metric in zip(axes[0], ACCURACIES, strict=True):
-            lines(ax, runs, group, metric, x="imbalance_factor", by="imbalance_factor")
-            ax.set_xscale("log")
-            ax.xaxis.set_major_locator(FixedLocator(factors))
-            ax.xaxis.set_minor_locator(NullLocator())
-            ax.set_xticks(factors, ["original" if f == 1 else f"{f:g}" for f in factors])
-            ax.set_xlabel("Imbalance factor (largest / smallest class)")
-        title = _title(f"Accuracy{runs.data} under class imbalance, last epoch", setting)
-        finish(figure, runs, group, title, DOTS if _several(group) else "")
-        yield joined_text("imbalance", setting), figure
+        panels = {
+            _short(metric): partial(_imbalance_panel, runs, group, metric, factors) for metric in accuracies(runs)
+        }
+        notes = f"1 is the original data. {_runs_shown(group) if _several(group) else ''}".strip()
+        lines = Lines(
+            "imbalance", setting, f"Results{runs.data} under class imbalance, last epoch", notes, group
+        )
+        yield from lines.sketches(runs, known, panels)
 
 
-def joint(runs: Runs) -> Drawn:
-    """Accuracy over noise rate and imbalance factor, one panel for each method."""
+def _imbalance_panel(runs: Runs, group: pd.DataFrame, metric: Metric, factors: Sequence[float]) -> Panel:
+    curves = curves_of(runs, group, metric, "imbalance_factor", "imbalance_factor")
+    ticks = [(factor, f"{factor:g}") for factor in factors]
+    x = "Imbalance factor (largest / smallest class)"
+    return Panel(metric.label(runs.wrong), x, metric, curves, ticks, log=True)
+
+
+def joint(runs: Runs, known: Groups) -> Sketches:
+    """Accuracy over noise rate and imbalance factor, one panel for each row."""
     for base, group in runs.frame.groupby("base", sort=False):
         for family in [f for f in unique(group, "family") if f]:
             part = group[group["family"].isin(["", family])]
@@ -142,151 +219,80 @@ def joint(runs: Runs) -> Drawn:
                 continue
             if part[part["family"] == family]["imbalance_factor"].nunique() < 2:
                 continue
-            for metric in ACCURACIES:
-                title = _title(f"{metric.title}{runs.data}, {family} noise, last epoch", base)
+            for metric in accuracies(runs):
+                title = _title(f"{metric.title}{runs.data}: {family} noise and imbalance, last epoch", str(base))
+                draw = partial(joint_grid, runs, known, part, metric, title)
                 name = joined_text(metric.name, f"{family} noise and imbalance", base)
-                yield name, _joint(runs, part, metric, title)
+                yield Sketch(name, part, draw, (known, title))
 
 
-def _joint(runs: Runs, part: pd.DataFrame, metric: Metric, title: str) -> Figure:
-    shares = part.groupby("noise_rate")["realised_rate"].mean() * 100
-    cells = metric.scale * part.groupby(["row", "noise_rate", "imbalance_factor"])[metric.column("last")].mean()
-    rows = runs.present(part)
-    columns = part["imbalance_factor"].nunique()
-    figure, axes = tiles(len(rows), max(0.75 * columns + 1, 2.6), max(0.5 * len(shares) + 0.8, 2.4))
-    for ax, row in zip(axes, rows, strict=False):
-        values = cells[row].unstack().sort_index().sort_index(axis=1)
-        values.index = [f"{shares[rate]:.0f}" for rate in values.index]
-        values.columns = [f"{factor:g}" for factor in values.columns]
-        heat(ax, values, (cells.min(), cells.max()), ".1f")
-        ax.set_title(plain(row))
-    bar(figure, axes[: len(rows)], "Accuracy (%)")
-    figure.supxlabel("Imbalance factor", fontsize="medium")
-    figure.supylabel(sentence_case(f"{runs.wrong} (%)"), fontsize="medium")
-    headline(figure, title)
-    return figure
+def ranks(runs: Runs, known: Groups) -> Sketches:
+    """Critical-difference diagrams of the accuracies."""
+    return critical_differences(runs, known, accuracies(runs))
 
 
-# --- one condition -------------------------------------------------------------------------------------------------
-
-
-def recalls(runs: Runs) -> Drawn:
-    """Recall of each class, methods as rows, mean over seeds: one figure for each condition."""
-    import pandas as pd
-
+def recalls(runs: Runs, known: Groups) -> Sketches:
+    """Recall of each class: one figure for each condition."""
     for condition, group in runs.frame.groupby("condition", sort=False):
-        rows = runs.present(group)
-        values = []
-        for row in rows:
-            found = [record.epochs[-1]["test"]["recall"] for record in group[group["row"] == row]["record"]]
-            values.append(100 * np.array(found, dtype=float).mean(0))
-        names = runs.class_names(group["dataset"].iloc[0], len(values[0]))
-        # a class without test images has no recall in any run of a data set, and stays empty
-        means = pd.DataFrame(values, [plain(row) for row in rows], names)
-        figure, axes = grid(1, 1, 0.72 * max(len(names), 5) + 2.2, 0.36 * len(rows) + 1.5)
-        heat(axes[0][0], means)
-        axes[0][0].set_xlabel("Class")
-        bar(figure, [axes[0][0]], "Recall (%)")
-        headline(figure, f"Recall by class{runs.data}, last epoch: {condition}")
-        yield f"recall {condition}", figure
+        title = f"Recall by class{runs.data}, last epoch: {condition}"
+        yield Sketch(f"recall {condition}", group, partial(recall_map, runs, group, title), runs.classes)
 
 
-def confusions(runs: Runs) -> Drawn:
-    """Confusion matrices of the test set, summed over seeds, each row in per cent: one figure for each condition."""
-    import pandas as pd
-
+def confusions(runs: Runs, known: Groups) -> Sketches:
+    """Confusion matrices: one figure for each condition."""
     for condition, group in runs.frame.groupby("condition", sort=False):
-        rows = runs.present(group)
-        matrices = {
-            row: np.sum(
-                [record.epochs[-1]["test"]["confusion"] for record in group[group["row"] == row]["record"]],
-                axis=0,
-                dtype=float,
-            )
-            for row in rows
-        }
-        size = len(next(iter(matrices.values())))
-        names = runs.class_names(group["dataset"].iloc[0], size)
-        room = max(size, 7)  # names and title need as much room for three classes as for seven
-        figure, axes = tiles(len(rows), 0.36 * room + 0.9, 0.33 * room + 0.8)
-        for ax, row in zip(axes, rows, strict=False):
-            counts = matrices[row]
-            total = counts.sum(1, keepdims=True)
-            share = np.divide(100 * counts, total, out=np.full_like(counts, np.nan), where=total > 0)
-            heat(ax, pd.DataFrame(share, names, names), small=True)
-            ax.set_title(plain(row))
-        for k, ax in enumerate(axes[: len(rows)]):
-            ax.tick_params(labelleft=k % across(len(rows)) == 0)
-        bar(figure, axes[: len(rows)], "Share of the true class (%)")
-        figure.supxlabel("Predicted class", fontsize="medium")
-        figure.supylabel("True class", fontsize="medium")
-        headline(figure, f"Confusion matrices{runs.data}, test set, last epoch: {condition}")
-        yield f"confusion {condition}", figure
+        title = f"Confusion matrices{runs.data}, test set, last epoch: {condition}"
+        draw = partial(confusion_maps, runs, known, group, title)
+        yield Sketch(f"confusion {condition}", group, draw, (known, runs.classes))
 
 
-# --- epochs --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One column of panels of the learning curves."""
-
-    metric: Metric
-    read: Callable[[dict[str, Any]], float | None]
-    """The value of an epoch."""
-
-
-CURVES = (
-    Curve(BY_NAME["overall"], lambda epoch: epoch["test"]["overall"]),
-    Curve(BY_NAME["memorised"], lambda epoch: epoch["train_fit"]["memorised"]),
-)
-
-
-def curves(runs: Runs) -> Drawn:
-    """Test accuracy and memorisation after each epoch, a row of panels for each noise."""
-    for context, everything in runs.frame.groupby("context", sort=False):
+def curves(runs: Runs, known: Groups) -> Sketches:
+    """Test accuracy and memorisation after each epoch; of many rows, with the most wrong labels only."""
+    for context, everything in _groups(runs, "context", "imbalance", ""):
         noises = unique(everything, "noise")
-        for first in range(0, len(noises), ROWS):
-            group = everything[everything["noise"].isin(noises[first : first + ROWS])]
-            number = f"part {first // ROWS + 1}" if len(noises) > ROWS else ""
-            figure, longest = _curves(runs, group)
-            if longest > 1:
-                title = _title(joined_text(f"Learning curves{runs.data}", number), context)
-                finish(figure, runs, group, title, BANDS if _several(group) else "")
-                yield joined_text("curves", number, context), figure
+        panels: dict[str, Callable[[], Panel | None]] = {}
+        for noise in noises if len(runs.rows) <= FEW else noises[-1:]:
+            part = everything[everything["noise"] == noise]
+            if max(len(record.epochs) for record in part["record"]) < 2:
+                continue
+            for metric in (BY_NAME["overall"], BY_NAME["memorised"]):
+                # clean labels leave nothing to memorise
+                if metric.name == "overall" or part["memorised"].notna().any():
+                    panels[joined_text(_short(metric), noise)] = partial(_epoch_panel, runs, part, metric, noise)
+                elif everything["memorised"].notna().any() and len(runs.rows) <= FEW:
+                    panels[joined_text(_short(metric), noise)] = _no_panel
+        notes = BANDS if _several(everything) else ""
+        lines = Lines("curves", context, f"Learning curves{runs.data}", notes, everything)
+        yield from lines.sketches(runs, known, panels)
 
 
-def _curves(runs: Runs, group: pd.DataFrame) -> tuple[Figure, int]:
-    """The panels, and the most epochs that one shows."""
-    # clean labels leave nothing to memorise: no panel, and no column if all are clean
-    shown = CURVES if group["memorised"].notna().any() else CURVES[:1]
-    figure, axes = grid(group["noise"].nunique(), len(shown), 4.4, room_for(runs.rows), sharey="col")
-    longest = 0
-    for line, (noise, part) in zip(axes, group.groupby("noise", sort=False), strict=True):
-        for ax, curve in zip(line, shown, strict=True):
-            drawn = 0
-            for row in runs.present(part):
-                values = [
-                    [curve.read(epoch) for epoch in record.epochs] for record in part[part["row"] == row]["record"]
-                ]
-                drawn = max(drawn, _curve(ax, values, looks(runs.rows)[row], band(runs)))
-            ax.set_title(plain(str(noise)))
-            ax.set_xlabel("Epoch")
-            ax.set_ylabel(curve.metric.label(runs.wrong))
-            ax.set_visible(drawn > 0)
-            longest = max(longest, drawn)
-    return figure, longest
+def _epoch_panel(runs: Runs, part: pd.DataFrame, metric: Metric, noise: str) -> Panel:
+    values = {
+        row: [[_read(metric.name, epoch) for epoch in record.epochs] for record in part[part["row"] == row]["record"]]
+        for row in runs.present(part)
+    }
+    return Panel(f"{metric.label(runs.wrong)}: {noise}", "Epoch", metric, by_epoch(values))
 
 
-def _curve(ax: Axes, values: Sequence[Sequence[float | None]], look: dict[str, Any], opacity: float) -> int:
-    """Draws the runs of one row; the number of epochs drawn."""
-    length = min(map(len, values))
-    table = 100 * np.array([each[:length] for each in values], dtype=float)
-    if np.isnan(table).all():
-        return 0
-    epochs = np.arange(1, length + 1)
-    ax.plot(epochs, table.mean(0), **look, **POINT, markevery=max(1, length // 8))
-    if len(table) > 1:
-        ax.fill_between(epochs, table.min(0), table.max(0), color=look["color"], alpha=opacity, linewidth=0)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return length
+def _no_panel() -> None:
+    """Keeps the place of a panel that has no values."""
+
+
+def _read(name: str, epoch: dict[str, dict[str, float | None]]) -> float | None:
+    return epoch["test"]["overall"] if name == "overall" else epoch["train_fit"]["memorised"]
+
+
+FIGURES: dict[str, Callable[[Runs, Groups], Sketches]] = {
+    "accuracy": comparisons,
+    "noise": against_noise,
+    "imbalance": against_imbalance,
+    "joint": joint,
+    "ranks": ranks,
+    "recall": recalls,
+    "confusion": confusions,
+    "curves": curves,
+}
+"""What sketches the figures of each kind."""
+
+OVERVIEW = ("accuracy", "noise", "imbalance", "joint", "ranks")
+"""The kinds whose figures show all conditions together."""

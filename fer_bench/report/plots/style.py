@@ -1,4 +1,4 @@
-"""The parts of a figure: looks of methods, panels, legends, heat maps, files."""
+"""The parts of a figure: its size, title and notes, its axes, heat maps, files."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
-import seaborn as sns
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike
 
 from fer_bench.core.files import write_atomically
-from fer_bench.report.arrange import Runs
-from fer_bench.report.measures import Metric
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,180 +26,207 @@ if TYPE_CHECKING:
 
 DPI = 150
 
-MARKERS = "osD^v<>Pp*Xh8dosD^v"
+WIDTH = 7.2
+"""Inches: a column of a page."""
 
-LINES = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
+LETTER = 0.06
+"""Inches: the mean width of a letter of the small text."""
 
-COLOURS = (0, 1, 2, 3, 4, 9, 5, 7, 6, 8)
-"""Order of seaborn's colour-blind palette, its two palest colours last."""
+INK, SOFT, RULE = "#1c1e24", "#5a5f6b", "#dcdee3"
+"""Colours of text, of text that comes second, and of lines that only guide the eye."""
 
-POINT: dict[str, Any] = {"markersize": 7, "markeredgecolor": "white", "markeredgewidth": 0.6, "linewidth": 1.6}
+STYLE: dict[str, Any] = {
+    "font.size": 8, "axes.labelsize": 8, "axes.titlesize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7,
+    "text.color": INK, "axes.labelcolor": SOFT, "xtick.color": SOFT, "ytick.color": SOFT, "axes.edgecolor": "#b6bac2",
+    "axes.linewidth": 0.6, "xtick.major.width": 0.6, "ytick.major.width": 0.6, "xtick.major.size": 2.5,
+    "ytick.major.size": 0, "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
+    "axes.titley": 1.0, "axes.grid": True, "axes.grid.axis": "y", "grid.color": "#eceef1", "grid.linewidth": 0.7, "pdf.fonttype": 42,
+    "legend.frameon": False, "lines.solid_capstyle": "round",
+}  # fmt: skip
+
+SEQUENTIAL: Colormap = LinearSegmentedColormap.from_list("values", ["#f4f7fb", "#7fb2de", "#0a3f7a"])
+
+DIVERGING: Colormap = LinearSegmentedColormap.from_list(
+    "differences", ["#b35806", "#f3b36b", "#f7f7f7", "#85b6dd", "#1f5f9e"]
+)
 
 
 @contextmanager
 def figure_style() -> Iterator[None]:
     """The settings of matplotlib that all figures are drawn with; the caller's are restored."""
-    with (
-        sns.axes_style("ticks"),
-        sns.plotting_context("notebook", font_scale=0.85),
-        matplotlib.rc_context(
-            {"axes.titlesize": "medium", "axes.titleweight": "bold", "pdf.fonttype": 42, "legend.frameon": False}
-        ),
-    ):
+    with matplotlib.rc_context(STYLE):
         yield
 
 
-@cache
-def looks(rows: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """Colour, marker and dashes of each row: the same in all figures.
+@dataclass(frozen=True)
+class Box:
+    """A panel: its place in a figure, in inches from the lower left corner."""
 
-    Colours repeat after ten rows, with other dashes; markers do not repeat before twenty.
-    """
-    palette = sns.color_palette("colorblind", 10)
-    return {
-        row: {
-            "color": palette[COLOURS[k % 10]],
-            "marker": MARKERS[k % len(MARKERS)],
-            "linestyle": LINES[k // 10 % len(LINES)],
-        }
-        for k, row in enumerate(rows)
-    }
+    left: float
+    bottom: float
+    width: float
+    height: float
+
+    def axes(self, figure: Figure) -> Axes:
+        """Axes at this place."""
+        width, height = figure.get_size_inches()
+        return figure.add_axes((self.left / width, self.bottom / height, self.width / width, self.height / height))
+
+    def x(self, values: ArrayLike, limits: tuple[float, float]) -> np.ndarray:
+        """Where values between two limits are, in inches."""
+        return self.left + self.width * (np.asarray(values, float) - limits[0]) / (limits[1] - limits[0])
+
+    def y(self, values: ArrayLike, limits: tuple[float, float]) -> np.ndarray:
+        """Where values between two limits are, in inches."""
+        return self.bottom + self.height * (np.asarray(values, float) - limits[0]) / (limits[1] - limits[0])
 
 
-def lines(ax: Axes, runs: Runs, part: pd.DataFrame, metric: Metric, x: str, by: str) -> None:
-    """Mean, range and single runs of each row.
+def sheet(
+    rows: int,
+    columns: int,
+    height: float,
+    *,
+    title: str,
+    notes: str = "",
+    left: float = 0.4,
+    right: float = 0.1,
+    top: float = 0.3,
+    bottom: float = 0.45,
+    gap: tuple[float, float] = (0.25, 0.45),
+) -> tuple[Figure, list[list[Box]]]:
+    """A figure as wide as a page column, and the places of its panels. All sizes are inches.
+
+    Places are computed and not searched for, as layout engines do, because that takes most of the time of drawing.
 
     Args:
-        ax: Axes to draw into.
-        runs: Arranged runs, for the order and looks of the rows.
-        part: The runs to draw.
-        metric: What is drawn, at the last epoch.
-        x: Column of the horizontal axis; shares are drawn in per cent.
-        by: Runs with one value of this column are one point, at their mean ``x``.
+        rows: Panels below each other.
+        columns: Panels beside each other.
+        height: Of a panel.
+        title: Above the panels, in bold.
+        notes: Below the title.
+        left: Room at the left of all panels.
+        right: Room at the right of all panels.
+        top: Room above all panels.
+        bottom: Room below all panels.
+        gap: Room between two columns and between two rows.
+
+    Returns:
+        The figure, and the panels [rows][columns].
     """
-    column, scale = metric.column("last"), 100 if x == "realised_rate" else 1
-    for row in runs.present(part):
-        mine = part[(part["row"] == row) & part[column].notna()]
-        if mine.empty:
-            continue
-        look = looks(runs.rows)[row]
-        places = scale * mine.groupby(by)[x].mean()
-        points = metric.scale * mine.groupby(by)[column].agg(["mean", "min", "max"])
-        dots = {"s": 8, "color": look["color"], "alpha": 0.6, "lw": 0, "zorder": 2}
-        ax.scatter(scale * mine[x], metric.scale * mine[column], **dots)
-        ax.plot(places, points["mean"], **look, **POINT)
-        if (points["max"] > points["min"]).any():
-            ax.fill_between(places, points["min"], points["max"], color=look["color"], alpha=band(runs), linewidth=0)
-    ax.set_ylabel(metric.label(runs.wrong))
+    width = panel_width(columns, left, right, gap[0])
+    heads = textwrap.wrap(title, int(WIDTH / 0.083))
+    smalls = textwrap.wrap(notes, int(WIDTH / 0.057))
+    head = 0.1 + 0.18 * len(heads) + 0.13 * len(smalls)
+    total = head + top + rows * (height + gap[1]) - gap[1] + bottom
+    figure = Figure(figsize=(WIDTH, total))
+    figure.text(0.08 / WIDTH, 1 - 0.08 / total, plain("\n".join(heads)), fontsize=9.5, fontweight="bold", va="top")
+    under = total - 0.12 - 0.17 * len(heads)
+    figure.text(0.08 / WIDTH, under / total, plain("\n".join(smalls)), fontsize=7, color=SOFT, va="top", linespacing=1.3)
+    lefts = [left + column * (width + gap[0]) for column in range(columns)]
+    bottoms = [total - head - top - height - row * (height + gap[1]) for row in range(rows)]
+    return figure, [[Box(each, bottom, width, height) for each in lefts] for bottom in bottoms]
 
 
-def band(runs: Runs) -> float:
-    """Opacity of the bands around the lines: many of them lie above each other."""
-    return 0.14 if len(runs.rows) <= 8 else 0.06
+def canvas(figure: Figure) -> Axes:
+    """Axes over the whole figure whose unit is an inch, without ticks: many panels in it cost less than many axes."""
+    ax = figure.add_axes((0, 0, 1, 1))
+    ax.set(xlim=(0, figure.get_figwidth()), ylim=(0, figure.get_figheight()))
+    ax.axis("off")
+    return ax
 
 
-def hollow(ax: Axes, runs: Runs, part: pd.DataFrame, metric: Metric, name: str) -> None:
-    """A kind of noise without a rate: a hollow marker for each row at the share of wrong labels that it has."""
-    place = 100 * part["realised_rate"].mean()
-    for row in runs.present(part):
-        values = part[part["row"] == row][metric.column("last")].dropna()
-        look = looks(runs.rows)[row]
-        ax.plot(
-            [place], [metric.scale * values.mean()], color=look["color"], marker=look["marker"], markersize=7,
-            markerfacecolor="white", markeredgewidth=1.5, linestyle="",
-        )  # fmt: skip
-    ax.axvline(place, color="0.8", linewidth=0.8, linestyle=":", zorder=0)
-    ax.annotate(
-        plain(name), (place, 0.01), xycoords=("data", "axes fraction"), xytext=(3, 0), textcoords="offset points",
-        color="0.4", fontsize="small",
-    )  # fmt: skip
-    ax.set_ylabel(metric.label(runs.wrong))
+def panel_width(columns: int, left: float, right: float, gap: float) -> float:
+    """Inches of one of several panels beside each other, see :func:`sheet`."""
+    return (WIDTH - left - right - gap * (columns - 1)) / columns
+
+
+@dataclass(frozen=True)
+class Shading:
+    """How a heat map is coloured: its colours, and the values of the first and the last one."""
+
+    low: float = 0
+    high: float = 100
+    colours: Colormap = field(default_factory=lambda: SEQUENTIAL)
+
+    def of(self, values: np.ndarray) -> np.ndarray:
+        """RGBA colours [..., 4] of values [...]; white for NaN."""
+        place = np.clip((values - self.low) / max(self.high - self.low, 1e-9), 0, 1)
+        found = self.colours(np.nan_to_num(place))
+        found[np.isnan(values)] = 1
+        return np.asarray(found)
 
 
 def heat(
-    ax: Axes, values: pd.DataFrame, limits: tuple[float, float] = (0, 100), form: str = ".0f", small: bool = False
+    ax: Axes,
+    box: Box,
+    values: pd.DataFrame,
+    shading: Shading,
+    form: str = ".0f",
+    size: float = 6.5,
+    shades: pd.DataFrame | None = None,
 ) -> None:
-    """A heat map with its numbers, where there are few enough columns to read them.
+    """Draws a heat map with its numbers.
 
     Args:
-        ax: Axes to draw into.
-        values: The numbers, with names of rows and columns.
-        limits: Values of the first and the last colour.
+        ax: From :func:`canvas`.
+        box: Its place.
+        values: The numbers.
+        shading: The colours.
         form: Format of the numbers.
-        small: Whether the numbers are smaller than usual.
+        size: Of the numbers, in points.
+        shades: What is coloured, if that is not the numbers.
     """
-    few = values.shape[1] <= 12
-    sns.heatmap(
-        values, ax=ax, vmin=limits[0], vmax=limits[1], cmap="viridis", cbar=False, annot=few, fmt=form, linewidths=0.5,
-        xticklabels=True, yticklabels=True, annot_kws={"size": "x-small" if small else "small"},
-    )  # fmt: skip
-    ax.grid(False)  # it would show through cells without runs
-    ax.tick_params(length=0)
-    ax.tick_params(axis="x", rotation=45 if max(len(str(c)) for c in values.columns) > 4 else 0)
-    ax.tick_params(axis="y", rotation=0)
-    for label in ax.get_xticklabels():
-        if label.get_rotation():
-            label.set(ha="right", rotation_mode="anchor")
-    ax.set(xlabel="", ylabel="")
+    numbers = values.to_numpy(float)
+    rows, columns = numbers.shape
+    fills = shading.of(numbers if shades is None else shades.to_numpy(float))
+    xs, ys = box.x(np.arange(columns + 1), (0, columns)), box.y(np.arange(rows + 1), (rows, 0))
+    corners = [
+        [(xs[c], ys[r]), (xs[c + 1], ys[r]), (xs[c + 1], ys[r + 1]), (xs[c], ys[r + 1])]
+        for r in range(rows)
+        for c in range(columns)
+    ]
+    ax.add_collection(
+        PolyCollection(corners, facecolors=fills.reshape(-1, 4), edgecolors="white", linewidths=0.6), autolim=False
+    )
+    light = luminance(fills)
+    for (row, column), number in np.ndenumerate(numbers):
+        if np.isfinite(number):
+            ax.text(
+                (xs[column] + xs[column + 1]) / 2, (ys[row] + ys[row + 1]) / 2, signed(number, form), ha="center",
+                va="center_baseline", fontsize=size, color=INK if light[row, column] > 0.3 else "white",
+            )  # fmt: skip
 
 
-def bar(figure: Figure, axes: Sequence[Axes], label: str) -> None:
-    """One colour bar for all panels, which share their scale."""
-    bar = figure.colorbar(axes[0].collections[0], ax=list(axes), shrink=0.8, aspect=25, pad=0.02)
-    bar.set_label(label)
-    bar.outline.set_visible(False)
+def row_names(ax: Axes, box: Box, names: Sequence[str], size: float = 7.5, color: str = INK) -> None:
+    """Names at the left of the rows of a heat map."""
+    for name, place in zip(names, box.y(np.arange(len(names)) + 0.5, (len(names), 0)), strict=True):
+        ax.text(
+            box.left - 0.06, place, plain(str(name)), ha="right", va="center_baseline", fontsize=size, color=color
+        )
 
 
-def grid(rows: int, columns: int, width: float, height: float, sharey: Any = False) -> tuple[Figure, np.ndarray]:
-    """A figure outside pyplot, so that nothing has to be closed, and its axes [rows, columns]."""
-    figure = Figure(figsize=(columns * width, rows * height), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey)
-    for ax in axes.flat:
-        sns.despine(ax=ax)
-        ax.grid(axis="y", color="0.92", linewidth=0.8)
-        ax.set_axisbelow(True)
-    return figure, axes
+def column_names(ax: Axes, box: Box, names: Sequence[str], size: float = 7, color: str = SOFT) -> None:
+    """Names below the columns of a heat map, turned where one is long."""
+    look: dict[str, Any] = {"ha": "center", "va": "top"}
+    if max(map(len, names)) > 4:
+        look = {"ha": "right", "va": "top", "rotation": 40, "rotation_mode": "anchor"}
+    for name, place in zip(names, box.x(np.arange(len(names)) + 0.5, (0, len(names))), strict=True):
+        ax.text(place, box.bottom - 0.05, plain(str(name)), fontsize=size, color=color, **look)
 
 
-def across(number: int) -> int:
-    """Panels beside each other."""
-    return min(number, 4)
+def signed(number: float, form: str) -> str:
+    """A number with a real minus."""
+    return format(number, form).replace("-", "\N{MINUS SIGN}")
 
 
-def room_for(rows: Sequence[str]) -> float:
-    """Height in inches of a panel with a line for each of ``rows``: more lines need more room."""
-    return 3.2 + 0.13 * max(0, len(rows) - 8)
+def luminance(colours: np.ndarray) -> np.ndarray:
+    """Roughly how light RGBA colours [..., 4] are, 0 to 1."""
+    return np.asarray(colours[..., :3] ** 2.2 @ np.array([0.2126, 0.7152, 0.0722]))
 
 
-def tiles(number: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """Panels in reading order; those beyond ``number`` are hidden."""
-    wide = across(number)
-    figure, axes = grid(-(-number // wide), wide, width, height)
-    for ax in axes.flat[number:]:
-        ax.set_visible(False)
-    return figure, list(axes.flat)
-
-
-def finish(figure: Figure, runs: Runs, part: pd.DataFrame, title: str, below: str) -> None:
-    """Adds a legend beside the panels, the title above, and a line of explanations below."""
-    style = looks(runs.rows)
-    handles = [Line2D([], [], **style[row], **POINT, label=plain(row)) for row in runs.present(part)]
-    width, height = figure.get_size_inches()
-    columns = -(-len(handles) // max(1, int((height - 0.4) / 0.23)))
-    longest = max(len(str(handle.get_label())) for handle in handles)
-    # the panels keep their width: the figure grows by the legend
-    figure.set_size_inches(width + columns * (0.7 + 0.085 * longest), height)
-    figure.legend(handles=handles, loc="outside right center", ncols=columns)
-    if below:
-        text = "\n".join(textwrap.wrap(below, int(width * 13)))
-        figure.supxlabel(plain(text), x=0.01, ha="left", fontsize="small", color="0.4")
-    headline(figure, title)
-
-
-def headline(figure: Figure, text: str) -> None:
-    """The title, broken at the width of the figure, so that a long condition is never cut."""
-    lines = textwrap.wrap(text, max(20, int(figure.get_figwidth() * 8.5)))
-    figure.suptitle("\n".join(map(plain, lines)), x=0.01, ha="left", fontsize="large", fontweight="bold")
+def name_room(names: Sequence[str]) -> float:
+    """Inches that the longest of some names takes."""
+    return 0.16 + LETTER * max(map(len, names), default=0)
 
 
 def plain(text: str) -> str:
@@ -216,9 +242,6 @@ def file_name(name: str) -> str:
 def save(figure: Figure, path: Path) -> list[Path]:
     """Saves the figure as PNG and PDF, without a date, so that equal runs make equal files; the paths."""
     paths = []
-    # the layout is most of the work, and the same for both
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
     for suffix, options in ((".png", {"dpi": DPI}), (".pdf", {"metadata": {"CreationDate": None}})):
         buffer = io.BytesIO()
         figure.savefig(buffer, format=suffix[1:], **options)

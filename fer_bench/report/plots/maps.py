@@ -1,0 +1,136 @@
+"""Heat maps with numbers: noise and imbalance together, recall by class, confusion matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from fer_bench.report.arrange import Runs
+from fer_bench.report.groups import Groups
+from fer_bench.report.measures import Metric
+from fer_bench.report.plots.multiples import Edges, tiles
+from fer_bench.report.plots.style import (
+    DIVERGING,
+    SOFT,
+    Box,
+    Shading,
+    canvas,
+    column_names,
+    heat,
+    name_room,
+    row_names,
+    sheet,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+MATRICES = 9
+"""Confusion matrices of a figure."""
+
+CLASSES = 12
+"""Classes whose numbers a heat map has room for."""
+
+
+def joint_grid(runs: Runs, groups: Groups, part: pd.DataFrame, metric: Metric, title: str) -> Figure:
+    """What each row gains over the baseline at each noise rate and imbalance factor, in one panel for each row.
+
+    The panel of the baseline shows its own values. Without a baseline all panels do.
+    """
+    shares = part.groupby("noise_rate")["realised_rate"].mean() * 100
+    cells = metric.scale * part.groupby(["row", "noise_rate", "imbalance_factor"])[metric.column("last")].mean()
+    grids = {row: cells[row].unstack().sort_index().sort_index(axis=1) for row in runs.present(part)}
+    base = groups.baseline if groups.baseline in grids else ""
+    gains = {row: each - grids[base] for row, each in grids.items()} if base else grids
+    limit = max(float(np.nanmax(np.abs(each.to_numpy()))) for each in gains.values()) or 1.0
+    columns = part["imbalance_factor"].nunique()
+    across = 6 if columns <= 3 else 4 if columns <= 5 else 3
+    size = 6.0 if columns <= 5 else 5.0
+    whole, around = Shading(float(cells.min()), float(cells.max())), Shading(-limit, limit, DIVERGING)
+    rates = [f"{share:.0f}" for share in shares]
+    factors = [f"{factor:g}" for factor in sorted(part["imbalance_factor"].unique())]
+
+    def draw(ax: Axes, box: Box, row: str, edges: Edges) -> None:
+        own = row == base or not base
+        heat(ax, box, grids[row] if own else gains[row], whole if own else around, ".1f" if own else "+.1f", size)
+        if edges.left:
+            row_names(ax, box, rates, 6.5, SOFT)
+        if edges.bottom:
+            column_names(ax, box, factors, 6.5)
+
+    notes = f"Rows: {runs.wrong} (%). Columns: imbalance factor."
+    if base:
+        notes = f"Percentage points less {base}, which has its accuracy (%). Blue: better. Orange: worse. {notes}"
+    return tiles(
+        groups, list(grids), draw, title=title, notes=notes, across=across, height=0.17 * len(shares), left=0.3,
+        x="Imbalance factor",
+    )  # fmt: skip
+
+
+def recall_map(runs: Runs, group: pd.DataFrame, title: str) -> Figure:
+    """Recall of each class in per cent, mean over seeds; the row with the best mean first."""
+    import pandas as pd
+
+    rows = runs.present(group)
+    values = []
+    for row in rows:
+        found = [record.epochs[-1]["test"]["recall"] for record in group[group["row"] == row]["record"]]
+        values.append(100 * np.array(found, dtype=float).mean(0))
+    names = runs.class_names(group["dataset"].iloc[0], len(values[0]))
+    # a class without test images has no recall in any run of a data set, and stays empty
+    means = pd.DataFrame(values, rows, names)
+    means = means.loc[means.mean(axis=1).sort_values(ascending=False, kind="stable").index]
+    figure, panels = sheet(
+        1, 1, 0.19 * len(means), title=title, notes="Recall (%), mean over seeds, sorted by the mean over classes.",
+        left=name_room(rows), right=0.15, top=0.1, bottom=0.75 * name_room(names),
+    )  # fmt: skip
+    ax, box = canvas(figure), panels[0][0]
+    heat(ax, box, means, Shading(), size=7 if len(names) <= CLASSES else 5)
+    row_names(ax, box, list(means.index))
+    column_names(ax, box, names)
+    return figure
+
+
+def confusion_maps(runs: Runs, groups: Groups, group: pd.DataFrame, title: str) -> Figure:
+    """Confusion matrices of the test set, summed over seeds, each line in per cent.
+
+    Of more than ``MATRICES`` rows only those with the best accuracies are shown, and the baseline.
+    """
+    import pandas as pd
+
+    rows, shown = runs.present(group), _best(runs.present(group), groups.baseline, group)
+    size = len(group["record"].iloc[0].epochs[-1]["test"]["confusion"])
+    names = runs.class_names(group["dataset"].iloc[0], size)
+    notes = "Lines: true class. Columns: predicted class. Per cent of the true class."
+    if len(shown) < len(rows):
+        other = f" and {groups.baseline}" if groups.baseline in shown else ""
+        notes += f" Of {len(rows)} rows, those with the highest accuracy{other}."
+
+    def draw(ax: Axes, box: Box, row: str, edges: Edges) -> None:
+        found = [record.epochs[-1]["test"]["confusion"] for record in group[group["row"] == row]["record"]]
+        counts = np.sum(found, axis=0, dtype=float)
+        total = counts.sum(1, keepdims=True)
+        share = np.divide(100 * counts, total, out=np.full_like(counts, np.nan), where=total > 0)
+        heat(ax, box, pd.DataFrame(share), Shading(), size=6 if size <= 8 else 4.5)
+        column_names(ax, box, names, 6.5)
+        if edges.left:
+            row_names(ax, box, names, 6.5, SOFT)
+
+    return tiles(
+        Groups({"": tuple(shown)}, groups.baseline), shown, draw, title=title, notes=notes, across=3, height=2.0,
+        left=name_room(names), below=0.7 * name_room(names),
+    )  # fmt: skip
+
+
+def _best(rows: Sequence[str], baseline: str, group: pd.DataFrame) -> list[str]:
+    means = group.groupby("row")["test_overall"].mean()
+    ordered = sorted(rows, key=lambda row: -means[row])
+    kept = ordered[:MATRICES]
+    if baseline in ordered[MATRICES:]:
+        kept[-1] = baseline
+    return kept
+

@@ -1,0 +1,93 @@
+"""A figure that can be drawn, and which figures of a folder are still those that would be drawn."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
+
+from fer_bench.core.files import write_atomically
+from fer_bench.report.plots.style import figure_style, file_name, save
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DRAWN = "drawn.json"
+"""File in the folder of plots: what each of them shows."""
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """A figure that was not drawn yet.
+
+    Attributes:
+        name: What it is called; its file name follows from it.
+        runs: The runs that it shows, with the columns of arranged runs.
+        draw: Draws it.
+        about: Whatever else changes the picture: names, families, orders.
+    """
+
+    name: str
+    runs: pd.DataFrame
+    draw: Callable[[], Figure]
+    about: object = ""
+
+    @property
+    def file(self) -> str:
+        """Name of its files without their suffix."""
+        return file_name(self.name)
+
+    @property
+    def shows(self) -> str:
+        """A hash of what the figure shows and of the code that draws it."""
+        lines = sorted(map("\t".join, zip(self.runs["row"], self.runs["condition"], self.runs["key"], strict=True)))
+        text = json.dumps([self.name, repr(self.about), lines, _code()])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def write(sketches: Iterable[Sketch], folder: Path, redraw: bool = False) -> list[Path]:
+    """Draws the figures that a folder does not have, or has of other runs; the paths of these.
+
+    Figures of an earlier call that are not among the sketches are removed, if they are of other runs.
+
+    Args:
+        sketches: The figures.
+        folder: Where they are.
+        redraw: Draws all of them.
+    """
+    before = _drawn(folder)
+    now: dict[str, str] = {}
+    paths: list[Path] = []
+    with figure_style():
+        for sketch in sketches:
+            shows = sketch.shows
+            if redraw or before.get(sketch.file) != shows or not (folder / f"{sketch.file}.png").exists():
+                paths += save(sketch.draw(), folder / sketch.file)
+            now[sketch.file] = shows
+            # after each, so that a kill loses one figure at most
+            if before | now != before:
+                before |= now
+                write_atomically(folder / DRAWN, json.dumps(before, indent=1).encode())
+    return paths
+
+
+def _drawn(folder: Path) -> dict[str, str]:
+    """What the figures of a folder show, by file; nothing where that is not known."""
+    try:
+        found = json.loads((folder / DRAWN).read_bytes())
+        return {str(name): str(shows) for name, shows in found.items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+@cache
+def _code() -> str:
+    """A hash of the code of this package: other code draws other figures."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
