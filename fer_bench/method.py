@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
+from fer_bench.core.families import FAMILIES as FAMILIES
+
 VIEWS = {
     "weak": "the recipe's random augmentation of the image",
     "mirror": "the exact horizontal mirror of the finished 'weak' view (an erased box is mirrored with it)",
@@ -26,19 +28,6 @@ VIEWS = {
     "flipped": "the image mirrored as in 'weak', and nothing else",
     "strong": "a draw of its own: mirrored at random, two operations of RandAugment, then the recipe's erasing",
 }
-
-FAMILIES = {
-    "baseline": "Baseline",
-    "losses": "Robust losses",
-    "early-learning": "Early learning, sparse noise, self-adaptive training",
-    "selection": "Sample selection",
-    "semi-supervised": "Semi-supervised",
-    "regularisation": "Regularisation",
-    "faces": "Made for facial expressions",
-    "imbalance": "Imbalance",
-    "noise-and-imbalance": "Noise and imbalance",
-}
-"""Families of methods, in the order of the list that ``fer-bench methods`` prints, with their headings."""
 
 
 @dataclass(frozen=True)

@@ -52,14 +52,15 @@ def table(
     plugins: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Prints the comparison table of SWEEPS (or of the newest one); writes its files and plots. Nothing is trained.
+    """Prints the comparison table of SWEEPS (or of the newest one); writes its files, and plots over all conditions.
 
-    Several sweeps have one table. A run that is in several of them counts once.
+    Nothing is trained. Several sweeps have one table. A run that is in several of them counts once.
     """
     from fer_bench.cli.views.table import TableView
     from fer_bench.plugins.registry import discover, plugin_folders
     from fer_bench.report.measures import View
     from fer_bench.report.outputs import outputs_of
+    from fer_bench.report.plots import OVERVIEW
     from fer_bench.report.shown import Shown
 
     view = View(**{name: tuple(value) if isinstance(value, list) else value for name, value in options.items()})  # type: ignore[arg-type]
@@ -72,7 +73,7 @@ def table(
         echo(getattr(outputs.table, style)())
     # last, so that a folder that is full or read-only still shows its table
     outputs.write()
-    outputs.write_plots()
+    outputs.write_plots(OVERVIEW)
 
 
 def _finished(out: Path, names: Sequence[str]) -> list[Sweep]:
@@ -92,29 +93,36 @@ def _nothing_finished(sweep: Sweep) -> NoReturn:
     fail(f"no run of {sweep.name} is finished yet; see: {quoted('fer-bench', 'status', sweep.name)}", 1)
 
 
-@main.command(hidden=True)
+@main.command()
 @SWEEPS
 @OUT
 @TO
+@click.option("--kinds", type=Names(), default="", metavar="KIND,…",
+              help="accuracy, noise, imbalance, joint, ranks, recall, confusion, curves [default: all].")  # fmt: skip
 @row_options
 def plot(
     sweeps: tuple[str, ...],
     out: Path,
     to: Path | None,
+    kinds: list[str],
     only: list[str] | None,
     sort: str,
     top: int | None,
     plugins: tuple[str, ...],
 ) -> None:
-    """Draws the plots of SWEEPS (or of the newest one) again. `table` draws those that are missing."""
+    """Draws the plots of SWEEPS (or of the newest one), also if they are there, as PNG and PDF."""
+    from fer_bench.core.errors import nearest, require
     from fer_bench.plugins.registry import discover, plugin_folders
     from fer_bench.report.outputs import outputs_of
+    from fer_bench.report.plots import KINDS
     from fer_bench.report.shown import Shown
 
+    for kind in kinds:
+        require(kind in KINDS, f"--kinds: unknown kind {kind!r}{nearest(kind, KINDS)}")
     found = _finished(out, sweeps)
     shown = Shown(None if only is None else tuple(only), sort, top)
     outputs = outputs_of(*found, shown=shown, plugins=discover(plugin_folders(plugins)), to=to)
-    for path in outputs.write_plots(redraw=True):
+    for path in outputs.write_plots(kinds, redraw=True):
         echo(path)
 
 

@@ -19,14 +19,16 @@ class Described:
     Attributes:
         name: Its usual name; the key where its file gives none.
         baseline: Whether it is a baseline.
+        family: A key of FAMILIES; "" for none.
     """
 
     name: str
     baseline: bool = False
+    family: str = ""
 
 
 def described(key: str, path: Path) -> Described:
-    """Reads ``name`` and ``kind`` of the method's ``Info(...)``. A file that cannot be read or parsed gives its key."""
+    """Reads the method's ``Info(...)``. A file that cannot be read or parsed gives its key."""
     try:
         method = method_class(ast.parse(path.read_bytes()))
     except (OSError, SyntaxError, ValueError, RecursionError):
@@ -38,4 +40,4 @@ def described(key: str, path: Path) -> Described:
         for keyword in call.keywords
         if isinstance(keyword.value, ast.Constant) and isinstance(keyword.value.value, str)
     }
-    return Described(texts.get("name") or key, texts.get("kind") == BASELINE)
+    return Described(texts.get("name") or key, texts.get("kind") == BASELINE, texts.get("family", ""))

@@ -242,7 +242,7 @@ def choose(patterns: Iterable[str], plugins: Mapping[str, Plugin]) -> list[str]:
 
 def _of_family(name: str, plugins: Mapping[str, Plugin]) -> list[str]:
     """The methods of a family. Those that cannot be loaded belong to none."""
-    from fer_bench.method import FAMILIES
+    from fer_bench.core.families import FAMILIES
 
     require(name in FAMILIES, f"unknown family {name!r}{nearest(name, FAMILIES)}")
     found = []

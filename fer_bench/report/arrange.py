@@ -47,6 +47,7 @@ class Runs:
         repeats: Runs that were left out because they repeat another one.
         names: What tables and figures call a row, by row; the row itself where it is not among them.
         baselines: The rows of baselines.
+        families: The key of the family of a row, by row; rows of no family, or of unknown methods, are not among them.
         order: How the rows are sorted, for a note; "" in the order of their keys.
         compared: The runs that methods are compared over, if rows of them are not shown; None for those of ``frame``.
     """
@@ -59,6 +60,7 @@ class Runs:
     repeats: int = 0
     names: Mapping[str, str] = field(default_factory=dict)
     baselines: frozenset[str] = frozenset()
+    families: Mapping[str, str] = field(default_factory=dict)
     order: str = ""
     compared: pd.DataFrame | None = None
 
@@ -161,6 +163,7 @@ def arrange(
         len(frame) - len(kept),
         _names(rows, known),
         frozenset(row for method, row in rows if method in known and known[method].baseline),
+        {row: known[method].family for method, row in rows if method in known and known[method].family},
     )
 
 

@@ -1,17 +1,13 @@
-"""The families of the methods of a table, and the row that the others are compared with in plots and pages."""
+"""The families of the rows of plots and pages, the row that others are compared with, and the colour of each row."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fer_bench.core.errors import PluginError
-from fer_bench.plugins.registry import Plugin, discover
+from fer_bench.core.families import FAMILIES
 from fer_bench.report import palette
 from fer_bench.report.arrange import Runs
-
-BASELINE = "baseline"
-"""The family of the methods that others are compared with."""
 
 OTHERS = "Other methods"
 """Heading of the rows whose method names no family, or is not on this machine."""
@@ -23,10 +19,12 @@ class Groups:
 
     Attributes:
         families: Rows by heading of their family, in the order of the list of methods.
-        baseline: The first row of the family "baseline"; "" if there is none.
+        names: What each row is called.
+        baseline: The first row of a baseline; "" if there is none.
     """
 
     families: Mapping[str, tuple[str, ...]]
+    names: Mapping[str, str]
     baseline: str
 
     @property
@@ -39,37 +37,26 @@ class Groups:
         """The colour of each row, see :func:`fer_bench.report.palette.places`."""
         return palette.places(self.rows, self.baseline)
 
+    def colour(self, row: str) -> str:
+        """The colour of a row on a light ground."""
+        return palette.LIGHT[self.places[row]]
 
-def groups(runs: Runs, plugins: Mapping[str, Plugin] | None = None) -> Groups:
-    """The rows of arranged runs by family.
-
-    Args:
-        runs: Arranged runs.
-        plugins: Methods by key; those that are installed if it is None.
-    """
-    methods = dict(zip(runs.frame["row"], runs.frame["method"], strict=True))
-    families = family_keys(methods.values(), discover() if plugins is None else plugins)
-    return grouped({row: families[methods[row]] for row in runs.rows})
+    def name(self, row: str) -> str:
+        """What a row is called."""
+        return self.names[row]
 
 
-def grouped(families: Mapping[str, str]) -> Groups:
-    """Groups from the key of the family of each row, "" for none."""
-    from fer_bench.method import FAMILIES  # PyTorch takes seconds to load
-
+def groups(runs: Runs) -> Groups:
+    """The rows of arranged runs by family; within a family in their order."""
     found: dict[str, tuple[str, ...]] = {}
     for key, title in {**FAMILIES, "": OTHERS}.items():
-        if rows := tuple(row for row, family in families.items() if family == key):
+        if rows := tuple(row for row in runs.rows if _family(runs, row) == key):
             found[title] = rows
-    baseline = next((row for row, family in families.items() if family == BASELINE), "")
-    return Groups(found, baseline)
+    baseline = next((row for row in runs.rows if row in runs.baselines), "")
+    return Groups(found, {row: runs.name(row) for row in runs.rows}, baseline)
 
 
-def family_keys(methods: Iterable[str], plugins: Mapping[str, Plugin]) -> dict[str, str]:
-    """The key of the family of each method; "" for methods of no family, and for those that cannot be loaded."""
-    found = {}
-    for method in dict.fromkeys(methods):
-        try:
-            found[method] = plugins[method].load().info.family if method in plugins else ""
-        except PluginError:
-            found[method] = ""
-    return found
+def _family(runs: Runs, row: str) -> str:
+    """The key of the family of a row; "" for none and for one that is not known here."""
+    family = runs.families.get(row, "")
+    return family if family in FAMILIES else ""

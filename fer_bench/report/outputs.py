@@ -29,9 +29,6 @@ ALL = Shown()
 
 NO_PLUGINS: Mapping[str, Plugin] = MappingProxyType({})
 
-DRAWN = "plots/drawn.txt"
-"""What the plots of a sweep show, written after the last plot."""
-
 
 @dataclass(frozen=True)
 class Outputs:
@@ -41,8 +38,8 @@ class Outputs:
         folder: Where the files go.
         table: The table: a comparison of methods, or the trials of a tuning.
         runs: One row for each finished run, with the columns of ``fer_bench.load_runs``.
-        draw: Draws the plots into a folder, and returns their paths.
-        drawn: Names what the plots show: their rows in order, and the keys of their runs.
+        draw: Draws the plots of some kinds (all if there are none) into a folder; whether also those that are there. It
+            returns the paths of what is new.
         sweep: The sweep whose records are stored with the files, if it is one and they go into its folder.
         settings: What a tuning chose; None for an ordinary sweep, and while trials are pending.
     """
@@ -50,8 +47,7 @@ class Outputs:
     folder: Path
     table: Table
     runs: pd.DataFrame
-    draw: Callable[[Path], list[Path]]
-    drawn: bytes
+    draw: Callable[[Path, Iterable[str], bool], list[Path]]
     sweep: Sweep | None = None
     settings: Settings | None = None
 
@@ -65,14 +61,14 @@ class Outputs:
             written.append(self.folder / SETTINGS)
         return written
 
-    def write_plots(self, redraw: bool = False) -> list[Path]:
-        """Draws the plots, unless they are there and of the same runs; the paths."""
-        file = self.folder / DRAWN
-        if not redraw and file.exists() and file.read_bytes() == self.drawn:
-            return []
-        written = self.draw(self.folder / "plots")
-        write_atomically(file, self.drawn)
-        return written
+    def write_plots(self, kinds: Iterable[str] = (), redraw: bool = False) -> list[Path]:
+        """Draws the plots that are missing or of other runs; the paths.
+
+        Args:
+            kinds: Of ``fer_bench.report.plots.KINDS``; all if there are none.
+            redraw: Draws also those that are there.
+        """
+        return self.draw(self.folder / "plots", kinds, redraw)
 
 
 def outputs_of(
@@ -99,17 +95,16 @@ def outputs_of(
     together = join(sweeps)
     runs = shown.arrange(together.records, together.classes, plugins, view)
 
-    def draw(folder: Path) -> list[Path]:
+    def draw(folder: Path, kinds: Iterable[str], redraw: bool) -> list[Path]:
         from fer_bench.report.plots import figures  # matplotlib takes a second to load
 
-        return figures.write(runs, folder)
+        return figures.write(runs, folder, kinds, redraw)
 
     return Outputs(
         to or together.folder,
         replace(comparison(runs, view, [*together.notes, *together.unfinished]), name=together.folder.name),
         runs.raw,
         draw,
-        _drawn(runs.rows, runs.frame["key"]),
         sweeps[0] if len(sweeps) == 1 and to is None else None,
     )
 
@@ -128,7 +123,7 @@ def write_outputs(sweep: Sweep, plugins: Mapping[str, Plugin] = NO_PLUGINS, redr
     if not sweep.records():
         return []
     outputs = outputs_of(sweep, plugins=plugins)
-    return [*outputs.write(), *outputs.write_plots(redraw)]
+    return [*outputs.write(), *outputs.write_plots(redraw=redraw)]
 
 
 def write_table(table: Table, runs: pd.DataFrame, folder: Path) -> list[Path]:
@@ -149,16 +144,11 @@ def write_table(table: Table, runs: pd.DataFrame, folder: Path) -> list[Path]:
 def _of_tuning(sweep: Sweep, to: Path | None) -> Outputs:
     trials = trials_of(sweep)
 
-    def draw(folder: Path) -> list[Path]:
+    def draw(folder: Path, _: Iterable[str], redraw: bool) -> list[Path]:
         from fer_bench.report.plots.trials import write
 
-        return write(trials, folder)
+        return write(trials, folder, redraw)
 
     table = replace(trial_table(trials, sweep.tuning, sweep.unfinished()), name=sweep.name)
-    runs = sweep.finished()
-    drawn, stored = _drawn((), runs["key"]), sweep if to is None else None
-    return Outputs(to or sweep.folder, table, runs, draw, drawn, stored, tuned_settings(sweep, trials))
-
-
-def _drawn(rows: Iterable[str], keys: Iterable[str]) -> bytes:
-    return "".join(f"{line}\n" for line in (*rows, *sorted(keys))).encode()
+    stored = sweep if to is None else None
+    return Outputs(to or sweep.folder, table, sweep.finished(), draw, stored, tuned_settings(sweep, trials))

@@ -29,6 +29,12 @@ SWEEPS = (
         Case(f"no sweep yet: {command}", command, ("no sweep in results/sweeps", "fer-bench run"))
         for command in ("status", "watch --once", "table", "plot", "report", "suspects")
     ),
+    Case(
+        "an unknown kind of plot",
+        "plot mine --kinds noize",
+        ("--kinds", "'noize'", "did you mean 'noise'"),
+        make=results,
+    ),
     Case("an unknown sweep", "status mien", ("no sweep 'mien'", "did you mean 'mine'"), make=results),
     Case(
         "sweep.json is cut off",

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from fer_bench.core.text import counted
-from fer_bench.report import palette
 from fer_bench.report.arrange import Runs, joined_text
 from fer_bench.report.footnotes import footnotes
 from fer_bench.report.groups import Groups
@@ -46,7 +45,7 @@ def diagram(runs: Runs, known: Groups, metric: Metric, table: pd.DataFrame, rank
     p = nemenyi(table).loc[list(names), list(names)].rename(index=names, columns=names)
     if ranks.p >= ALPHA:
         p = pd.DataFrame(1.0, p.index, p.columns)
-    colours = {names[row]: palette.LIGHT[place] for row, place in known.places.items() if row in names}
+    colours = {name: known.colour(row) for row, name in names.items()}
     title = f"Mean ranks by {metric.title[0].lower()}{metric.title[1:]}{runs.data}, last epoch"
     return _draw(ranks.mean[list(names)].rename(names), p, colours, title, " ".join(_below(runs, ranks, signs.legend)))
 

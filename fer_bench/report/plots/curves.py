@@ -110,9 +110,12 @@ def curves_of(runs: Runs, part: pd.DataFrame, metric: Metric, x: str, by: str) -
     )
     places, singles = (table["row"].to_numpy() for table in (cells, values))
     numbers, points = cells[["x", "mean", "low", "high"]].to_numpy(), values[["x", "y"]].to_numpy()
-    return {
-        row: Curve(*numbers[places == row].T, points[singles == row]) for row in runs.rows if (places == row).any()
-    }
+    return {row: _curve(numbers[places == row], points[singles == row]) for row in runs.rows if (places == row).any()}
+
+
+def _curve(numbers: np.ndarray, points: np.ndarray) -> Curve:
+    x, mean, low, high = numbers.T
+    return Curve(x, mean, low, high, points)
 
 
 def by_epoch(values: Mapping[str, Sequence[Sequence[float | None]]]) -> dict[str, Curve]:

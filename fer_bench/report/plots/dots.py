@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from fer_bench.report import palette
 from fer_bench.report.arrange import Runs
 from fer_bench.report.groups import Groups
 from fer_bench.report.measures import Metric
@@ -58,14 +57,13 @@ def accuracy(runs: Runs, groups: Groups, metric: Metric, title: str) -> Figure:
 
 
 def _dots(runs: Runs, groups: Groups, metric: Metric, table: pd.DataFrame, title: str) -> Figure:
-    places, base = groups.places, groups.baseline
+    base, names = groups.baseline, [groups.name(row) for row in table.index]
     notes = "Dots: mean over seeds. Bars: its 95 % interval (Student's t). Sorted by the mean over conditions."
     if base in table.index:
-        notes += f" Dashed line: {base}."
-    room = name_room(list(table.index))
+        notes += f" Dashed line: {groups.name(base)}."
     figure, panels = sheet(
-        1, table.shape[1], ROW * len(table) + 0.12, title=title, notes=notes, left=room, right=0.36, top=0.26,
-        bottom=0.3, gap=(0.42, 0.0),
+        1, table.shape[1], ROW * len(table) + 0.12, title=title, notes=notes, left=name_room(names), right=0.36,
+        top=0.26, bottom=0.3, gap=(0.42, 0.0),
     )  # fmt: skip
     values = runs.frame.assign(value=metric.scale * runs.frame[metric.column("last")].astype(float))
     stats = values.groupby(["condition", "row"])["value"].agg(["count", "mean", "std"])
@@ -76,7 +74,7 @@ def _dots(runs: Runs, groups: Groups, metric: Metric, table: pd.DataFrame, title
         if base in table.index:
             ax.axvline(table.at[base, condition], color="#9aa0ab", linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
         for k, row in enumerate(table.index):
-            colour = palette.LIGHT[places[row]]
+            colour = groups.colour(row)
             ax.plot([low[k], high[k]], [k, k], color=colour, linewidth=1.3, alpha=0.55, solid_capstyle="butt")
             ax.plot(found["mean"].iloc[k], k, "o", color=colour, markersize=4.2)
             if found["count"].iloc[k] > 0:
@@ -92,7 +90,7 @@ def _dots(runs: Runs, groups: Groups, metric: Metric, table: pd.DataFrame, title
             max(ends[0], means.min() - 0.4 * span) - 0.06 * span, min(ends[1], means.max() + 0.4 * span) + 0.06 * span
         )
         ax.set_ylim(len(table) - 0.4, -0.6)
-        ax.set_yticks(range(len(table)), [plain(str(row)) for row in table.index] if number == 0 else [])
+        ax.set_yticks(range(len(table)), [plain(name) for name in names] if number == 0 else [])
         ax.tick_params(axis="y", colors=INK, labelsize=7.5)
         ax.locator_params(axis="x", nbins=4)
         ax.grid(axis="x")
@@ -107,12 +105,12 @@ def _matrix(groups: Groups, metric: Metric, table: pd.DataFrame, title: str) -> 
     shades = table - table.loc[base] if base else table
     notes = "Mean over seeds, sorted by the mean over conditions."
     if base:
-        notes += f" Blue: better than {base}. Orange: worse."
+        notes += f" Blue: better than {groups.name(base)}. Orange: worse."
     limit = float(np.nanmax(np.abs(shades.to_numpy())))
     shading = Shading(float(np.nanmin(shades.to_numpy())), limit)
     if base:
         shading = Shading(-limit, limit, DIVERGING if metric.better > 0 else DIVERGING.reversed())
-    names, columns = [str(row) for row in table.index], [str(condition) for condition in table]
+    names, columns = [groups.name(row) for row in table.index], [str(condition) for condition in table]
     figure, panels = sheet(
         1, 1, 0.17 * len(table), title=title, notes=notes, left=name_room(names), right=0.15, top=0.1,
         bottom=0.72 * name_room(columns),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
@@ -12,13 +13,14 @@ from matplotlib.figure import Figure
 from fer_bench.report.arrange import Runs, joined_text, unique
 from fer_bench.report.groups import Groups, groups
 from fer_bench.report.measures import BY_NAME, Metric
+from fer_bench.report.plots import KINDS
 from fer_bench.report.plots.critical_difference import critical_differences
 from fer_bench.report.plots.curves import Panel, by_epoch, curves_of
 from fer_bench.report.plots.dots import accuracy
 from fer_bench.report.plots.maps import confusion_maps, joint_grid, recall_map
 from fer_bench.report.plots.multiples import multiples
 from fer_bench.report.plots.overlay import FEW, overlay
-from fer_bench.report.plots.sketch import Sketch
+from fer_bench.report.plots.sketch import Sketch, update
 from fer_bench.report.wording import sentence_case
 
 if TYPE_CHECKING:
@@ -31,23 +33,18 @@ DOTS = f"{BANDS} Small dots: single runs."
 TICKS = 5
 """Most places of an axis that all have a tick."""
 
-SAME = 0.05
+SAME = 0.1
 """Percentage points. Where the two accuracies of no run differ by more, because the test set has as many images of each
 class, one of them is drawn."""
 
 Sketches = Iterator[Sketch]
 
 
-def sketches(runs: Runs, kinds: Iterable[str] = ()) -> Sketches:
-    """The figures that the runs support, not drawn yet.
-
-    Args:
-        runs: Arranged runs.
-        kinds: Keys of ``FIGURES``; all if there are none.
-    """
+def sketches(runs: Runs, kinds: Iterable[str]) -> Sketches:
+    """The figures of some kinds (keys of ``FIGURES``) that the runs support, not drawn yet."""
     known = groups(runs)
     for kind, draw in FIGURES.items():
-        if not kinds or kind in kinds:
+        if kind in kinds:
             yield from draw(runs, known)
 
 
@@ -88,7 +85,7 @@ def against_noise(runs: Runs, known: Groups) -> Sketches:
         notes = f"{_runs_shown(group)} " if _several(group) else ""
         if fixed:
             notes += f"Hollow markers: {' and '.join(fixed)} labels, at the share of {runs.wrong} that they have."
-        lines = Lines("noise", str(context), f"Results{runs.data} under {about}, last epoch", notes, group)
+        lines = Lines("noise", str(context), "Results", f"{runs.data} under {about}, last epoch", notes, group)
         yield from lines.sketches(runs, known, panels)
 
 
@@ -114,7 +111,7 @@ def _noise_panel(
         found = curves_of(runs, group[group["family"] == other], metric, "realised_rate", "noise_rate")
         marks[other] = {row: (float(curve.x[0]), float(curve.mean[0])) for row, curve in found.items()}
     return Panel(
-        metric.label(runs.wrong) + (f": {family} noise" if named else ""),
+        metric.label(runs.wrong) + (f", {family} noise" if named else ""),
         sentence_case(f"{runs.wrong} in the training set (%)"),
         metric,
         curves_of(runs, part, metric, "realised_rate", "noise_rate"),
@@ -131,19 +128,20 @@ def _shares(part: pd.DataFrame) -> list[tuple[float, str]]:
 
 @dataclass(frozen=True)
 class Lines:
-    """What the panels of a figure of lines have in common: kind, condition, title, notes and runs."""
+    """What the panels of a figure of lines have in common: kind, condition, both parts of the title, notes, runs."""
 
     kind: str
     where: str
-    title: str
+    lead: str
+    about: str
     notes: str
     runs: pd.DataFrame
 
     def sketches(self, runs: Runs, known: Groups, panels: Mapping[str, Callable[[], Panel | None]]) -> Sketches:
         """One figure of all panels for few rows, else one of small multiples for each panel."""
-        about = (known, self.title, self.notes)
+        about = (known, self.about, self.notes)
         if panels and len(runs.rows) <= FEW:
-            title = _title(self.title, self.where)
+            title = _title(f"{self.lead}{self.about}", self.where)
             made = list(panels.values())
             draw = lambda: overlay([panel() for panel in made], known, title, self.notes)  # noqa: E731
             yield Sketch(joined_text(self.kind, self.where), self.runs, draw, about)
@@ -155,7 +153,8 @@ class Lines:
     def _multiples(self, runs: Runs, known: Groups, make: Callable[[], Panel | None]) -> Figure:
         panel = make()
         assert panel is not None
-        title = _title(f"{panel.title}. {self.title}", self.where)
+        lead = f"{panel.title}: {self.lead[0].lower()}{self.lead[1:]}"
+        title = _title(f"{lead}{self.about}", self.where)
         return multiples(panel, known, title, self.notes)
 
 
@@ -197,9 +196,7 @@ def against_imbalance(runs: Runs, known: Groups) -> Sketches:
             _short(metric): partial(_imbalance_panel, runs, group, metric, factors) for metric in accuracies(runs)
         }
         notes = f"1 is the original data. {_runs_shown(group) if _several(group) else ''}".strip()
-        lines = Lines(
-            "imbalance", setting, f"Results{runs.data} under class imbalance, last epoch", notes, group
-        )
+        lines = Lines("imbalance", setting, "Results", f"{runs.data} under class imbalance, last epoch", notes, group)
         yield from lines.sketches(runs, known, panels)
 
 
@@ -231,7 +228,7 @@ def ranks(runs: Runs, known: Groups) -> Sketches:
     return critical_differences(runs, known, accuracies(runs))
 
 
-def recalls(runs: Runs, known: Groups) -> Sketches:
+def recalls(runs: Runs, _: Groups) -> Sketches:
     """Recall of each class: one figure for each condition."""
     for condition, group in runs.frame.groupby("condition", sort=False):
         title = f"Recall by class{runs.data}, last epoch: {condition}"
@@ -262,7 +259,7 @@ def curves(runs: Runs, known: Groups) -> Sketches:
                 elif everything["memorised"].notna().any() and len(runs.rows) <= FEW:
                     panels[joined_text(_short(metric), noise)] = _no_panel
         notes = BANDS if _several(everything) else ""
-        lines = Lines("curves", context, f"Learning curves{runs.data}", notes, everything)
+        lines = Lines("curves", context, "Learning curves", runs.data, notes, everything)
         yield from lines.sketches(runs, known, panels)
 
 
@@ -271,7 +268,7 @@ def _epoch_panel(runs: Runs, part: pd.DataFrame, metric: Metric, noise: str) -> 
         row: [[_read(metric.name, epoch) for epoch in record.epochs] for record in part[part["row"] == row]["record"]]
         for row in runs.present(part)
     }
-    return Panel(f"{metric.label(runs.wrong)}: {noise}", "Epoch", metric, by_epoch(values))
+    return Panel(f"{metric.label(runs.wrong)}, {noise}", "Epoch", metric, by_epoch(values))
 
 
 def _no_panel() -> None:
@@ -294,5 +291,18 @@ FIGURES: dict[str, Callable[[Runs, Groups], Sketches]] = {
 }
 """What sketches the figures of each kind."""
 
-OVERVIEW = ("accuracy", "noise", "imbalance", "joint", "ranks")
-"""The kinds whose figures show all conditions together."""
+
+def write(runs: Runs, folder: Path, kinds: Iterable[str] = (), redraw: bool = False) -> list[Path]:
+    """Draws the figures of some kinds that are missing or show something else; the paths.
+
+    Figures of the other kinds that show other runs are removed.
+
+    Args:
+        runs: Arranged runs.
+        folder: Where figures are.
+        kinds: Of ``KINDS``; all if there are none.
+        redraw: Draws figures that are there, too.
+    """
+    wanted = tuple(kinds) or KINDS
+    others = [kind for kind in KINDS if kind not in wanted]
+    return update(sketches(runs, wanted), folder, sketches(runs, others) if others else (), redraw)

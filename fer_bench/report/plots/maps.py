@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,7 +65,8 @@ def joint_grid(runs: Runs, groups: Groups, part: pd.DataFrame, metric: Metric, t
 
     notes = f"Rows: {runs.wrong} (%). Columns: imbalance factor."
     if base:
-        notes = f"Percentage points less {base}, which has its accuracy (%). Blue: better. Orange: worse. {notes}"
+        name = groups.name(base)
+        notes = f"Percentage points less {name}, which has its accuracy (%). Blue: better. Orange: worse. {notes}"
     return tiles(
         groups, list(grids), draw, title=title, notes=notes, across=across, height=0.17 * len(shares), left=0.3,
         x="Imbalance factor",
@@ -75,18 +77,17 @@ def recall_map(runs: Runs, group: pd.DataFrame, title: str) -> Figure:
     """Recall of each class in per cent, mean over seeds; the row with the best mean first."""
     import pandas as pd
 
-    rows = runs.present(group)
-    values = []
+    rows, values = runs.present(group), []
     for row in rows:
         found = [record.epochs[-1]["test"]["recall"] for record in group[group["row"] == row]["record"]]
         values.append(100 * np.array(found, dtype=float).mean(0))
     names = runs.class_names(group["dataset"].iloc[0], len(values[0]))
     # a class without test images has no recall in any run of a data set, and stays empty
-    means = pd.DataFrame(values, rows, names)
+    means = pd.DataFrame(values, [runs.name(row) for row in rows], names)
     means = means.loc[means.mean(axis=1).sort_values(ascending=False, kind="stable").index]
     figure, panels = sheet(
         1, 1, 0.19 * len(means), title=title, notes="Recall (%), mean over seeds, sorted by the mean over classes.",
-        left=name_room(rows), right=0.15, top=0.1, bottom=0.75 * name_room(names),
+        left=name_room(list(means.index)), right=0.15, top=0.1, bottom=0.75 * name_room(names),
     )  # fmt: skip
     ax, box = canvas(figure), panels[0][0]
     heat(ax, box, means, Shading(), size=7 if len(names) <= CLASSES else 5)
@@ -107,7 +108,7 @@ def confusion_maps(runs: Runs, groups: Groups, group: pd.DataFrame, title: str) 
     names = runs.class_names(group["dataset"].iloc[0], size)
     notes = "Lines: true class. Columns: predicted class. Per cent of the true class."
     if len(shown) < len(rows):
-        other = f" and {groups.baseline}" if groups.baseline in shown else ""
+        other = f" and {groups.name(groups.baseline)}" if groups.baseline in shown else ""
         notes += f" Of {len(rows)} rows, those with the highest accuracy{other}."
 
     def draw(ax: Axes, box: Box, row: str, edges: Edges) -> None:
@@ -121,7 +122,7 @@ def confusion_maps(runs: Runs, groups: Groups, group: pd.DataFrame, title: str) 
             row_names(ax, box, names, 6.5, SOFT)
 
     return tiles(
-        Groups({"": tuple(shown)}, groups.baseline), shown, draw, title=title, notes=notes, across=3, height=2.0,
+        replace(groups, families={"": tuple(shown)}), shown, draw, title=title, notes=notes, across=3, height=2.0,
         left=name_room(names), below=0.7 * name_room(names),
     )  # fmt: skip
 
@@ -133,4 +134,3 @@ def _best(rows: Sequence[str], baseline: str, group: pd.DataFrame) -> list[str]:
     if baseline in ordered[MATRICES:]:
         kept[-1] = baseline
     return kept
-

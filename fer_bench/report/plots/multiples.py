@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from fer_bench.report import palette
 from fer_bench.report.groups import OTHERS, Groups
 from fer_bench.report.plots.curves import Panel
 from fer_bench.report.plots.style import SOFT, WIDTH, Box, canvas, name_room, panel_width, plain, sheet, signed
@@ -132,7 +131,8 @@ def tiles(
         box = boxes[spot.line][spot.column]
         draw(ax, box, spot.row, Edges(spot.column == 0, (spot.line + 1, spot.column) not in taken))
         high = box.bottom + box.height
-        ax.text(box.left, high + 0.045, plain(spot.row), fontsize=_size(spot.row, width - beside), fontweight="bold")
+        name = groups.name(spot.row)
+        ax.text(box.left, high + 0.045, plain(name), fontsize=_size(name, width - beside), fontweight="bold")
         if headed and spot.family:
             ax.plot([box.left, box.left + spot.span * (width + GAP) - GAP], [high + 0.21] * 2, color="#c4c8cf", lw=0.8)
             ax.text(box.left, high + 0.24, plain(spot.family), fontsize=7, color=SOFT)
@@ -143,16 +143,16 @@ def tiles(
 
 def _size(name: str, width: float) -> float:
     """Size of a name in points, smaller where it would be wider than the room for it."""
-    return max(4.0, min(7.5, 7.5 * width / (0.071 * max(len(name), 1))))
+    return max(4.0, min(7.5, 7.5 * width / (0.066 * max(len(name), 1))))
 
 
 def multiples(panel: Panel, groups: Groups, title: str, notes: str) -> Figure:
     """The figure of a panel with many rows: each row in its own axes, against the baseline and the best row."""
     best, base = panel.best, groups.baseline if groups.baseline in panel.curves else ""
-    grey = f"Grey, solid: {best}, the best mean" + (f"; dashed: {base}" if base else "")
+    grey = f"Grey, solid: {groups.name(best)}, the best mean" + (f"; dashed: {groups.name(base)}" if base else "")
     notes = f"{grey}. {notes}".strip()
     if base:
-        notes += f" Small numbers: mean difference from {base}."
+        notes += f" Small numbers: mean difference from {groups.name(base)}."
     levels = panel.levels
     grid = _Grid(panel)
 
@@ -160,8 +160,10 @@ def multiples(panel: Panel, groups: Groups, title: str, notes: str) -> Figure:
         grid.draw(ax, box, edges)
         for other, dashes in ((best, "-"), (base, (0, (3, 1.5)))):
             if other and other != row:
-                ax.plot(*grid.at(box, panel.curves[other].x, panel.curves[other].mean), color=REFERENCE, lw=0.9, ls=dashes)
-        _line(ax, box, grid, row, palette.LIGHT[groups.places[row]])
+                ax.plot(
+                    *grid.at(box, panel.curves[other].x, panel.curves[other].mean), color=REFERENCE, lw=0.9, ls=dashes
+                )
+        _line(ax, box, grid, row, groups.colour(row))
         if base and row != base and {row, base} <= levels.keys():
             ax.text(
                 box.left + box.width, box.bottom + box.height + 0.045, signed(levels[row] - levels[base], "+.1f"),
@@ -213,10 +215,10 @@ def _line(ax: Axes, box: Box, grid: _Grid, row: str, colour: str) -> None:
         ax.fill_between(
             x, grid.at(box, curve.x, curve.low)[1], grid.at(box, curve.x, curve.high)[1], color=colour, alpha=0.18, lw=0
         )
-    dots = {"markersize": 2.8, "markeredgecolor": "white", "markeredgewidth": 0.4}
+    dots: Any = {"markersize": 2.8, "markeredgecolor": "white", "markeredgewidth": 0.4}
     ax.plot(x, mean, color=colour, lw=1.5, marker="o" if len(x) < 9 else "", **dots)
     for marks in grid.panel.marks.values():
         if row in marks:
             place, value = marks[row]
-            hollow = {"markersize": 3.4, "markerfacecolor": "white", "markeredgewidth": 1}
+            hollow: Any = {"markersize": 3.4, "markerfacecolor": "white", "markeredgewidth": 1}
             ax.plot(*grid.at(box, [place], [value]), color=colour, marker="o", **hollow)

@@ -10,7 +10,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from fer_bench.report import palette
 from fer_bench.report.groups import Groups
 from fer_bench.report.plots.curves import Panel
 from fer_bench.report.plots.style import SOFT, name_room, plain, sheet
@@ -32,7 +31,7 @@ NAME = 24
 
 def overlay(panels: Sequence[Panel | None], groups: Groups, title: str, notes: str) -> Figure:
     """The figure of some panels with at most ``FEW`` rows, two beside each other; None leaves a gap."""
-    names = [line for row in groups.rows for line in _broken(row)]
+    names = [line for row in groups.rows for line in _broken(groups.name(row))]
     room = name_room(names)
     columns = min(2, len(panels))
     figure, places = sheet(
@@ -55,7 +54,7 @@ def _draw(ax: Axes, panel: Panel, groups: Groups) -> None:
         look = _look(row, groups)
         if (curve.high > curve.low).any():
             ax.fill_between(curve.x, curve.low, curve.high, color=look["color"], alpha=0.12, linewidth=0)
-        ax.scatter(*curve.points.T, s=5, color=look["color"], alpha=0.45, linewidths=0)
+        ax.scatter(curve.points[:, 0], curve.points[:, 1], s=5, color=look["color"], alpha=0.45, linewidths=0)
         ax.plot(curve.x, curve.mean, linewidth=1.6, markersize=5, markevery=max(1, len(curve.x) // 8), **look)
     for name, marks in panel.marks.items():
         x = float(np.mean([x for x, _ in marks.values()]))
@@ -83,12 +82,14 @@ def _set_axes(ax: Axes, panel: Panel) -> None:
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 
-def label(ax: Axes, panel: Panel, groups: Groups) -> None:
-    """Writes the name of each row at the right of the axes, as near to the end of its line as the others allow."""
-    height = 72 * ax.get_position().height * ax.figure.get_figheight()
+def label(ax: Axes, panel: Panel, groups: Groups, height: float = 72 * HEIGHT) -> None:
+    """Writes the name of each row at the right of the axes, as near to the end of its line as the others allow.
+
+    ``height`` is that of the axes, in points.
+    """
     low, high = ax.get_ylim()
     order = sorted(panel.curves, key=lambda row: panel.curves[row].mean[-1])
-    texts = ["\n".join(_broken(row)) for row in order]
+    texts = ["\n".join(_broken(groups.name(row))) for row in order]
     wanted = [height * (panel.curves[row].mean[-1] - low) / (high - low) for row in order]
     for row, text, place in zip(order, texts, apart(wanted, [10.0 * (1 + t.count("\n")) for t in texts]), strict=True):
         ax.plot(
@@ -104,7 +105,7 @@ def label(ax: Axes, panel: Panel, groups: Groups) -> None:
 def _look(row: str, groups: Groups) -> dict[str, Any]:
     """Colour and marker."""
     return {
-        "color": palette.LIGHT[groups.places[row]],
+        "color": groups.colour(row),
         "marker": MARKERS[groups.rows.index(row) % len(MARKERS)],
         "markeredgecolor": "white",
         "markeredgewidth": 0.6,

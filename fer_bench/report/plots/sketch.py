@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from fer_bench.core.files import write_atomically
-from fer_bench.report.plots.style import figure_style, file_name, save
+from fer_bench.report.plots.style import SUFFIXES, figure_style, file_name, save
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,15 +51,16 @@ class Sketch:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def write(sketches: Iterable[Sketch], folder: Path, redraw: bool = False) -> list[Path]:
-    """Draws the figures that a folder does not have, or has of other runs; the paths of these.
+def update(sketches: Iterable[Sketch], folder: Path, others: Iterable[Sketch] = (), redraw: bool = False) -> list[Path]:
+    """Draws the figures that a folder does not have, or that show something else there; the paths of these.
 
-    Figures of an earlier call that are not among the sketches are removed, if they are of other runs.
+    What an earlier call drew and what is neither drawn now nor one of the others as it would be drawn, is removed.
 
     Args:
-        sketches: The figures.
+        sketches: The figures to draw.
         folder: Where they are.
-        redraw: Draws all of them.
+        others: Figures that stay as they are.
+        redraw: Draws all figures.
     """
     before = _drawn(folder)
     now: dict[str, str] = {}
@@ -68,13 +69,25 @@ def write(sketches: Iterable[Sketch], folder: Path, redraw: bool = False) -> lis
         for sketch in sketches:
             shows = sketch.shows
             if redraw or before.get(sketch.file) != shows or not (folder / f"{sketch.file}.png").exists():
+                before.pop(sketch.file, None)
                 paths += save(sketch.draw(), folder / sketch.file)
             now[sketch.file] = shows
-            # after each, so that a kill loses one figure at most
-            if before | now != before:
-                before |= now
-                write_atomically(folder / DRAWN, json.dumps(before, indent=1).encode())
+            if before.get(sketch.file) != shows:
+                before[sketch.file] = shows
+                _note(folder, before)  # after each, so that a kill loses one figure at most
+    kept = {sketch.file: sketch.shows for sketch in others}
+    gone = [name for name, shows in before.items() if name not in now and kept.get(name) != shows]
+    for name in gone:
+        for suffix in SUFFIXES:
+            (folder / f"{file_name(name)}{suffix}").unlink(missing_ok=True)
+        del before[name]
+    if gone:
+        _note(folder, before)
     return paths
+
+
+def _note(folder: Path, drawn: dict[str, str]) -> None:
+    write_atomically(folder / DRAWN, json.dumps(drawn, indent=1).encode())
 
 
 def _drawn(folder: Path) -> dict[str, str]:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 DPI = 150
 
+SUFFIXES = (".png", ".pdf")
+
 WIDTH = 7.2
 """Inches: a column of a page."""
 
@@ -35,13 +37,13 @@ LETTER = 0.06
 INK, SOFT, RULE = "#1c1e24", "#5a5f6b", "#dcdee3"
 """Colours of text, of text that comes second, and of lines that only guide the eye."""
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.size": 8, "axes.labelsize": 8, "axes.titlesize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7,
     "text.color": INK, "axes.labelcolor": SOFT, "xtick.color": SOFT, "ytick.color": SOFT, "axes.edgecolor": "#b6bac2",
     "axes.linewidth": 0.6, "xtick.major.width": 0.6, "ytick.major.width": 0.6, "xtick.major.size": 2.5,
     "ytick.major.size": 0, "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
-    "axes.titley": 1.0, "axes.grid": True, "axes.grid.axis": "y", "grid.color": "#eceef1", "grid.linewidth": 0.7, "pdf.fonttype": 42,
-    "legend.frameon": False, "lines.solid_capstyle": "round",
+    "axes.titley": 1.0, "axes.grid": True, "axes.grid.axis": "y", "grid.color": "#eceef1", "grid.linewidth": 0.7,
+    "pdf.fonttype": 42, "legend.frameon": False, "lines.solid_capstyle": "round",
 }  # fmt: skip
 
 SEQUENTIAL: Colormap = LinearSegmentedColormap.from_list("values", ["#f4f7fb", "#7fb2de", "#0a3f7a"])
@@ -121,7 +123,9 @@ def sheet(
     figure = Figure(figsize=(WIDTH, total))
     figure.text(0.08 / WIDTH, 1 - 0.08 / total, plain("\n".join(heads)), fontsize=9.5, fontweight="bold", va="top")
     under = total - 0.12 - 0.17 * len(heads)
-    figure.text(0.08 / WIDTH, under / total, plain("\n".join(smalls)), fontsize=7, color=SOFT, va="top", linespacing=1.3)
+    figure.text(
+        0.08 / WIDTH, under / total, plain("\n".join(smalls)), fontsize=7, color=SOFT, va="top", linespacing=1.3
+    )
     lefts = [left + column * (width + gap[0]) for column in range(columns)]
     bottoms = [total - head - top - height - row * (height + gap[1]) for row in range(rows)]
     return figure, [[Box(each, bottom, width, height) for each in lefts] for bottom in bottoms]
@@ -200,9 +204,7 @@ def heat(
 def row_names(ax: Axes, box: Box, names: Sequence[str], size: float = 7.5, color: str = INK) -> None:
     """Names at the left of the rows of a heat map."""
     for name, place in zip(names, box.y(np.arange(len(names)) + 0.5, (len(names), 0)), strict=True):
-        ax.text(
-            box.left - 0.06, place, plain(str(name)), ha="right", va="center_baseline", fontsize=size, color=color
-        )
+        ax.text(box.left - 0.06, place, plain(str(name)), ha="right", va="center_baseline", fontsize=size, color=color)
 
 
 def column_names(ax: Axes, box: Box, names: Sequence[str], size: float = 7, color: str = SOFT) -> None:
@@ -242,7 +244,8 @@ def file_name(name: str) -> str:
 def save(figure: Figure, path: Path) -> list[Path]:
     """Saves the figure as PNG and PDF, without a date, so that equal runs make equal files; the paths."""
     paths = []
-    for suffix, options in ((".png", {"dpi": DPI}), (".pdf", {"metadata": {"CreationDate": None}})):
+    each: tuple[dict[str, Any], ...] = ({"dpi": DPI}, {"metadata": {"CreationDate": None}})
+    for suffix, options in zip(SUFFIXES, each, strict=True):
         buffer = io.BytesIO()
         figure.savefig(buffer, format=suffix[1:], **options)
         paths.append(path.with_name(path.name + suffix))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.lines import Line2D
 
-from fer_bench.report.plots.style import figure_style, headline, plain, save, tiles
+from fer_bench.report.palette import LIGHT
+from fer_bench.report.plots.sketch import Sketch, update
+from fer_bench.report.plots.style import INK, plain, sheet
 from fer_bench.report.trials import Outcome, outcome
 from fer_bench.sweep.trials import Trial, Trials
 
@@ -17,49 +20,64 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 POINTS: dict[str, dict[str, Any]] = {
-    "default": {"marker": "D", "color": "#0173b2", "s": 46},
-    "tuned": {"marker": "*", "color": "#d55e00", "s": 130},
-    "oracle": {"marker": "o", "facecolors": "none", "edgecolors": "black", "s": 110},
+    "default": {"marker": "D", "color": LIGHT[1], "s": 26},
+    "tuned": {"marker": "*", "color": LIGHT[2], "s": 70},
+    "oracle": {"marker": "o", "facecolors": "none", "edgecolors": INK, "s": 60},
 }
 """Looks of the three trials that the table shows; the others are grey dots."""
 
 
-def write(trials: Trials, folder: Path) -> list[Path]:
-    """Draws the plot into a folder, if there are trials enough; the paths."""
-    with figure_style():
-        figure = validation_against_test(trials)
-        return save(figure, folder / "trials") if figure else []
+def write(trials: Trials, folder: Path, redraw: bool = False) -> list[Path]:
+    """Draws the plot into a folder, if there are trials enough and it is not there; the paths."""
+    return update(sketches(trials), folder, redraw=redraw)
 
 
-def validation_against_test(trials: Trials) -> Figure | None:
-    """A panel for each method with two complete trials or more; None if there is none.
+def sketches(trials: Trials) -> Iterator[Sketch]:
+    """The figure of the methods with two complete trials or more; none if there is no such method."""
+    import pandas as pd
 
-    Both axes are what trials are chosen by: means over conditions and studies.
-    """
     shown = {method: [trial for trial in each if trial.complete] for method, each in trials.items()}
     shown = {method: each for method, each in shown.items() if len(each) > 1}
-    if not shown:
-        return None
-    figure, axes = tiles(len(shown), 3.2, 3.0)
-    for ax, (method, each) in zip(axes, shown.items(), strict=False):
+    if shown:
+        runs = [
+            (method, str(trial.number), record.key)
+            for method, each in shown.items()
+            for trial in each
+            for record in trial.records
+        ]
+        yield Sketch(
+            "trials", pd.DataFrame(runs, columns=["row", "condition", "key"]), partial(validation_against_test, shown)
+        )
+
+
+def validation_against_test(trials: Trials) -> Figure:
+    """A panel for each method. Both axes are what trials are chosen by: means over conditions and studies."""
+    across = min(4 if len(trials) > 6 else 3, max(2, len(trials)))
+    figure, boxes = sheet(
+        -(-len(trials) // across), across, 1.5, title="Trials: noisy validation against test accuracy", left=0.5,
+        top=0.5, gap=(0.4, 0.6),
+    )  # fmt: skip
+    for box, (method, each) in zip([box for line in boxes for box in line], trials.items(), strict=False):
+        ax = box.axes(figure)
         _panel(ax, each, outcome(each))
-        ax.set_title(plain(method))
+        ax.set_title(plain(method), loc="left", fontweight="bold")
     handles = [Line2D([], [], linestyle="", **_handle(name), label=name) for name in POINTS]
-    figure.legend(handles=handles, loc="outside lower left", ncols=len(POINTS))
-    headline(figure, "Trials: noisy validation against test accuracy")
+    top = 1 - 0.28 / figure.get_figheight()
+    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.0, top), ncols=len(POINTS), fontsize=7.5)
     return figure
 
 
 def _panel(ax: Axes, trials: Sequence[Trial], found: Outcome) -> None:
     points = {trial.number: (100 * trial.score("val"), 100 * trial.score("test")) for trial in trials}
     validation, test = zip(*points.values(), strict=True)
-    ax.scatter(validation, test, s=16, color="0.6", linewidths=0, zorder=2)
+    ax.scatter(validation, test, s=10, color="#b6bac2", linewidths=0, zorder=2)
     for (_, look), trial in zip(POINTS.items(), found.columns, strict=True):
         if trial is not None:
             x, y = points[trial.number]
             ax.scatter([x], [y], zorder=3, **look)
-    ax.set_xlabel("Noisy validation accuracy (%)")
-    ax.set_ylabel("Test accuracy (%)")
+    ax.locator_params(nbins=4)
+    ax.set_xlabel("Noisy validation (%)")
+    ax.set_ylabel("Test (%)")
 
 
 def _handle(name: str) -> dict[str, Any]:

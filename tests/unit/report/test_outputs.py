@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from fer_bench.report import outputs
-from fer_bench.report.plots import figures
+from fer_bench.report.plots import sketch
 from fer_bench.sweep.record import Sweep
 from tests.helpers.runs import CLASSES, CLEAN, NOISY, finish
 
@@ -24,22 +25,30 @@ def sweep(out: Path, runs: list[str]) -> Sweep:
 def test_plots_are_drawn_again_after_a_kill_and_for_other_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [finish(tmp_path, "alpha", noise).path.relative_to(tmp_path).as_posix() for noise in (CLEAN, NOISY)]
     one, both = sweep(tmp_path, paths[:1]), sweep(tmp_path, paths)
-    drawn: list[int] = []
+    saved: list[str] = []
 
-    def killed(*_: object) -> list[Path]:
-        raise KeyboardInterrupt
+    def save(_: Figure, path: Path) -> list[Path]:
+        if len(saved) == 1 and not killed:
+            killed.append(True)
+            raise KeyboardInterrupt
+        saved.append(path.name)
+        path.with_name(f"{path.name}.png").touch()
+        return []
 
-    monkeypatch.setattr(figures, "write", killed)
+    killed: list[bool] = []
+    (one.folder / "plots").mkdir(parents=True)
+    monkeypatch.setattr(sketch, "save", save)
     with pytest.raises(KeyboardInterrupt):
         outputs.write_outputs(one)
-    monkeypatch.setattr(figures, "write", lambda runs, _: drawn.append(len(runs.frame)) or [])
     outputs.write_outputs(one)
-    assert drawn == [1], "a kill leaves no plots that count as drawn"
+    assert saved == ["recall-clean", "confusion-clean", "curves"], "a kill loses the figure that was being drawn"
     outputs.write_outputs(one)
-    assert drawn == [1]
+    assert len(saved) == 3
     outputs.write_outputs(both)
+    new = ["noise", "recall-symmetric-0.2", "confusion-symmetric-0.2", "curves"]
+    assert saved[3:] == new
     outputs.write_outputs(both, redraw=True)
-    assert drawn == [1, 2, 2]
+    assert sorted(saved[7:]) == sorted({*saved})
 
 
 @pytest.mark.slow

@@ -20,7 +20,8 @@ from fer_bench.cli.views.table import TableView
 from fer_bench.core.errors import SpecError
 from fer_bench.core.spec import Imbalance, Noise, Recipe
 from fer_bench.report.arrange import Runs, arrange
-from fer_bench.report.measures import SHOWN, View
+from fer_bench.report.groups import groups
+from fer_bench.report.measures import BY_NAME, SHOWN, View
 from fer_bench.report.outputs import write_table
 from fer_bench.report.plots.critical_difference import critical_differences
 from fer_bench.report.rendering import Block, Cell, Table, csv_text
@@ -567,16 +568,17 @@ def test_critical_differences_need_three_methods_and_six_blocks(tmp_path: Path) 
     runs = arranged(tmp_path)
 
     def drawn(part: pd.DataFrame) -> list[Any]:
-        rows = tuple(sorted(set(part["row"])))
-        return [figure for _, figure in critical_differences(Runs(part, part, rows, runs.conditions))]
+        mine = Runs(part, part, tuple(sorted(set(part["row"]))), runs.conditions)
+        metrics = (BY_NAME["overall"], BY_NAME["mean"])
+        return [sketch.draw() for sketch in critical_differences(mine, groups(mine), metrics)]
 
     figures = drawn(runs.frame)
     assert len(figures) == 2
     texts = [text.get_text() for text in figures[0].axes[0].texts]
     assert {text.strip() for text in texts} == {"a†  1.00", "b  2.00", "3.00  c\\$"}
-    below = " ".join(figures[0].get_supxlabel().split())
+    below = " ".join(text.get_text() for text in figures[0].texts).replace("\n", " ")
     assert "Friedman's test over 6 blocks: p = 0.002" in below and "† is given" in below
-    bars = [line for line in figures[0].axes[0].lines if line.get_linewidth() == 3]
+    bars = [line for line in figures[0].axes[0].lines if line.get_linewidth() == 2.4]
     assert len(bars) == 2, "a and b do not differ, nor do b and c, but a and c do"
     assert not drawn(runs.frame[runs.frame["seed"] < 5]) and not drawn(runs.frame[runs.frame["row"] != "b"])
 
