@@ -3,7 +3,8 @@
 #   bash benchmarks/gpu/check.sh                       findings in $OUT, else in results/gpu
 #   DEVICE=cpu bash benchmarks/gpu/check.sh            a rehearsal without a GPU, everything scaled down
 #   PARTS="steps loader" bash benchmarks/gpu/check.sh  some parts only
-# Also: PYTHON, SECONDS_IN_ALL (525), WHEELS (.wheels), DATA_ROOT (data), WEIGHTS (a file for resnet18).
+# Also: PYTHON, SECONDS_IN_ALL (525), WHEELS (.wheels), DATASET, DATA_ROOT (data), WEIGHTS (a file for
+# resnet18).
 # Findings are written one by one, so it can be stopped at any time; the summary is made then too.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
@@ -13,7 +14,7 @@ out=${OUT:-results/gpu}
 wheels=${WHEELS:-.wheels}
 in_all=${SECONDS_IN_ALL:-525}
 parts=${PARTS:-correctness steps jobs loader paper}
-declare -A limits=([correctness]=170 [steps]=150 [jobs]=75 [loader]=60 [paper]=600)
+declare -A limits=([correctness]=185 [steps]=175 [jobs]=75 [loader]=50 [paper]=600)
 small=()
 [ "$device" = cpu ] && small=(--small)
 
@@ -44,7 +45,7 @@ for part in $parts; do
     limit=${limits[$part]}
     [ "$limit" -gt $((left - 10)) ] && limit=$((left - 10))
     # a part begins nothing after its limit; what it has begun is ended 15 seconds later
-    timeout -k 5 $((limit + 15 < left ? limit + 15 : left)) \
+    timeout -k 10 $((limit + 15 < left ? limit + 15 : left)) \
         $python -m benchmarks.gpu "$part" --out "$out" --device "$device" --seconds "$limit" "${small[@]}" \
         2>>"$out/log.txt" &
     child=$!

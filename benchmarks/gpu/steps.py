@@ -31,7 +31,7 @@ from fer_bench.engine.trainer import Trainer
 METHODS = ("ce", "nla", "eac", "coteaching", "dividemix")
 SETTINGS: dict[str, dict[str, Any]] = {"dividemix": {"warmup": 0.5}}
 """The second of two epochs is measured; DivideMix's warm-up is then over."""
-NETWORKS = (("ferres8", 48, 64, 40), ("resnet18", 112, 64, 30), ("resnet18", 224, 32, 30))
+NETWORKS = (("ferres8", 48, 64, 40), ("resnet18", 112, 64, 25), ("resnet18", 224, 32, 20))
 """Network, pixels, images of a batch (as in the recipes quick, standard and paper), and steps."""
 SMALL = (("ferres8", 32, 16, 6), ("resnet18", 32, 8, 3))
 WARM_UP = 5

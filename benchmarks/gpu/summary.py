@@ -128,7 +128,7 @@ def _steps(found: Sequence[Finding]) -> str:
 def _jobs(found: Sequence[Finding]) -> str:
     rows = [
         [str(each["jobs"]), f"{each['runs']} of {each['asked']}", f"{each['per_hour']:,.0f}", f"{each['busy']:.0%}"]
-        for each in _of(found, "runs per hour")
+        for each in sorted(_of(found, "runs per hour"), key=lambda each: each["jobs"])
     ]
     head = ["runs at a time", "finished", "runs per hour", "workers busy"]
     return f"## Runs per hour\n\n{_table(head, rows)}" if rows else ""
@@ -150,7 +150,7 @@ def _paper(found: Sequence[Finding]) -> str:
         for each in _of(found, "paper run")
     ]
     ends = _of(found, "paper")
-    images = ("real faces" if ends[0]["real"] else "drawn faces") if ends else "faces"
+    images = ends[0]["faces"] if ends else "stopped"
     weights = "given weights" if ends and ends[0]["weights"] else "random weights"
     head = ["method", "noise", "accuracy, %", "seconds"]
     return f"## LA-Net, Table 1, shortened: {images}, {weights}\n\n{_table(head, rows)}" if rows else ""

@@ -156,7 +156,7 @@ FOUND = [
     {"part": "loader", "what": "plain loop", **CELL, "workers": 8,
      "ratios": {"training": 3.0, "epoch": 2.5, "test only": 2.0}},
     {"part": "paper", "what": "paper run", "method": "lanet", "noise": 0.3, "overall": 0.815, "seconds": 12.0},
-    {"part": "paper", "what": "paper", "real": True, "weights": False},
+    {"part": "paper", "what": "paper", "faces": "ferplus", "weights": False},
 ]  # fmt: skip
 
 
@@ -175,7 +175,7 @@ def test_every_kind_of_finding_is_in_the_summary() -> None:
         "| resnet18 | 112 | 64 | ce | bf16 | compiled | 1 / 1 | 4.00 | 1.05 | 15,238 | 12.5% | 3,072 |",
         "| 8 | 30 of 32 | 9,876 | 91% |",
         "| ce | resnet18 | 112 | 64 | 8 | 3.00 | 2.50 | 2.00 |",
-        "## LA-Net, Table 1, shortened: real faces, random weights",
+        "## LA-Net, Table 1, shortened: ferplus, random weights",
         "| lanet | 0.3 | 81.5 | 12 |",
     ):
         assert line in shown.splitlines(), line

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fer_bench.core.spec import Augmentation, Recipe
 from fer_bench.data.points import POINTS
-from fer_bench.engine.augment import ASPECT, Views, erased_boxes
+from fer_bench.engine.augment import ASPECT, Views, erased_boxes, erased_by_mask
 from fer_bench.method import VIEWS
 
 CPU = torch.device("cpu")
@@ -242,3 +242,13 @@ def test_views_go_with_their_batch() -> None:
         assert [view() for view in made] == [None] * len(VIEWS)
     finally:
         gc.enable()
+
+
+def test_a_gpu_erases_the_same_rectangles_in_the_same_memory() -> None:
+    maker = views(erase=0.7, noise=0.0, flip=0.0)
+    plain = maker.plain(images(64, 24))
+    boxes = erased_boxes(64, 24, 24, maker.augmentation, *SEED)
+    box_by_box = maker._erase(plain.clone(), *SEED)
+    by_mask = erased_by_mask(plain, boxes)
+    assert torch.equal(by_mask, box_by_box) and not torch.equal(by_mask, maker.plain(images(64, 24)))
+    assert by_mask.is_contiguous(memory_format=torch.channels_last)
