@@ -98,7 +98,7 @@ def store(out: Path, seed: int, begin: float, end: float | None, **record: Any) 
         folder.start(spec, {})
         folder.save_epochs([{"epoch": 1, "test": {"overall": 0.5}, **record}])
         if end is not None:
-            folder.finish({"test": {"overall": 0.5}, "seconds": 1.0}, {"a": torch.zeros(2).numpy()}, {}, networks=None)
+            folder.finish({"test": {"overall": 0.5}, "seconds": 1.0}, {"a": torch.zeros(2).numpy()}, {})
             os.utime(folder.path / "final.json", (end, end))
     os.utime(folder.path / "spec.json", (begin, begin))
     return folder
