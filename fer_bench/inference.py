@@ -42,7 +42,7 @@ def load_model(
     """Loads the trained method of a run that was trained with ``keep_model``.
 
     Args:
-        run: The folder of the run, its key, or how its key begins.
+        run: The folder of the run, its key, or how its key begins; or a sweep with one run.
         out: Folder of runs and sweeps, for keys.
         device: cpu, cuda, cuda:N, or auto.
         plugins: Folders and files with methods of your own.
@@ -60,9 +60,9 @@ def load_model(
 
     from fer_bench.engine.predictor import load_predictor
 
+    (name,) = choose_devices(to_text(device, "device"), 1, 1)
     record = finished_run(to_path(out, "out"), to_location(run, "run"))
     require(record.folder.has_model, without_model(record))
-    (name,) = choose_devices(to_text(device, "device"), 1, 1)
     spec = restore(record.spec, str(record.folder.path / "spec.json"))
     known = discover(plugin_folders(to_tuple(plugins, "plugins", to_location)))
     require(spec.method in known, f"unknown method {spec.method!r}{nearest(spec.method, known)}; see --plugins")

@@ -53,7 +53,7 @@ def one_thread() -> None:
 @pytest.fixture
 def no_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweeps of the test write no tables and no plots, which take longer than small runs do."""
-    monkeypatch.setattr("fer_bench.report.outputs.write_outputs", lambda sweep, redraw: [])
+    monkeypatch.setattr("fer_bench.report.outputs.write_outputs", lambda sweep, *_, redraw: [])
 
 
 @pytest.fixture(scope="session")

@@ -26,8 +26,8 @@ def predict(
 ) -> None:
     """Class probabilities of IMAGES (files, folders) by a RUN that was trained with --keep-model.
 
-    RUN: a folder, a key, or how a key begins. Images are prepared as the test images of the run were. Those that cannot
-    be read are named, and the exit code is 1 then.
+    RUN: a folder, a key, or how a key begins; or a sweep with one run. Images are prepared as the test images of the
+    run were. Those that cannot be read are named, and the exit code is 1 then.
     """
     from fer_bench.cli.views.predictions import predictions_report
     from fer_bench.core.files import write_atomically

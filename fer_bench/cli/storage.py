@@ -44,7 +44,7 @@ def clean(out: Path, plugins: tuple[str, ...], outdated: bool, dry_run: bool, ye
 @OUT
 @click.option("--to", type=click.Path(path_type=Path, dir_okay=False), default=None, metavar="FILE.tar.gz",
               help="The archive to write [default: SWEEP.tar.gz].")  # fmt: skip
-@click.option("--networks", is_flag=True, help="Also trained networks that were kept for other runs.")
+@click.option("--networks", is_flag=True, help="Also the trained models that were kept.")
 def pack(sweep: str, out: Path, to: Path | None, networks: bool) -> None:
     """Writes one archive of SWEEP: settings, records and environment of its finished runs, and its tables."""
     from fer_bench.sweep import archive

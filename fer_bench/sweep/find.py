@@ -39,7 +39,18 @@ def find_records(out: Path, names: Iterable[str] = ()) -> list[Record]:
 
 
 def finished_run(out: Path, name: str) -> Record:
-    """One finished run by its folder, its key, or how its key begins. Errors as for :func:`find_records`."""
+    """One finished run by its folder, its key, or how its key begins; or the one run of a sweep.
+
+    Raises:
+        SpecError: There is no such run, it is not finished, or a sweep has several; the message lists their keys.
+        StoreError: Its files are damaged.
+    """
+    if _is_sweep(out, name):
+        sweep = find_sweep(out, name)
+        if len(records := sweep.records()) == 1:
+            return records[0]
+        names = "".join(f"\n  {each.key}  {sweep.content['names'].get(each.key, '')}" for each in records)
+        raise SpecError(f"sweep {sweep.name} has {len(records)} finished runs, and one is needed: name it{names}")
     try:
         folder = find_run(out, name)
     except SpecError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.bad_input import cases_command, cases_data, cases_results
+from tests.bad_input import cases_command, cases_data, cases_results, cases_runs
 from tests.bad_input.seen import Case
 
 SECTIONS: dict[str, tuple[Case, ...]] = {
@@ -20,5 +20,6 @@ SECTIONS: dict[str, tuple[Case, ...]] = {
     "Weights and checkpoints": cases_command.WEIGHTS,
     "Sweeps, tables, pages": cases_results.SWEEPS,
     "Run folders": cases_results.RUNS,
-    "Suspected labels": cases_results.SUSPECTS,
+    "Suspected labels": cases_runs.SUSPECTS,
+    "Trained models": cases_runs.MODELS,
 }

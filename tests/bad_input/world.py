@@ -240,9 +240,9 @@ def results(here: Path) -> None:
     shutil.copytree(home() / "results", here / "results")
 
 
-def run_folder(here: Path) -> Path:
-    """The run of the first seed in ``results``, sweep ``mine``."""
-    content = json.loads((here / "results" / "sweeps" / "mine" / "sweep.json").read_text())
+def run_folder(here: Path, sweep: str = "mine") -> Path:
+    """The run of the first seed in ``results``."""
+    content = json.loads((here / "results" / "sweeps" / sweep / "sweep.json").read_text())
     return here / "results" / content["runs"][0]
 
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import click
+import numpy as np
+import pandas as pd
 import pytest
+from click.testing import CliRunner
+from PIL import Image
 
 from fer_bench.cli.main import main
 from fer_bench.core.presets import PRESETS
 from fer_bench.data.catalog import DATASETS
 from fer_bench.data.noise.kinds import KINDS
+from fer_bench.data.open import read_manifest
 from fer_bench.plugins.registry import discover
 from fer_bench.store.model_selection import SELECTIONS
 from tests.docs import methods_table
@@ -159,6 +166,53 @@ def test_the_quickstart_works_from_top_to_bottom(tmp_path: Path) -> None:
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
         seen.append(words[0])
     assert {"run", "table", "report", "export", "watch", "status"} <= set(seen)
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+@pytest.mark.xdist_group("pages")
+@pytest.mark.parametrize(
+    ("page", "asked"),
+    [("suspects.md", {"run": 2, "suspects": 4, "table": 1}), ("predict.md", {"run": 1, "predict": 1})],
+)
+def test_pages_on_suspects_and_models_work(
+    page: str, asked: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their commands and their program, on drawn faces: in a data set of one's own, ``faces``, and in ``photos``."""
+    _draw_faces(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    seen: Counter[str] = Counter()
+    for words in commands(DOCS / page):
+        if words[0] == "run":
+            words = [*words, *(TINY if "--dataset" not in words else TINY[:2] + TINY[4:])]
+        words = [word.replace("data seed", "140 images, data seed") for word in words]
+        result = CliRunner().invoke(main, words)
+        assert result.exit_code == 0, f"{words}: {result.output}"
+        seen[words[0]] += 1
+    assert seen == asked
+    if programs := blocks(DOCS / page, "python"):
+        Path("program.py").write_text("\n".join(programs))
+        answered = runpy.run_path("program.py")
+        probabilities = pd.read_csv("probabilities.csv")
+        assert len(probabilities) == len(answered["frame"]) == 7
+        assert probabilities.filter(like="p_").sum(axis=1).to_numpy() == pytest.approx(1)
+    else:
+        listed = pd.read_csv("suspects.csv")
+        assert len(listed) == round(0.1 * 28) and all(Path(path).is_file() for path in listed["path"])
+
+
+def _draw_faces(folder: Path) -> None:
+    """Four training faces and a test face of each class in ``faces``, and a face of each class in ``photos``."""
+    manifest = read_manifest("synthetic")
+    for label, expression in enumerate(manifest.classes):
+        rows = np.flatnonzero(manifest.label == label)[:6].tolist()
+        photo = "face" if label == 0 else expression
+        places = [f"faces/train/{expression}/{number}" for number in range(4)]
+        places += [f"faces/test/{expression}/4", f"photos/{photo}"]
+        for place, pixels in zip(places, manifest.source.pixels(rows, 48), strict=True):
+            file = folder / f"{place}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels.transpose(1, 2, 0)).save(file)
 
 
 def _one_seed(words: list[str]) -> list[str]:

@@ -483,7 +483,7 @@ def test_a_stop_in_the_middle_leaves_whole_runs(packed: Path, tmp_path: Path, mo
 @pytest.mark.usefixtures("packed")
 def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[str] = []
-    monkeypatch.setattr("fer_bench.report.outputs.write_outputs", lambda sweep: drawn.append(sweep.name))
+    monkeypatch.setattr("fer_bench.report.outputs.write_outputs", lambda sweep, *_: drawn.append(sweep.name))
     target = tmp_path / "sent.tar.gz"
     result = CliRunner().invoke(main, ["pack", "mine", "--out", str(tmp_path / "there"), "--to", str(target)])
     assert result.exit_code == 0, result.output
