@@ -126,7 +126,7 @@ def run(
         unlabelled: Folder of images for methods that learn from unlabelled ones.
         out: Folder of runs and sweeps.
         name: Name of the sweep's folder; by default the data set and a hash.
-        replace: Take the place of a sweep of that name with other runs. No run is deleted.
+        replace: Replace a sweep of the same name that has other runs. No run is deleted.
         force: Train again what is done.
         keep_model: Store the trained networks of each run, for :func:`fer_bench.load_model`.
         device: auto, cpu, cuda (every GPU), cuda:N, or several of these.

@@ -22,11 +22,11 @@ from fer_bench.core.families import FAMILIES as FAMILIES
 VIEWS = {
     "weak": "the recipe's random augmentation of the image",
     "mirror": "the exact horizontal mirror of the finished 'weak' view (an erased box is mirrored with it)",
-    "mirror-erased": "the mirror of 'weak' before erasing, with an erased box of its own and no pixel noise",
+    "mirror-erased": "the mirror image of 'weak' before pixel noise and erasing, with another erased box",
     "second": "a second, independent draw of the recipe's augmentation",
     "plain": "the image as it is tested",
     "flipped": "the image mirrored as in 'weak', and nothing else",
-    "strong": "a draw of its own: mirrored at random, two operations of RandAugment, then the recipe's erasing",
+    "strong": "an independent draw: mirrored at random, two operations of RandAugment, then the recipe's erasing",
 }
 
 

@@ -34,7 +34,7 @@ def methods(key: str | None, plugins: tuple[str, ...]) -> None:
 @main.command()
 @click.argument("key")
 @click.option("--template", type=click.Choice(["loss", "two-networks"]), default="loss", show_default=True,
-              help="One network with a loss of its own, or two networks with memory of each sample.")  # fmt: skip
+              help="One network with its own loss, or two networks with memory of each sample.")  # fmt: skip
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), default=".", show_default=True)
 def new_method(key: str, template: str, folder: Path) -> None:
     """Writes a method KEY that runs at once, with its presets and its test; the places to change are marked."""

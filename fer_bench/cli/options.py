@@ -50,13 +50,13 @@ ROOT = click.option("--data-root", type=click.Path(path_type=Path), default=None
                     help="Folder that holds the data sets [default: $FER_BENCH_DATA or ./data].")  # fmt: skip
 
 PRECISION = click.option("--precision", default=None,
-                         help="Of forward passes: float32 or bf16 [default: the recipe's].")  # fmt: skip
+                         help="Precision of forward passes: float32 or bf16 [default: the recipe's].")  # fmt: skip
 
 COMPILE = click.option("--compile/--no-compile", default=None,
                        help="Compile the networks; takes minutes at first [default: the recipe's].")  # fmt: skip
 
 DEDUP = click.option("--dedup", type=click.Choice(["exact", "near"]), is_flag=False, flag_value="exact", default=None,
-                     help="Leave out training images that are copies of test images; near: or show the same picture.",
+                     help="Leave out training images that are copies of test images; near: also near copies.",
                      )  # fmt: skip
 
 VAL = click.option("--val", default=None, metavar="none|SHARE|N",
@@ -67,10 +67,10 @@ _READING = (
     click.option("--columns", type=Names(), default=None, metavar="ROLE=COLUMN,…",
                  help="Columns of a table: path, label, split, group, reference, id [default: by their names]."),
     click.option("--group-by", default=None, metavar="COLUMN|REGEX",
-                 help="Who is in an image, so that a derived split keeps people apart; none for no groups "
+                 help="Names the person in an image, who is then in one split only; none for no groups "
                  "[default: a column, well-known file names or sub-folders]."),
     click.option("--ties", type=click.Choice(["drop", "first", "distribution"]), default="drop", show_default=True,
-                 help="What becomes of an image whose votes tie."),
+                 help="What to do with an image with tied votes."),
     DEDUP,
 )  # fmt: skip
 
@@ -88,9 +88,9 @@ _EXECUTION = (
     click.option("--device", default="auto", show_default=True,
                  help="auto, cpu, cuda, cuda:N, or a list: cuda:0,cuda:1."),
     click.option("--launcher", default="local", show_default=True,
-                 help="Who trains: local, ray (a Ray cluster) or slurm; see docs/cluster.md."),
+                 help="Where to train: local, ray (a Ray cluster) or slurm; see docs/cluster.md."),
     click.option("--launcher-option", "--launcher-options", "launcher_options", multiple=True,
-                 metavar="KEY=VALUE", help="Of ray: address, gpus, …; of slurm: partition, minutes, array, …"),
+                 metavar="KEY=VALUE", help="For ray: address, gpus, …; for slurm: partition, minutes, array, …"),
     click.option("--force", is_flag=True, help="Repeat runs that are done."),
     click.option("--keep-model", is_flag=True,
                  help="Store the trained networks, for `fer-bench predict`; runs that are done need --force."),
@@ -134,7 +134,7 @@ _REQUEST = (
 
 _SWEEP = (
     click.option("--name", default=None, help="Name of the sweep's folder [default: data set and a hash]."),
-    click.option("--replace", is_flag=True, help="Take the place of a sweep of that name with other runs."),
+    click.option("--replace", is_flag=True, help="Replace a sweep of the same name that has other runs."),
     click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), default=None, metavar="MINUTES",
                  help="Stop a run that takes longer. It counts as failed; a later call resumes it."),
     click.option("--dry-run", is_flag=True,

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @COMPILE
 @click.option("--pretrained", multiple=True, metavar="[BACKBONE=]FILE", help="A checkpoint, 'timm', or 'none'.")
 @click.option("--select", "--protocol", "select", default=None,
-              help="Which epoch is reported: last, mean_last_5, best_val, … [default: the table's].")  # fmt: skip
+              help="Epoch to report: last, mean_last_5, best_val, … [default: the table's].")  # fmt: skip
 @PLUGINS
 @OUT
 @click.option("--name", default=None, help="Name of the folder in reproduce/ [default: table and data set].")

@@ -30,7 +30,7 @@ TO = click.option("--to", type=click.Path(path_type=Path, file_okay=False), defa
 @click.option("--format", "style", type=click.Choice(["terminal", "markdown", "csv", "latex", "html"]),
               default="terminal", show_default=True)  # fmt: skip
 @click.option("--select", "--protocol", "selections", type=Names(), default="last", show_default=True,
-              help="Which epoch is reported: last, mean_last_5, best_val, best_test (an oracle).")  # fmt: skip
+              help="Epoch to report: last, mean_last_5, best_val, best_test (an oracle).")  # fmt: skip
 @click.option("--metrics", type=Names(), default="overall,mean,gap,memorised", show_default=True,
               help="Also macro_f1, worst, head, tail, nll, detection_auroc, detection_missed, …; or all.")  # fmt: skip
 @click.option("--baseline", default="", metavar="METHOD",
@@ -160,7 +160,7 @@ def export(names: tuple[str, ...], form: str, out: Path) -> None:
     from fer_bench.sweep.record import find_sweep
 
     if not 1 <= len(names) <= 2:
-        raise click.UsageError("one file or folder to write is needed, and the name of a sweep may stand before it")
+        raise click.UsageError("name one file or folder to write; the name of a sweep may come before it")
     target = Path(names[-1])
     found = find_sweep(out, names[0] if len(names) == 2 else None)
     if not found.records():

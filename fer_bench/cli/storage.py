@@ -34,7 +34,7 @@ def clean(out: Path, plugins: tuple[str, ...], outdated: bool, dry_run: bool, ye
     if not yes and not click.confirm("remove them?"):
         echo("nothing was removed")
         return
-    with status("removing; a run of a machine that does not answer is watched for a minute first …"):
+    with status("removing; a run of a machine that does not respond is watched for a minute first …"):
         removed, kept = remove(found, out)
     echo(f"{removed} removed" + (f"; {kept} kept, because they are being trained now" if kept else ""))
 

@@ -21,7 +21,7 @@ from fer_bench.cli.options import OUT, ROOT, reading_options
 @click.option("--budget", type=float, default=None, metavar="RATE",
               help="Instead of --top: a share of the training images, such as the expected noise rate.")  # fmt: skip
 @click.option("--condition", default="", metavar="TEXT",
-              help="Where the runs have different training labels: which, as the message names them.")  # fmt: skip
+              help="If the runs have different training labels: which of them, as the message names them.")  # fmt: skip
 @click.option("--csv", "csv", type=click.Path(path_type=Path, dir_okay=False), default=None, metavar="FILE",
               help="Write all of them to a CSV file.")  # fmt: skip
 @click.option("--dataset", default="", metavar="PATH", help="Where the images are, for their paths in the file.")

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 @main.command()
 @request_options
 @click.option("--budget", type=float, default=15, show_default=True,
-              help="Images forwarded and backwarded by each method in a study, in runs of cross-entropy.")  # fmt: skip
+              help="Images per method and study, forward and backward, in runs of cross-entropy.")  # fmt: skip
 @click.option("--studies", type=int, default=3, show_default=True,
-              help="Repetitions with a noise draw, hold-out and seed of their own.")  # fmt: skip
+              help="Repetitions, each with another noise draw, hold-out and seed.")  # fmt: skip
 @click.option("--separate", is_flag=True,
-              help="Noise and imbalance as conditions of their own, instead of every combination.")  # fmt: skip
+              help="Noise and imbalance as separate conditions, instead of every combination.")  # fmt: skip
 @OUT
 @sweep_options
 @execution_options

@@ -48,7 +48,7 @@ def _with_base(path: Path) -> dict[str, Any]:
     base = values.pop("base", None)
     if base is None:
         return values
-    require(base in PRESETS, f'{path}: base = "{base}" is no preset of fer-bench{nearest(str(base), PRESETS)}')
+    require(base in PRESETS, f'{path}: base = "{base}" is not a preset of fer-bench{nearest(str(base), PRESETS)}')
     inherited = _with_base(preset_path(base))
     tables = {key: {**inherited.get(key, {}), **value} for key, value in values.items() if isinstance(value, dict)}
     return {**inherited, **values, **tables}

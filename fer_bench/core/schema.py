@@ -172,7 +172,7 @@ def schema_error(value: Any, shape: Any, where: str) -> str:
         return "" if value is None else f"{where} is not null"
     if shape is float:
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and -LIMIT < value < LIMIT
-        return "" if is_number else f"{where} = {str(value)[:40]!r} is no number"
+        return "" if is_number else f"{where} = {str(value)[:40]!r} is not a number"
     return "" if isinstance(value, shape) else f"{where} = {str(value)[:40]!r} is not of type {shape.__name__}"
 
 

@@ -264,7 +264,7 @@ def restore(values: Any, where: str) -> RunSpec:
     require(
         stored == PROTOCOL_VERSION,
         f"{where} is of protocol {stored}, and this fer-bench measures by protocol {PROTOCOL_VERSION}: their "
-        "numbers do not compare",
+        "numbers cannot be compared",
     )
     spec = build(RunSpec, values, where)
     require_complete(RunSpec, values, where)

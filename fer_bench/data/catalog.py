@@ -179,7 +179,7 @@ def _require_unused(options: ReadOptions, name: str, *unused: str) -> None:
     """SpecError for an option that says something of tables, where there is none."""
     for option in unused:
         value = getattr(options, option)
-        require(value == getattr(AS_IT_IS, option), f"--{option.replace('_', '-')}: {name} is no table of your own")
+        require(value == getattr(AS_IT_IS, option), f"--{option.replace('_', '-')}: {name} is not a table of your own")
 
 
 def _read_known(entry: Entry, root: Path) -> Manifest:

@@ -16,7 +16,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except Exception as error:  # numpy, zipfile and zlib have no common error for a damaged file
-        raise DataError(f"{path}: is no .npz file of arrays ({error})") from error
+        raise DataError(f"{path}: not an .npz file of arrays ({error})") from error
 
 
 def read_text(path: Path) -> str:

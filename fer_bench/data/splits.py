@@ -172,7 +172,7 @@ def _too_few(dataset: Dataset, size: int, parts: _Parts) -> str:
 def _require_classes(dataset: Dataset, train: np.ndarray) -> None:
     if len(dataset.classes) < 2:
         raise DataError(
-            f"{dataset.name} has one class only, {', '.join(dataset.classes)}: there is nothing to tell apart"
+            f"{dataset.name} has one class only, {', '.join(dataset.classes)}: there is nothing to classify"
         )
     counts = np.bincount(dataset.label[train], minlength=len(dataset.classes))
     missing = [name for name, count in zip(dataset.classes, counts, strict=True) if not count]

@@ -105,7 +105,7 @@ class TrainingContext:
         self._cost.active, self._passes = False, 0
         if not bool(self._finite):
             raise NonFiniteLoss(
-                f"the loss became NaN or infinite in epoch {self.epoch + 1}, after {int(self._first_bad)} good updates "
-                "of it: try a smaller --lr, or look at the method's loss"
+                f"the loss became NaN or infinite in epoch {self.epoch + 1}, after {int(self._first_bad)} finite "
+                "steps: try a smaller --lr, or look at the method's loss"
             )
         return self._selection.summary()

@@ -37,7 +37,7 @@ def devices_for(
         return choose_devices(device, jobs, runs, jobs_per_device)
     require(
         device == "auto" and jobs is None and jobs_per_device is None,
-        f"--jobs and --device are for --launcher local, as is --jobs-per-device; {launcher.name} has --launcher-option "
+        f"--jobs, --jobs-per-device and --device are for --launcher local; {launcher.name} has --launcher-option "
         "gpus=1, cpus=4, …",
     )
     return []

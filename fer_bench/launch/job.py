@@ -77,7 +77,9 @@ class Job:
             raise SpecError(plan.skipped[0])
         other = plan.runs[0].spec
         names = [field.name for field in fields(other) if getattr(other, field.name) != getattr(self.spec, field.name)]
-        raise SpecError(f"here it would be another run: {', '.join(names)} differ from where the sweep was started")
+        raise SpecError(
+            f"this machine would train another run: {', '.join(names)} differ from the machine that started the sweep"
+        )
 
 
 def make_jobs(work: Work, device: str) -> dict[str, Job]:

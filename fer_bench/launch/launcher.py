@@ -65,11 +65,13 @@ def choose_launcher(
     values = parse_options(options)
     if name == "local":
         require(not values, f"--launcher-option {next(iter(values), '')}: --launcher local has no options; "
-                "there are --jobs, --jobs-per-device and --device")  # fmt: skip
+                "use --jobs, --jobs-per-device and --device")  # fmt: skip
         from fer_bench.launch.local import train_all
 
         return Launcher(name, partial(train_all, limit=time_limit and 60 * time_limit))
-    require(time_limit is None, f"--time-limit is of --launcher local; see docs/cluster.md for limits of {name}")
+    require(
+        time_limit is None, f"--time-limit works with --launcher local only; see docs/cluster.md for limits of {name}"
+    )
     package = LAUNCHERS[name]
     if importlib.util.find_spec(package) is None:
         raise SpecError(f"--launcher {name} needs the package {package}: pip install 'fer-bench[{name}]'")

@@ -221,7 +221,7 @@ def _read_torch(path: Path) -> Any:
 def _by_position(state: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     """``state`` under the names of ``own``, tensor by tensor in order; the kinds (weight, bias, …) must agree."""
     kinds = [[name.rpartition(".")[2] for name in names] for names in (state, own)]
-    require(kinds[0] == kinds[1], f"{path}: its tensors do not stand in the order of the network's")
+    require(kinds[0] == kinds[1], f"{path}: its tensors are not in the order of the network's")
     return dict(zip(own, state.values(), strict=True))
 
 

@@ -165,7 +165,7 @@ def discover(folders: Sequence[str | Path] = ()) -> dict[str, Plugin]:
 
 def _plugin(key: str, path: Path, origin: str, error: str = "") -> Plugin:
     if not KEY.fullmatch(key):
-        error = f"{path}: {key!r} is no method key (lower-case letters, digits and _)"
+        error = f"{path}: {key!r} is not a method key (lower-case letters, digits and _)"
     return Plugin(key, path, origin, error)
 
 

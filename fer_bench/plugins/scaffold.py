@@ -49,9 +49,9 @@ def next_commands(key: str, folder: Path) -> str:
 def _check_key(key: str) -> None:
     simple = re.sub(r"\W+|(?<=[a-z0-9])(?=[A-Z])", "_", key).strip("_").lower()
     hint = f"; {simple!r} is one" if KEY.fullmatch(simple) else ""
-    require(bool(KEY.fullmatch(key)), f"{key!r} is no method key (lower-case letters, digits and _){hint}")
+    require(bool(KEY.fullmatch(key)), f"{key!r} is not a method key (lower-case letters, digits and _){hint}")
     require(not key.startswith(("test_", "conftest")), f"{key!r}: files of that name are tests, which discovery skips")
-    require(not keyword.iskeyword(key), f"{key!r} is a word of Python's own")
+    require(not keyword.iskeyword(key), f"{key!r} is a keyword of Python")
     known = discover(plugin_folders(()))
     require(key not in known, f"there is a method {key!r} already: {known[key].path if key in known else ''}")
     taken = importlib.util.find_spec(key)

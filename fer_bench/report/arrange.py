@@ -136,7 +136,7 @@ def arrange(
     asked for as rate 0 of several kinds of noise, with the same seeds.
 
     Raises:
-        ValueError: There are no runs, or they are of different protocol versions, whose numbers do not compare.
+        ValueError: There are no runs, or they are of different protocol versions, whose numbers cannot be compared.
     """
     records, known = list(records), methods or {}
     if not records:

@@ -176,7 +176,7 @@ def splits(records: Iterable[Record]) -> list[str]:
     if derived - {"official"}:
         found.append("Derived: the data set has no test split, so one was taken from it, the same in every run.")
     if "derived by group" in derived:
-        found.append("By group: no person (or other group of images that resemble each other) is on both sides.")
+        found.append("By group: no person (or other group of similar images) is in both training and test images.")
     return found
 
 
@@ -217,7 +217,7 @@ def _mixed(frame: pd.DataFrame) -> str:
     if not parts:
         return ""
     text = f" The runs are of different {' and '.join(parts)}, which can change the last digits of a number."
-    return f"{text} Times of different devices do not compare." if len(found["device"]) > 1 else text
+    return f"{text} Times of different devices cannot be compared." if len(found["device"]) > 1 else text
 
 
 def epochs_text(frame: pd.DataFrame) -> str:

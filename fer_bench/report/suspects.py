@@ -103,7 +103,7 @@ def find_suspects(
     Args:
         records: Finished runs, at least one, trained with the same labels on the same images.
         classes: Names of the classes.
-        score: A name of ``SCORES``; "" for each method's own score, or the final loss where it has none.
+        score: A name of ``SCORES``; "" for each method's own score, or the final loss if it has none.
         top: Number of images; DEFAULT_TOP if ``budget`` is not given either.
         budget: Share of the training images in (0, 1], in place of ``top``.
         condition: Takes only the runs of this condition, as messages name it.
@@ -187,7 +187,7 @@ def _require_same_labels(runs: Sequence[tuple[Record, Arrays]]) -> None:
         raise SpecError(f"the runs were trained on different data; name runs of one kind, such as one of {keys}")
     listed = "; ".join(f"{name!r} ({counted(count, 'run')})" for name, count in names.items())
     raise SpecError(
-        f"the runs have {len(draws)} different sets of training labels; choose one by --condition: {listed}"
+        f"the runs have {len(draws)} sets of training labels; choose one by --condition: {listed}"
     )
 
 
@@ -297,12 +297,12 @@ def _source(record: Record) -> str:
 
 def _notes(rankings: Sequence[_Ranking], score: str, arrays: Arrays, chosen: np.ndarray) -> list[str]:
     record, methods = rankings[0].record, len(_by_method(rankings))
-    own = "each method's own score, or the final loss where it has none"
+    own = "each method's own score, or the final loss if it has none"
     by = SCORES[score] if score else own if len(rankings) > 1 else SCORES[rankings[0].name]
-    notes = [f"Ranked by {by}. suggested: the most probable other class, by what the trained method answers."]
+    notes = [f"Ranked by {by}. suggested: the most probable other class according to the trained method."]
     if len(rankings) > 1:
         notes.append(
-            f"score: mean place of the image among all, 0 to 1, over {counted(methods, 'method')} and "
+            f"score: mean rank of the image among all, from 0 to 1, over {counted(methods, 'method')} and "
             f"{counted(len(rankings), 'run')}. runs, methods: how many have the image among their own first "
             f"{len(chosen):,}; a method has it if half of its runs have it."
         )
@@ -322,4 +322,4 @@ def _no_paths(record: Record, paths: list[Path] | None) -> list[str]:
     entry = DATASETS.get(record.spec["dataset"])
     if paths is not None or (entry is not None and entry.drawn):
         return []
-    return ["No files are known of the images, only their ids in the data set; --dataset PATH names its place."]
+    return ["The files of the images are not known, only their ids; name the data set with --dataset PATH."]

@@ -133,7 +133,7 @@ def _notes(trials: Trials, tuning: Mapping[str, Any]) -> list[str]:
         "conditions. No test label and no clean validation label is used.",
         "Oracle: the trial with the best test accuracy by the same rule. It needs the test labels, so it is an upper "
         "bound and not an estimate of performance.",
-        f"Budget: images forwarded and backwarded of {tuning['budget']:g} cross-entropy runs for each method, "
+        f"Budget: images in forward and backward passes of {tuning['budget']:g} cross-entropy runs for each method, "
         "condition and study. Validation images are held out of the training set, with labels of the same noise draw.",
         "Tuned columns are measured on the runs that the settings were chosen from. For results to report, run the "
         "settings file with other seeds: fer-bench run --settings settings.toml",

@@ -43,7 +43,7 @@ def no_reference_note(datasets: Iterable[str]) -> str:
     """The note on labels that nobody knows to be right."""
     return (
         f"{', '.join(datasets)}: the labels are as given. Nobody knows which of them are wrong, so only labels that "
-        "injected noise changed are counted, and nothing is said of labels without injected noise."
+        "were changed by injected noise are counted."
     )
 
 

@@ -227,7 +227,7 @@ def _named(entry: dict[str, Any], name: str, where: str) -> dict[str, Any]:
 def _expand(entry: Columns, content: Content, where: str) -> list[Column]:
     """One column for each rate and imbalance factor."""
     known = entry.data in DATASETS or Path(entry.data).exists()
-    require(known, f"{where}.data = {entry.data!r} is no data set and no path{nearest(entry.data, DATASETS)}")
+    require(known, f"{where}.data = {entry.data!r} is neither a data set nor a path{nearest(entry.data, DATASETS)}")
     noises = _noises(entry, content.noise_mode, where)
     try:
         imbalances = [Imbalance(entry.imbalance_type, factor) for factor in entry.imbalance]

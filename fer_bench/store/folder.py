@@ -239,7 +239,7 @@ class RunFolder:
             try:
                 before = [attempt for attempt in attempts(self.environment) if attempt["first_epoch"] < epoch]
             except StoreError as damage:
-                self.note(f"{damage}: where the epochs before epoch {epoch} were trained is lost")
+                self.note(f"{damage}: it is not known where the epochs before epoch {epoch} were trained")
         first, *resumed = [*before, {**self._environment, "first_epoch": epoch}]
         self._write("env.json", _json({**first, "resumed": resumed} if resumed else first))
 

@@ -78,7 +78,7 @@ def label_scores(arrays: Mapping[str, np.ndarray], detection_by: str) -> dict[st
 def detection_columns(final: Mapping[str, Any]) -> dict[str, float | None]:
     """The measures of detection as columns, from the results of a run; None for what it does not have.
 
-    ``detection_*`` are those of the method's own score, or of the final loss where it has none.
+    ``detection_*`` are those of the method's own score, or of the final loss if it has none.
     """
     scores = final.get("label_scores", {})
     own = {**scores.get("own", scores.get("loss", {})), **final["detection"]}

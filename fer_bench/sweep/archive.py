@@ -206,7 +206,7 @@ def _make_room(target: Path, aside: Path) -> str:
         if target.exists():
             with here.claim():
                 if here.final or here.epochs():
-                    return f"{target} was begun in this moment; unpack the archive again"
+                    return f"{target} was started at this moment; unpack the archive again"
                 target.rename(aside)
     except Busy as busy:
         return f"{busy}; if that has ended, remove the run with `fer-bench clean`"

@@ -196,7 +196,7 @@ def open_data(grid: Grid) -> Dataset:
             available.get(need, True), f"noise {noise.kind!r} needs {need}, which {dataset.name} does not have{hint}"
         )
     size = request.train_size
-    require(size is None or size >= len(dataset.classes), f"--train-size {size} is less than one image a class")
+    require(size is None or size >= len(dataset.classes), f"--train-size {size} is less than one image per class")
     return dataset
 
 

@@ -55,7 +55,7 @@ class Request:
             well-known ones, "none" does not.
         ties: What becomes of an image whose votes tie: drop, first or distribution.
         val: Validation split: a share of the training images, a number of them, "none"; None for the data set's own,
-            or a tenth of the training images where it has none.
+            or a tenth of the training images if it has none.
         dedup: Which training images are left out: "" for none, "exact" for copies of held-out images, "near" for those
             that show the same picture, too.
         noise: Rates of label noise, 0 to 1; None for 0, or for kinds that have no rate.

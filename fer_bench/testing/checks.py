@@ -104,7 +104,9 @@ def build_is_reproducible(plugin: Plugin, bench: Bench) -> None:
             built.append({**dict(bench.build(plugin, spec).named_buffers()), **bench.build(plugin, spec).state_dict()})
     assert built[0].keys() == built[1].keys(), f"two builds differ in {sorted(built[0].keys() ^ built[1].keys())[:3]}"
     different = [name for name in built[0] if not same_tensors(built[0][name], built[1][name])]
-    assert not different, f"two builds with one seed differ in {different[:3]}: a random draw outside the derived scope"
+    assert not different, (
+        f"two builds with one seed differ in {different[:3]}: a random draw that does not use the derived seed"
+    )
 
 
 @check
@@ -121,10 +123,12 @@ def needs_are_honoured(plugin: Plugin, bench: Bench) -> None:
             batch.view(name)
         except KeyError:
             continue
-        raise AssertionError(f"view {name!r} was not declared and is given")
-    assert (batch.landmarks is not None) == needs.landmarks, "landmarks must be given exactly where they are declared"
+        raise AssertionError(f"view {name!r} is given, but was not declared")
+    assert (batch.landmarks is not None) == needs.landmarks, (
+        "landmarks must be given if they are declared, and only then"
+    )
     assert (seen.method.task.noise_rate is not None) == needs.noise_rate, (
-        "the noise rate must be told where it is declared"
+        "the noise rate must be given if it is declared, and only then"
     )
     assert len(seen.nets) == needs.networks, f"build() made {len(seen.nets)} networks, needs() says {needs.networks}"
 
@@ -210,7 +214,7 @@ def state_round_trip(plugin: Plugin, bench: Bench) -> None:
     images = bench.images(9)
     with torch.no_grad():
         same = torch.equal(fresh.eval().predict(images), seen.method.eval().predict(images))
-    assert same, "a method with the loaded state answers differently: something it learned is not in its state"
+    assert same, "a method with the loaded state gives other predictions: something that it learned is not in its state"
     mine, loaded = seen.method.clean_score(), fresh.clean_score()
     assert (mine is None) == (loaded is None) and (mine is None or same_tensors(mine, loaded)), "clean_score() changed"
 

@@ -25,7 +25,7 @@ OPTIONS = (
     Case("blanks and repeats in a list", "run … --methods ' ce , ce,, ' --dry-run", ("1 run: 0 done, 1 to train",), 0),
     Case("a rate above 1", "run … --noise 1.2", ("--noise 1.2", "out of range: 0 to 1")),
     Case("a rate below 0", "run … --noise -0.1", ("--noise -0.1", "out of range: 0 to 1")),
-    Case("a rate that is no number", "run … --noise abc", ("'abc' is not a number",)),
+    Case("a rate that is not a number", "run … --noise abc", ("'abc' is not a number",)),
     Case("a rate of nan", "run … --noise nan", ("noise = nan is not finite",)),
     Case("a rate of inf", "run … --noise inf", ("noise = inf is not finite",)),
     Case("a comma at the end", "run … --noise 0.1,", ("'' is not a number",)),
@@ -79,7 +79,7 @@ OPTIONS = (
     Case("a seed of 30 digits", "run … --seeds 999999999999999999999999999999 --dry-run", ("1 run",), 0),
     Case("a data seed below 0", "run … --data-seed -1", ("--data-seed -1", "0 or more")),
     Case("one data seed of several below 0", "run … --data-seed 0,-3", ("--data-seed -3", "0 or more")),
-    Case("a data seed that is no number", "run … --data-seed 0,x", ("--data-seed", "'x' is not a whole number")),
+    Case("a data seed that is not a number", "run … --data-seed 0,x", ("--data-seed", "'x' is not a whole number")),
     Case("a range for a list", "run … --seeds 0-2", ("'0-2' is not a whole number",)),
     Case("a training part of 2 images", "run … --train-size 2", ("--train-size 2",)),
     Case("a training part below 0", "run … --train-size -5", ("--train-size -5",)),
@@ -230,7 +230,7 @@ NOISE_FILES = (
     Case(
         "probabilities that would run code",
         HARD,
-        ("p.npz: is no .npz file of arrays",),
+        ("p.npz: not an .npz file of arrays",),
         make=malicious("p.npz", "numpy"),
         foreign=r"\(.*\)",
     ),
@@ -247,7 +247,7 @@ TUNING = (
     Case("a budget for the defaults alone", "tune … --budget 1", ("--budget 1 is out of range: 2",)),
     Case("a budget below 0", "tune … --budget -3", ("--budget -3 is out of range",)),
     Case("a budget of nan", "tune … --budget nan", ("--budget nan is out of range",)),
-    Case("a budget that is no number", "tune … --budget much", ("'much'", "--budget"), foreign="is not a valid.*"),
+    Case("a budget that is not a number", "tune … --budget much", ("'much'", "--budget"), foreign="is not a valid.*"),
     Case("0 studies", "tune … --studies 0", ("--studies 0 is out of range: 1 to 100",)),
     Case("half a study", "tune … --studies 0.5", ("'0.5'", "--studies"), foreign="is not a valid.*"),
     Case(
@@ -467,7 +467,7 @@ TOML = (
     Case(
         "an unknown data set",
         PAPER,
-        ("[[columns]] 1.data = 'rafbd' is no data set and no path", "'rafdb'"),
+        ("[[columns]] 1.data = 'rafbd' is neither a data set nor a path", "'rafdb'"),
         make=text("mine.toml", TOP + ROWS + '[[columns]]\ndata = "rafbd"\n'),
     ),
     Case(
@@ -638,7 +638,7 @@ METHODS = (
     Case(
         "a file name that is no key",
         "run … --methods My-Method --plugins My-Method.py",
-        ("'My-Method' is no method key",),
+        ("'My-Method' is not a method key",),
         1,
         make=plugin(name="My-Method.py"),
     ),
@@ -673,9 +673,9 @@ METHODS = (
     Case("to check: no such file", "test-method absent.py", ("absent.py: no such file",)),
     Case("to check: a folder", "test-method faces", ("faces is a folder; name one file in it",)),
     Case("to check: an unknown key", "test-method nal", ("unknown method 'nal'", "'nla'")),
-    Case("new: no key", "new-method My-Method", ("'My-Method' is no method key", "'my_method' is one")),
-    Case("new: a path", "new-method ../evil", ("'../evil' is no method key",)),
-    Case("new: a word of Python", "new-method class", ("'class' is a word of Python's own",)),
+    Case("new: no key", "new-method My-Method", ("'My-Method' is not a method key", "'my_method' is one")),
+    Case("new: a path", "new-method ../evil", ("'../evil' is not a method key",)),
+    Case("new: a word of Python", "new-method class", ("'class' is a keyword of Python",)),
     Case("new: the name of a module", "new-method json", ("'json' is the name of a Python module",)),
     Case(
         "new: a method that is there",

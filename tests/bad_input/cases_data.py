@@ -427,7 +427,7 @@ TABLES = (
     Case("an unknown role", f"{CSV} --columns lable=label", ("lable=…", "did you mean 'label'"), make=table()),
     Case("groups that match nothing", f"{CSV} --group-by zzz", ("--group-by zzz: no column",), make=table()),
     Case("groups by half an expression", f"{CSV} --group-by (", ("nor a regular expression",), make=table()),
-    Case("columns of a known data set", "data check --columns path=x", ("synthetic is no table of your own",)),
+    Case("columns of a known data set", "data check --columns path=x", ("synthetic is not a table of your own",)),
     Case(
         "both manifest.csv and manifest.parquet",
         CHECK,
@@ -554,7 +554,11 @@ MARKS = "data landmarks found.npz --dataset faces --frame 32"
 LANDMARKS = (
     Case("no file", MARKS, ("found.npz", "does not exist")),
     Case(
-        "no .npz file", MARKS, ("found.npz: is no .npz file of arrays",), make=text("found.npz", "x"), foreign=r"\(.*\)"
+        "no .npz file",
+        MARKS,
+        ("found.npz: not an .npz file of arrays",),
+        make=text("found.npz", "x"),
+        foreign=r"\(.*\)",
     ),
     Case("an array is missing", MARKS, ("no array 'points'", "found ids"), make=arrays("found.npz", ids=["a"])),
     Case(
@@ -586,7 +590,7 @@ LANDMARKS = (
     Case(
         "objects that would run code",
         MARKS,
-        ("found.npz: is no .npz file of arrays",),
+        ("found.npz: not an .npz file of arrays",),
         make=malicious("found.npz", "numpy"),
         foreign=r"\(.*\)",
     ),

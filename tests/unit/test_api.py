@@ -218,11 +218,11 @@ def test_runs_that_are_done_and_cannot_be_read_are_an_error(plans: dict[str, Pla
         folder.save_epochs(template.epochs())
         folder.finish({**(template.final or {}), "parameters": "many"}, {})
     options = {"dataset": plan.request.dataset, "noise": 0.2, "image_size": 32, "device": "cpu", "out": tmp_path}
-    with pytest.raises(IncompleteSweep, match="parameters = 'many' is no number"):
+    with pytest.raises(IncompleteSweep, match="parameters = 'many' is not a number"):
         fer_bench.run("ce", **options)
     words = ("--methods", "ce", *(f"--{name.replace('_', '-')}={value}" for name, value in options.items()))
     said = CliRunner().invoke(command, words)
-    assert said.exit_code == 1 and "1 run cannot be read:" in said.output and "'many' is no number" in said.output
+    assert said.exit_code == 1 and "1 run cannot be read:" in said.output and "'many' is not a number" in said.output
 
 
 def in_a_daemonic_process(call: Any, answers: Any) -> None:

@@ -95,7 +95,7 @@ def method_card(plugin: Plugin, published: Iterable[Number] = ()) -> RenderableT
     if info.scaling:
         parts += [Text("\nHow its settings scale", style="bold"), Padding(Text(info.scaling), (0, 2))]
     if info.deviations:
-        parts.append(Text("\nWhere the default departs from the official code", style="bold"))
+        parts.append(Text("\nDifferences between the default and the official code", style="bold"))
         parts += [Padding(Text(f"- {deviation}"), (0, 2)) for deviation in info.deviations]
     parts += _published(plugin.key, published)
     parts.append(Text(f"\nfile: {plugin.path} ({plugin.origin})", style="dim"))

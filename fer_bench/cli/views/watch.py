@@ -48,7 +48,7 @@ def watch_sweep(sweep: Sweep, console: Console, once: bool = False, every: float
                 runs = watcher.snapshots()
                 live.update(sweep_view(sweep, runs, console.height), refresh=True)
     except KeyboardInterrupt:
-        console.print("stopped watching; the sweep goes on", style="dim")
+        console.print("stopped watching; the sweep continues", style="dim")
     return failed_count(runs)
 
 

@@ -24,7 +24,9 @@ class Kind:
 
 KINDS = {
     "none": Kind("labels as they are", rate=False),
-    "symmetric": Kind("to any other class alike (the FER papers' noise: SCN, EAC, LA-Net, Co-teaching)"),
+    "symmetric": Kind(
+        "to any other class with equal probability (the FER papers' noise: SCN, EAC, LA-Net, Co-teaching)"
+    ),
     "symmetric-inclusive": Kind("a new label from all classes, the true one included (DivideMix): wrong is r (C-1)/C"),
     "pair": Kind("to the next class in the data set's order (Co-teaching); rate below 0.5"),
     "class-dependent": Kind("to the one expression that resembles it most (LA-Net's map)"),
@@ -101,9 +103,11 @@ def check(kind: str, rate: float, mode: str) -> None:
         raise ValueError(f"noise mode {mode!r} is unknown{nearest(mode, MODES)}")
     check_rate(kind, rate)
     if not KINDS[kind].rate and rate != 0:
-        raise ValueError(f"noise kind {kind!r} takes no rate (its labels are what they are), got rate = {rate}")
+        raise ValueError(f"noise kind {kind!r} takes no rate (its labels are fixed), got rate = {rate}")
     if kind == "pair" and rate >= 0.5:
-        raise ValueError(f"rate = {rate} is out of range for pair noise: 0 to less than 0.5, else the wrong class wins")
+        raise ValueError(
+            f"rate = {rate} is out of range for pair noise: 0 to less than 0.5, so that most labels stay right"
+        )
     if kind == "instance-hard" and mode != "exact":
         raise ValueError(f"mode {mode!r} is not for instance-hard noise: it flips the hardest images, exactly rate * N")
 

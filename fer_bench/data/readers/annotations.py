@@ -106,7 +106,7 @@ def annotate(
         label: Words of the column of labels, or None.
         reference: Words of the column of labels that are known to be right, or None.
         votes: Votes, or None.
-        ties: What becomes of an image whose votes tie.
+        ties: What to do with an image with tied votes.
     """
     several = votes is not None and bool((votes.counts.sum(1) > 1).mean() >= 0.5)
     if reference is not None:

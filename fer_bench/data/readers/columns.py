@@ -153,7 +153,7 @@ def _fits(words: list[str], role: str) -> bool:
 
 
 def _votes(sheet: Sheet, taken: set[int]) -> dict[str, int]:
-    """Columns of numbers that are called like a class."""
+    """Columns of numbers that are named like a class."""
     classes = {name: number for number, name in enumerate(sheet.names) if number not in taken}
     return {
         class_name(name): number

@@ -149,13 +149,13 @@ def _require_class(root: Path, folder: Path, paths: Sequence[Path], classes: Seq
     """DataError for a class folder with folders in it that are called like splits or like other classes."""
     own = class_name(folder.name)
     if paths and looks_like_split(folder.name):
-        raise DataError(f"{folder}: it is called like a split, but its place is that of a class. {_expected()}")
+        raise DataError(f"{folder}: it has the name of a split, but is in the place of a class folder. {_expected()}")
     inner = dict.fromkeys(part for path in paths for part in path.relative_to(folder).parts[:-1])
     splits = [name for name in inner if name in splits_of(inner) or looks_like_split(name)]
     if splits:
         raise DataError(
-            f"{folder}: there {'are' if len(splits) > 1 else 'is'} {_slashed(splits)} in it, so that it is no class. "
-            f"If it is the data set, use --dataset {folder}; else the splits come first. {_expected()}"
+            f"{folder}: there {'are' if len(splits) > 1 else 'is'} {_slashed(splits)} in it, so it is not a class. "
+            f"If it is the data set, use --dataset {folder}; otherwise put the splits first. {_expected()}"
         )
     if len(classes) == 1 and len(inner) > 1 and all(path.parent != folder for path in paths):
         raise DataError(
@@ -165,7 +165,7 @@ def _require_class(root: Path, folder: Path, paths: Sequence[Path], classes: Seq
     named = [name for name in inner if class_name(name) in {*classes, *EMOTIONS} - {own}]
     if named:
         raise DataError(
-            f"{folder}: {_slashed(named)} in it {'are' if len(named) > 1 else 'is'} called like a class: is "
+            f"{folder}: {_slashed(named)} in it {'are' if len(named) > 1 else 'is'} named like a class: is "
             f"{folder.relative_to(root)} one? {_expected()}"
         )
 

@@ -37,7 +37,7 @@ def _frame(text: str, side: int, where: str) -> np.ndarray:
     try:
         values = np.fromstring(text, dtype=np.int16, sep=" ")
     except (DeprecationWarning, ValueError) as error:
-        raise DataError(f"{where}: pixels hold something that is no number") from error
+        raise DataError(f"{where}: pixels hold something that is not a number") from error
     if not side or len(values) != side * side or values.min() < 0 or values.max() > 255:
         raise DataError(f"{where}: not {side * side} pixels of 0 to 255 but {len(values)} values")
     return values.reshape(side, side)

@@ -15,7 +15,7 @@ from fer_bench.data.readers.sheet import text
 
 
 def read_points(column: Sequence[object], path: Path) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Points float32 [N, L, 2] as fractions and whether each image has them, bool [N]; zeros where it has none."""
+    """Points float32 [N, L, 2] as fractions and whether each image has them, bool [N]; zeros if it has none."""
     points = [_points(value, path, row) for row, value in enumerate(column, 1)]
     sizes = {len(each): row for row, each in enumerate(points, 1) if each is not None}
     if not sizes:

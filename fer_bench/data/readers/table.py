@@ -28,7 +28,7 @@ LAYOUT = """
     path        image file, relative to the folder of the table or to --data-root
     label       class name or number; the classes are the sorted distinct values
     split       (optional) train, val or test
-    group       (optional) who is in the image: a derived split keeps people apart
+    group       (optional) the person in the image, who is then in one derived split only
     reference   (optional) a label that is known to be right
     landmarks   (optional) JSON list of [x, y] as fractions of width and height; empty = none found
     id          (optional) unique; the path where there is no such column

@@ -124,15 +124,15 @@ def test_numbered_folders_are_in_the_order_of_their_values(tmp_path: Path) -> No
         (("angry/a/b/train_set", "happy/a"), r"angry: there is train_set/ in it"),
         (
             ("all/angry", "all/happy", "angry", "happy"),
-            r"all: angry/ and happy/ in it are called like a class",
+            r"all: angry/ and happy/ in it are named like a class",
         ),
-        (("train/all/1", "train/all/2", "train/1", "train/2", "test/1"), r"train/all: 1/ and 2/ in it are called"),
+        (("train/all/1", "train/all/2", "train/1", "train/2", "test/1"), r"train/all: 1/ and 2/ in it are named"),
         (
             ("train/train/1", "train/train/2", "test/test/1"),
-            r"it is called like a split, but its place is that of a class",
+            r"it has the name of a split, but is in the place of a class folder",
         ),
         (("images", "img"), r"its images are in images/ and img/ and not in one folder for each class"),
-        (("S001/angry", "S002/angry", "S002/Sad"), r"S001: angry/ in it is called like a class: is S001 one"),
+        (("S001/angry", "S002/angry", "S002/Sad"), r"S001: angry/ in it is named like a class: is S001 one"),
         (
             ("archive/1", "archive/2"),
             r"archive is the only folder, and its images are in 1/ and 2/",

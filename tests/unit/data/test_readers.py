@@ -135,7 +135,7 @@ def test_fer2013(tmp_path: Path, header: str) -> None:
         ("\n6,", "\n7,", "must hold 0 to 6, found 0 to 7"),
         ("40 40,Tr", "40,Tr", "data row 1: not 2304 pixels of 0 to 255 but 2303 values"),
         ("40 40,Tr", "40 400,Tr", "data row 1: not 2304 pixels of 0 to 255"),
-        ("40 40,Tr", "40 x,Tr", "data row 1: pixels hold something that is no number"),
+        ("40 40,Tr", "40 x,Tr", "data row 1: pixels hold something that is not a number"),
     ],
 )
 def test_fer2013_says_what_is_wrong(tmp_path: Path, old: str, new: str, message: str) -> None:

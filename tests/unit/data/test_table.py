@@ -316,7 +316,7 @@ def test_a_table_of_pixels(tmp_path: Path) -> None:
 def test_options_of_tables_are_for_tables(faces: Path) -> None:
     save(faces / "by-class" / "happy" / "0.png")
     for name in ("synthetic", str(faces / "by-class")):
-        with pytest.raises(SpecError, match=r"--columns: .* is no table of your own"):
+        with pytest.raises(SpecError, match=r"--columns: .* is not a table of your own"):
             open_manifest(name, options=ReadOptions(columns={"path": "image"}))
-        with pytest.raises(SpecError, match=r"--ties: .* is no table of your own"):
+        with pytest.raises(SpecError, match=r"--ties: .* is not a table of your own"):
             open_manifest(name, options=ReadOptions(ties="first"))

@@ -51,7 +51,7 @@ def test_a_worker_with_other_data_trains_nothing(request_for: Any, tmp_path: Pat
     job = job_of(planned, tmp_path)
     other = replace(job, request=replace(job.request, data_seed=(5,)))
     event = other.train(lambda: False)
-    assert event["state"] == "failed" and "data_seed differ from where the sweep was started" in event["error"]
+    assert event["state"] == "failed" and "data_seed differ from the machine that started the sweep" in event["error"]
     folder = RunFolder.of(tmp_path, planned.runs[0].spec)
     assert folder.state == "failed" and folder.failure["error"] == event["error"] and not folder.epochs()
 

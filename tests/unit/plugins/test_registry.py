@@ -135,7 +135,7 @@ def test_a_broken_plugin_is_listed_with_its_reason(text: str, message: str, tmp_
 
 
 def test_keys_are_lower_case_words(tmp_path: Path) -> None:
-    with pytest.raises(PluginError, match="'My-Method' is no method key"):
+    with pytest.raises(PluginError, match="'My-Method' is not a method key"):
         write(tmp_path / "p", "My-Method", plugin_source(LOSS)).load()
 
 

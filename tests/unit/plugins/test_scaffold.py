@@ -105,8 +105,8 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     [
         ("My-Method", "'my_method' is one"),
         ("MyMethod", "'my_method' is one"),
-        ("../x", "no method key"),
-        ("class", "a word of Python's own"),
+        ("../x", "not a method key"),
+        ("class", "a keyword of Python"),
         ("torch", "the name of a Python module"),
         ("test_it", "discovery skips"),
         (next(iter(discover())), "there is a method .* already"),

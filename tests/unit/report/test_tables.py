@@ -141,7 +141,7 @@ def test_the_caption_has_the_sizes_of_the_splits(tmp_path: Path) -> None:
     )
     text = "216 training, 24 validation (held out of training) and 60 test images (derived by group)"
     assert f"Images of faces: {text}." in table.notes and "images, 1 epoch, batch size" in words(table)
-    assert "By group: no person (or other group of images that resemble each other) is on both sides." in table.notes
+    assert "By group: no person (or other group of similar images) is in both training and test images." in table.notes
     finish(tmp_path / "b", "alpha", NOISY, given={"splits": {**sizes, "held_out": 0, "source": "official"}})
     table = comparison(arranged(tmp_path / "b"))
     assert "on faces (216 training, 24 validation and 60 test images), trained for 6 epochs" in table.caption
@@ -431,7 +431,7 @@ def test_devices_that_differ_are_named(tmp_path: Path) -> None:
     table = comparison(arranged(tmp_path))
     assert table.notes[-1].endswith(
         "Trained on Processor A and Processor B. The runs are of different devices, which can change the last "
-        "digits of a number. Times of different devices do not compare."
+        "digits of a number. Times of different devices cannot be compared."
     )
     assert table.legend == (), "each cell is of one device"
     finish(tmp_path, "alpha", CLEAN, seed=1, environment={"device": "Processor B"})

@@ -288,4 +288,4 @@ def test_a_damaged_environment_is_noted_by_the_attempt_that_resumes(tmp_path: Pa
     folder.start(SPEC, {"device": "B"})
     folder.begin_at(3)
     assert folder.environment == {"device": "B", "first_epoch": 3}
-    assert len(folder.notes) == 1 and "where the epochs before epoch 3 were trained is lost" in folder.notes[0]
+    assert len(folder.notes) == 1 and "it is not known where the epochs before epoch 3 were trained" in folder.notes[0]

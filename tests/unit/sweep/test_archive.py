@@ -221,7 +221,7 @@ def test_a_run_that_is_trained_meanwhile_is_not_overwritten(
         finished_with_logits(here, accuracy=0.25)
         return look(*given)
 
-    with monkeypatch.context() as patch, pytest.raises(ArchiveError, match="was begun in this moment"):
+    with monkeypatch.context() as patch, pytest.raises(ArchiveError, match="was started at this moment"):
         patch.setattr(archive, "_other_sweep", somebody_trains)
         unpack(packed, here)
     assert mine.final is not None and len(load_runs(here)) == 1

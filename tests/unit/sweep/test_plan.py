@@ -109,7 +109,7 @@ def test_a_method_that_learns_landmarks_takes_no_transforms(plan_of: Any, tmp_pa
 
 def test_the_quick_checks_come_before_the_call_back(faces_folder: Path) -> None:
     called: list[str] = []
-    with pytest.raises(SpecError, match="--train-size 1 is less than one image a class"):
+    with pytest.raises(SpecError, match="--train-size 1 is less than one image per class"):
         make_plan(make_request(methods="ce", dataset=faces_folder, train_size=1), on_checked=lambda: called.append("x"))
     assert called == []
     make_plan(make_request(methods="ce", dataset=faces_folder, image_size=32), on_checked=lambda: called.append("x"))
