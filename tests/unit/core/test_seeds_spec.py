@@ -330,7 +330,7 @@ def test_a_preset_with_a_base(tmp_path: Any) -> None:
     augmentation = dataclasses.replace(quick.augmentation, rotate=10.0)
     assert load_preset(str(path)) == dataclasses.replace(quick, epochs=3, augmentation=augmentation)
     path.write_text('base = "quik"\n')
-    with pytest.raises(SpecError, match=r"mine\.toml: base = \"quik\" is no preset.*did you mean 'quick'"):
+    with pytest.raises(SpecError, match=r"mine\.toml: base = \"quik\" is not a preset.*did you mean 'quick'"):
         load_preset(str(path))
 
 
