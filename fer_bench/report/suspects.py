@@ -186,9 +186,7 @@ def _require_same_labels(runs: Sequence[tuple[Record, Arrays]]) -> None:
         keys = ", ".join(found[0].key for found in draws.values())
         raise SpecError(f"the runs were trained on different data; name runs of one kind, such as one of {keys}")
     listed = "; ".join(f"{name!r} ({counted(count, 'run')})" for name, count in names.items())
-    raise SpecError(
-        f"the runs have {len(draws)} sets of training labels; choose one by --condition: {listed}"
-    )
+    raise SpecError(f"the runs have {len(draws)} sets of training labels; choose one by --condition: {listed}")
 
 
 def _rankings(runs: Sequence[tuple[Record, Arrays]], score: str) -> tuple[list[_Ranking], list[str]]:

@@ -143,6 +143,7 @@ CHANGES: dict[str, list[Any]] = {
         Recipe(threads=2),
         Recipe(precision="bf16"),
         Recipe(compile=True),
+        Recipe(augmentation=Augmentation(transforms=("RandomGrayscale(p=0.1)",))),
         *(
             Recipe(augmentation=Augmentation(**{name: 0.1}))
             for name in (
