@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from fer_bench.core.files import checksum
 from fer_bench.data.catalog import DATASETS
 from fer_bench.data.index import load
 from fer_bench.data.open import read_manifest
@@ -54,6 +56,7 @@ def galleries(runs: Runs, faces: FacesShown) -> tuple[list[dict[str, Any]], dict
         found.append({**where, "seed": int(run["seed"]), "dataset": run["dataset"], **gallery})
         pictures = Pictures(run["dataset"], run["record"].spec["fingerprint"], int(run["image_size"]))
         wanted.setdefault(pictures, set()).update(gallery["faces"])
+    _add_agreement(found)
     uris: dict[str, str] = {}
     reasons = []
     for pictures, numbers in wanted.items():
@@ -76,13 +79,37 @@ def _gallery(scores: Mapping[str, np.ndarray], errors_known: bool) -> dict[str, 
         return None
     noisy_label, clean_label, score = (scores[name] for name in ("noisy_label", "clean_label", "clean_score"))
     lowest = np.argsort(score, kind="stable")[:SHOWN]
+    ids = scores.get("train_id")
     return {
         "faces": [int(row) for row in scores["train_row"][lowest]],
         "noisy_label": [int(label) for label in noisy_label[lowest]],
         "clean_label": [int(label) for label in clean_label[lowest]],
         "score": [rounded(value, 3) for value in score[lowest]],
         "rate": rounded(100 * float((noisy_label != clean_label).mean()), 2) if errors_known else None,
+        "suggested": _suggested(scores, lowest),
+        "id": [] if ids is None else [str(name) for name in ids[lowest]],
+        "labels": checksum(scores["train_row"].tobytes() + noisy_label.tobytes()),
     }
+
+
+def _suggested(scores: Mapping[str, np.ndarray], rows: np.ndarray) -> list[int]:
+    """The most probable class besides the label of each face; empty in runs that did not keep what it comes from."""
+    if "train_logits" not in scores:
+        return []
+    logits = scores["train_logits"][rows].astype(float)
+    logits[np.arange(len(rows)), scores["noisy_label"][rows]] = -np.inf
+    return [int(number) for number in logits.argmax(axis=1)]
+
+
+def _add_agreement(found: list[dict[str, Any]]) -> None:
+    """Adds to each gallery, in how many ``of`` all with the same training labels each face is (``rows``)."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for gallery in found:
+        groups.setdefault((gallery["dataset"], gallery.pop("labels")), []).append(gallery)
+    for group in groups.values():
+        counts = Counter(face for gallery in group for face in gallery["faces"])
+        for gallery in group:
+            gallery |= {"rows": [counts[face] for face in gallery["faces"]], "of": len(group)}
 
 
 def withheld(dataset: str, faces: FacesShown) -> str:

@@ -286,6 +286,27 @@ def test_own_faces_are_shown_most_suspected_first(tmp_path: Path, faces_folder: 
     assert collect(sweep_of(tmp_path, "again"), {}, "none")["pictures"] == {}
 
 
+def test_faces_have_a_suggestion_and_the_agreement_of_methods(tmp_path: Path) -> None:
+    logits = np.tile(np.arange(len(CLASSES), dtype=np.float16), (100, 1))
+    ids = np.array([f"train/{number}" for number in range(100)])
+    for method in ("alpha", "beta"):
+        score(finish(tmp_path, method, NOISY), train_logits=logits, train_id=ids)
+    folder = finish(tmp_path, "gamma", NOISY)
+    score(folder, train_logits=logits)
+    arrays = folder.scores()
+    replace_arrays(folder, "scores.npz", **{**arrays, "clean_score": -arrays["clean_score"]})
+    first, second, last = collect(sweep_of(tmp_path), {})["galleries"]
+    assert first["suggested"] == [5 if label == 6 else 6 for label in first["noisy_label"]]
+    assert first["id"] == [f"train/{face}" for face in first["faces"]] and last["id"] == []
+    assert (
+        first["of"] == last["of"] == 3 and set(first["rows"]) == {2} == set(second["rows"]) and set(last["rows"]) == {1}
+    )
+    score(finish(tmp_path, "delta", NOISY), wrong=30)
+    shown = collect(sweep_of(tmp_path, "more"), {})["galleries"]
+    assert sorted(each["of"] for each in shown) == [1, 3, 3, 3], "other labels are another group"
+    assert min(shown, key=lambda each: each["of"])["suggested"] == []
+
+
 def test_faces_with_labels_as_given_are_never_called_right(tmp_path: Path) -> None:
     for method, noise, wrong in (("alpha", CLEAN, 0), ("beta", NOISY, 20)):
         score(finish(tmp_path, method, noise, given={"labels": "given"}), wrong=wrong)

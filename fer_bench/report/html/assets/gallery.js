@@ -13,11 +13,13 @@ const gallery = section("gallery", "Suspected training faces", `The training fac
   const wrong = shown.faces.filter((_, each) => shown.noisy_label[each] !== shown.clean_label[each]).length;
   const known = shown.rate !== null;
   body.append(h("p", { class: "note" }, known ? `${wrong} of these ${shown.faces.length} faces have ${DATA.wrong}, against ${number(shown.rate)} % of all training faces. Seed ${shown.seed}.` : `${UNKNOWN} Look at the faces. Seed ${shown.seed}.`));
+  if (shown.suggested.length) body.append(h("p", { class: "note" }, `→: the most probable other class${shown.of > 1 ? `, and in how many of ${shown.of} galleries with the same training labels the face is` : ""}. All faces: fer-bench suspects ${DATA.sweep} --csv suspects.csv`));
   body.append(h("ol", { class: "faces" }, ...shown.faces.map((face, each) => {
     const [label, truth] = [classes[shown.noisy_label[each]], classes[shown.clean_label[each]]];
     const picture = DATA.pictures[`${shown.dataset}/${face}`];
     const bad = label !== truth;
-    return h("li", { class: bad ? "wrong" : null }, picture ? h("img", { src: picture, alt: `face ${face}`, loading: "lazy", title: `score ${shown.score[each]}` }) : h("div", { class: "blank" }),
-      h("b", {}, label), h("span", {}, bad ? `${DATA.is} ${truth}` : known ? DATA.one_correct.replace(" label", "") : ""));
+    return h("li", { class: bad ? "wrong" : null }, picture ? h("img", { src: picture, alt: `face ${face}`, loading: "lazy", title: `${shown.id[each] ?? ""} score ${shown.score[each]}`.trim() }) : h("div", { class: "blank" }),
+      h("b", {}, label), h("span", {}, bad ? `${DATA.is} ${truth}` : known ? DATA.one_correct.replace(" label", "") : ""),
+      shown.suggested.length ? h("span", {}, `→ ${classes[shown.suggested[each]]}${shown.of > 1 ? ` ${shown.rows[each]}/${shown.of}` : ""}`) : "");
   })));
 });
