@@ -16,10 +16,11 @@ from fer_bench.store.diff import difference
 from fer_bench.store.folder import RunFolder
 
 EPOCHS = 3
-TOLERANCE = {"loss": 0.05, "nll": 0.25, "overall": 0.08}
+TOLERANCE = {"loss": 0.01, "nll": 0.05, "overall": 0.08}
 """Largest differences from the CPU after the first epoch: of the mean training loss, as a share; of the test loss, in
 nats; of test accuracy. The device adds in another order, and its convolutions round to TF32; a step of Adam has the
-size of the learning rate whatever the gradient, so small differences grow within an epoch."""
+size of the learning rate whatever the gradient, so small differences grow within an epoch. Twelve methods in bf16,
+which rounds more, were on a CPU at most 0.004, 0.026 and 0.048 from float32."""
 
 
 def check(part: Part) -> None:

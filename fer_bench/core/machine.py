@@ -110,6 +110,14 @@ def memory(proc: Path = PROC, group: Path = CGROUP) -> Memory:
     return Memory(total, found.get("MemAvailable"), limit, left)
 
 
+def load() -> float | None:
+    """How many programs wanted to run in the last minute, on average; None where the system does not tell."""
+    try:
+        return os.getloadavg()[0]
+    except (AttributeError, OSError):
+        return None
+
+
 def processor(proc: Path = PROC) -> str:
     """The name of the processor, as far as the machine tells it."""
     names = (line.split(":", 1)[1].strip() for line in _lines(proc / "cpuinfo") if line.startswith("model name"))

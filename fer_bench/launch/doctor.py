@@ -62,6 +62,7 @@ class Machine:
         used: The instruction set that PyTorch has chosen.
         memory: Of the machine.
         gpus: That PyTorch sees.
+        load: Programs that wanted to run in the last minute, on average; None where it is not known.
         versions: Of packages, by name; "?" for one that is not installed.
         results: The folder of results.
         cache: The folder of decoded images.
@@ -73,6 +74,7 @@ class Machine:
     used: str
     memory: machine.Memory
     gpus: list[Gpu]
+    load: float | None
     versions: dict[str, str]
     results: machine.Folder
     cache: machine.Folder
@@ -183,6 +185,7 @@ def look(out: Path) -> Machine:
         used=torch.backends.cpu.get_cpu_capability(),
         memory=machine.memory(),
         gpus=[_gpu(number) for number in range(torch.cuda.device_count())],
+        load=machine.load(),
         versions={name: version(name) for name in (*PACKAGES, *OPTIONAL)} | {"CUDA": torch.version.cuda or "?"},
         results=machine.folder(out),
         cache=machine.folder(cache_folder()),
@@ -203,9 +206,9 @@ def _installed(weights: str) -> bool:
 
 
 def measure(recipe: Recipe, device: str, seconds: float = MEASURED) -> Speed:
-    """Times both precisions of a recipe's network on random images.
+    """Times both precisions of a recipe's network on random images, which take turns.
 
-    Both take turns, so that other work on the machine slows them alike.
+    On a CPU it is processor time, as one run at a time needs it of an idle machine.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(recipe.threads)
@@ -213,8 +216,9 @@ def measure(recipe: Recipe, device: str, seconds: float = MEASURED) -> Speed:
         size = (recipe.batch_size, 3, recipe.image_size, recipe.image_size)
         images = torch.randn(size, device=device).contiguous(memory_format=torch.channels_last)
         nets = {name: _network(recipe, name, device) for name in ("float32", "bf16")}
+        clock = _clock(device, recipe.threads)
         found = {
-            part: _medians({name: _pass(net, images, part) for name, net in nets.items()}, device, 2 * seconds)
+            part: _medians({name: _pass(net, images, part) for name, net in nets.items()}, clock, 2 * seconds)
             for part in ("forward", "step")
         }
     finally:
@@ -242,18 +246,26 @@ def _pass(net: Any, images: torch.Tensor, part: str) -> Callable[[], None]:
     return forward if part == "forward" else step
 
 
-def _medians(works: dict[str, Callable[[], None]], device: str, seconds: float) -> dict[str, float]:
+def _medians(works: dict[str, Callable[[], None]], clock: Callable[[], float], seconds: float) -> dict[str, float]:
     """Median milliseconds of each piece of work; at least one after the first two, and more while there is time."""
     spent: dict[str, list[float]] = {name: [] for name in works}
     began = time.perf_counter()
     while len(spent["float32"]) < 3 or time.perf_counter() - began < seconds:
         for name, work in works.items():
-            started = time.perf_counter()
+            started = clock()
             work()
-            if device != "cpu":
-                torch.cuda.synchronize(device)
-            spent[name].append(1000 * (time.perf_counter() - started))
+            spent[name].append(1000 * (clock() - started))
     return {name: statistics.median(times[2:]) for name, times in spent.items()}
+
+
+def _clock(device: str, threads: int) -> Callable[[], float]:
+    """Seconds that go on while a device works: of all threads of this process, so that other programs do not count."""
+
+    def on_gpu() -> float:
+        torch.cuda.synchronize(device)
+        return time.perf_counter()
+
+    return (lambda: time.process_time() / threads) if device == "cpu" else on_gpu
 
 
 def advise(this: Machine, recipe: Recipe, preset: str, devices: list[str], speed: Speed, out: Path) -> Advice:

@@ -45,6 +45,9 @@ def _machine(this: Machine) -> list[Row]:
         ("memory", f"{_size(memory.usable)} usable of {_size(memory.total)}"
          + ("" if memory.cgroup is None else f"; control group allows {_size(memory.cgroup)}")),
     ]  # fmt: skip
+    if this.load is not None:
+        busy = this.load > cores.usable
+        rows.append(("load", f"{this.load:.1f}" + ("; other programs slow a sweep down" if busy else "")))
     for number, gpu in enumerate(this.gpus):
         rows.append((f"cuda:{number}", f"{gpu.name}, {_size(gpu.free)} free of {_size(gpu.memory)}, "
                      f"capability {gpu.capability}"))  # fmt: skip

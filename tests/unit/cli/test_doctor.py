@@ -23,6 +23,7 @@ FOUND = Examination(
         "AVX512",
         Memory(64 * 10**9, 40 * 10**9, 8 * 10**9, 6 * 10**9),
         [Gpu("NVIDIA Something", "9.0", 80 * 10**9, 79 * 10**9)],
+        3.25,
         {"torch": "2.9", "ray": "?"},
         Folder("results", "", 5 * 10**9),
         Folder("/cache", "", 10**9),
@@ -48,6 +49,7 @@ def test_it_tells_the_limits_the_speed_and_what_to_use(monkeypatch: pytest.Monke
     for text in (
         "cores 2 usable of 16; affinity allows 8; control group allows 2.5",
         "memory 6.0 GB usable of 64.0 GB; control group allows 8.0 GB",
+        "load 3.2; other programs slow a sweep down",
         "cuda:0 NVIDIA Something, 79.0 GB free of 80.0 GB, capability 9.0",
         "results results: 5.0 GB free",
         "versions torch 2.9 ",
@@ -63,10 +65,11 @@ def test_it_tells_the_limits_the_speed_and_what_to_use(monkeypatch: pytest.Monke
 
 
 def test_a_machine_without_limits_and_gpus_says_no_more_than_that(monkeypatch: pytest.MonkeyPatch) -> None:
-    here = replace(FOUND.machine, cores=Cores(4, 4, None), memory=Memory(10**9, 10**9, None, None), gpus=[])
+    here = replace(FOUND.machine, cores=Cores(4, 4, None), memory=Memory(10**9, 10**9, None, None), gpus=[], load=1.0)
     result = shown(monkeypatch, replace(FOUND, machine=here))
     lines = " ".join(result.output.split())
     assert "4 usable of 4 memory" in lines and "control group" not in lines and "none that PyTorch sees" in lines
+    assert "load 1.0 GPU" in lines
 
 
 def test_a_folder_that_cannot_be_written_to_ends_with_1(monkeypatch: pytest.MonkeyPatch) -> None:

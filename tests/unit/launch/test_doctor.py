@@ -16,7 +16,7 @@ from fer_bench.core.spec import Recipe
 from fer_bench.launch import doctor
 from fer_bench.launch.doctor import Advice, Machine, Speed
 
-HERE = Machine("a processor", Cores(8, 8, None), ["avx2"], "AVX2", Memory(16 << 30, 12 << 30, None, None), [], {},
+HERE = Machine("a processor", Cores(8, 8, None), ["avx2"], "AVX2", Memory(16 << 30, 12 << 30, None, None), [], 0.5, {},
                Folder("results", "", 1), Folder("cache", "", 1))  # fmt: skip
 QUICK = load_preset("quick")
 
@@ -82,6 +82,17 @@ def test_both_precisions_are_measured() -> None:
     found = doctor.measure(Recipe(image_size=16, batch_size=4), "cpu", seconds=0.01)
     assert found.forward.keys() == found.step.keys() == {"float32", "bf16"}
     assert all(found.forward[name] > 0 for name in found.forward) and all(each > 0 for each in found.step.values())
+
+
+def test_other_programs_do_not_count_on_a_cpu() -> None:
+    import time
+
+    clock = doctor._clock("cpu", threads=2)
+    before = clock(), time.process_time()
+    time.sleep(0.2)
+    sum(range(2_000_000))
+    spent = clock() - before[0]
+    assert spent == pytest.approx((time.process_time() - before[1]) / 2, abs=0.01)
 
 
 def test_the_precision_that_is_measured_is_the_one_that_is_named() -> None:
