@@ -1,4 +1,4 @@
-"""Commands about data and weights: datasets, data check, data landmarks, convert-weights."""
+"""Commands about data: datasets, data check, data landmarks."""
 
 from __future__ import annotations
 
@@ -8,30 +8,9 @@ from typing import Any
 
 import click
 
-from fer_bench.cli.console import console, echo, quoted, status
+from fer_bench.cli.console import console, echo, status
 from fer_bench.cli.group import main
 from fer_bench.cli.options import DATASET, ROOT, Numbers, reading_options
-
-
-@main.command()
-@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--backbone", required=True, help="The network of the weights: resnet18, resnet50_caffe, any timm model.")
-@click.option("--provenance", required=True, help="Where the weights are from, in a line; captions show it.")
-def convert_weights(source: Path, target: Path, backbone: str, provenance: str) -> None:
-    """Writes the weights in SOURCE to TARGET, a safetensors file with their provenance. No code in SOURCE is run.
-
-    SOURCE is a checkpoint of PyTorch or a pickled dict of NumPy arrays (the ResNet-50 of VGGFace2).
-    """
-    from fer_bench.models.networks import check_backbone, make_network
-    from fer_bench.models.pretrained import convert, file_hash
-
-    check_backbone(backbone)
-    net = make_network(backbone, 2, seed=0, role="convert", pretrained="", weights=None)
-    loaded = convert(net, backbone, source, target, provenance)
-    left = f"; left out: {', '.join(loaded.left)}" if loaded.left else ""
-    use = quoted("--backbone", backbone, "--pretrained", target)
-    echo(f"{target}: {loaded.taken} tensors of {backbone}{left}\n{file_hash(target)}\nuse it with: {use}")
 
 
 @main.command()

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from fer_bench.cli import data, doctor, follow, methods, predict, reproduce, results, run, storage, suspects, tune  # noqa: F401  they add their commands
+from fer_bench.cli import (  # noqa: F401  they add their commands
+    data,
+    doctor,
+    follow,
+    methods,
+    predict,
+    reproduce,
+    results,
+    run,
+    storage,
+    suspects,
+    tune,
+    weights,
+)
 from fer_bench.cli.group import main
 
 __all__ = ["main"]

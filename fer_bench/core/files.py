@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
 import json
 import os
@@ -110,6 +111,23 @@ def parse_json(content: bytes) -> Any:
             return json.loads(content)
         except RecursionError:
             raise ValueError("it is nested too deeply") from None
+
+
+class BoundedGzip(gzip.GzipFile):
+    """The content of a gzip file, of which nobody reads more than ``largest`` bytes at once.
+
+    A tar archive is read through it, so that a header of the archive cannot ask for more memory than that.
+    """
+
+    def __init__(self, path: Path, largest: int) -> None:
+        super().__init__(path)
+        self.largest = largest
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Reads ``size`` bytes. EOFError, as of a damaged file, for too many."""
+        if size is None or not 0 <= size <= self.largest:
+            raise EOFError("a header of impossible size")
+        return super().read(size)
 
 
 def checksum(content: bytes | memoryview) -> str:

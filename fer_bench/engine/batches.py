@@ -21,6 +21,9 @@ from fer_bench.method import Batch, Images, Needs
 PASS_BATCH = 256
 """Images per batch of a pass over the training set. Augmentations are drawn batch by batch and depend on it."""
 
+MEASURED = 256
+"""Images from which folded weights get the statistics of their batch normalisation."""
+
 NO_ROWS = torch.empty(0, dtype=torch.int64)
 
 Sampler = Callable[[Tensor, torch.Generator], Tensor | None]
@@ -90,6 +93,12 @@ class BatchSource:
         """The training set in order. Each pass within a step has another ``pass_index`` and other augmentations."""
         for part, rows in enumerate(torch.arange(len(self.training)).split(PASS_BATCH)):
             yield self._batch(StepRows(rows, NO_ROWS), "walk", epoch, step, pass_index, part)
+
+    def spread(self) -> Tensor:
+        """Up to MEASURED normalised images from all over the training set: float32 [n, 3, S, S] on the CPU."""
+        count = len(self.training)
+        rows = torch.arange(min(count, MEASURED)) * count // min(count, MEASURED)
+        return self.views.plain(self.training[rows]).cpu()
 
     def chosen(self, rows: Tensor, epoch: int, step: int, pass_index: int) -> Batch:
         """The training images ``rows`` int64 [n]. Each call within a step has another ``pass_index``."""

@@ -15,26 +15,26 @@ from fer_bench.core.seeds import derive
 from fer_bench.core.spec import Recipe, RunSpec
 from fer_bench.data.splits import Splits
 from fer_bench.data.stratified import stratified_part
+from fer_bench.engine.batches import BatchSource
 from fer_bench.engine.counters import CostCounter
 from fer_bench.engine.isolation import seed_everything
 from fer_bench.engine.job import TrainingJob
-from fer_bench.engine.training_fit import TrainingFit
 from fer_bench.method import Method, Needs, Task
 from fer_bench.models.networks import make_network
 from fer_bench.models.precision import Precision
 
 
-def build_method(job: TrainingJob, splits: Splits, needs: Needs, cost: CostCounter, fit: TrainingFit) -> Method:
+def build_method(job: TrainingJob, splits: Splits, needs: Needs, cost: CostCounter, source: BatchSource) -> Method:
     """The method of a run that is to be trained. SpecError as for :func:`make_method`.
 
-    What goes through its networks is counted by ``cost``, and what they answer in training by ``fit``.
+    What goes through its networks is counted by ``cost``, and what they answer in training by ``source.fit``.
     """
 
     def watch(net: nn.Module) -> None:
         cost.attach(net)
-        fit.attach(net)
+        source.fit.attach(net)
 
-    build = partial(make_method, weights=job.resources.weights, watch=watch, count=cost.count)
+    build = partial(make_method, weights=job.resources.weights, images=source.spread, watch=watch, count=cost.count)
     return build(job.spec, job.method_class, job.config, make_task(job, splits, needs), job.resources.device)
 
 
@@ -47,10 +47,11 @@ def make_method(
     *,
     weights: Path | None = None,
     trained: bool = False,
+    images: Callable[[], Tensor] | None = None,
     watch: Callable[[nn.Module], None] = lambda net: None,
     count: Callable[[Tensor], None] = lambda images: None,
 ) -> Method:
-    """A method on a device, with networks that depend on the run's seed alone.
+    """A method on a device, with networks that depend on the run's seed and its weights alone.
 
     Args:
         spec: The run.
@@ -60,6 +61,7 @@ def make_method(
         device: The device.
         weights: File of pre-trained weights, where the recipe names one.
         trained: Whether a trained state will be loaded, so that no initial weights are needed.
+        images: Makes training images for weights that need them, as for ``make_network``.
         watch: Called with each network.
         count: Called with the images that enter a compiled network.
 
@@ -78,6 +80,7 @@ def make_method(
             pretrained=recipe.pretrained,
             weights=weights,
             trained=trained,
+            images=images,
         )
         watch(net)
         precision.adapt(net)

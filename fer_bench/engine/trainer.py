@@ -67,7 +67,7 @@ class Trainer:
         selection = SelectionCounter(self.source.noisy_label, clean_label, self.source.num_classes)
         self.context = TrainingContext(job.spec, self.source, selection, self.cost)
         self._keeps = job.resources.keep_networks
-        self.method = build_method(job, self.splits, self.needs, self.cost, self.source.fit)
+        self.method = build_method(job, self.splits, self.needs, self.cost, self.source)
         if self._keeps:
             kept_model(self.method, job.spec, job.dataset.classes)  # so that what cannot be kept fails now
         self.spans = stage_spans(self.method.stages(), self.recipe.epochs)

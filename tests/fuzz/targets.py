@@ -40,6 +40,7 @@ from fer_bench.data.sources import decode
 from fer_bench.models.networks import make_network
 from fer_bench.models.pretrained import find_weights, load_weights
 from fer_bench.models.safe_pickle import read_arrays
+from fer_bench.models.tfjs import read_model
 from fer_bench.plugins.registry import discover, settings_by_method
 from fer_bench.report.arrange import arrange
 from fer_bench.report.tables import comparison
@@ -54,6 +55,7 @@ from fer_bench.sweep.clean import find
 from fer_bench.sweep.record import find_sweep
 from tests.bad_input.seen import QUIET, begun, place
 from tests.bad_input.world import SOUND, home, images, run_folder
+from tests.helpers.npm_packages import write_package
 
 
 @dataclass(frozen=True)
@@ -442,6 +444,9 @@ def checkpoint(form: str) -> bytes:
     if form == "safetensors":
         return save_tensors(state, {"fer-bench": '{"backbone": "ferres8", "provenance": "x"}'})
     buffer = io.BytesIO()
+    if form == "package":
+        files = {"package/models/tiny.json": b"{}", "package/models/tiny.bin": bytes(9)}
+        return write_package(Path("w.tgz"), files).read_bytes()
     if form == "pickle":
         import pickle
 
@@ -457,6 +462,8 @@ def weights(content: bytes) -> None:
         load_weights(network(), Path("w.pt"), "ferres8")
     with suppress(SpecError):
         read_arrays(Path("w.pt"))
+    with suppress(SpecError):
+        read_model(Path("w.pt"), "models/tiny", {".json": "", ".bin": ""})
 
 
 FORMS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
@@ -476,7 +483,7 @@ TARGETS = {
     "files of run folders and sweeps": Target(run_files(), run_file, 60),
     "archives of sweeps": Target(archives(), an_archive, 100),
     "weights": Target(
-        st.sampled_from(["torch", "safetensors", "pickle"]).flatmap(lambda form: damaged(checkpoint(form))),
+        st.sampled_from(["torch", "safetensors", "pickle", "package"]).flatmap(lambda form: damaged(checkpoint(form))),
         weights,
         100,
     ),

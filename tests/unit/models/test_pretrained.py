@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import struct
@@ -24,9 +25,10 @@ from torch.nn import functional as F
 from fer_bench.cli.main import main
 from fer_bench.core.errors import SpecError
 from fer_bench.core.spec import weights_name
-from fer_bench.models import pretrained as module
+from fer_bench.models import catalog as module
+from fer_bench.models.catalog import PACKAGED
 from fer_bench.models.networks import FerRes8, make_network
-from fer_bench.models.pretrained import PACKAGED, convert, file_hash, find_weights, load_weights
+from fer_bench.models.pretrained import Notes, convert, file_hash, find_weights, load_weights
 from fer_bench.models.safe_pickle import read_arrays
 from fer_bench.sweep.recipe import resolve_recipe
 from fer_bench.sweep.request import Request
@@ -390,6 +392,34 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="no state dict"):
         load_weights(net, path, "ferres8")
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items()), "nothing is half loaded"
+
+
+NOTED = {"backbone": "ferres8", "provenance": "mine", "source": "sha256:0"}
+
+
+def test_notes_are_read_as_they_were_written() -> None:
+    for notes in (Notes("ferres8", "mine", "sha256:0"), Notes("ferres8", "é", "", (0.1, 0.2, 0.3), (1.0,) * 3, True)):
+        assert Notes.parse(notes.text) == notes
+    assert Notes(**NOTED).text == json.dumps(NOTED, sort_keys=True), "files that were converted before keep their hash"
+    assert Notes.parse("{}").normalisation == {}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"backbone": 3},
+        {"other": "text"},
+        {"mean": [0.5, 0.5, 0.5]},
+        {"mean": [0.5, 0.5], "std": [0.5, 0.5]},
+        {"mean": [0.5, 0.5, "0"], "std": [0.5, 0.5, 0.5]},
+        {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.0]},
+        {"mean": [0.5, 0.5, float("nan")], "std": [0.5, 0.5, 0.5]},
+        {"folded": "yes"},
+    ],
+)
+def test_strange_notes_are_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="its notes are not those that convert-weights writes"):
+        Notes.parse(json.dumps(NOTED | change))
 
 
 def test_the_hash_must_be_that_of_the_file(tmp_path: Path) -> None:
