@@ -19,9 +19,10 @@ from fer_bench.data.cache import cache_folder
 from fer_bench.data.catalog import DATASETS, default_root
 from fer_bench.engine.environment import PACKAGES, version
 from fer_bench.launch.devices import choose_devices
+from fer_bench.models.catalog import FROM_NPM, PACKAGED, Known
 from fer_bench.models.networks import make_network
 from fer_bench.models.precision import Precision
-from fer_bench.models.pretrained import PACKAGED, find_weights
+from fer_bench.models.pretrained import find_weights
 from fer_bench.sweep.estimate import estimate
 from fer_bench.sweep.plan import make_plan
 from fer_bench.sweep.request import make_request
@@ -118,7 +119,7 @@ class Examination:
         machine: What it is.
         data: Whether each data set is there, by name; drawn ones are.
         data_root: The folder of the data sets.
-        weights: Names of installed weights, and whether they are there.
+        weights: Names of known weights, and whether they are there.
         preset: Name of the recipe of ``speed`` and ``advice``.
         speed: What was measured.
         advice: What to use.
@@ -164,7 +165,7 @@ def examine(out: Path, data_root: Path | None = None, device: str = "auto", pres
         machine=this,
         data={key: entry.drawn or (root / entry.folder).is_dir() for key, entry in DATASETS.items()},
         data_root=str(root),
-        weights={key: _installed(key) for key in PACKAGED},
+        weights={key: _is_here(key, known) for key, known in {**PACKAGED, **FROM_NPM}.items()},
         preset=name,
         speed=speed,
         advice=advise(this, recipe, name, devices, speed, out),
@@ -197,9 +198,9 @@ def _gpu(number: int) -> Gpu:
     return Gpu(about.name, f"{about.major}.{about.minor}", about.total_memory, torch.cuda.mem_get_info(number)[0])
 
 
-def _installed(weights: str) -> bool:
+def _is_here(weights: str, known: Known) -> bool:
     try:
-        find_weights(weights, PACKAGED[weights].backbone)
+        find_weights(weights, known.backbone)
     except SpecError:
         return False
     return True
