@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,6 +26,27 @@ from tests.helpers.tiny import (
     task,
     unchanged,
 )
+
+
+def steps_of_each(options: list[dict[str, Any]]) -> Callable[[Any], Any]:
+    """Parametrizes a test of steps: each of the ``options``, the first and a later epoch, two batch sizes."""
+    return _parametrized(options, epoch=[0, 12], size=[B, 2])
+
+
+def runs_of_each(options: list[dict[str, Any]]) -> Callable[[Any], Any]:
+    """Parametrizes a test of whole runs: each of the ``options``, four and two epochs."""
+    return _parametrized(options, epochs=[4, 2])
+
+
+def _parametrized(options: list[dict[str, Any]], **axes: list[int]) -> Callable[[Any], Any]:
+    names = [",".join(f"{name}={value}" for name, value in each.items()) or "default" for each in options]
+
+    def decorate(test: Any) -> Any:
+        for axis, values in axes.items():
+            test = pytest.mark.parametrize(axis, values)(test)
+        return pytest.mark.parametrize("options", options, ids=names)(test)
+
+    return decorate
 
 
 def assert_refused(cls: type[Method], name: str, value: Any) -> None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import fer_bench_methods.ce as ce
-import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.helpers.options import assert_trains
+from tests.helpers.options import assert_trains, steps_of_each
 from tests.helpers.tiny import (
-    B,
     TinyRun,
     batch_for,
     build,
@@ -22,9 +20,7 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: ",".join(options) or "default")
-@pytest.mark.parametrize("epoch", [0, 12])
-@pytest.mark.parametrize("size", [B, 2])
+@steps_of_each(OPTIONS)
 def test_every_option_trains(options: dict[str, Any], epoch: int, size: int) -> None:
     assert_trains(ce.Ce, options, epoch, size)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fer_bench import ops
 from fer_bench.method import Batch
-from tests.helpers.options import assert_refused, assert_whole_run
+from tests.helpers.options import assert_refused, assert_whole_run, runs_of_each
 from tests.helpers.tiny import (
     RAF,
     C,
@@ -42,8 +42,7 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: ",".join(map(str, options.values())) or "default")
-@pytest.mark.parametrize("epochs", [4, 2])
+@runs_of_each(OPTIONS)
 def test_every_option_trains(options: dict[str, Any], epochs: int) -> None:
     assert_whole_run(crt.Crt, options, epochs)
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fer_bench import ops
-from tests.helpers.options import assert_refused, assert_trains
+from tests.helpers.options import assert_refused, assert_trains, steps_of_each
 from tests.helpers.tiny import (
     B,
     C,
@@ -28,9 +28,7 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: ",".join(options) or "default")
-@pytest.mark.parametrize("epoch", [0, 12])
-@pytest.mark.parametrize("size", [B, 2])
+@steps_of_each(OPTIONS)
 def test_every_option_trains(options: dict[str, Any], epoch: int, size: int) -> None:
     assert_trains(eac.Eac, options, epoch, size)
 

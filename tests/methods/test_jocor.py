@@ -10,9 +10,8 @@ import torch
 import torch.nn.functional as F
 
 from fer_bench import ops
-from tests.helpers.options import assert_refused, assert_trains
+from tests.helpers.options import assert_refused, assert_trains, steps_of_each
 from tests.helpers.tiny import (
-    B,
     TinyRun,
     batch_for,
     build,
@@ -27,9 +26,7 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: ",".join(options) or "default")
-@pytest.mark.parametrize("epoch", [0, 12])
-@pytest.mark.parametrize("size", [B, 2])
+@steps_of_each(OPTIONS)
 def test_every_option_trains(options: dict[str, Any], epoch: int, size: int) -> None:
     assert_trains(jocor.Jocor, options, epoch, size)
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fer_bench.method import Batch
-from tests.helpers.options import assert_refused, assert_whole_run
+from tests.helpers.options import assert_refused, assert_whole_run, runs_of_each
 from tests.helpers.tiny import (
     B,
     C,
@@ -36,8 +36,7 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: ",".join(map(str, options.values())) or "default")
-@pytest.mark.parametrize("epochs", [4, 2])
+@runs_of_each(OPTIONS)
 def test_every_option_trains(options: dict[str, Any], epochs: int) -> None:
     assert_whole_run(man.Man, options, epochs)
 

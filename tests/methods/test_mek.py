@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from fer_bench import ops
-from tests.helpers.options import assert_refused, assert_whole_run
+from tests.helpers.options import assert_refused, assert_whole_run, runs_of_each
 from tests.helpers.tiny import (
     RAF,
     B,
@@ -32,8 +32,7 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: ",".join(map(str, options.values())) or "default")
-@pytest.mark.parametrize("epochs", [4, 2])
+@runs_of_each(OPTIONS)
 def test_every_option_trains(options: dict[str, Any], epochs: int) -> None:
     assert_whole_run(mek.Mek, options, epochs)
 

@@ -21,7 +21,7 @@ from fer_bench.plugins.registry import Plugin, discover
 from fer_bench.store.folder import RunFolder
 from fer_bench.testing.bench import Bench, Seen
 from fer_bench.testing.checks import CHECKS
-from tests.helpers.options import assert_refused, assert_trains
+from tests.helpers.options import assert_refused, assert_trains, steps_of_each
 from tests.helpers.tiny import (
     B,
     C,
@@ -46,9 +46,7 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: ",".join(options) or "default")
-@pytest.mark.parametrize("epoch", [0, 12])
-@pytest.mark.parametrize("size", [B, 2])
+@steps_of_each(OPTIONS)
 def test_every_option_trains(options: dict[str, Any], epoch: int, size: int) -> None:
     assert_trains(mentornet.Mentornet, options, epoch, size)
 
