@@ -6,14 +6,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.speed.plan import goal
+from benchmarks.speed.plan import WHOLE_GOAL, goal
 
 Figures = Mapping[str, Mapping[str, Any]]
 
 
 def markdown(figures: Figures) -> str:
     """All tables, and lines for single figures; a part without figures is left out."""
-    parts = [_steps(figures), _peers(figures), _evaluations(figures), _ways(figures), _lines(figures)]
+    parts = [_steps(figures), _whole(figures), _peers(figures), _evaluations(figures), _ways(figures), _lines(figures)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -31,6 +31,19 @@ def _steps(figures: Figures) -> str:
         rows.append([backbone, size, batch, method, passes, *shown, *shares])
     head = ["backbone", "px", "batch", "method", "forward / backward", "floor, ms", "step / floor", "goal"]
     return _table([*head, "views, % of floor", "evaluation, % of training"], rows)
+
+
+def _whole(figures: Figures) -> str:
+    rows = []
+    for name, figure in figures.items():
+        if name.startswith("training "):
+            ratio, work = figure["ratio"], figure["work"]
+            own = ratio / max(work, 1.0)
+            passes = "{:.1f} / {:.1f}".format(*figure["passes"])
+            verdict = f"{WHOLE_GOAL:g} {'met' if own <= WHOLE_GOAL else 'missed'}"
+            rows.append([name.split()[1], passes, f"{ratio:.2f}", f"{work:.2f}", f"{own:.2f}", verdict])
+    head = ["method", "forward / backward", "training / floor", "operations / floor", "training / operations", "goal"]
+    return _table(head, rows)
 
 
 def _peers(figures: Figures) -> str:
