@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from torch import Tensor
 
 from benchmarks.speed import __main__ as program
-from benchmarks.speed import evaluation, flip_pairs, peers, plan, start, tables, training
+from benchmarks.speed import evaluation, flip_pairs, peers, plan, start, tables, training, whole
 from benchmarks.speed.floor import Floor
 from benchmarks.speed.timing import alternate
 from fer_bench.core.seeds import derive, torch_generator
@@ -193,6 +193,22 @@ def test_a_method_is_measured_beside_the_floor_of_its_own_passes(method: str, ne
     assert ratio["step"] == figure["step"]["cpu"] / figure["floor"]["cpu"] and ratio["evaluation"] > 0
 
 
+@pytest.mark.slow
+def test_a_whole_training_is_measured_beside_the_floor_of_its_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whole, "COUNTED", 160)
+    figure = whole.measure("decoupling", "ferres8", size=16, batch=16, images=160, repeats=2)
+    assert figure["passes"] == [2.0, 2.0]
+    assert figure["ratio"] == figure["train"] / figure["floor"] > 0
+    assert figure["work"] == pytest.approx(1, abs=0.01), "evaluation is not counted, and it has no layers of its own"
+
+
+@pytest.mark.slow
+def test_layers_of_its_own_are_work_of_a_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whole, "COUNTED", 384)
+    figure = whole.measure("dmue", "ferres8", size=16, batch=64, images=384, repeats=2)
+    assert figure["passes"] == [1.0, 1.0] and figure["work"] > 2, "eight copies of the last stage"
+
+
 def test_works_alternate_and_the_first_round_does_not_count() -> None:
     calls: list[str] = []
     found = alternate({name: lambda name=name: calls.append(name) for name in "ab"}, repeats=2)  # type: ignore[misc]
@@ -283,6 +299,18 @@ def test_the_table_says_where_a_goal_was_missed() -> None:
     lines = tables.markdown(figures).splitlines()
     assert lines[2] == "| ferres8 | 48 | 64 | ce | 2 / 1 | 12.3 | 1.149 | 1.15 met | 3.4 | 20.0 |"
     assert "1.05 missed" in lines[3] and "met" not in lines[4] and "missed" not in lines[4]
+
+
+def test_a_training_is_judged_with_the_work_of_its_own_layers() -> None:
+    figures = {
+        f"training {name} ferres8 48 px batch 64": {"passes": [2.04, 1.0], "ratio": ratio, "work": work}
+        for name, ratio, work in (("dmue", 4.0, 3.6), ("rul", 1.8, 1.2), ("pes", 1.0, 0.9))
+    }
+    assert tables.markdown(figures).splitlines()[2:] == [
+        "| dmue | 2.0 / 1.0 | 4.00 | 3.60 | 1.11 | 1.3 met |",
+        "| rul | 2.0 / 1.0 | 1.80 | 1.20 | 1.50 | 1.3 missed |",
+        "| pes | 2.0 / 1.0 | 1.00 | 0.90 | 1.00 | 1.3 met |",
+    ]
 
 
 def test_every_kind_of_figure_is_shown() -> None:
