@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
-from fer_bench.report import chance, notes, training_data
+from fer_bench.report import chance, notes, other_predictions, training_data
 from fer_bench.report.aggregate import aggregate, csv_lines
 from fer_bench.report.arrange import Runs
 from fer_bench.report.caption import caption
@@ -45,6 +45,7 @@ def comparison(runs: Runs, view: View = DEFAULT_VIEW, unfinished: Iterable[str] 
         blocks += _metric_block(values, metric, selection, signs, significance, found)
     for metric in view.chosen:
         blocks += significance.together(metric, view.selections[0], signs)
+    blocks += other_predictions.block(runs, signs)
     blocks.append(_cost_block(values, runs, signs))
     blocks += training_data.blocks(runs, shares)
     return Table(

@@ -48,6 +48,7 @@ FINAL = {
     "extra_images?": str,
     "ensemble?": str,
     "remarks?": [str],
+    "other_predictions?": {},
     "detection": {"auroc": (float, None), "ap": (float, None)},
     "label_scores?": {f"{name}?": dict.fromkeys(MEASURES, (float, None)) for name in SCORES},
     "memorisation": _FIT,
