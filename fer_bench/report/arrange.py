@@ -194,6 +194,13 @@ def _short(value: Hashable) -> str:
     return text[:8] if is_hash else text
 
 
+def with_gaps(run: dict[str, Any]) -> dict[str, Any]:
+    """A row of ``load_runs`` with its gaps, as :func:`arrange` has them; None without the selected epoch."""
+    best = run["best_test_overall"]
+    values = {s.column("gap"): run[s.column("overall")] for s in SELECTIONS.values()}
+    return {**run, **{name: None if None in (best, value) else best - value for name, value in values.items()}}
+
+
 def _gaps(frame: pd.DataFrame) -> dict[str, pd.Series]:
     import pandas as pd
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from fer_bench.core.text import counted
 from fer_bench.store.model_selection import select
@@ -22,6 +22,23 @@ LEGEND = (
     f"{SIGN} at chance, not learning: a run of the cell has a mean accuracy over classes of at most one over the "
     "number of classes, plus two standard errors of guessing."
 )
+
+
+class Count(NamedTuple):
+    """How many of the runs of a cell are at chance."""
+
+    number: int
+    total: int
+
+    @property
+    def all(self) -> bool:
+        """Whether every run is."""
+        return self.number == self.total
+
+
+def count(records: Collection[Record], selection: str) -> Count:
+    """How many of some runs are at chance."""
+    return Count(sum(at_chance(record, selection) for record in records), len(records))
 
 
 def at_chance(record: Record, selection: str) -> bool:
@@ -56,21 +73,18 @@ def limit(classes: int, images: Sequence[float]) -> float:
     return chance + ERRORS * error
 
 
-def marks(runs: Runs, selection: str) -> dict[tuple[str, str], tuple[int, int]]:
-    """Runs at chance, and all runs, of each (row, condition) that has one at chance."""
-    found = {}
-    for (row, condition), group in runs.frame.groupby(["row", "condition"], sort=False):
-        number = sum(at_chance(record, selection) for record in group["record"])
-        if number:
-            found[str(row), str(condition)] = (number, len(group))
-    return found
+def marks(runs: Runs, selection: str) -> dict[tuple[str, str], Count]:
+    """The count of each (row, condition) that has a run at chance."""
+    groups = runs.frame.groupby(["row", "condition"], sort=False)["record"]
+    found = {(str(row), str(condition)): count(list(records), selection) for (row, condition), records in groups}
+    return {place: each for place, each in found.items() if each.number}
 
 
-def note(runs: Runs, marked: dict[tuple[str, str], tuple[int, int]]) -> list[str]:
+def note(runs: Runs, marked: Mapping[tuple[str, str], Count]) -> list[str]:
     """Which rows are at chance, and where; nothing if none is."""
     places: dict[str, list[str]] = {}
-    for (row, condition), (number, total) in marked.items():
-        share = "" if number == total else f" ({number} of {counted(total, 'run')})"
+    for (row, condition), each in marked.items():
+        share = "" if each.all else f" ({each.number} of {counted(each.total, 'run')})"
         places.setdefault(row, []).append(f"{condition}{share}")
     texts = [f"{runs.name(row)}: {', '.join(places[row])}" for row in runs.rows if row in places]
     return [f"At chance, not learning: {'; '.join(texts)}."] if texts else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from fer_bench.core.text import display_width, one_line
@@ -17,17 +18,37 @@ text of 12 cm, to which it is scaled down."""
 GAP = 2
 """Characters that LaTeX leaves between two columns."""
 
+SHORTEST_HEAD = 10
+"""Characters that a line of a header may always have."""
+
+SHORTEST_TITLE = 24
+"""The same for a heading."""
+
 NOTE_WIDTH = 95
 """Characters of a line of notes, about."""
 
 PAGE = 76
 """Lines of a float in script size, about. What is longer continues in another float."""
 
+TALLEST = 46
+"""Lines of a ``tabular`` to which another block is added, so that the notes have room below the last one."""
+
 SMALLEST_FROM = 46
 """Lines from which script size replaces footnote size."""
 
-Panel = list[Block]
-"""Blocks of the same rows beside each other."""
+
+@dataclass
+class Panel:
+    """One ``tabular``.
+
+    Attributes:
+        beside: Blocks of the same rows, beside each other.
+        below: Blocks of the columns of the only block in ``beside``, below it, without headers of their own.
+    """
+
+    beside: list[Block]
+    below: list[Block] = field(default_factory=list)
+
 
 _TEX = {
     **{c: f"\\{c}" for c in "&%$#_{}"},
@@ -63,7 +84,7 @@ def latex(table: Table) -> str:
     if others:
         lines.append("% in table.md and table.html only: " + "; ".join(map(one_line, others)))
     notes = one_line(" ".join((*table.legend, *table.notes)))
-    floats = list(_floats(list(_panels(results)), _note_lines(notes)))
+    floats = list(_floats(_panels(results), _note_lines(notes)))
     label = "tab:" + re.sub(r"[^a-z0-9]+", "-", table.name.lower()).strip("-")
     for number, panels in enumerate(floats):
         caption = f"\\caption{{{_tex(table.caption)}}}\n\\label{{{label}}}"
@@ -81,23 +102,38 @@ def latex(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _panels(blocks: Sequence[Block]) -> Iterator[Panel]:
-    """The blocks, those of the same rows beside each other as far as the width allows."""
+def _panels(blocks: Sequence[Block]) -> list[Panel]:
+    """The blocks: those of the same rows beside each other as far as the width allows, else below each other."""
+    found: list[Panel] = []
+    for panel in _beside(blocks):
+        first, last = panel.beside[0], found[-1].beside if found else []
+        same = len(panel.beside) == len(last) == 1 and (first.corner, first.columns) == (
+            last[0].corner,
+            last[0].columns,
+        )
+        if same and _height(found[-1]) + len(first.rows) < TALLEST:
+            found[-1].below.append(first)
+        else:
+            found.append(panel)
+    return found
+
+
+def _beside(blocks: Sequence[Block]) -> Iterator[Panel]:
     for _, group in groupby(blocks, key=lambda block: (block.corner, tuple(name for name, _ in block.rows))):
-        panel: Panel = []
+        inside: list[Block] = []
         free = 0
         for block in group:
             names = max(display_width(text) for text in (block.corner, *(name for name, _ in block.rows)))
             widths = [GAP + _width(block, number) for number in range(len(block.columns))]
             for part in block.parts(widths, WIDTH - names):
                 wide = sum(GAP + _width(part, number) for number in range(len(part.columns)))
-                if panel and wide > free:
-                    yield panel
-                    panel = []
-                free = (free if panel else WIDTH - names) - wide
-                panel.append(part)
-        if panel:
-            yield panel
+                if inside and wide > free:
+                    yield Panel(inside)
+                    inside = []
+                free = (free if inside else WIDTH - names) - wide
+                inside.append(part)
+        if inside:
+            yield Panel(inside)
 
 
 def _floats(panels: Sequence[Panel], notes: int) -> Iterator[list[Panel]]:
@@ -117,8 +153,8 @@ def _floats(panels: Sequence[Panel], notes: int) -> Iterator[list[Panel]]:
 
 def _height(panel: Panel) -> int:
     """Lines of a panel, its rules and the space below it among them."""
-    heads = max(len(_head(block, number)) for block in panel for number in range(len(block.columns)))
-    return len(panel[0].rows) + heads + 4
+    heads = max(len(_head(block, number)) for block in panel.beside for number in range(len(block.columns)))
+    return len(panel.beside[0].rows) + heads + 4 + sum(len(block.rows) + 2 for block in panel.below)
 
 
 def _note_lines(notes: str) -> int:
@@ -134,40 +170,50 @@ def _head(block: Block, column: int) -> list[str]:
     """The lines of a header: about as wide as the cells of the block, as far as its words allow."""
     head = one_line(block.columns[column])
     cells = max((display_width(cell.text) for _, cells in block.rows for cell in cells), default=0)
-    room = max(cells + GAP, *(len(word) for word in head.split(" ")))
+    room = max(cells + GAP, SHORTEST_HEAD, *(len(word) for word in head.split(" ")))
     return textwrap.wrap(head, room, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def _tabular(panel: Panel) -> str:
-    first = panel[0]
+    first = panel.beside[0]
+    heads = [_stack(_head(block, number), "r") for block in panel.beside for number in range(len(block.columns))]
+    lines = [f"\\begin{{tabular}}{{l{'r' * len(heads)}}}", "\\toprule"]
+    if not panel.below:
+        lines += _headings(panel.beside)
+    lines.append(" & ".join([_tex(first.corner), *heads]) + r" \\")
+    for block in [first, *panel.below] if panel.below else ():
+        heading = f"\\multicolumn{{{len(heads) + 1}}}{{l}}{{\\textit{{{_tex(block.title)}}}}} " + r"\\"
+        lines += ["\\midrule", heading, *_rows([block])]
+    if not panel.below:
+        lines += ["\\midrule", *_rows(panel.beside)]
+    body = "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])
+    # scaled down where it is wider than the text, never up
+    return f"\\resizebox{{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}}{{!}}{{%\n{body}}}"
+
+
+def _headings(blocks: Sequence[Block]) -> list[str]:
+    """The headings above the columns of each block, and rules below them."""
     titles, rules, place = [], [], 2
-    for block in panel:
+    for block in blocks:
         last = place + len(block.columns) - 1
         titles.append(f"\\multicolumn{{{len(block.columns)}}}{{c}}{{{_stack(_title(block), 'c')}}}")
         rules.append(f"\\cmidrule(lr){{{place}-{last}}}")
         place = last + 1
-    heads = [_stack(_head(block, number), "r") for block in panel for number in range(len(block.columns))]
-    lines = [
-        f"\\begin{{tabular}}{{l{'r' * len(heads)}}}",
-        "\\toprule",
-        " & ".join(["", *titles]).lstrip() + r" \\",
-        "".join(rules),
-        " & ".join([_tex(first.corner), *heads]) + r" \\",
-        "\\midrule",
-    ]
-    for number, (name, _) in enumerate(first.rows):
-        cells = [_cell(cell) for block in panel for cell in block.rows[number][1]]
-        lines.append(" & ".join([_tex(name), *cells]) + r" \\")
-    body = "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])
-    # scaled down where it is wider than the text, never up
-    return f"\\resizebox{{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}}{{!}}{{%\n{body}}}"
+    return ["& " + " & ".join(titles) + r" \\", "".join(rules)]
+
+
+def _rows(blocks: Sequence[Block]) -> Iterator[str]:
+    """A line for each row, with its cells in all blocks."""
+    for number, (name, _) in enumerate(blocks[0].rows):
+        cells = [_cell(cell) for block in blocks for cell in block.rows[number][1]]
+        yield " & ".join([_tex(name), *cells]) + r" \\"
 
 
 def _title(block: Block) -> list[str]:
     """The lines of a heading: as wide as its columns, as far as its words allow."""
     room = sum(GAP + _width(block, number) for number in range(len(block.columns))) - GAP
     words = one_line(block.title)
-    return textwrap.wrap(words, max(room, *map(len, words.split(" ")), 1), break_long_words=False) or [""]
+    return textwrap.wrap(words, max(room, SHORTEST_TITLE, *map(len, words.split(" "))), break_long_words=False) or [""]
 
 
 def _stack(lines: Sequence[str], side: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from fer_bench.report import chance, notes, other_predictions, training_data
@@ -41,8 +41,7 @@ def comparison(runs: Runs, view: View = DEFAULT_VIEW, unfinished: Iterable[str] 
     marked = {selection: chance.marks(runs, selection) for selection in dict.fromkeys(view.selections)}
     blocks: list[Block] = []
     for metric, selection in shown:
-        found = set(marked[selection]) if metric.by_epoch and metric.compared else set[tuple[str, str]]()
-        blocks += _metric_block(values, metric, selection, signs, significance, found)
+        blocks += _metric_block(values, metric, selection, signs, significance, marked[selection])
     for metric in view.chosen:
         blocks += significance.together(metric, view.selections[0], signs)
     blocks += other_predictions.block(runs, signs)
@@ -76,7 +75,7 @@ def _metric_block(
     selection: str,
     signs: Footnotes,
     significance: Significance,
-    at_chance: Collection[tuple[str, str]],
+    marks: Mapping[tuple[str, str], chance.Count],
 ) -> list[Block]:
     """One block, or none where no run has the metric.
 
@@ -89,6 +88,8 @@ def _metric_block(
     if not columns:
         return []
     usual = int(mine["n"].max())
+    at_chance = marks if metric.by_epoch and metric.compared else {}
+    lost = {place for place, count in at_chance.items() if count.all}  # the best of those who guess has won nothing
     marked = {condition: significance.column(metric, selection, condition) for condition in columns}
 
     def cell(row: str, condition: str) -> Cell:
@@ -101,7 +102,7 @@ def _metric_block(
             text += f" ± {sd}" if view.spread == "sd" else f" [{low}, {high}]"
         text += STAR * (row in starred) + f" {chance.SIGN}" * ((row, condition) in at_chance)
         text += f" (n={value['n']:.0f})" if value["n"] != usual else ""
-        return Cell(text, row in bold)
+        return Cell(text, row in bold and (row, condition) not in lost)
 
     lines = tuple((signs.name(row), tuple(cell(row, c) for c in columns)) for row in runs.rows)
     return [Block(metric.heading(selection, runs.wrong), "Method", tuple(columns), lines)]

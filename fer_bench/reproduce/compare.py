@@ -10,6 +10,7 @@ from string import ascii_letters
 from typing import Any
 
 from fer_bench.core.spec import weights_name
+from fer_bench.report.measures import Metric
 from fer_bench.report.rendering import MISSING
 from fer_bench.reproduce.definition import Column, Row
 from fer_bench.reproduce.plan import Grid, Slot
@@ -22,9 +23,10 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True)
 class Measured:
-    """Measured values of one cell in %, one for each run."""
+    """Measured values of one cell in the unit of their metric, one for each run, and how many decimals are shown."""
 
     values: tuple[float, ...] = ()
+    digits: int = 2
 
     @property
     def mean(self) -> float:
@@ -36,12 +38,18 @@ class Measured:
         """Standard deviation with divisor n - 1; None for one run."""
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
-    def text(self, sign: str = "") -> str:
-        """Mean, standard deviation and number of runs. ``sign`` "+" writes the sign of positive values."""
+    def text(self, sign: str = "", usual: int = 0) -> str:
+        """Mean, standard deviation and number of runs.
+
+        Args:
+            sign: "+" writes the sign of positive values.
+            usual: The number of runs that is not written.
+        """
         if not self.values:
             return MISSING
-        spread = "" if self.sd is None else f" ± {self.sd:.2f}"
-        return f"{self.mean:{sign}.2f}{spread} (n={len(self.values)})"
+        spread = "" if self.sd is None else f" ± {self.sd:.{self.digits}f}"
+        runs = "" if len(self.values) == usual else f" (n={len(self.values)})"
+        return f"{self.mean:{sign}.{self.digits}f}{spread}{runs}"
 
 
 @dataclass(frozen=True)
@@ -50,9 +58,10 @@ class Entry:
 
     Attributes:
         slot: The cell with its row, column and recipe.
-        metric: "overall" or "mean".
-        measured: Measured accuracy.
-        gain: Measured gain over the baseline, paired by seed.
+        place: The name of its row and the index of its column.
+        metric: What is measured.
+        measured: Measured values.
+        gain: Measured less the baseline, paired by seed.
         number: Published number, if one was seen.
         published_gain: Published gain over the baseline of the same published table.
         remarks: What differs between the measured and the published number, or is doubtful.
@@ -60,7 +69,8 @@ class Entry:
     """
 
     slot: Slot
-    metric: str
+    place: Place
+    metric: Metric
     measured: Measured
     gain: Measured
     number: Number | None
@@ -81,7 +91,7 @@ class Entry:
     @property
     def published(self) -> float | None:
         """Published accuracy in %."""
-        return self.number.value(self.metric) if self.number else None
+        return self.number.value(self.metric.name) if self.number else None
 
     @property
     def difference(self) -> float | None:
@@ -120,7 +130,7 @@ def compare(grid: Grid, runs: Mapping[Place, Sequence[Mapping[str, Any]]]) -> tu
     table, letters = grid.table, Letters()
     entries = [
         _entry(grid, runs, (row.name, place), metric, letters)
-        for metric in table.content.metrics
+        for metric in table.metrics
         for place in range(len(table.columns))
         for row in table.rows
     ]
@@ -128,29 +138,30 @@ def compare(grid: Grid, runs: Mapping[Place, Sequence[Mapping[str, Any]]]) -> tu
 
 
 def _entry(
-    grid: Grid, runs: Mapping[Place, Sequence[Mapping[str, Any]]], place: Place, metric: str, letters: Letters
+    grid: Grid, runs: Mapping[Place, Sequence[Mapping[str, Any]]], place: Place, metric: Metric, letters: Letters
 ) -> Entry:
     table, slot = grid.table, grid.by_place[place]
     row, column = slot.row, slot.column
     measured = _by_seed(runs[place], metric, grid.selection)
     number, base = table.number(row, column), table.baseline(row)
-    gain, published_gain = Measured(), None
+    gain, published_gain = Measured(digits=metric.digits), None
     if base is not None and base is not row:
         base_place = (base.name, place[1])
         if grid.by_place[base_place].recipe == slot.recipe:
             over = _by_seed(runs[base_place], metric, grid.selection)
-            gain = Measured(tuple(value - over[seed] for seed, value in measured.items() if seed in over))
-        published_gain = _published_gain(number, table.number(base, column), metric)
-    seen = number is not None and number.value(metric) is not None
+            paired = tuple(value - over[seed] for seed, value in measured.items() if seed in over)
+            gain = Measured(paired, metric.digits)
+        published_gain = _published_gain(number, table.number(base, column), metric.name)
+    seen = number is not None and number.value(metric.name) is not None
     remarks = _remarks(slot, number, bool(measured), grid.selection) if number and seen else []
-    values = Measured(tuple(measured.values()))
-    return Entry(slot, metric, values, gain, number, published_gain, tuple(remarks), letters(remarks))
+    values = Measured(tuple(measured.values()), metric.digits)
+    return Entry(slot, place, metric, values, gain, number, published_gain, tuple(remarks), letters(remarks))
 
 
-def _by_seed(rows: Sequence[Mapping[str, Any]], metric: str, selection: str) -> dict[tuple[int, int], float]:
-    """Accuracy in % of each (data seed, seed)."""
-    name = SELECTIONS[selection].column(metric)
-    return {(run["data_seed"], run["seed"]): 100 * run[name] for run in rows if run[name] is not None}
+def _by_seed(rows: Sequence[Mapping[str, Any]], metric: Metric, selection: str) -> dict[tuple[int, int], float]:
+    """What each (data seed, seed) measured, in the unit of the metric."""
+    name = metric.column(selection)
+    return {(run["data_seed"], run["seed"]): metric.scale * run[name] for run in rows if run[name] is not None}
 
 
 def _published_gain(number: Number | None, base: Number | None, metric: str) -> float | None:

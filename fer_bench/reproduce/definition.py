@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,12 +18,14 @@ from fer_bench.core.presets import load_preset, read_toml
 from fer_bench.core.schema import build
 from fer_bench.core.spec import Imbalance, Noise, Recipe
 from fer_bench.data.catalog import DATASETS
-from fer_bench.data.noise.kinds import KINDS
+from fer_bench.data.noise.kinds import KINDS, find_kind
 from fer_bench.data.noise.kinds import check as check_noise
 from fer_bench.plugins.registry import Plugin, unknown_method
+from fer_bench.report.measures import BY_NAME, SHOWN, Metric
 from fer_bench.reproduce import published
 from fer_bench.reproduce.published import Number
 from fer_bench.store.model_selection import SELECTIONS
+from fer_bench.sweep.variants import variant_from
 
 NO_WEIGHTS = "none"
 """Name of random initial weights."""
@@ -62,6 +66,16 @@ class Column:
     weights: str
     published: Mapping[str, Any]
 
+    @property
+    def imbalance_text(self) -> str:
+        """Its imbalance in words, "" for none."""
+        return "" if self.imbalance.factor == 1 else f"{self.imbalance.kind} imbalance {self.imbalance.factor:g}"
+
+    @property
+    def details(self) -> tuple[str, str]:
+        """What tells columns apart that are otherwise the same: the size of the images, and the file of the noise."""
+        return f"{self.image_size} px" if self.image_size else "", str(self.noise_file or "")
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -70,7 +84,7 @@ class Columns:
     Attributes:
         data: Data set.
         label: The paper's name of the data set; by default the ``dataset`` of its published numbers, or ``data``.
-        noise: Kind of label noise.
+        noise: Kind of label noise; names that papers use are understood.
         rates: Noise rates.
         noise_file: File that the kind of noise reads.
         imbalance: Imbalance factors.
@@ -100,8 +114,9 @@ class Content:
 
     Attributes:
         title: Title of the table.
-        paper: The paper and the place in it.
-        metrics: What is measured.
+        paper: The paper and the place in it; "" for a table that is of no paper.
+        metrics: Names of metrics, see ``fer_bench.report.measures.SHOWN``, or "all".
+        layout: "columns" shows the columns beside each other, "lines" the conditions below each other.
         selection: Key of the reported epoch, see ``fer_bench.store.model_selection``.
         seeds: Training seeds.
         noise_mode: How noise is drawn.
@@ -113,8 +128,9 @@ class Content:
     """
 
     title: str
-    paper: str
-    metrics: tuple[Literal["overall", "mean"], ...] = ("overall",)
+    paper: str = ""
+    metrics: tuple[str, ...] = ("overall",)
+    layout: Literal["columns", "lines"] = "columns"
     selection: str = "last"
     seeds: tuple[int, ...] = (0, 1, 2)
     noise_mode: Literal["exact", "bernoulli"] = "exact"
@@ -156,6 +172,23 @@ class Definition:
             **row.published,
         }
 
+    @property
+    def metrics(self) -> list[Metric]:
+        """What is measured, in the order of the file."""
+        names = SHOWN if "all" in self.content.metrics else dict.fromkeys(self.content.metrics)
+        return [BY_NAME[name] for name in names]
+
+    @cached_property
+    def column_names(self) -> tuple[str, ...]:
+        """A name for each column: the parts in which columns differ."""
+        parts = [_parts(column) for column in self.columns]
+        for count in (len(parts[0]) - 2, len(parts[0])):  # size and file of the noise only where they are needed
+            shown = [place for place in range(count) if len({each[place] for each in parts}) > 1]
+            names = [", ".join(each[place] for place in shown if each[place]) for each in parts]
+            if len(set(names)) == len(names):
+                break
+        return tuple(name or column.noise.label for name, column in zip(names, self.columns, strict=True))
+
     def baseline(self, row: Row) -> Row | None:
         """The row that gains of ``row`` are over, if there is one."""
         name = row.baseline or self.content.baseline
@@ -170,6 +203,12 @@ class Definition:
     def overrides(self) -> dict[str, Any]:
         """The settings of the preset that the table changes."""
         return {name: value for name, value in self.content.recipe.items() if name != "preset"}
+
+
+def _parts(column: Column) -> tuple[str, ...]:
+    weights = {NO_WEIGHTS: "no pre-training"}.get(column.weights, column.weights)
+    condition = (column.noise.label, column.imbalance_text)
+    return (column.label, weights, column.backbone, *condition, *column.details)
 
 
 def available() -> dict[str, Path]:
@@ -193,8 +232,7 @@ def load(name: str, plugins: Mapping[str, Plugin]) -> Definition:
     path = Path(name) if name.endswith(".toml") else available()[name]
     values = dict(read_toml(path))
     parts = {part: _tables(values.pop(part, []), f"{path}: [[{part}]]") for part in ("rows", "columns", "numbers")}
-    for needed in ("title", "paper"):
-        require(needed in values, f"{path}: {needed} is missing")
+    require("title" in values, f"{path}: title is missing")
     for part in ("rows", "columns"):
         require(bool(parts[part]), f"{path}: [[{part}]] is missing")
     content = build(Content, values, str(path))
@@ -202,16 +240,41 @@ def load(name: str, plugins: Mapping[str, Plugin]) -> Definition:
     rows = tuple(build(Row, _named(entry, "name", f"{where} {i}"), f"{where} {i}")
                  for i, entry in enumerate(parts["rows"], 1))  # fmt: skip
     numbers = tuple(
-        build(Number, {**content.published, **entry}, f"{path}: [[numbers]] {i}")
+        _number({**content.published, **entry}, f"{path}: [[numbers]] {i}")
         for i, entry in enumerate(parts["numbers"], 1)
     )
     columns: list[Column] = []
     for i, entry in enumerate(parts["columns"], 1):
         place = f"{path}: [[columns]] {i}"
         columns += _expand(build(Columns, _named(entry, "data", place), place), content, place)
-    table = Definition(path.stem, path, content, rows, tuple(columns), numbers + published.shipped())
+    table = Definition(path.stem, path, content, rows, _labelled(columns), numbers + published.shipped())
     _check(table, plugins)
     return table
+
+
+def _number(values: dict[str, Any], where: str) -> Number:
+    """A published number of the file, with the kind of noise under the name that it has here."""
+    number = build(Number, values, where)
+    return replace(number, noise_type=_kind(number.noise_type, f"{where}.noise_type"))
+
+
+def _kind(name: str, where: str) -> str:
+    try:
+        return find_kind(name)
+    except ValueError as error:
+        raise SpecError(f"{where} = {name!r}: {error}") from None
+
+
+def _labelled(columns: Sequence[Column]) -> tuple[Column, ...]:
+    """The columns; data sets that share a label have as much of their paths in it as tells them apart."""
+    found = []
+    for column in columns:
+        others = [Path(c.data).parts for c in columns if c.label == column.label and c.data != column.data]
+        own, size = Path(column.data).parts, 1
+        while any(other[-size:] == own[-size:] for other in others) and size < len(own):
+            size += 1
+        found.append(replace(column, label=f"{column.label} ({'/'.join(own[-size:])})") if others else column)
+    return tuple(found)
 
 
 def _tables(value: Any, where: str) -> list[dict[str, Any]]:
@@ -253,18 +316,18 @@ def _expand(entry: Columns, content: Content, where: str) -> list[Column]:
 
 def _noises(entry: Columns, mode: Literal["exact", "bernoulli"], where: str) -> list[Noise]:
     """The noise of each rate; rate 0 is clean."""
-    require(entry.noise in KINDS, f"{where}.noise = {entry.noise!r}: unknown noise{nearest(entry.noise, KINDS)}")
-    kind = KINDS[entry.noise]
+    name = _kind(entry.noise, f"{where}.noise")
+    kind = KINDS[name]
     what = "needs rates = [...]" if kind.rate else "has its own rate: leave rates out"
     require(kind.rate == bool(entry.rates), f"{where}: noise {entry.noise!r} {what}")
     require(kind.needs != "file" or bool(entry.noise_file), f"{where}: noise {entry.noise!r} needs noise_file")
     noises = []
     for rate in entry.rates or (0.0,):
         try:
-            check_noise(entry.noise, rate, mode)
+            check_noise(name, rate, mode)
         except ValueError as error:
             raise SpecError(f"{where}.rates: {error}") from None
-        noises.append(Noise(entry.noise, rate, mode) if rate or not kind.rate else Noise("none"))
+        noises.append(Noise(name, rate, mode) if rate or not kind.rate else Noise("none"))
     return noises
 
 
@@ -282,6 +345,12 @@ def _check(table: Definition, plugins: Mapping[str, Plugin]) -> None:
     chosen, base = content.selection, content.baseline
     require(chosen in SELECTIONS, f"{path}: selection = {chosen!r}{nearest(chosen, SELECTIONS)}")
     require(bool(content.seeds), f"{path}: seeds is empty")
+    require(bool(content.metrics), f"{path}: metrics is empty")
+    for metric in content.metrics:
+        known = (*SHOWN, "all")
+        require(metric in known, f"{path}: metrics: unknown metric {metric!r}{nearest(metric, known)}")
+    twice = [name for name, count in Counter(table.column_names).items() if count > 1]
+    require(not twice, f"{path}: two [[columns]] are the same: {', '.join(twice)}")
     require(isinstance(table.preset, str), f"{path}: [recipe].preset = {table.preset!r} is not of type str")
     _at(f"{path}: [recipe]", load_preset, table.preset, **table.overrides)
     require(base in ("", *names), f"{path}: baseline = {base!r}{nearest(base, names)}")
@@ -309,7 +378,9 @@ def _check_row(table: Definition, row: Row, plugins: Mapping[str, Plugin], where
         return
     require(row.method in plugins, f"{where}.method: {unknown_method(row.method, plugins)}")
     with suppress(PluginError):  # the row of a broken method says that it was not measured
-        _at(where, plugins[row.method].configure, "", "", row.settings)
+        plugin = plugins[row.method]
+        variant = variant_from(row.settings, f"{where}.settings", plugin.load().Config)
+        _at(where, plugin.configure, "", "", variant.settings)
 
 
 def _at(where: str, check: Callable[..., object], *arguments: Any, **named: Any) -> None:

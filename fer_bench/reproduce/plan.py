@@ -26,6 +26,7 @@ from fer_bench.sweep.recipe import resolve_recipe
 from fer_bench.sweep.record import make_sweep
 from fer_bench.sweep.request import Request
 from fer_bench.sweep.settings import DEFAULT
+from fer_bench.sweep.variants import label_of
 
 NONE_ABSENT: Mapping[str, Record] = {}
 
@@ -216,6 +217,7 @@ def prepare(table: Definition, budget: Budget, on_progress: OnProgress = lambda 
         keys = sorted({slots[number].row.method for number in members})
         request = _request(table, budget, weights, slots[members[0]], keys)
         planned, reason = _plan(request, slots[members[0]], on_progress)
+        planned = _labelled(planned, slots[members[0]].row) if planned else None
         for number in members:
             slots[number] = _filled(slots[number], planned) if planned else replace(slots[number], reason=reason)
         plans += [planned] if planned else []
@@ -251,6 +253,12 @@ def _plan(request: Request, slot: Slot, on_progress: OnProgress) -> tuple[Plan |
         if not KINDS[slot.column.noise.kind].needs:
             raise
         return None, str(error)  # a kind of noise that the data cannot have
+
+
+def _labelled(planned: Plan, row: Row) -> Plan:
+    """The plan; the names of its runs say the settings of their row."""
+    label = label_of(row.settings)
+    return replace(planned, runs=tuple(replace(run, variant=replace(run.variant, label=label)) for run in planned.runs))
 
 
 def _filled(slot: Slot, planned: Plan) -> Slot:

@@ -45,8 +45,8 @@ class Number:
     doubt: str = ""
 
     def value(self, metric: str) -> float | None:
-        """Its accuracy by a metric of the table."""
-        return getattr(self, METRICS[metric])
+        """Its accuracy by a metric of the table; None for a metric that published numbers have not."""
+        return getattr(self, METRICS[metric]) if metric in METRICS else None
 
     def sd(self, metric: str) -> float | None:
         """The standard deviation of its accuracy by a metric of the table."""

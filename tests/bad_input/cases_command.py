@@ -459,6 +459,24 @@ TOML = (
         make=text("mine.toml", TOP + '[[rows]]\nname = "CE"\nmethod = "cee"\n' + COLUMNS),
     ),
     Case(
+        "two columns that are the same",
+        PAPER,
+        ("mine.toml: two [[columns]] are the same: clean",),
+        make=text("mine.toml", TOP + ROWS + COLUMNS + COLUMNS),
+    ),
+    Case(
+        "a metric that no table has",
+        PAPER,
+        ("mine.toml: metrics: unknown metric 'acc'",),
+        make=text("mine.toml", TOP + 'metrics = ["acc"]\n' + ROWS + COLUMNS),
+    ),
+    Case(
+        "a kind of noise that is several",
+        PAPER,
+        ("[[columns]] 1.noise = 'asym': 'asym' noise is several kinds",),
+        make=text("mine.toml", TOP + ROWS + COLUMNS + 'noise = "asym"\nrates = [0.2]\n'),
+    ),
+    Case(
         "two rows of one name",
         PAPER,
         ("two [[rows]] have one name",),

@@ -62,5 +62,6 @@ def test_tables_mark_cells_and_name_the_rows(tmp_path: Path) -> None:
     assert "↓" not in "".join(cell.text for _, line in table.blocks[1].rows for cell in line), "no accuracy"
     assert "At chance, not learning: alpha: symmetric 0.2; beta: clean (1 of 2 runs)." in table.notes
     assert chance.LEGEND in table.legend
+    assert not any(cell.bold for _, line in table.blocks[0].rows[1:] for cell in line)
     learned = comparison(arranged(tmp_path), View(selections=("best_test",), metrics=("memorised",)))
     assert any("At chance" in note for note in learned.notes), "also where no accuracy is shown"

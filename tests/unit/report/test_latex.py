@@ -51,6 +51,14 @@ def test_blocks_of_the_same_rows_stand_beside_each_other() -> None:
     assert r"\label{tab:my-sweep-1}" in made
 
 
+def test_wide_blocks_of_the_same_columns_share_a_header() -> None:
+    columns = tuple(f"column {number}" for number in range(6))
+    made = table(*(block(title, columns) for title in ("One", "Two"))).latex()
+    assert made.count(r"\begin{tabular}") == 1 and made.count("column 5") == 1
+    assert made.index("column 5") < made.index(r"\multicolumn{7}{l}{\textit{One}} \\") < made.index(r"\textit{Two}")
+    assert made.count("method 1 &") == 2 and "cmidrule" not in made
+
+
 def test_no_column_is_lost_and_long_headers_break() -> None:
     columns = tuple(f"data set, symmetric noise 0.{number}" for number in range(12))
     made = table(block("One", columns), block("Costs", ("zz",), main=False)).latex()

@@ -6,7 +6,7 @@ import re
 import shlex
 import statistics
 import subprocess
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ import torch
 
 from fer_bench.cli.reproduce import reproduce
 from fer_bench.core.errors import SpecError
+from fer_bench.data.noise.kinds import KINDS
 from fer_bench.models.networks import make_network
 from fer_bench.plugins.registry import discover
+from fer_bench.report.measures import SHOWN
 from fer_bench.report.rendering import Table
 from fer_bench.reproduce import definition, published
 from fer_bench.reproduce import plan as grid
@@ -26,6 +28,7 @@ from fer_bench.reproduce.definition import Definition
 from fer_bench.reproduce.plan import Budget, Grid
 from fer_bench.reproduce.table import paper_table
 from fer_bench.store.folder import RunFolder
+from fer_bench.store.model_selection import SELECTIONS
 from fer_bench.sweep.plan import PlannedRun
 from tests.helpers.commands import call
 
@@ -138,6 +141,12 @@ def test_cells_have_the_numbers_of_their_paper() -> None:
         ('noise = "symmetric"', 'backbone = "resnet19"\nnoise = "symmetric"', "unknown backbone 'resnet19'"),
         ('method = "Their method"', 'method = "Cross-entropy"', "2 published numbers fit"),
         ("std = 0.4", "sd = 0.4", "[[numbers]] 2 has no setting 'sd'"),
+        ('metrics = ["overall", "mean"]', "metrics = []", "metrics is empty"),
+        ("metrics =", 'layout = "rows"\nmetrics =', "layout"),
+        ('noise = "symmetric"\nrates', 'noise = "asym"\nrates', "noise = 'asym': 'asym' noise is several kinds"),
+        ('noise_type = "symmetric"', 'noise_type = "symetric"', "[[numbers]] 1.noise_type = 'symetric'"),
+        ("imbalance = [20]", 'noise = "sym"\nrates = [0.2]', "two [[columns]] are the same: symmetric 0.2"),
+        ("{ tau = 0.5 }", '{ lr = "high" }', "[[rows]] 2.settings.lr"),
     ],
 )
 def test_a_wrong_definition_names_file_value_and_nearest(tmp_path: Path, old: str, new: str, said: str) -> None:
@@ -183,19 +192,26 @@ def test_measured_published_difference_and_gain(tmp_path: Path, faces_table: Def
     table, runs = paper_table(planned, tmp_path)
     assert len(runs) == 6
     found = cells(table, "Overall accuracy")
-    name = "symmetric 0.2, Cross-entropy"
+    noisy = "symmetric 0.2"
     mean, sd = 100 * statistics.mean(base), 100 * statistics.stdev(base)
-    assert found[name, "Measured"] == f"{mean:.2f} ± {sd:.2f} (n=3)"
-    assert found[name, "Published"].startswith("70.00 [")
-    assert found[name, "Difference"].startswith(f"{mean - 70:+.2f} [")
+    assert found["Cross-entropy", noisy] == f"{mean:.2f} ± {sd:.2f}"
+    assert found["Cross-entropy", f"{noisy}, published"].startswith("70.00 [")
+    assert ("Cross-entropy", "clean, published") not in found, "no published number was seen there"
+    less = cells(table, "Overall accuracy: measured less published")
+    assert less["Cross-entropy", noisy].startswith(f"{mean - 70:+.2f} [")
+    assert {column for _, column in less} == {noisy}
     gains = [100 * (b - a) for a, b in zip(base, other, strict=True)]
     gained = cells(table, "Gain over the baseline (points of overall accuracy)")
-    expected = f"{statistics.mean(gains):+.2f} ± {statistics.stdev(gains):.2f} (n=3)"
-    assert gained["symmetric 0.2, Balanced Softmax, half", "Measured"] == expected
-    assert gained["symmetric 0.2, Their method", "Published"] == "+5.50"
-    assert found["symmetric 0.2, Their method", "Measured"] == "not measured"
-    assert found["symmetric 0.2, Their method", "Published"] == "75.50 ± 0.40"
-    assert found["clean, Cross-entropy", "Measured"] == "–"  # planned, not trained
+    expected = f"{statistics.mean(gains):+.2f} ± {statistics.stdev(gains):.2f}"
+    assert gained["Balanced Softmax, half", noisy] == expected
+    assert gained["Their method", f"{noisy}, published"] == "+5.50"
+    assert found["Their method", noisy] == "not measured"
+    assert found["Their method", f"{noisy}, published"] == "75.50 ± 0.40"
+    assert found["Cross-entropy", "clean"] == "–"  # planned, not trained
+    bold = {(name, cell.text) for block in table.blocks for name, row in block.rows for cell in row if cell.bold}
+    assert {name for name, _ in bold} == {"Balanced Softmax, half"} and len(bold) == 2, "for each metric"
+    assert "over 3 runs with different training seeds, last epoch of 10; bold: the best mean." in table.caption
+    assert "Settings by row: Balanced Softmax, half: tau=0.5." in table.notes
     notes = " ".join(table.below)
     assert "Not measured: Their method: fer-bench has no such method" in notes
     assert "clean: not trained yet" in notes
@@ -205,7 +221,7 @@ def test_measured_published_difference_and_gain(tmp_path: Path, faces_table: Def
         "last epoch here, best epoch on the test set (oracle) in the paper",
     ):
         assert text in notes and text in table.html()
-        assert table.latex().count(text) == table.latex().count(r"\caption"), "once for each float"
+        assert table.latex().count(text) == table.latex().count(r"\begin{table}") == 1
     assert "network" not in notes
     assert "Training: 120 images, 10 epochs, batch size 64, adam, learning rate 0.0025" in notes
     assert "Backbone: ferres8 from random initial weights, images of 48 px." in notes and "Data seed 0." in notes
@@ -220,7 +236,7 @@ def test_another_selection_is_another_epoch_and_says_oracle(tmp_path: Path, face
     for run in planned.plans[0].runs:
         finish(tmp_path, run, 0.6, best=0.9)
     table, _ = paper_table(planned, tmp_path)
-    assert cells(table, "Overall")["clean, Cross-entropy", "Measured"] == "90.00 (n=1)"
+    assert cells(table, "Overall")["Cross-entropy", "clean"] == "90.00"
     assert "best epoch on the test set (oracle) of 10" in table.caption
     assert "reduced" in table.title and "n = 1 instead of 3" in table.notes[0]
 
@@ -317,6 +333,69 @@ def test_noise_that_the_data_cannot_have_is_a_reason(tmp_path: Path, faces_table
     assert "needs human" in said[0] and said[1] == ""
 
 
+def test_columns_of_several_data_sets_stand_in_one_block(tmp_path: Path, faces_folder: Path) -> None:
+    """Whatever tells two columns apart is in their names, also two sizes of the images, or two folders of one name."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / faces_folder.name).symlink_to(faces_folder)
+    columns = "".join(
+        f'[[columns]]\ndata = "{data}"\nimage_size = {size}\nnoise = "Sym"\nrates = [0.2, 0.4]\n'
+        for data, size in ((faces_folder, 32), (faces_folder, 48), (tmp_path / "other" / faces_folder.name, 48))
+    )
+    text = (
+        'title = "Mine"\nmetrics = ["worst", "nll", "gap", "memorised"]\nbaseline = "CE"\nseeds = [0]\n'
+        '[recipe]\npreset = "quick"\nepochs = 2\n'
+        f'{columns}[[rows]]\nname = "CE"\nmethod = "ce"\n'
+        '[[rows]]\nname = "CE, slow"\nmethod = "ce"\nsettings = { lr = 1e-4 }\n'
+    )
+    planned = grid.prepare(load(own(tmp_path, text)), Budget())
+    names = planned.table.column_names
+    assert len(set(names)) == 6 and all("symmetric 0." in name and " px" in name for name in names)
+    assert sum("other/faces)" in name for name in names) == 2
+    runs = {run.spec.key: run for plan in planned.plans for run in plan.runs}
+    assert len(runs) == 8, "the folders have the same images, so they share runs"
+    assert sum(run.name.startswith("ce (lr=0.0001), symmetric") for run in runs.values()) == 4
+    for run in runs.values():
+        finish(tmp_path, run, 0.5 + 0.1 * (run.spec.recipe.lr == 1e-4) + 0.01 * (run.spec.recipe.image_size == 48), 0.7)
+    table, frame = paper_table(planned, tmp_path)
+    assert len(frame) == 8 and len(table.blocks) == 8, "a block for each metric, and one for its differences"
+    assert table.latex().count(r"\begin{table}") == 1
+    worst = cells(table, "Worst-class accuracy (%)")
+    small, large = (next(n for n in names if f"{size} px" in n and "0.4" in n) for size in (32, 48))
+    assert [worst["CE", small], worst["CE", large], worst["CE, slow", small]] == ["25.00", "25.50", "30.00"]
+    assert cells(table, "Gain over the baseline (points of worst-class")["CE, slow", small] == "+5.00"
+    assert cells(table, "Negative log-likelihood (nats)")["CE", small] == "0.250", "three decimals"
+    assert cells(table, "Difference from the baseline (nats of")["CE, slow", small] == "+0.050"
+    assert cells(table, "Gap to the oracle epoch")["CE", small] == "20.00"
+    assert {cell.bold for name, row in table.blocks[0].rows for cell in row if name == "CE"} == {False}
+    assert not any(cell.bold for _, row in table.blocks[-2].rows for cell in row), "memorised is 50 % everywhere"
+    assert table.caption.startswith("Measured on ") and "one run per cell, last epoch of 2; bold" in table.caption
+
+
+def test_a_metric_of_all_and_runs_at_chance(tmp_path: Path, faces_table: Definition) -> None:
+    text = faces_table.path.read_text().replace('"overall", "mean"', '"all"')
+    planned = grid.prepare(load(own(tmp_path, text)), Budget(seeds=[0]))
+    for run in planned.plans[0].runs:
+        finish(tmp_path, run, 0.9)
+    table, _ = paper_table(planned, tmp_path)
+    titles = [block.title for block in table.blocks]
+    assert "Macro F1 (%)" in titles and "Expected calibration error (%)" in titles
+    assert not any("↓" in cell.text for block in table.blocks for _, row in block.rows for cell in row)
+
+
+def test_lines_that_differ_in_the_size_of_images_are_two(tmp_path: Path, faces_folder: Path) -> None:
+    columns = "".join(f'[[columns]]\ndata = "{faces_folder}"\nimage_size = {size}\n' for size in (32, 48))
+    text = (
+        'title = "Mine"\nlayout = "lines"\nseeds = [0]\n[recipe]\npreset = "quick"\n'
+        f'{columns}[[rows]]\nname = "CE"\nmethod = "ce"\n'
+    )
+    planned = grid.prepare(load(own(tmp_path, text)), Budget())
+    for plan in planned.plans:
+        for run in plan.runs:
+            finish(tmp_path, run, run.spec.recipe.image_size / 100)
+    found = cells(paper_table(planned, tmp_path)[0], "Overall accuracy")
+    assert (found["32 px, CE", "Measured"], found["48 px, CE", "Measured"]) == ("32.00 (n=1)", "48.00 (n=1)")
+
+
 def test_footnote_letters_never_run_out() -> None:
     marks = Letters()
     letters = [marks([f"text {i}"]) for i in range(60)]
@@ -333,6 +412,20 @@ def test_a_gain_over_another_network_is_no_gain(tmp_path: Path, faces_folder: Pa
     content, _ = paper_table(planned, tmp_path)
     gained = cells(content, "Gain")
     assert gained["CE baseline (ResNet-50)", "Measured"] == "–" and gained["SCN", "Measured"] == "+0.00 (n=1)"
+
+
+def test_the_documentation_lists_every_key_and_value() -> None:
+    listed = DOCS.read_text().split("| in | key | values |")[1].split("\n\n")[0]
+    keys = [
+        each.name
+        for part in (definition.Content, definition.Columns, definition.Row, published.Number)
+        for each in fields(part)
+        if each.name != "recipe"  # [recipe] stands there
+    ]
+    ends = ("_loss", "_margin", "_mean_probability", "_mean_margin")
+    metrics = {next((name.removesuffix(end) for end in reversed(ends) if name.endswith(end)), name) for name in SHOWN}
+    for name in (*keys, *metrics, *ends, *KINDS, *SELECTIONS):
+        assert f"`{name}`" in listed, name
 
 
 def test_commands_of_the_documentation_are_understood() -> None:
