@@ -78,9 +78,9 @@ def run(
     launcher_options: Mapping[str, Any] | Sequence[str] = (),
     on_event: OnEvent = log_event,
 ) -> pd.DataFrame:
-    """Trains methods under label noise and imbalance, and writes tables and plots. What is done is not done again.
+    """Trains methods under label noise and imbalance, and writes tables and plots. Finished runs are not trained again.
 
-    A single value stands for a list of one. Numbers may be of NumPy, paths may be strings, ``~`` is the home folder.
+    A single value is read as a list of one. Numbers may be of NumPy, paths may be strings, ``~`` is the home folder.
     The arguments are the options of ``fer-bench run``; ``settings`` is its ``--set`` and ``settings_file`` its
     ``--settings``.
 

@@ -300,7 +300,7 @@ class Method(nn.Module):
         return (Stage("train"),)
 
     def optimizers(self, stage: str, make_optimizer: MakeOptimizer) -> Mapping[str, torch.optim.Optimizer]:
-        """Optimizers by name, made anew for each stage.
+        """Optimizers by name, new ones for each stage.
 
         The harness applies the recipe's schedule to their groups, except to those with ``"follows_recipe": False``.
         """

@@ -45,7 +45,7 @@ def _write(text: str, err: bool, **style: Any) -> None:
 
 @contextmanager
 def status(text: str) -> Iterator[Callable[[str], None]]:
-    """Shows a line with a spinner while the work inside ``with`` goes on; gives a function that changes the text."""
+    """Shows a line with a spinner during the work inside ``with``; gives a function that changes the text."""
     from rich.text import Text
 
     with console().status(Text(visible(text))) as shown:

@@ -75,7 +75,7 @@ def _end(error: Exception, debug: bool) -> NoReturn:
 
 
 def stoppable(command: Callable[..., None]) -> Callable[..., None]:
-    """A command that Ctrl-C and SIGTERM stop in the same way, at any moment: it says how to go on, exit code 130."""
+    """A command that Ctrl-C and SIGTERM stop in the same way, at any moment: it says how to resume, exit code 130."""
 
     @functools.wraps(command)
     def wrapped(*arguments: Any, **options: Any) -> None:

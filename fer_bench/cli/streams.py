@@ -1,4 +1,4 @@
-"""Standard output and standard error, whatever their encoding is and whether anybody reads them."""
+"""Standard output and standard error, in any encoding, and with or without a reader."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def replace_unwritable() -> None:
 def discard_output(err: bool = False) -> None:
     """Drops what is written to standard output (or standard error) from now on, because nobody reads it.
 
-    After ``fer-bench run … | head -1`` the work of the command goes on.
+    After ``fer-bench run … | head -1`` the command continues.
     """
     name, number = ("stderr", 2) if err else ("stdout", 1)
     with suppress(OSError):

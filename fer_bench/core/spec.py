@@ -194,7 +194,7 @@ class RunSpec:
     recipe: Recipe = field(default_factory=Recipe)
     protocol: int = PROTOCOL_VERSION
     unlabelled: str = ""
-    """sha256 of the folder of unlabelled images that the method learns from besides; "" = the training images."""
+    """sha256 of the folder of unlabelled images that the method also learns from; "" = the training images."""
     landmarks: str = ""
     """sha256 of the landmarks beside the images, where the method learns from them; "" = the data set's own or none."""
     validation: Literal["official", "held-out", "none"] = "official"

@@ -138,7 +138,7 @@ def _matches(stems: Sequence[str], pattern: re.Pattern[str]) -> list[str | None]
 
 
 def _named(found: Sequence[str | None], ids: np.ndarray) -> np.ndarray:
-    """Names of groups; an image without one stands for itself."""
+    """Names of groups; an image without one is its own group."""
     return np.array([name or f"?{own}" for name, own in zip(found, ids, strict=True)], dtype=str)
 
 
@@ -158,7 +158,7 @@ def _is_split(name: str) -> bool:
 
 
 def _unlikely(group: np.ndarray) -> str:
-    """Why groups that nobody asked for are not the people in the images; "" if they may be.
+    """Why groups that the user did not name cannot be the people in the images; "" if they can.
 
     A column of users may hold those who labelled the images.
     """

@@ -1,4 +1,4 @@
-"""One spelling of classes, splits and image names, for readers of data sets and of noise files alike."""
+"""One spelling of classes, splits and image names, for readers of data sets and of noise files."""
 
 from __future__ import annotations
 

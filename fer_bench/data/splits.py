@@ -32,7 +32,7 @@ class Splits:
         test: Rows of the test images.
         test_label: Their labels, for measurements only.
         noise: Realised rate, confusion, counts and purity: :func:`fer_bench.data.noise.summary.summary`.
-        errors_known: Whether it can be told which training labels are wrong: the data set has reference labels, or
+        errors_known: Whether it is known which training labels are wrong: the data set has reference labels, or
             noise was injected into its own. Otherwise nothing may be said about wrong and right labels.
         held_out: Images that were taken from the training split for validation.
         source: Where the test split comes from.

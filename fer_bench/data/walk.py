@@ -1,4 +1,4 @@
-"""The one walker over folders of images: it serves the readers and the identity of a data set alike.
+"""The one walker over folders of images: the readers and the identity of a data set use it.
 
 Links are followed, each folder is visited once, and a link to a folder that holds it is passed over. Hidden files and
 folders, the folders that systems and tools leave behind, and fer-bench's own results are no part of a data set.

@@ -108,7 +108,7 @@ class Evaluator:
         return results, scores
 
     def _fit(self, logits: Tensor, rows: np.ndarray) -> dict[str, float | None]:
-        """How the method fits these rows of the training set; nothing is said about clean labels that nobody knows."""
+        """How the method fits these rows of the training set; clean labels that are not known are left out."""
         splits = self._splits
         fit = metrics.memorisation(logits, splits.noisy_label[rows], splits.clean_label[rows])
         return fit if splits.errors_known else fit | {"fit_clean": None}

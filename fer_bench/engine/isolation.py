@@ -25,7 +25,7 @@ def seed_everything(seed: int) -> None:
 
 @contextmanager
 def contained(threads: int) -> Iterator[None]:
-    """Starts as every run starts and leaves the process as it was, whatever a plugin sets.
+    """Starts as every run starts and leaves the process as it was, even if a plugin changes its settings.
 
     That is what SETTINGS lists, random states, environment, working folder, warning filters and output streams. A
     plugin that replaces functions of a library is not contained.

@@ -215,7 +215,7 @@ class Trainer:
         return remarks
 
     def _extra_images(self) -> str:
-        """The images that the run has besides its training images."""
+        """The images that the run has in addition to its training images."""
         dataset = self.job.resources.unlabelled
         if not self.needs.unlabelled or dataset is None:
             return ""
@@ -278,7 +278,7 @@ class Trainer:
     def _end_taken_over(self, span: StageSpan) -> None:
         """Ends a training that was taken over whole, as its last epoch would have ended here.
 
-        The other method has neither this method's ``on_fit_end`` nor its ``predict``, so the last record is made anew.
+        The other method has neither this method's ``on_fit_end`` nor its ``predict``, so the last record is made again.
         """
         started = time.perf_counter()
         self._make_optimizers(span.stage.name)

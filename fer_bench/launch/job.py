@@ -121,7 +121,7 @@ def request_for_run(request: Request, spec: RunSpec) -> Request:
 
 
 def clear_runs(work: Work) -> None:
-    """Forgets what was trained, for ``--force``: once, before any job starts, so that a restarted job goes on.
+    """Forgets what was trained, for ``--force``: once, before any job starts, so that a restarted job resumes.
 
     Raises:
         Busy: A run is being trained.

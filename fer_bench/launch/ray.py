@@ -1,6 +1,6 @@
 """A Ray cluster: one task for each run.
 
-A task whose node is lost starts again on another node and goes on from the last finished epoch.
+A task whose node is lost starts again on another node and resumes after the last finished epoch.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Pieces that methods are made of. A method imports from here and from ``fer_bench.method``, nothing else.
 
-What only one method uses stands in its own file. Exceptions are large units that are read on their own: the heatmaps
+What only one method uses is in the file of that method. Exceptions are large units: the heatmaps
 and networks of LA-Net, and the pieces of MentorNet.
 """
 

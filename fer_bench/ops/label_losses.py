@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 LOG_ZERO = math.log(1e-4)
-"""What stands for log 0 in reverse cross-entropy: the natural logarithm of 1e-4, -9.21.
+"""The value of log 0 in reverse cross-entropy: the natural logarithm of 1e-4, -9.21.
 
 The authors speak of -4, which is the logarithm to base 10; the official codes take the natural one.
 """

@@ -1,4 +1,4 @@
-"""Small-loss selection: keep the part of a batch that is likely clean, and forget more of it as training goes on."""
+"""Small-loss selection: keep the part of a batch that is likely clean, and forget more of it during the training."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def load_method(key: str, path: Path, code: str = "") -> type[Method]:
 
 @cache
 def _load(key: str, path: Path, _resolved: Path, source: bytes) -> type[Method]:
-    """The class in a file. It is loaded anew where the file was edited or another folder is the current one."""
+    """The class in a file. It is loaded again if the file was edited or the current folder is another one."""
     from fer_bench.method import Info, Method
 
     module = _import(key, path, source)

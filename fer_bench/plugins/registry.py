@@ -203,7 +203,7 @@ def _python_files(folder: Path) -> list[Path]:
 
 
 def unknown_method(name: str, known: Iterable[str]) -> str:
-    """What to say of a name that no method has: the nearest keys, and how a method of one's own is named."""
+    """The message on an unknown method: the nearest keys, and how to name a method of the user."""
     file = Path(name if name.endswith(".py") else f"{name}.py")
     if file.is_file():
         return f"unknown method {name!r}; a file is named with --plugins {file}, and its method is {file.stem!r}"

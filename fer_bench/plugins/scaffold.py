@@ -1,4 +1,4 @@
-"""A method of one's own: writes one that runs at once, and checks one against the contract."""
+"""A method of the user: writes one that runs at once, and checks one against the contract."""
 
 from __future__ import annotations
 

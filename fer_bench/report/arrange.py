@@ -258,7 +258,7 @@ def joined_text(*parts: object) -> str:
 
 
 def _settings(record: Record) -> dict[str, Any]:
-    """What a specification says of the condition besides noise and imbalance, flat and hashable.
+    """The condition in a specification, except noise and imbalance; flat and hashable.
 
     A setting of the recipe that the method has for itself belongs to the row, and is not among them.
     """

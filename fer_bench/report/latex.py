@@ -137,7 +137,7 @@ def _beside(blocks: Sequence[Block]) -> Iterator[Panel]:
 
 
 def _floats(panels: Sequence[Panel], notes: int) -> Iterator[list[Panel]]:
-    """The panels of each float. The notes stand in the last one."""
+    """The panels of each float. The notes are in the last one."""
     if sum(map(_height, panels)) + notes <= PAGE:
         yield list(panels)
         return

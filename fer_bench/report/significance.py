@@ -49,7 +49,7 @@ class Family:
         return statistics.leaders(self.table, self.view.test, self.higher)
 
     def bold(self, metric: Metric) -> frozenset[str]:
-        """The leaders; nobody where all means are the same as they are shown: nothing is won there."""
+        """The leaders; none if all means are equal as shown."""
         shown = {f"{mean * metric.scale:.{metric.digits}f}" for mean in self.table.mean().dropna()}
         return self.leaders.rows if len(shown) > 1 else frozenset()
 

@@ -24,7 +24,7 @@ def wrong_labels(sources: Iterable[str]) -> str:
 def correct_labels(sources: Iterable[str]) -> str:
     """The name for labels that equal the clean label; arguments as for :func:`wrong_labels`.
 
-    Without reference labels nobody knows whether they are correct, only that injected noise did not change them.
+    Without reference labels it is only known that injected noise did not change them, not that they are correct.
     """
     return "unchanged labels" if GIVEN in set(sources) else "correct labels"
 

@@ -55,7 +55,7 @@ class RunFolder:
 
     Attributes:
         path: The folder; it need not exist.
-        notes: What a person should know of this training: files that were damaged and made anew.
+        notes: What a person should know of this training: files that were damaged and written again.
     """
 
     path: Path

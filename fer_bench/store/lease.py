@@ -102,7 +102,7 @@ class Owner:
 
 
 def owner_of(folder: Path) -> Owner | None:
-    """The owner of a folder; None if nobody holds it. Takes nothing and waits for nothing."""
+    """The owner of a folder; None if it has no owner. Does not take it and does not wait."""
     try:
         path = next((folder / "claim").iterdir(), None)
     except (FileNotFoundError, NotADirectoryError):

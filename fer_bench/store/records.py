@@ -85,7 +85,7 @@ class Record:
 
     @property
     def errors_known(self) -> bool:
-        """Whether it can be told which training labels are wrong: from reference labels, or because noise was injected.
+        """Whether it is known which training labels are wrong: from reference labels, or because noise was injected.
 
         Otherwise the labels are as they were given, and nobody knows which of them are right.
         """

@@ -1,4 +1,4 @@
-"""Which methods a backbone can serve: each is built on it, and predicts, before anything is trained."""
+"""Which methods work with a backbone: each is built on it, and predicts, before anything is trained."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REFUSALS = (ValueError, RuntimeError, IndexError, TypeError)
 
 
 class BackboneCheck:
-    """Tries methods on the backbone of a recipe. The network of fer-bench itself serves all and is not tried.
+    """Tries methods on the backbone of a recipe. The network of fer-bench works with all methods and is not tried.
 
     Raises:
         SpecError: The backbone does not take images of the recipe's size.

@@ -37,7 +37,7 @@ class RecordKeeper:
             self._next = ended + max(PAUSE, SHARE * (ended - started))
 
     def save(self) -> None:
-        """Writes what is finished. Where that fails, training goes on: the last write of the sweep says why."""
+        """Writes what is finished. If this fails, training continues, and the last write of the sweep says why."""
         sweep = self._sweep
         with suppress(FerBenchError, OSError):
             Sweep(sweep.name, sweep.folder, sweep.content).save_records()

@@ -126,5 +126,5 @@ def _below(path: Any, folder: int) -> Any:
 
 
 def is_write(path: str) -> bool:
-    """Whether a path stands for a file of the user: no device, and no byte code."""
+    """Whether a path is a file of the user: no device and no byte code."""
     return path != os.devnull and "__pycache__" not in path and not path.startswith(("/dev/", "/proc/"))

@@ -186,14 +186,14 @@ def _require_once(lines: _Lines, rows: np.ndarray, train: np.ndarray, path: Path
 
 @dataclass(frozen=True)
 class _Numbering:
-    """How numbers stand for classes: in which order they count, and from which number."""
+    """How numbers are mapped to classes: the order of the classes, and the first number."""
 
     title: str
     order: tuple[str, ...]
     base: int
 
     def decode(self, numbers: np.ndarray, classes: Sequence[str]) -> np.ndarray:
-        """Class ids, int64 [M]; -1 for a number that stands for none of the classes."""
+        """Class ids, int64 [M]; -1 for a number that is not a class."""
         ids = np.array([classes.index(name) if name in classes else -1 for name in self.order], dtype=np.int64)
         inside = (numbers >= self.base) & (numbers < self.base + len(ids))
         return np.where(inside, ids[np.clip(numbers - self.base, 0, len(ids) - 1)], -1)

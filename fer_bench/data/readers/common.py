@@ -66,7 +66,7 @@ def is_file(path: Path) -> bool:
 def inside(folder: Path, name: str, where: str, roots: Sequence[Path] = ()) -> Path:
     """The path of an image that a list names: under ``folder`` or, if it is not there, under one of ``roots``.
 
-    Links are followed; whoever made them meant them.
+    Links are followed.
 
     Args:
         folder: Where relative names start from.

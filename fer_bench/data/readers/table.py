@@ -46,7 +46,7 @@ def read(root: Path, *also: Path, options: ReadOptions = AS_IT_IS) -> Manifest:
 
     Args:
         root: The file.
-        also: Folders that the images may lie in besides that of the table.
+        also: Other folders of the images than that of the table.
         options: What the file does not say.
 
     Raises:
@@ -196,7 +196,7 @@ def _splits(sheet: Sheet, columns: Columns, images: _Images) -> tuple[np.ndarray
 
 
 def _groups(sheet: Sheet, columns: Columns, images: _Images, kept: np.ndarray) -> np.ndarray | None:
-    """Who is in each image that is kept; an image without a name stands for itself."""
+    """Who is in each image that is kept; an image without a name is its own group."""
     if "group" not in columns.roles:
         return None
     words = sheet.column(columns.roles["group"])

@@ -73,7 +73,7 @@ def galleries(runs: Runs, faces: FacesShown) -> tuple[list[dict[str, Any]], dict
 def _gallery(scores: Mapping[str, np.ndarray], errors_known: bool) -> dict[str, Any] | None:
     """The faces with the lowest clean scores; None without scores.
 
-    ``rate`` is the share of wrong labels in per cent, None where nobody knows which labels are wrong.
+    ``rate`` is the share of wrong labels in per cent, None if it is not known which labels are wrong.
     """
     if not {"clean_score", "noisy_label", "clean_label", "train_row"} <= scores.keys():
         return None
