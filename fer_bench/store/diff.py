@@ -62,10 +62,19 @@ def difference(first: RunFolder, second: RunFolder) -> Difference:
         spec=_fields(first.spec, second.spec),
         environment=_fields(first.environment, second.environment),
         epochs=tuple((number, fields) for number, fields in epochs if fields),
-        final=_fields(first.final, second.final),
+        final=_fields(*_both_kept(first.final, second.final)),
         compared=(len(a), len(b)),
         states=(first.state, second.state),
     )
+
+
+def _both_kept(*finals: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Results without the scores of labels that one of two runs did not keep, as runs of earlier versions did not."""
+    found = [(final or {}).get("label_scores") for final in finals]
+    scores: list[dict[str, Any]] = [each if isinstance(each, dict) else {} for each in found]
+    common = scores[0].keys() & scores[1].keys()
+    kept = [{name: each[name] for name in sorted(common)} for each in scores]
+    return [{**(final or {}), "label_scores": each} for final, each in zip(finals, kept, strict=True)]
 
 
 def _read_epochs(folder: RunFolder) -> list[dict[str, Any]]:

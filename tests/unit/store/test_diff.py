@@ -53,6 +53,22 @@ def test_equal_numbers_are_identical_whatever_the_time_and_place(tmp_path: Path)
     assert "seconds" not in text and "peak_memory" not in text
 
 
+def test_scores_that_an_earlier_version_did_not_keep_are_no_difference(tmp_path: Path) -> None:
+    """Such a run was measured in the same way. Scores that both runs kept are compared."""
+    older, part, whole, other = (store(tmp_path / name) for name in ("older", "part", "whole", "other"))
+    loss = {"auroc": 0.9, "missed": 0.2}
+    for folder, scores in (
+        (part, {"loss": loss}),
+        (whole, {"loss": loss, "mean_margin": loss}),
+        (other, {"loss": {**loss, "missed": 0.3}}),
+    ):
+        final = {**(folder.final or {}), "label_scores": scores}
+        folder.finish(final, {})
+    assert difference(older, whole).identical and difference(part, whole).identical
+    assert difference(whole, other).final == (("label_scores.loss.missed", "0.2", "0.3"),)
+    assert not difference(part, other).identical
+
+
 def test_the_first_epoch_that_differs(tmp_path: Path) -> None:
     a, b = store(tmp_path / "a"), store(tmp_path / "b", change=2)
     found = difference(a, b)
