@@ -111,7 +111,7 @@ def run(
         epochs: Replaces the recipe's number of epochs.
         batch_size: Replaces the recipe's batch size.
         lr: Replaces the recipe's learning rate.
-        backbone: Replaces the recipe's network: ferres8, or any timm model.
+        backbone: Replaces the recipe's network: ferres8, any timm model, or "FILE.py:FUNCTION" for one of your own.
         image_size: Replaces the recipe's side of the images, in pixels.
         precision: Replaces the recipe's precision of forward passes.
         compile: Compile the networks, which takes minutes at first.

@@ -16,6 +16,7 @@ from fer_bench.data.catalog import DATASETS
 from fer_bench.data.names import IMAGE_SUFFIXES
 from fer_bench.data.walk import files_under
 from fer_bench.launch.devices import choose_devices
+from fer_bench.plugins.own_backbone import backbone_of_run
 from fer_bench.plugins.registry import discover, plugin_folders
 from fer_bench.store.records import Record
 from fer_bench.sweep.arguments import to_location, to_path, to_text, to_tuple
@@ -38,6 +39,7 @@ def load_model(
     out: str | PathLike[str] = "results",
     device: str = "cpu",
     plugins: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
+    backbone: str = "",
 ) -> Predictor:
     """Loads the trained method of a run that was trained with ``keep_model``.
 
@@ -46,6 +48,7 @@ def load_model(
         out: Folder of runs and sweeps, for keys.
         device: cpu, cuda, cuda:N, or auto.
         plugins: Folders and files with methods of your own.
+        backbone: "FILE.py:FUNCTION", where the network is one of your own.
 
     Returns:
         A callable: ``model(files)`` are class probabilities float32 [n, C], in the order of ``model.classes``.
@@ -68,7 +71,9 @@ def load_model(
     require(spec.method in known, f"unknown method {spec.method!r}{nearest(spec.method, known)}; see --plugins")
     plugin = known[spec.method]
     method_class = plugin.load(spec.code)
-    found = load_predictor(record, spec, method_class, plugin.restore_config(spec.config), torch.device(name))
+    network = backbone_of_run(spec.recipe.backbone, to_text(backbone, "backbone"))
+    own = network.load() if network else None
+    found = load_predictor(record, spec, method_class, plugin.restore_config(spec.config), torch.device(name), own)
     if found is None:  # it was removed in the meantime
         raise SpecError(without_model(record))
     if note := how_cropped(found):
@@ -104,15 +109,17 @@ def predict(
     out: str | PathLike[str] = "results",
     device: str = "cpu",
     plugins: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
+    backbone: str = "",
 ) -> pd.DataFrame:
     """Class probabilities of images by the trained method of a run.
 
     Args:
-        run: As for :func:`load_model`, as are ``out``, ``device`` and ``plugins``.
+        run: As for :func:`load_model`, as are ``out``, ``device``, ``plugins`` and ``backbone``.
         images: Files, and folders whose images are taken at any depth.
         out: Folder of runs and sweeps.
         device: cpu, cuda, cuda:N, or auto.
         plugins: Folders and files with methods of your own.
+        backbone: "FILE.py:FUNCTION", where the network is one of your own.
 
     Returns:
         One row for each image that can be read, with ``image`` (its path), ``predicted`` (the most probable class) and
@@ -121,7 +128,7 @@ def predict(
     Raises:
         SpecError: As for :func:`load_model`, as are PluginError and StoreError.
     """
-    model = load_model(run, out=out, device=device, plugins=plugins)
+    model = load_model(run, out=out, device=device, plugins=plugins, backbone=backbone)
     return predictions(model, to_tuple(images, "images", to_path), logger.warning)
 
 

@@ -120,7 +120,7 @@ _REQUEST = (
     click.option("--epochs", type=int, default=None),
     click.option("--batch-size", type=int, default=None),
     click.option("--lr", type=float, default=None, help="Learning rate."),
-    click.option("--backbone", default=None, help="ferres8 (small, built in) or any timm model."),
+    click.option("--backbone", default=None, help="ferres8 (small, built in), any timm model, or FILE.py:FUNCTION."),
     click.option("--image-size", type=int, default=None, help="Side of the images in pixels."),
     PRECISION,
     COMPILE,

@@ -20,9 +20,16 @@ from fer_bench.core.text import counted
 @PLUGINS
 @click.option("--csv", "csv", type=click.Path(path_type=Path, dir_okay=False), default=None, metavar="FILE",
               help="Write the probabilities of all images to a CSV file.")  # fmt: skip
+@click.option("--backbone", default="", metavar="FILE.py:FUNCTION", help="Where the network is one of your own.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N, or auto.")
 def predict(
-    run: str, images: tuple[Path, ...], out: Path, plugins: tuple[str, ...], csv: Path | None, device: str
+    run: str,
+    images: tuple[Path, ...],
+    out: Path,
+    plugins: tuple[str, ...],
+    csv: Path | None,
+    backbone: str,
+    device: str,
 ) -> None:
     """Class probabilities of IMAGES (files, folders) by a RUN that was trained with --keep-model.
 
@@ -35,7 +42,7 @@ def predict(
     from fer_bench.report.rendering import csv_text
 
     unreadable: list[str] = []
-    model = load_model(run, out=out, device=device, plugins=plugins)
+    model = load_model(run, out=out, device=device, plugins=plugins, backbone=backbone)
     found = predictions(model, images, unreadable.append)
     for message in unreadable:
         warn(message)

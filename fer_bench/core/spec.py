@@ -78,7 +78,7 @@ class Recipe:
     """
 
     backbone: str = "ferres8"
-    """A network of fer-bench or any timm model name."""
+    """A network of fer-bench, any timm model name, or "FILE.py:FUNCTION@HASH" for a function of the user."""
     pretrained: str = ""
     """Initial weights: "" for random ones, "timm:TAG" for timm's, "sha256:…" or "sha256:…, PROVENANCE" for a file."""
     image_size: int = 48

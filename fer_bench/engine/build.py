@@ -20,7 +20,7 @@ from fer_bench.engine.counters import CostCounter
 from fer_bench.engine.isolation import seed_everything
 from fer_bench.engine.job import TrainingJob
 from fer_bench.method import Method, Needs, Task
-from fer_bench.models.networks import make_network
+from fer_bench.models.networks import MakeOwn, make_network
 from fer_bench.models.precision import Precision
 
 
@@ -34,8 +34,9 @@ def build_method(job: TrainingJob, splits: Splits, needs: Needs, cost: CostCount
         cost.attach(net)
         source.fit.attach(net)
 
-    build = partial(make_method, weights=job.resources.weights, images=source.spread, watch=watch, count=cost.count)
-    return build(job.spec, job.method_class, job.config, make_task(job, splits, needs), job.resources.device)
+    given, task = job.resources, make_task(job, splits, needs)
+    build = partial(make_method, weights=given.weights, own=given.own_backbone, images=source.spread)
+    return build(job.spec, job.method_class, job.config, task, given.device, watch=watch, count=cost.count)
 
 
 def make_method(
@@ -46,6 +47,7 @@ def make_method(
     device: torch.device,
     *,
     weights: Path | None = None,
+    own: MakeOwn | None = None,
     trained: bool = False,
     images: Callable[[], Tensor] | None = None,
     watch: Callable[[nn.Module], None] = lambda net: None,
@@ -60,6 +62,7 @@ def make_method(
         task: What the method is told.
         device: The device.
         weights: File of pre-trained weights, where the recipe names one.
+        own: Makes the networks, where the recipe names a function of the user.
         trained: Whether a trained state will be loaded, so that no initial weights are needed.
         images: Makes training images for weights that need them, as for ``make_network``.
         watch: Called with each network.
@@ -81,6 +84,7 @@ def make_method(
             weights=weights,
             trained=trained,
             images=images,
+            own=own,
         )
         watch(net)
         precision.adapt(net)

@@ -12,6 +12,7 @@ import torch
 from fer_bench.core.spec import RunSpec
 from fer_bench.data.dataset import Dataset
 from fer_bench.method import Method
+from fer_bench.models.networks import MakeOwn
 from fer_bench.store.folder import RunFolder
 
 
@@ -28,6 +29,8 @@ class Resources:
     """Images of the unlabelled stream; None = the training images with their labels hidden."""
     first_stage_run: RunFolder | None = None
     """A finished run, stored with its networks, whose training is the first stage of this one."""
+    own_backbone: MakeOwn | None = None
+    """Makes the networks where the recipe names a function of the user."""
     keep_networks: bool = False
     """Whether the trained networks are stored beside the results."""
 

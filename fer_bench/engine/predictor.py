@@ -20,6 +20,7 @@ from fer_bench.engine.build import make_method, task_of
 from fer_bench.engine.evaluate import logits
 from fer_bench.engine.isolation import contained
 from fer_bench.method import Method
+from fer_bench.models.networks import MakeOwn
 from fer_bench.store.records import Record
 from fer_bench.store.torch_files import StoredModel
 
@@ -90,7 +91,12 @@ class Predictor:
 
 
 def load_predictor(
-    record: Record, spec: RunSpec, method_class: type[Method], config: Any, device: torch.device
+    record: Record,
+    spec: RunSpec,
+    method_class: type[Method],
+    config: Any,
+    device: torch.device,
+    own: MakeOwn | None = None,
 ) -> Predictor | None:
     """The trained method of a run; None if the run did not keep it.
 
@@ -100,6 +106,7 @@ def load_predictor(
         method_class: Its method, with the code that the run was trained with.
         config: The method's Config.
         device: Where it computes.
+        own: Makes the networks, where the recipe names a function of the user.
 
     Raises:
         StoreError: The stored model or the labels of the run are damaged, missing, or do not fit the method.
@@ -120,6 +127,7 @@ def load_predictor(
                 config,
                 task(noise_rate=rate, trusted=None if trusted is None else torch.tensor(trusted, dtype=torch.int64)),
                 device,
+                own=own,
                 trained=True,
             )
             method.load_state_dict(dict(model.state))

@@ -132,6 +132,7 @@ def _resources(task: Task) -> Iterator[Resources]:
         yield Resources(
             device=torch.device(task.device),
             weights=plan.weights,
+            own_backbone=run.backbone.load() if run.backbone else None,
             noise_file=noise_file,
             unlabelled=plan.unlabelled,
             first_stage_run=RunFolder.of(task.out, run.first_stage_of) if run.first_stage_of else None,

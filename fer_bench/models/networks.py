@@ -123,6 +123,10 @@ WITHOUT_TIMM: dict[str, Callable[..., nn.Module]] = {"ferres8": ferres8, "ferres
 """Networks that are made without importing timm, which takes longer than the first steps of a short run."""
 
 
+MakeOwn = Callable[[int], Any]
+"""``make(num_classes)``: a network of a function of the user."""
+
+
 @cache
 def models() -> ModuleType:
     """timm, with our own networks among its models."""
@@ -137,7 +141,9 @@ def models() -> ModuleType:
 def check_backbone(name: str) -> None:
     """Raises SpecError with the nearest names unless there is a network of that name."""
     if name not in WITHOUT_TIMM and not models().is_model(name):
-        raise SpecError(f"unknown backbone {name!r}{nearest(name, models().list_models(), 5)}")
+        near = nearest(name, models().list_models(), 5)
+        joint = " A" if near.endswith("?") else "; a"
+        raise SpecError(f"unknown backbone {name!r}{near}{joint} network of your own is named as FILE.py:FUNCTION")
 
 
 def make_network(
@@ -148,6 +154,7 @@ def make_network(
     role: str,
     pretrained: str,
     weights: Path | None,
+    own: MakeOwn | None = None,
     trained: bool = False,
     images: Callable[[], Tensor] | None = None,
 ) -> Any:
@@ -160,6 +167,7 @@ def make_network(
         role: Names the stream of its random parts.
         pretrained: As in ``Recipe.pretrained``.
         weights: The file of weights that ``pretrained`` names.
+        own: Makes it, where the backbone is a function of the user; None otherwise.
         trained: Whether its weights will be replaced by trained ones, so that no initial weights are needed.
         images: Makes normalised training images, float32 [N, 3, S, S]. They are asked for where the weights have no
             statistics of batch normalisation (:mod:`fer_bench.models.folded`). None: the network is not trained.
@@ -172,8 +180,10 @@ def make_network(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "weights", role))
         try:
-            if name in WITHOUT_TIMM and source != "timm":
-                net: Any = WITHOUT_TIMM[name](num_classes=num_classes)
+            if own is not None:
+                net: Any = own(num_classes)
+            elif name in WITHOUT_TIMM and source != "timm":
+                net = WITHOUT_TIMM[name](num_classes=num_classes)
             else:
                 net = models().create_model(name, pretrained=source == "timm" and not trained, num_classes=num_classes)
         except SpecError:
@@ -189,7 +199,7 @@ def make_network(
         loaded = load_weights(net, weights, backbone)
         if loaded.folded and images is not None:
             unfold(net, images())
-    return _laid_out(net, backbone.partition(".")[0])
+    return _laid_out(net, "" if own else backbone.partition(".")[0])
 
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet50_caffe", "resnet101", "resnet152")

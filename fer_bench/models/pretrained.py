@@ -180,8 +180,8 @@ def load_weights(net: nn.Module, path: Path, backbone: str) -> Loaded:
     """
     state, notes = _read(path)
     known = _known(file_hash(path))
-    made_for = known.backbone if known else notes.backbone or backbone
     name = backbone.partition(".")[0]
+    made_for = known.backbone if known else notes.backbone or name
     require(made_for == name, f"{path} holds weights of {made_for}, not of {name}: give --backbone {made_for}")
     own = net.state_dict()
     if known:

@@ -30,13 +30,18 @@ def load_method(key: str, path: Path, code: str = "") -> type[Method]:
     Raises:
         PluginError: The file cannot be read or imported, holds other code, or its class does not fit the contract.
     """
+    return _load(key, path, path.resolve(), read_source(path, code))
+
+
+def read_source(path: Path, code: str = "") -> bytes:
+    """The content of a file. PluginError where it cannot be read or holds other code than that of the hash."""
     try:
         source = path.read_bytes()
     except OSError as error:
         raise PluginError(f"{path} cannot be read ({error.strerror})") from None
     if code and code_hash(path, source) != code:
         raise PluginError(f"{path} was changed since the sweep was planned; start the command again")
-    return _load(key, path, path.resolve(), source)
+    return source
 
 
 @cache
@@ -44,7 +49,7 @@ def _load(key: str, path: Path, _resolved: Path, source: bytes) -> type[Method]:
     """The class in a file. It is loaded again if the file was edited or the current folder is another one."""
     from fer_bench.method import Info, Method
 
-    module = _import(key, path, source)
+    module = import_file(key, path, source)
     classes = [
         value
         for value in vars(module).values()
@@ -59,7 +64,8 @@ def _load(key: str, path: Path, _resolved: Path, source: bytes) -> type[Method]:
     return classes[0]
 
 
-def _import(key: str, path: Path, source: bytes) -> ModuleType:
+def import_file(key: str, path: Path, source: bytes) -> ModuleType:
+    """Runs what was read of a file as a module. PluginError names the lines of the file that led to an error."""
     name = f"fer_bench_plugin_{key}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:

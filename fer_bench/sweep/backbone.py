@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fer_bench.core.errors import SpecError
+from fer_bench.core.errors import FerBenchError, SpecError, require
 from fer_bench.core.spec import Recipe
 from fer_bench.method import Needs, Task
+from fer_bench.models.interface import interface_error
 from fer_bench.models.networks import WITHOUT_TIMM, make_network
+from fer_bench.plugins.own_backbone import OwnBackbone
 from fer_bench.sweep.chosen import ChosenMethod
 
 if TYPE_CHECKING:
@@ -24,11 +26,12 @@ class BackboneCheck:
     """Tries methods on the backbone of a recipe. The network of fer-bench works with all methods and is not tried.
 
     Raises:
-        SpecError: The backbone does not take images of the recipe's size.
+        SpecError: The backbone does not take images of the recipe's size, or a function of the user makes networks that
+            lack a part of the interface, or other networks each time.
     """
 
-    def __init__(self, recipe: Recipe, dataset: Dataset) -> None:
-        self.recipe, self.dataset = recipe, dataset
+    def __init__(self, recipe: Recipe, dataset: Dataset, own: OwnBackbone | None = None) -> None:
+        self.recipe, self.dataset, self.own = recipe, dataset, own
         self._known: dict[str, str] = {}
         self.net = None if recipe.backbone in WITHOUT_TIMM else self._network()
 
@@ -52,18 +55,42 @@ class BackboneCheck:
         return ""
 
     def _network(self) -> Any:
-        backbone = self.recipe.backbone
-        net = make_network(backbone, len(self.dataset.classes), seed=0, role="check", pretrained="", weights=None)
-        net.eval()
+        if self.own is not None:
+            return self._own_network(f"--backbone {self.own.path}:{self.own.function}")
+        net = self._made()
         try:
             with torch.no_grad():
                 net(self._images())
         except Exception as error:  # networks fail in their own ways
             size = self.recipe.image_size
             raise SpecError(
-                f"backbone {backbone} does not take images of {size} px ({_reason(error)}); choose --image-size"
+                f"backbone {self.recipe.backbone} does not take images of {size} px ({_reason(error)}); choose "
+                "--image-size"
             ) from None
         return net
+
+    def _own_network(self, name: str) -> Any:
+        """SpecError unless a network of the user has timm's interface, and is the same each time it is made."""
+        images = self._images()
+        images[1] += torch.linspace(-1, 1, images.shape[-1])
+        try:
+            net = self._made()
+            first, again = net.state_dict(), self._made().state_dict()
+            same = first.keys() == again.keys() and all(torch.equal(first[key], again[key]) for key in first)
+        except FerBenchError:
+            raise
+        except Exception as error:  # as with parameters that have no shape yet
+            raise SpecError(f"{name}: {_reason(error)}") from None
+        wrong = interface_error(net, images, len(self.dataset.classes))
+        require(not wrong, f"{name}: {wrong}; see docs/backbones.md")
+        require(same, f"{name}: its weights differ each time; draw them with torch's own generator")
+        return net
+
+    def _made(self) -> Any:
+        make = self.own.load() if self.own else None
+        classes = len(self.dataset.classes)
+        net = make_network(self.recipe.backbone, classes, seed=0, role="check", pretrained="", weights=None, own=make)
+        return net.eval()
 
     def _images(self) -> torch.Tensor:
         side = self.recipe.image_size

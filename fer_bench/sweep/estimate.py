@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from fer_bench.core.errors import UnreadableRun
 from fer_bench.core.spec import Recipe
-from fer_bench.models.networks import make_network
+from fer_bench.models.networks import MakeOwn, make_network
 from fer_bench.models.precision import Precision
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.records import read_record
@@ -40,12 +41,14 @@ def estimate(todo: list[PlannedRun], out: Path, devices: list[str]) -> float:
     if not todo:
         return 0.0
     costs: dict[tuple[object, ...], float] = {}
-    recipes: dict[tuple[object, ...], Recipe] = {}
+    examples: dict[tuple[object, ...], PlannedRun] = {}
     for run in todo:
         speed = tuple(getattr(run.spec.recipe, name) for name in ALIKE)
-        recipes[speed] = run.spec.recipe
+        examples[speed] = run
         costs[speed] = costs.get(speed, 0) + run.cost
-    rates = {speed: images_per_second(recipe, out, devices[0], measure_speed) for speed, recipe in recipes.items()}
+    rates = {
+        speed: images_per_second(run.spec.recipe, out, devices[0], _measure(run)) for speed, run in examples.items()
+    }
     return sum(cost / rates[speed] for speed, cost in costs.items()) / len(devices)
 
 
@@ -63,7 +66,11 @@ def images_per_second(recipe: Recipe, out: Path, device: str, measure: Callable[
     return images / seconds if seconds else measure(recipe, device)
 
 
-def measure_speed(recipe: Recipe, device: str) -> float:
+def _measure(run: PlannedRun) -> Callable[[Recipe, str], float]:
+    return partial(measure_speed, own=run.backbone.load()) if run.backbone else measure_speed
+
+
+def measure_speed(recipe: Recipe, device: str, own: MakeOwn | None = None) -> float:
     """Images that one worker trains in a second: a few forward and backward passes of the backbone on random images.
 
     Without an optimizer: it takes little of a step, and its first use imports torch's compiler for a second or two.
@@ -71,7 +78,8 @@ def measure_speed(recipe: Recipe, device: str) -> float:
     threads = torch.get_num_threads()
     torch.set_num_threads(recipe.threads)
     try:
-        net = make_network(recipe.backbone, 7, seed=0, role="speed", pretrained="", weights=None).to(device).train()
+        net = make_network(recipe.backbone, 7, seed=0, role="speed", pretrained="", weights=None, own=own)
+        net = net.to(device).train()
         precision = Precision(replace(recipe, compile=False), torch.device(device))  # compiling takes longer
         precision.adapt(net)
         precision.active = True

@@ -15,11 +15,12 @@ from fer_bench.core.presets import load_preset
 from fer_bench.core.spec import Imbalance, Noise, Recipe, RunSpec
 from fer_bench.core.text import one_line, visible
 from fer_bench.core.variant import Variant
+from fer_bench.plugins.own_backbone import OwnBackbone
 from fer_bench.plugins.registry import Plugin, choose, describe_config, discover, plugin_folders, unknown_method
 from fer_bench.sweep.chosen import ChosenMethod
 from fer_bench.sweep.draws import Draws
 from fer_bench.sweep.grid import distinct, distinct_seeds, expand_noise
-from fer_bench.sweep.recipe import resolve_recipe
+from fer_bench.sweep.recipe import requested_backbone, resolve_recipe
 from fer_bench.sweep.request import Request
 from fer_bench.sweep.settings import SettingsFile, settings_file
 from fer_bench.sweep.variants import combinations, label_of, variant_from
@@ -46,6 +47,7 @@ class PlannedRun:
         first_stage_of: The run whose whole training is the first stage of this one; None if there is no such run.
         keep_networks: Whether another run of the sweep starts from the networks of this one.
         variant: What replaces the method's defaults.
+        backbone: The function of the user that makes the networks; None for a network of fer-bench or timm.
     """
 
     spec: RunSpec
@@ -54,6 +56,7 @@ class PlannedRun:
     first_stage_of: RunSpec | None = None
     keep_networks: bool = False
     variant: Variant = field(default_factory=Variant)
+    backbone: OwnBackbone | None = None
 
     @property
     def name(self) -> str:
@@ -133,9 +136,10 @@ def make_plan(
     dataset = open_data(grid)
     on_checked()
     recipe, weights = resolve_recipe(request)
-    methods, skipped = choose_methods(grid, dataset, recipe)
+    own = requested_backbone(request)
+    methods, skipped = choose_methods(grid, dataset, recipe, own)
     unlabelled = open_pool(request, methods, recipe, dataset, on_progress)
-    runs = expand(grid, dataset, methods, unlabelled)
+    runs = [replace(run, backbone=own) for run in expand(grid, dataset, methods, unlabelled)]
     splits = ""
     if runs:
         prepare_cache(grid, dataset, recipe, on_progress)
@@ -200,13 +204,15 @@ def open_data(grid: Grid) -> Dataset:
     return dataset
 
 
-def choose_methods(grid: Grid, dataset: Dataset, recipe: Recipe) -> tuple[list[ChosenMethod], list[str]]:
+def choose_methods(
+    grid: Grid, dataset: Dataset, recipe: Recipe, own: OwnBackbone | None
+) -> tuple[list[ChosenMethod], list[str]]:
     """The variants of methods that can run on the data set, and a line for each method that cannot, with the reason."""
     from fer_bench.sweep.backbone import BackboneCheck
 
     chosen: list[ChosenMethod] = []
     skipped: dict[str, None] = {}
-    backbone = BackboneCheck(recipe, dataset)
+    backbone = BackboneCheck(recipe, dataset, own)
     for key in grid.methods:
         try:
             variants = variants_of(grid, key)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fer_bench.core.presets import load_preset
 from fer_bench.core.spec import Recipe
+from fer_bench.plugins.own_backbone import OwnBackbone, own_backbone
 from fer_bench.sweep.request import Request
 
 
@@ -22,13 +23,23 @@ def resolve_recipe(request: Request) -> tuple[Recipe, Path | None]:
     from fer_bench.models.networks import check_backbone, make_network
     from fer_bench.models.pretrained import find_weights
 
-    recipe = load_preset(request.preset, **request.overrides)
-    check_backbone(recipe.backbone)
+    own, overrides = requested_backbone(request), dict(request.overrides)
+    if own is not None:
+        overrides["backbone"] = own.id
+    recipe = load_preset(request.preset, **overrides)
+    if own is None:
+        check_backbone(recipe.backbone)
     check_transforms(recipe.augmentation.transforms, recipe.image_size)
     wanted = request.pretrained or recipe.pretrained
     if not wanted:
         return recipe, None
     found = find_weights(wanted, recipe.backbone)
-    recipe = load_preset(request.preset, **{**found.normalisation, **request.overrides, "pretrained": found.id})
-    make_network(recipe.backbone, 2, seed=0, role="check", pretrained=found.id, weights=found.path)
+    recipe = load_preset(request.preset, **{**found.normalisation, **overrides, "pretrained": found.id})
+    make = own.load() if own else None
+    make_network(recipe.backbone, 2, seed=0, role="check", pretrained=found.id, weights=found.path, own=make)
     return recipe, found.path
+
+
+def requested_backbone(request: Request) -> OwnBackbone | None:
+    """The function of the user that makes the networks; None for a network of fer-bench or timm."""
+    return own_backbone(load_preset(request.preset, **request.overrides).backbone)

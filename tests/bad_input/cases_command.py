@@ -105,6 +105,23 @@ OPTIONS = (
         ("unknown backbone 'zzz'; the nearest of 1,",),
         foreign="(?<=of 1,).*",
     ),
+    *(
+        Case(f"a network of one's own: {what}", f"run … --backbone {name}", said, make=text("net.py", source))
+        for what, name, source, said in (
+            ("no file", "absent.py:make_net", "", ("there is no file absent.py",)),
+            ("no function is named", "net.py", "", ("name the function", "net.py:make_net")),
+            ("another function", "net.py:mak_net", "def make_net(): pass", ("'mak_net'", "did you mean 'make_net'")),
+            ("no Python", "net.py:make_net", "def", ("net.py: SyntaxError",)),
+            ("it is no network", "net.py:make_net", "def make_net(num_classes): pass", ("NoneType", "no torch module")),
+            (
+                "a part is missing",
+                "net.py:make_net",
+                "from torch import nn\ndef make_net(num_classes):\n"
+                "    return nn.Sequential(nn.Flatten(), nn.Linear(3072, num_classes))",
+                ("Sequential has no forward_features(x)", "docs/backbones.md"),
+            ),
+        )
+    ),
     Case("an unknown precision", "run … --precision bf61", ("precision = 'bf61'", "did you mean 'bf16'")),
     Case("an unknown setting", "run … --set ce.lamda=1", ("ce has no setting 'lamda'",)),
     Case(

@@ -222,6 +222,16 @@ def _one_seed(words: list[str]) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.e2e
+def test_the_network_on_the_page_trains(tmp_path: Path) -> None:
+    (tmp_path / "my_net.py").write_text("\n".join(blocks(DOCS / "backbones.md", "python")))
+    for words in commands(DOCS / "backbones.md"):
+        call = [sys.executable, "-m", "fer_bench.cli", *words, "--device", "cpu", "--jobs", "1"]
+        done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0 and "[2/2]" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
 @pytest.mark.parametrize("page", [DOCS / "quickstart.md", DOCS / "api" / "run.md"], ids=name)
 def test_programs_work(page: Path, tmp_path: Path) -> None:
     file = tmp_path / "program.py"

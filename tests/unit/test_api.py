@@ -184,7 +184,7 @@ def test_a_sweep_that_is_being_trained_is_not_changed(plans: dict[str, Plan], tm
 def test_a_command_tables_its_own_runs(plans: dict[str, Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where another command has changed the stored sweep meanwhile."""
     tabled: list[Any] = []
-    monkeypatch.setattr("fer_bench.api.write_outputs", lambda sweep, **_: tabled.append(sweep.content["runs"]))
+    monkeypatch.setattr("fer_bench.api.write_outputs", lambda sweep, *_, **__: tabled.append(sweep.content["runs"]))
 
     def meanwhile(_work: Work, **_: Any) -> None:
         make_sweep(plans["other"], tmp_path, "mine", "of another command").save()

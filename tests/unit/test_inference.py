@@ -23,6 +23,7 @@ from fer_bench.store.folder import MODEL, RunFolder
 from fer_bench.sweep.plan import Plan, make_plan
 from fer_bench.sweep.record import make_sweep
 from fer_bench.sweep.request import Request
+from tests.helpers.own_network import NETWORK
 from tests.helpers.plugins import LOSS, plugin_source
 
 
@@ -197,3 +198,30 @@ def test_a_run_that_is_done_without_its_model_is_not_trained_again_by_itself(
     assert [run.keep_networks for run in new.todo] == [True]
     plain = api.prepare(plan, replace(execution, out=tmp_path / "new", keep_model=False))
     assert [run.keep_networks for run in plain.todo] == [False]
+
+
+# --- a network of the user ------------------------------------------------------------------------------------------
+
+
+def test_a_run_with_a_network_of_the_user_needs_its_file(
+    faces_folder: Path, tmp_path: Path, files: list[Path], folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text(NETWORK)
+    overrides = {"epochs": 1, "image_size": 32, "backbone": "net.py:make_net"}
+    plan = make_plan(Request(["ce"], str(faces_folder), overrides=overrides))
+    assert train_run(Task(plan, replace(plan.runs[0], keep_networks=True), tmp_path, "cpu"))["state"] == "done"
+    run = RunFolder.of(tmp_path, plan.runs[0].spec)
+    with pytest.raises(SpecError, match=r"name its file with --backbone …/net\.py:make_net"):
+        fer_bench.load_model(run.path)
+    answers = fer_bench.load_model(run.path, backbone="net.py:make_net")(files)
+    logits = run.scores()["test_logits"].astype(float)
+    measured = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert np.abs(answers - measured).max() < 2e-3, "logits are stored as float16"
+    shown = CliRunner().invoke(main, ["predict", str(run.path), str(files[0]), "--backbone", "net.py:make_net"])
+    assert shown.exit_code == 0, shown.output
+    Path("net.py").write_text(NETWORK.replace("width=12", "width=13"))
+    with pytest.raises(SpecError, match=r"net\.py:make_net is not the network of the run.*its code has changed"):
+        fer_bench.load_model(run.path, backbone="net.py:make_net")
+    with pytest.raises(SpecError, match=r"the network of the run is ferres8; leave the option out"):
+        fer_bench.load_model(folder.path, backbone="net.py:make_net")
