@@ -64,8 +64,9 @@ class Gce(Method):
         authors="Zhilu Zhang, Mert R. Sabuncu",
         venue="NeurIPS",
         year=2018,
-        idea="A loss between cross-entropy and 1 - p, where p is the probability of the label. The smaller p is, the "
-        "smaller is the gradient of the image. The truncated form leaves out images whose p is at most k.",
+        idea="A loss between cross-entropy and 1 - p, where p is the probability of the label. Compared with "
+        "cross-entropy, images with a small p have a smaller gradient. The truncated form leaves out images whose p is "
+        "at most k.",
         kind="label noise",
         family="losses",
         scaling="q acts on the probability of the label. While the network is unsure, the gradient is smaller than "

@@ -128,9 +128,9 @@ class Lanet(Method):
         "landmarks.",
         kind="label noise",
         family="faces",
-        scaling="The slow copy covers the same share of a short training as of the official 7600 steps. The memory of "
-        "distributions keeps 0.9 of itself in each visit, so the given label has a weight of 0.23 after 14 epochs and "
-        "of 0.002 after 60. neighbours must be smaller than the batch. Losses are means.",
+        scaling="The slow copy of the network, an average of its weights, covers the same share of a short training as "
+        "of the official 7600 steps. The memory of distributions keeps 0.9 of itself in each visit, so the given label "
+        "has a weight of 0.23 after 14 epochs and of 0.002 after 60. neighbours must be smaller than the batch.",
         arxiv="2307.09023",
         code="github.com/hw-tony/LA-Net @ 74bb121",
         deviations=(
