@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from fer_bench.core.errors import DataError
+from fer_bench.core.files import named
 from fer_bench.data.dataset import Manifest
-from fer_bench.data.names import image_path
+from fer_bench.data.names import IMAGE_SUFFIXES, image_path
 from fer_bench.data.readers.common import (
     first_existing,
     images_under,
@@ -31,11 +32,20 @@ EXPECTED: dict[int, dict[str, int]] = {7: {}, 8: {}}  # no count of a release wa
 LAYOUT = """
   <root>/affectnet/training.csv, validation.csv     columns subDirectory_filePath,expression and, where
                                                     the face is to be cropped, face_x,face_y,face_width,
-                                                    face_height (also in Manually_Annotated_file_lists/)
+                                                    face_height (also in Manually_Annotated_file_lists/);
+                                                    without a header: those of the release, in its order
   <root>/affectnet/Manually_Annotated_Images/<subDirectory_filePath>
 or, as later released,
   <root>/affectnet/train_set/images/0.jpg and train_set/annotations/0_exp.npy, the same in val_set/
 """
+
+RELEASED = (
+    *("subDirectory_filePath", "face_x", "face_y", "face_width", "face_height"),
+    *("facial_landmarks", "expression", "valence", "arousal"),
+)
+"""Columns of the released lists, in their order."""
+
+SHORT = ("subDirectory_filePath", "expression")
 
 _BOX = ("face_x", "face_y", "face_width", "face_height")
 
@@ -93,14 +103,33 @@ def _csv_split(base: Path, split: str, classes: int) -> _Part:
     lists = [base / name, base / "Manually_Annotated_file_lists" / name]
     listed = first_existing(lists, LAYOUT)
     images = first_existing([base / "Manually_Annotated_Images"], LAYOUT)
-    table = read_csv(listed, ("subDirectory_filePath", "expression"))
+    header, notes = _header(listed)
+    table = read_csv(listed, ("subDirectory_filePath", "expression"), header)
     label = numbers(table, "expression", listed)
     kept = (label >= 0) & (label < classes)
     table, label = table[kept].reset_index(drop=True), label[kept]
     ids = [image_path(name) for name in table["subDirectory_filePath"]]
     paths = [inside(images, name, str(listed)) for name in ids]
     require_files(paths, LAYOUT)
-    return _Part(ids, paths, label, _boxes(table, listed), files=[*lists, *paths])
+    return _Part(ids, paths, label, _boxes(table, listed), files=[*lists, *paths], notes=notes)
+
+
+def _header(listed: Path) -> tuple[tuple[str, ...] | None, list[str]]:
+    """The columns of a list without a header, as ``validation.csv`` is in circulation, and a note that says so.
+
+    None and no note for a list with a header. DataError where the columns cannot be told.
+    """
+    with named(listed), listed.open(encoding="utf-8-sig", errors="replace") as lines:
+        fields = lines.readline().rstrip("\n").split(",")
+    if Path(fields[0].strip().strip('"')).suffix.lower() not in IMAGE_SUFFIXES:
+        return None, []
+    columns = next((each for each in (RELEASED, SHORT) if len(each) == len(fields)), None)
+    if columns is None:
+        raise DataError(
+            f"{listed}: no header, and {len(fields)} columns, which are neither {','.join(SHORT)} nor the "
+            f"{len(RELEASED)} of the release, {','.join(RELEASED)}; write a first line with their names"
+        )
+    return columns, [f"{listed.name} has no header; its columns are read as {','.join(columns)}"]
 
 
 def _boxes(table: pd.DataFrame, listed: Path) -> np.ndarray | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -71,10 +72,14 @@ def load(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return label, usage(table, path), frames
 
 
-def read_csv(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """A csv file as text (copies in circulation have a blank before each name); raises naming an absent column."""
+def read_csv(path: Path, columns: tuple[str, ...], header: tuple[str, ...] | None = None) -> pd.DataFrame:
+    """A csv file as text (copies in circulation have a blank before each name); raises naming an absent column.
+
+    ``header`` names the columns of a file without a header.
+    """
+    form: dict[str, Any] = {} if header is None else {"header": None, "names": list(header)}
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", low_memory=False)
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", low_memory=False, **form)
     except (ValueError, pd.errors.ParserError) as error:
         raise DataError(f"{path}: is not a csv file ({error})") from error
     table.columns = table.columns.str.strip()

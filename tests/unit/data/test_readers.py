@@ -206,6 +206,32 @@ def test_affectnet_lists(tmp_path: Path, classes: int) -> None:
     assert manifest.expected == {}
 
 
+@pytest.mark.parametrize("released", [True, False], ids=["nine columns", "two columns"])
+@pytest.mark.parametrize("names", [("validation.csv",), ("training.csv", "validation.csv")], ids=len)
+def test_affectnet_lists_without_a_header(names: tuple[str, ...], released: bool, tmp_path: Path) -> None:
+    """They are read as those with one, and it is said which columns are taken for what."""
+    lay_affectnet(tmp_path, boxes=released)
+    with_header = affectnet.read(tmp_path, 8)
+    for name in names:
+        path = tmp_path / "affectnet" / name
+        rows = [line.split(",") for line in path.read_text().splitlines()[1:]]
+        full = [[image, *box, "1;2", label, "0.5", "-0.5"] for image, label, *box in rows]
+        path.write_text("\n".join(",".join(row) for row in (full if released else rows)))
+    found = affectnet.read(tmp_path, 8)
+    assert labels_by_id(found) == labels_by_id(with_header) and found.ids.tolist() == with_header.ids.tolist()
+    if released and isinstance(found.source, FileSource) and isinstance(with_header.source, FileSource):
+        assert np.array_equal(found.source.boxes, with_header.source.boxes)
+    assert len(found.notes) == len(names) and with_header.notes == ()
+    assert all("has no header; its columns are read as subDirectory_filePath," in note for note in found.notes)
+
+
+def test_affectnet_lists_without_a_header_and_with_other_columns_are_refused(tmp_path: Path) -> None:
+    lay_affectnet(tmp_path)
+    (tmp_path / "affectnet" / "training.csv").write_text("0/a.jpg,1,2\n")
+    with pytest.raises(DataError, match=r"training\.csv: no header, and 3 columns.*the 9 of the release, subDirectory"):
+        affectnet.read(tmp_path, 8)
+
+
 def test_affectnet_folders(tmp_path: Path) -> None:
     lay_affectnet_folders(tmp_path)
     assert labels_by_id(affectnet.read(tmp_path, 8)) == {
