@@ -68,7 +68,8 @@ _TEX = {
     **{sign: f"$^{{{letter}}}$" for sign, letter in zip("ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖ", "abcdefghijklmnop", strict=True)},
     "–": "--",
     "×": r"$\times$",
-    "[": "{[}",  # else an optional argument after \\
+    "[": "{[}",  # else an optional argument after \\, and a star belongs to it
+    "*": "{*}",
 }
 
 

@@ -122,7 +122,9 @@ def _without_values(values: pd.DataFrame, shown: Iterable[tuple[Metric, str]], w
 def _cost_block(values: pd.DataFrame, runs: Runs, signs: Footnotes) -> Block:
     """What a run costs: a mean over seeds, and a range where conditions differ (imbalance removes images)."""
     means = dict(iter(values.groupby(["metric", "row"])["mean"]))
-    measured = [metric for metric in METRICS if metric.cost and any(name == metric.name for name, _ in means)]
+    most = dict(iter(values.groupby("metric")["max"].max().items()))
+    # a count that is no cost, such as skipped steps, has a column only where there are any
+    measured = [m for m in METRICS if m.cost and m.name in most and (m.better or most[m.name])]
 
     def cell(metric: Metric, row: str) -> Cell:
         if (metric.name, row) not in means:
