@@ -21,6 +21,7 @@ from fer_bench.core.presets import PRESETS
 from fer_bench.data.catalog import DATASETS
 from fer_bench.data.noise.kinds import KINDS
 from fer_bench.data.open import read_manifest
+from fer_bench.models.catalog import FROM_NPM, PACKAGED
 from fer_bench.plugins.registry import discover
 from fer_bench.store.model_selection import SELECTIONS
 from tests.docs import methods_table
@@ -74,6 +75,13 @@ def test_the_list_of_methods_is_that_of_the_registry() -> None:
     assert inside.strip() == methods_table.table().strip(), "run: python -m tests.docs.methods_table"
     count = sum(plugin.origin == "built in" for plugin in discover().values())
     assert f"{count} methods are built in" in " ".join(text("README.md").split())
+
+
+def test_the_page_of_weights_knows_each() -> None:
+    page = text("docs/weights.md")
+    for known, entry in {**PACKAGED, **FROM_NPM}.items():
+        assert f"`{known}`" in page and f"`{entry.backbone}`" in page
+    assert all(entry.package in page and entry.version in page for entry in FROM_NPM.values())
 
 
 def test_the_makefile_explains_its_targets() -> None:
