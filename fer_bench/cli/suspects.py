@@ -16,7 +16,8 @@ from fer_bench.cli.options import OUT, ROOT, reading_options
 @click.argument("names", metavar="[SWEEP|RUN]...", nargs=-1)
 @OUT
 @click.option("--score", default="", metavar="NAME",
-              help="own, loss, margin, mean_probability, mean_margin [default: own, or loss without one].")  # fmt: skip
+              help="mean_probability, mean_margin, own, loss, margin [default: mean_probability, own, loss: "
+              "the first that a run has].")  # fmt: skip
 @click.option("--top", type=int, default=None, metavar="N", help="Number of images [default: 100].")
 @click.option("--budget", type=float, default=None, metavar="RATE",
               help="Instead of --top: a share of the training images, such as the expected noise rate.")  # fmt: skip

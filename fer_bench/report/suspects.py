@@ -18,7 +18,7 @@ from fer_bench.data.catalog import DATASETS
 from fer_bench.data.open import open_dataset
 from fer_bench.data.options import AS_IT_IS, ReadOptions
 from fer_bench.report.wording import GIVEN, wrong_labels
-from fer_bench.store.label_scores import SCORES, label_scores
+from fer_bench.store.label_scores import SCORES, USUAL, label_scores
 from fer_bench.store.records import Record
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def find_suspects(
     Args:
         records: Finished runs, at least one, trained with the same labels on the same images.
         classes: Names of the classes.
-        score: A name of ``SCORES``; "" for each method's own score, or the final loss if it has none.
+        score: A name of ``SCORES``; "" for the first of ``USUAL`` that a run has.
         top: Number of images; DEFAULT_TOP if ``budget`` is not given either.
         budget: Share of the training images in (0, 1], in place of ``top``.
         condition: Takes only the runs of this condition, as messages name it.
@@ -133,7 +133,7 @@ def find_suspects(
     lines.insert(1, "id", ids[chosen])
     lines.insert(2, "path", [""] * count if paths is None else [str(paths[row]) for row in chosen])
     title = f"{count:,} of {images:,} training images, the least trusted labels first"
-    return Suspects(lines, title, (*left, *_notes(rankings, score, arrays, chosen), *_no_paths(runs[0][0], paths)))
+    return Suspects(lines, title, (*left, *_notes(rankings, arrays, chosen), *_no_paths(runs[0][0], paths)))
 
 
 # --- which runs -------------------------------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ def _rankings(runs: Sequence[tuple[Record, Arrays]], score: str) -> tuple[list[_
     known: set[str] = set()
     for record, arrays in runs:
         scores = label_scores(arrays, record.final.get("detection_by", "loss"))
-        name = score or ("own" if "own" in scores else "loss")
+        name = score or next(each for each in USUAL if each in scores)
         known |= scores.keys()
         if name not in scores:
             left[f"Left out: {record.spec['method']} has no {name}."] = None
@@ -293,14 +293,21 @@ def _source(record: Record) -> str:
     return str(record.final.get("labels", "reference"))
 
 
-def _notes(rankings: Sequence[_Ranking], score: str, arrays: Arrays, chosen: np.ndarray) -> list[str]:
-    record, methods = rankings[0].record, len(_by_method(rankings))
-    own = "each method's own score, or the final loss if it has none"
-    by = SCORES[score] if score else own if len(rankings) > 1 else SCORES[rankings[0].name]
+def _scores_used(rankings: Sequence[_Ranking]) -> dict[str, list[str]]:
+    """The methods that are ranked by each score."""
+    found: dict[str, dict[str, None]] = {}
+    for ranking in rankings:
+        found.setdefault(ranking.name, {})[ranking.record.spec["method"]] = None
+    return {name: list(methods) for name, methods in found.items()}
+
+
+def _notes(rankings: Sequence[_Ranking], arrays: Arrays, chosen: np.ndarray) -> list[str]:
+    record, count = rankings[0].record, len(_by_method(rankings))
+    by = ", ".join(f"{SCORES[name]} ({', '.join(methods)})" for name, methods in _scores_used(rankings).items())
     notes = [f"Ranked by {by}. suggested: the most probable other class according to the trained method."]
     if len(rankings) > 1:
         notes.append(
-            f"score: mean rank of the image among all, from 0 to 1, over {counted(methods, 'method')} and "
+            f"score: mean rank of the image among all, from 0 to 1, over {counted(count, 'method')} and "
             f"{counted(len(rankings), 'run')}. runs, methods: how many have the image among their own first "
             f"{len(chosen):,}; a method has it if half of its runs have it."
         )

@@ -44,6 +44,9 @@ runs of versions that did not keep them.
 ALWAYS = tuple(name for name in SCORES if name != "own")
 """The scores that do not depend on the method. Tables have measures of each, and those of the method's own score."""
 
+USUAL = ("mean_probability", "own", "loss")
+"""The score that ranks labels where none is named: the first of these that a run has."""
+
 MEASURES = ("auroc", "ap", "missed")
 """How well a score finds wrong labels: :func:`fer_bench.metrics.detection` and :func:`fer_bench.metrics.missed`."""
 

@@ -181,7 +181,7 @@ def test_the_quickstart_works_from_top_to_bottom(tmp_path: Path) -> None:
 @pytest.mark.xdist_group("pages")
 @pytest.mark.parametrize(
     ("page", "asked"),
-    [("suspects.md", {"run": 2, "suspects": 4, "table": 1}), ("predict.md", {"run": 1, "predict": 1})],
+    [("suspects.md", {"run": 3, "suspects": 4, "table": 2}), ("predict.md", {"run": 1, "predict": 1})],
 )
 def test_pages_on_suspects_and_models_work(
     page: str, asked: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -19,9 +19,11 @@ from fer_bench.data.index import load
 from fer_bench.data.open import read_manifest
 from fer_bench.report.arrange import Runs
 from fer_bench.report.html.rounding import rounded
+from fer_bench.store.label_scores import SCORES, USUAL, label_scores
+from fer_bench.store.records import Record
 
 SHOWN = 24
-"""Faces of a gallery: those with the lowest clean score."""
+"""Faces of a gallery: those with the lowest scores of their labels."""
 
 SIDE = 56
 """Largest side of an embedded picture, in pixels."""
@@ -49,7 +51,7 @@ def galleries(runs: Runs, faces: FacesShown) -> tuple[list[dict[str, Any]], dict
     found: list[dict[str, Any]] = []
     wanted: dict[Pictures, set[int]] = {}
     for run in runs.frame.drop_duplicates(["row", "condition"]).to_dict("records"):
-        gallery = _gallery(run["record"].scores(), run["record"].errors_known)
+        gallery = _gallery(run["record"])
         if gallery is None:
             continue
         where = {"row": runs.rows.index(run["row"]), "condition": runs.conditions.index(run["condition"])}
@@ -70,14 +72,19 @@ def galleries(runs: Runs, faces: FacesShown) -> tuple[list[dict[str, Any]], dict
     return found, uris, list(dict.fromkeys(reasons))
 
 
-def _gallery(scores: Mapping[str, np.ndarray], errors_known: bool) -> dict[str, Any] | None:
-    """The faces with the lowest clean scores; None without scores.
+def _gallery(record: Record) -> dict[str, Any] | None:
+    """The faces with the lowest scores of their labels, by the score ``by``; None without scores.
 
     ``rate`` is the share of wrong labels in per cent, None if it is not known which labels are wrong.
     """
+    scores = record.scores()
     if not {"clean_score", "noisy_label", "clean_label", "train_row"} <= scores.keys():
         return None
-    noisy_label, clean_label, score = (scores[name] for name in ("noisy_label", "clean_label", "clean_score"))
+    noisy_label, clean_label = scores["noisy_label"], scores["clean_label"]
+    detection_by = record.final.get("detection_by", "loss")
+    # a run of an early version kept one score only
+    known = label_scores(scores, detection_by) or {detection_by.replace("method", "own"): scores["clean_score"]}
+    by, score = next((SCORES[name], known[name]) for name in USUAL if name in known)
     lowest = np.argsort(score, kind="stable")[:SHOWN]
     ids = scores.get("train_id")
     return {
@@ -85,7 +92,8 @@ def _gallery(scores: Mapping[str, np.ndarray], errors_known: bool) -> dict[str, 
         "noisy_label": [int(label) for label in noisy_label[lowest]],
         "clean_label": [int(label) for label in clean_label[lowest]],
         "score": [rounded(value, 3) for value in score[lowest]],
-        "rate": rounded(100 * float((noisy_label != clean_label).mean()), 2) if errors_known else None,
+        "rate": rounded(100 * float((noisy_label != clean_label).mean()), 2) if record.errors_known else None,
+        "by": by,
         "suggested": _suggested(scores, lowest),
         "id": [] if ids is None else [str(name) for name in ids[lowest]],
         "labels": checksum(scores["train_row"].tobytes() + noisy_label.tobytes()),

@@ -112,6 +112,9 @@ def test_nothing_is_said_of_labels_that_nobody_knows(tmp_path: Path) -> None:
 def test_a_method_without_the_score_is_left_out_and_named(tmp_path: Path) -> None:
     fit = {"fit_probability": np.arange(6.0), "fit_margin": np.arange(6.0), "fit_passes": np.ones(6)}
     records = [stored(tmp_path, "alpha", [1] * 6, arrays=fit), stored(tmp_path, "beta", [1] * 6)]
+    usual = find_suspects(records, CLASSES)
+    assert "Ranked by mean probability (alpha), the method's own score of a label (beta)." in usual.notes[0]
+    assert find_suspects(records[:1], CLASSES).lines["score"].tolist() == [0, 1, 2, 3, 4, 5], "its mean probability"
     found = find_suspects(records, CLASSES, score="mean_margin")
     assert found.notes[0] == "Left out: beta has no mean_margin." and set(found.lines["runs"]) == {1}
     with pytest.raises(SpecError, match="--score mean_margin: no run has it; there are: own, loss, margin"):

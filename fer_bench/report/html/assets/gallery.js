@@ -1,7 +1,7 @@
 // The training faces whose labels a method trusts least.
 
-const gallery = section("gallery", "Suspected training faces", `The training faces with the lowest clean scores, lowest first. Red frame: the face has a ${DATA.one_wrong}.`, (body) => {
-  if (!DATA.galleries.length) return absent(body, `No run has stored clean scores.${NO_ARRAYS}`);
+const gallery = section("gallery", "Suspected training faces", `The training faces whose labels are trusted least, lowest score first. Red frame: the face has a ${DATA.one_wrong}.`, (body) => {
+  if (!DATA.galleries.length) return absent(body, `No run has stored scores of its labels.${NO_ARRAYS}`);
   for (const line of DATA.withheld) body.append(h("p", { class: "note absent" }, line));
   const rows = [...new Set(DATA.galleries.map((each) => each.row))].map((row) => [String(row), DATA.rows[row].name]);
   const [method, row] = pick(gallery, "row", "Method", rows, rows[0][0]);
@@ -12,7 +12,7 @@ const gallery = section("gallery", "Suspected training faces", `The training fac
   const { classes } = DATA.conditions[shown.condition];
   const wrong = shown.faces.filter((_, each) => shown.noisy_label[each] !== shown.clean_label[each]).length;
   const known = shown.rate !== null;
-  body.append(h("p", { class: "note" }, known ? `${wrong} of these ${shown.faces.length} faces have ${DATA.wrong}, against ${number(shown.rate)} % of all training faces. Seed ${shown.seed}.` : `${UNKNOWN} Look at the faces. Seed ${shown.seed}.`));
+  body.append(h("p", { class: "note" }, known ? `${wrong} of these ${shown.faces.length} faces have ${DATA.wrong}, against ${number(shown.rate)} % of all training faces. Seed ${shown.seed}, by ${shown.by}.` : `${UNKNOWN} Look at the faces. Seed ${shown.seed}, by ${shown.by}.`));
   if (shown.suggested.length) body.append(h("p", { class: "note" }, `→: the most probable other class${shown.of > 1 ? `, and in how many of ${shown.of} galleries with the same training labels the face is` : ""}. All faces: fer-bench suspects ${DATA.sweep} --csv suspects.csv`));
   body.append(h("ol", { class: "faces" }, ...shown.faces.map((face, each) => {
     const [label, truth] = [classes[shown.noisy_label[each]], classes[shown.clean_label[each]]];
