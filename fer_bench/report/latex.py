@@ -11,9 +11,9 @@ from itertools import groupby
 from fer_bench.core.text import display_width, one_line
 from fer_bench.report.rendering import Block, Cell, Table
 
-WIDTH = 112
-"""Characters across one ``tabular``; further columns go below. In footnote size it is then at most a third wider than a
-text of 12 cm, to which it is scaled down."""
+WIDTH = 120
+"""Characters across one ``tabular``; further columns go below. In script size it is then at most a quarter wider than
+a text of 12 cm, to which it is scaled down."""
 
 GAP = 2
 """Characters that LaTeX leaves between two columns."""

@@ -34,6 +34,11 @@ def test_tables_are_what_this_version_makes(name: str, monkeypatch: pytest.Monke
     assert outputs.runs.to_csv(index=False, lineterminator="\n") == (found.folder / "runs.csv").read_text(), again
 
 
+def test_nineteen_methods_with_four_metrics_are_one_float_of_latex(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = outputs_of(sweep("reference-noise", monkeypatch), plugins=discover()).table
+    assert table.latex().count(r"\begin{table}") == 1 and r"\label{tab:reference-noise}" in table.latex()
+
+
 def test_the_page_leaves_out_what_needs_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
     content = collect(sweep("reference-pretraining", monkeypatch), {})
     assert not content["folders"] and content["galleries"] == [] and len(content["runs"]) == 2
