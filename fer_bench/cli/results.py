@@ -127,25 +127,40 @@ def plot(
 
 
 @main.command()
-@click.argument("sweep", required=False)
+@SWEEPS
 @OUT
 @PLUGINS
-@click.option("--to", type=click.Path(path_type=Path, dir_okay=False), default=None,
-              help="The file to write [default: report.html in the sweep's folder].")  # fmt: skip
+@click.option("--to", type=click.Path(path_type=Path), default=None,
+              help="The file to write, or for several sweeps the folder [default: report.html in the sweep's folder; "
+              "OUT/site].")  # fmt: skip
 @click.option("--faces", type=click.Choice(["own", "all", "none"]), default="own", show_default=True,
               help="Training faces on the page: of drawn sets and your own; all: of licensed sets too.")  # fmt: skip
-def report(sweep: str | None, out: Path, plugins: tuple[str, ...], to: Path | None, faces: Any) -> None:
-    """Writes one HTML page of SWEEP (or the newest one): tables, plots, faces, settings. It opens without a network."""
-    from fer_bench.plugins.registry import plugin_folders
+def report(sweeps: tuple[str, ...], out: Path, plugins: tuple[str, ...], to: Path | None, faces: Any) -> None:
+    """Writes one HTML page of a sweep (or the newest one): tables, plots, faces, settings. It opens without a network.
+
+    Several SWEEPS have a folder of pages: an index that compares them, and a page for each. Any web server shows it.
+    """
+    from fer_bench.core.text import counted
+    from fer_bench.plugins.registry import discover, plugin_folders
     from fer_bench.report import html
     from fer_bench.sweep.record import find_sweep
 
-    found = find_sweep(out, sweep)
-    if found.tuning:
-        fail(f"{found.name} is a tuning, which has no page; see: {quoted('fer-bench', 'table', found.name)}", 2)
-    if not found.records():
-        _nothing_finished(found)
-    path = html.write(found, to or found.folder / "report.html", plugin_folders(plugins), faces)
+    found = [find_sweep(out, name) for name in sweeps] or [find_sweep(out, None)]
+    for sweep in found:
+        if sweep.tuning:
+            fail(f"{sweep.name} is a tuning, which has no page; see: {quoted('fer-bench', 'table', sweep.name)}", 2)
+        if not sweep.records():
+            _nothing_finished(sweep)
+    several = len(found) > 1
+    if to and to.exists() and to.is_dir() != several:
+        fail(f"--to {to}: this is {'a file' if several else 'a folder'}, and {counted(len(found), 'sweep')} "
+             f"{'have a folder' if several else 'has a file'}", 2)  # fmt: skip
+    if several:
+        known = discover(plugin_folders(plugins))
+        for path in html.write_site(found, to or out / "site", known, faces):
+            echo(f"{path}  ({path.stat().st_size / 1e6:.1f} MB)")
+        return
+    path = html.write(found[0], to or found[0].folder / "report.html", plugin_folders(plugins), faces)
     echo(f"{path}  ({path.stat().st_size / 1e6:.1f} MB)")
 
 

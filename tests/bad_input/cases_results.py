@@ -34,6 +34,13 @@ SWEEPS = (
         ("--kinds", "'noize'", "did you mean 'noise'"),
         make=results,
     ),
+    Case(
+        "a page where a folder is",
+        "report mine --to results",
+        ("--to results", "a folder", "1 sweep has a file"),
+        make=results,
+    ),
+    Case("a negative time to wait", "watch mine --timeout -1", ("--timeout", "-1", "x>=0"), make=results),
     Case("an unknown sweep", "status mien", ("no sweep 'mien'", "did you mean 'mine'"), make=results),
     Case(
         "sweep.json is cut off",

@@ -1,6 +1,6 @@
-"""``fer-bench report``: one self-contained HTML page of a sweep.
+"""``fer-bench report``: one self-contained HTML page of a sweep, or a folder of pages of several.
 
-``collect`` gathers its content, ``render`` writes it.
+``collect`` gathers the content of a page, ``render`` writes it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from fer_bench.plugins.registry import discover
 from fer_bench.report.html.collect import collect
 from fer_bench.report.html.gallery import FacesShown
 from fer_bench.report.html.render import render
+from fer_bench.report.html.site import write_site
 from fer_bench.sweep.record import Sweep
+
+__all__ = ["write", "write_site"]
 
 
 def write(sweep: Sweep, path: Path, plugins: list[str] | None = None, faces: FacesShown = "own") -> Path:

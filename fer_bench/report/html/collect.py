@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from fer_bench.plugins.registry import Plugin
+from fer_bench.report import palette
 from fer_bench.report.arrange import Runs, arrange
 from fer_bench.report.footnotes import footnotes
+from fer_bench.report.groups import Groups, groups
 from fer_bench.report.html import gallery, labels, ranks, summary, weight_surfaces
+from fer_bench.report.html.answer import answer, standing
 from fer_bench.report.html.rounding import percent, rounded
 from fer_bench.report.html.run_details import FALSE_ALARMS, describe
 from fer_bench.report.tables import comparison
@@ -33,7 +36,8 @@ def collect(sweep: Sweep, plugins: Mapping[str, Plugin], faces: gallery.FacesSho
     Raises:
         ValueError: No run is finished.
     """
-    runs = arrange(sweep.records(), sweep.classes)
+    runs = arranged(sweep, plugins)
+    known = groups(runs)
     data, table = draws(runs), comparison(runs)
     shown, pictures, withheld = gallery.galleries(runs, faces)
     return {
@@ -50,7 +54,9 @@ def collect(sweep: Sweep, plugins: Mapping[str, Plugin], faces: gallery.FacesSho
         "selections": [asdict(selection) for selection in SELECTIONS.values()],
         "metrics": summary.metrics(runs.wrong),
         "false_alarms": [rounded(100 * rate, 3) for rate in FALSE_ALARMS],
-        "rows": _rows(runs),
+        "rows": _rows(runs, known),
+        "answer": answer(place) if (place := standing(runs, known)) else None,
+        "palette": {"light": palette.LIGHT, "dark": palette.DARK},
         "legend": list(table.legend),
         "conditions": _conditions(runs),
         "runs": [describe(run, runs.rows, runs.conditions) for run in runs.frame.to_dict("records")],
@@ -65,10 +71,27 @@ def collect(sweep: Sweep, plugins: Mapping[str, Plugin], faces: gallery.FacesSho
     }
 
 
-def _rows(runs: Runs) -> list[dict[str, Any]]:
+def arranged(sweep: Sweep, plugins: Mapping[str, Plugin]) -> Runs:
+    """The runs of a sweep, with the rows of a family beside each other. Arguments and errors as for :func:`collect`."""
+    runs = arrange(sweep.records(), sweep.classes, {key: plugin.described for key, plugin in plugins.items()})
+    return replace(runs, rows=groups(runs).rows)
+
+
+def _rows(runs: Runs, known: Groups) -> list[dict[str, Any]]:
     signs = footnotes(runs).signs
     methods = dict(zip(runs.frame["row"], runs.frame["method"], strict=True))
-    return [{"name": row, "method": methods[row], "signs": signs.get(row, "")} for row in runs.rows]
+    families = {row: title for title, rows in known.families.items() for row in rows}
+    return [
+        {
+            "name": known.name(row),
+            "method": methods[row],
+            "signs": signs.get(row, ""),
+            "family": families[row],
+            "colour": known.places[row],
+            "baseline": row == known.baseline,
+        }
+        for row in runs.rows
+    ]
 
 
 def _conditions(runs: Runs) -> list[dict[str, Any]]:
@@ -81,7 +104,7 @@ def _conditions(runs: Runs) -> list[dict[str, Any]]:
             {
                 "name": str(name),
                 "data": Path(run["dataset"]).name,
-                **{key: str(run[key]) for key in ("family", "context", "setting")},
+                **{key: str(run[key]) for key in ("family", "context", "setting", "base")},
                 "rate": percent(run["noise_rate"]),
                 "realised": percent(group["realised_rate"].mean()),
                 "errors_known": all(record.errors_known for record in group["record"]),

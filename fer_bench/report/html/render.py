@@ -8,12 +8,25 @@ import json
 from importlib import resources
 from typing import Any
 
-from jinja2 import Environment
+from jinja2 import DictLoader, Environment
 from markupsafe import Markup
 
 VENDOR = ("vendor/plotly-cartesian.min.js", "vendor/datatables.min.js")
 
-OWN = ("core", "table", "curves", "classes", "detection", "ranks", "labels", "weights", "gallery", "runs", "main")
+OWN = (
+    "core",
+    "table",
+    "curves",
+    "classes",
+    "detection",
+    "winners",
+    "ranks",
+    "labels",
+    "weights",
+    "gallery",
+    "runs",
+    "main",
+)
 """The page's scripts in the order in which they run. Each is one section, except the first and the last."""
 
 
@@ -28,18 +41,36 @@ def render(content: dict[str, Any]) -> str:
     """
     scripts = [_asset(name) for name in VENDOR]
     scripts.append("\n".join(['"use strict";', *(_asset(f"assets/{name}.js") for name in OWN)]))
-    scripts = [_unclosed(script) for script in scripts]
-    hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
-    policy = f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:"
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(_asset("assets/page.html")).render(
+    return _page(
+        "page.html",
+        [_unclosed(script) for script in scripts],
         title=f"{content['sweep']}: fer-bench",
-        policy=policy,
-        style=Markup(_asset("assets/page.css")),
-        scripts=[Markup(script) for script in scripts],
-        data=Markup(embedded(content)),
+        data=Markup(embedded({name: value for name, value in content.items() if name not in ("answer", "index")})),
         content=content,
     )
+
+
+def render_index(entries: Any, columns: Any, families: Any) -> str:
+    """The index of several sweeps as one HTML text, from the values of :mod:`fer_bench.report.html.site`.
+
+    Args:
+        entries: Every sweep.
+        columns: The sweeps that are compared.
+        families: Rows of methods by family.
+    """
+    theme = (
+        "document.documentElement.dataset.theme = matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light'"
+    )
+    return _page("index.html", [theme], title="fer-bench", entries=entries, columns=columns, families=families)
+
+
+def _page(name: str, scripts: list[str], **values: Any) -> str:
+    hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
+    policy = f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:"
+    pages = {each: _asset(f"assets/{each}") for each in ("page.html", "answer.html", "index.html")}
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, loader=DictLoader(pages))
+    style, scripts_ = Markup(_asset("assets/page.css")), [Markup(script) for script in scripts]
+    return environment.get_template(name).render(policy=policy, style=style, scripts=scripts_, **values)
 
 
 def embedded(content: Any) -> str:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
+from fer_bench.cli.main import main
 from fer_bench.cli.snapshots import CLAIM_SECONDS, RunSnapshot, SweepWatcher, all_ended, last_lines, seconds_left
 from fer_bench.cli.views import watch as watching
 from fer_bench.cli.views.watch import sparkline, sweep_view, watch_sweep
@@ -209,3 +212,30 @@ def test_command_shows_it_once(store: Store) -> None:
     done = call("watch", "mine", "--out", store.out, "--once")
     assert done.returncode == 1 and "NonFiniteLoss" in done.stdout and "4 done" not in done.stdout, done.stderr
     assert "no sweep 'mime'" in call("watch", "mime", "--out", store.out, "--once").stderr
+
+
+def test_a_sweep_that_is_about_to_exist_is_waited_for(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.add("done")
+    store.train("done", [0.2, 0.5, 0.8, 0.9])
+    appears = threading.Timer(0.3, store.sweep)
+    appears.start()
+    found = CliRunner().invoke(main, ["watch", "mine", "--out", str(tmp_path), "--timeout", "20"])
+    appears.join()
+    assert found.exit_code == 0, found.output
+    assert "no sweep in" in found.output and "waiting until it is there; Ctrl-C stops" in found.output
+    assert "1 done" in found.output
+
+
+def test_waiting_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = CliRunner().invoke(main, ["watch", "mine", "--out", str(tmp_path), "--timeout", "0.2"])
+    assert found.exit_code == 1 and "waited for 0.2 s" in found.output
+    found = CliRunner().invoke(main, ["watch", "mine", "--out", str(tmp_path), "--once"])
+    assert found.exit_code == 2 and "waiting until" not in found.output
+
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", interrupted)
+    found = CliRunner().invoke(main, ["watch", "mine", "--out", str(tmp_path)])
+    assert found.exit_code == 130 and "stopped waiting" in found.output

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -23,8 +24,9 @@ from fer_bench.cli.main import main
 from fer_bench.core.files import checksum
 from fer_bench.core.spec import Imbalance, Noise, RunSpec
 from fer_bench.data.open import open_dataset
-from fer_bench.plugins.registry import discover
+from fer_bench.plugins.registry import Plugin, discover
 from fer_bench.report import html as page
+from fer_bench.report import palette
 from fer_bench.report.arrange import arrange
 from fer_bench.report.html import gallery
 from fer_bench.report.html.collect import collect
@@ -201,6 +203,111 @@ def test_the_compact_file_gives_the_page_without_arrays(tmp_path: Path) -> None:
         assert compact[name] == whole[name], name
     assert compact["runs"] == [{**run, "roc": None} for run in whole["runs"]]
     assert not compact["folders"] and not any(compact[name] for name in arrays)
+
+
+# --- the first screen ----------------------------------------------------------------------------------------------
+
+KNOWN = {
+    key: Plugin(key, Path(__file__).parents[3] / "methods" / f"{key}.py", "built in")
+    for key in ("ce", "nla", "coteaching")
+}
+
+
+def seeds_of(out: Path, count: int, **skills: float) -> Sweep:
+    for method, skill in skills.items():
+        for seed in range(count):
+            finish(out, method, NOISY, seed=seed, skill=skill, given={"seconds": 50.0 * (1 + (method == "nla"))})
+    return sweep_of(out)
+
+
+def facts(sweep: Sweep) -> dict[str, tuple[str, str]]:
+    found = collect(sweep, KNOWN)["answer"]
+    return {fact.question: (fact.short, fact.text) for fact in found.facts}
+
+
+def test_the_first_screen_answers_the_four_questions(tmp_path: Path) -> None:
+    sweep = seeds_of(tmp_path, 8, ce=0.6, nla=0.9, coteaching=0.75)
+    means = 100 * sweep.finished().groupby("method")["test_overall"].mean()
+    found = facts(sweep)
+    assert found["Who wins?"] == ("NLA", f"{means['nla']:.1f} %, the best mean over 8 blocks.")
+    short, text = found["By how much?"]
+    assert short == f"{means['nla'] - means['ce']:+.2f} points" and "over Cross-entropy [" in text
+    assert f"{means['nla'] - means['coteaching']:+.2f} over Co-teaching, the second." in text
+    assert (
+        found["Is it significant?"][0] == "Yes" and "Against Cross-entropy: p = 0.0" in found["Is it significant?"][1]
+    )
+    assert found["At what cost?"] == ("2.0× the time", "of Cross-entropy. 1.0× images forward, 1.0× backward.")
+
+
+def test_the_first_screen_claims_no_more_than_the_tests(tmp_path: Path) -> None:
+    few = seeds_of(tmp_path / "few", 2, ce=0.6, nla=0.9)
+    assert facts(few)["Is it significant?"] == ("Too few runs", "2 blocks cannot be tested; 6 are needed.")
+    tied = seeds_of(tmp_path / "tied", 8, ce=0.6, nla=0.9, coteaching=0.899)
+    short, text = facts(tied)["Is it significant?"]
+    assert short == "Tied with 1 method" and "Not significantly worse:" in text
+    alone = facts(seeds_of(tmp_path / "alone", 8, ce=0.9, nla=0.5))
+    assert alone["By how much?"][1] == "over NLA, the second." and alone["At what cost?"][0] == "50 s a run"
+
+
+def test_one_method_has_no_first_screen(tmp_path: Path) -> None:
+    content = collect(seeds_of(tmp_path, 2, ce=0.6), KNOWN)
+    assert content["answer"] is None and "Who wins?" not in render(content)
+
+
+def test_lines_of_the_first_screen_are_by_family_and_have_the_colours_of_plots(tmp_path: Path) -> None:
+    sweep = seeds_of(tmp_path, 8, nla=0.9, ce=0.6, coteaching=0.75)
+    content = collect(sweep, KNOWN)
+    families = content["answer"].families
+    assert list(families) == ["Baseline", "Sample selection", "Made for facial expressions"]
+    (line,) = families["Made for facial expressions"]
+    assert line.best and line.share == 100 and line.p == "0.016" and line.cost == ("1.0×", "1.0×", "2.0×")
+    place = palette.places(("ce", "nla", "coteaching"), "ce")["nla"]
+    assert (line.light, line.dark) == (palette.LIGHT[place], palette.DARK[place])
+    (row,) = [row for row in content["rows"] if row["method"] == "nla"]
+    assert row["colour"] == place and row["family"] == "Made for facial expressions" and row["name"] == "NLA"
+    text = render(content)
+    assert text.index("Who wins?") < text.index('id="controls"'), "before any control"
+
+
+# --- several sweeps ------------------------------------------------------------------------------------------------
+
+
+def test_several_sweeps_have_an_index_that_compares_them(tmp_path: Path) -> None:
+    first = seeds_of(tmp_path / "a", 2, ce=0.6, nla=0.9, coteaching=0.75)
+    second = seeds_of(tmp_path / "b", 2, ce=0.7, nla=0.8)
+    paths = list(page.write_site([first, second], tmp_path / "site", KNOWN))
+    assert [path.name for path in paths] == ["sweep-made.html", "sweep-made~2.html", "index.html"]
+    text = (tmp_path / "site" / "index.html").read_text()
+    links = re.findall(r'href="(.*?)"', text)
+    assert {unquote(link) for link in links} == {"sweep-made.html", "sweep-made~2.html"}
+    assert 'href="index.html"' in paths[0].read_text()
+    means = 100 * second.finished().groupby("method")["test_overall"].mean()
+    assert f"{means['nla']:.2f} <small>{means['nla'] - means['ce']:+.2f}</small>" in text
+    lines = {
+        name: re.findall(r"<td.*?>(.*?)</td>", line)
+        for name, line in re.findall(r"</i>(.*?)</th>(.*?)</tr>", text, re.S)
+    }
+    assert lines["Co-teaching"][1:] == ["–", ""], "it is not in the second sweep"
+    assert (lines["NLA"][-1], lines["Cross-entropy"][-1]) == ("1.0", "2.0"), "among those that are in both"
+
+
+def test_command_writes_a_site_or_a_file(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for name in ("one", "two"):
+        finish(out, "alpha", NOISY, seed=len(name))
+    for name in ("one", "two <b>"):
+        sweep_of(out, name)
+    made = CliRunner().invoke(main, ["report", "one", "two <b>", "--out", str(out)])
+    assert made.exit_code == 0, made.output
+    assert sorted(path.name for path in (out / "site").iterdir()) == [
+        "index.html",
+        "sweep-one.html",
+        "sweep-two <b>.html",
+    ]
+    text = (out / "site" / "index.html").read_text()
+    assert "two <b>" not in text and "sweep-two%20%3Cb%3E.html" in text
+    wrong = CliRunner().invoke(main, ["report", "one", "--out", str(out), "--to", str(out)])
+    assert wrong.exit_code == 2 and "1 sweep has a file" in wrong.output
 
 
 # --- weights -------------------------------------------------------------------------------------------------------

@@ -3,17 +3,26 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 
 const state = { selection: "last", metric: "overall", hidden: new Set(), theme: "light" };
 
-// Ten colours for colour-blind readers, for a light and for a dark ground; markers and dashes go on beyond ten methods.
-const COLOURS = {
-  light: ["#0072b2", "#d55e00", "#00875f", "#b4438c", "#8a6d00", "#2a9fd6", "#6b4fbb", "#6b6f76", "#a3262a", "#4d7c0f"],
-  dark: ["#4aa8e8", "#ff8a3d", "#2fcf9f", "#ee8fc8", "#e3c13b", "#9adcff", "#b39dff", "#b9bec8", "#ff8f8f", "#a9d65c"],
-};
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "triangle-down", "x", "cross", "pentagon", "star", "hexagon2",
   "triangle-left", "triangle-right", "star-square"];
 const DASHES = ["solid", "dash", "dot"];
 
+// A colour belongs to a method, in plots and on every page; markers and dashes tell methods of one colour apart.
 function look(row) {
-  return { colour: COLOURS[state.theme][row % 10], symbol: SYMBOLS[row % SYMBOLS.length], dash: DASHES[Math.floor(row / 10) % 3] };
+  const colour = DATA.palette[state.theme][DATA.rows[row].colour];
+  const turn = DATA.rows.slice(0, row).filter((other) => other.colour === DATA.rows[row].colour).length;
+  return { colour, symbol: SYMBOLS[row % SYMBOLS.length], dash: DASHES[turn % 3] };
+}
+
+// Rows whose lines can be told apart in one plot. Of more, the baseline and the best are in colour and named at their lines.
+const FEW = 8;
+const LEADING = 5;
+
+function leading(rows, value, better) {
+  const known = rows.filter((row) => value(row) !== null && value(row) !== undefined);
+  if (known.length <= FEW) return new Set(known);
+  const sorted = [...known].sort((a, b) => (better < 0 ? value(a) - value(b) : value(b) - value(a)));
+  return new Set([...sorted.slice(0, LEADING), ...known.filter((row) => DATA.rows[row].baseline)]);
 }
 
 function ink(name) {

@@ -1,3 +1,6 @@
+// Of many methods the leading ones are named
+const MANY = DATA.rows.length > FEW ? ` Of more than ${FEW} methods, the best ${LEADING} at the right end and the baseline are in colour; the others are pale, and named when you point at them.` : "";
+
 // Lines of methods: against noise, against imbalance, by epoch, and against cost.
 
 function line(row, x, y, extra = {}) {
@@ -13,13 +16,48 @@ function spread(row, found) {
   return { type: "data", array: found.map(([, , sd]) => sd ?? 0), visible: found.some(([, , sd]) => sd), color: look(row).colour, thickness: 1, width: 3 };
 }
 
+// A line of a method that is not one of the leading ones: pale, and named when it is pointed at
+function pale(trace) {
+  const colour = ink("--rule");
+  return { ...trace, mode: "lines", line: { color: colour, width: 1.2 }, error_y: undefined };
+}
+
+// Names at the right ends of lines, moved apart so that they do not cover each other
+function named(ends, height, range) {
+  const room = 15 * (range[1] - range[0]) / height;
+  const sorted = [...ends].sort((a, b) => a.y - b.y);
+  const places = [];
+  sorted.forEach(({ y }, place) => places.push(place ? Math.max(y, places[place - 1] + room) : y));
+  const over = (places[places.length - 1] ?? 0) - Math.max(range[1], (sorted[sorted.length - 1]?.y ?? 0));
+  if (over > 0) for (let place = places.length - 1; place >= 0; place -= 1) places[place] = Math.min(places[place] - over, place < places.length - 1 ? places[place + 1] - room : Infinity);
+  return sorted.map(({ row }, place) => ({ xref: "paper", x: 1, xanchor: "left", y: places[place], yanchor: "middle", showarrow: false, xshift: 6,
+    text: plain(rowName(row), 18), font: { size: 11, color: look(row).colour } }));
+}
+
+// A panel of lines: those of the leading rows in colour above the others, with their names
+function lined(parent, title, lines, layout, better = 1, height = 320) {
+  if (!lines.length) return;
+  const ends = lines.map(({ row, trace }) => ({ row, y: trace.y[trace.y.length - 1] }));
+  const value = (row) => ends.find((each) => each.row === row)?.y;
+  const first = leading(lines.map(({ row }) => row), value, better);
+  const traces = [...lines.filter(({ row }) => !first.has(row)).map(({ trace }) => pale(trace)),
+    ...lines.filter(({ row }) => first.has(row)).flatMap(({ trace, before = [], after = [] }) => [...before, trace, ...after])];
+  const all = traces.flatMap((trace) => trace.y).filter((y) => y !== null);
+  const [low, high] = [Math.min(...all), Math.max(...all)];
+  const room = 0.06 * (high - low || 1);
+  const range = [low - room, high + room];
+  const names = Math.max(...[...first].map((row) => Math.min(18, rowName(row).length)));
+  panel(parent, title, traces, { ...layout, yaxis: { range, ...layout.yaxis }, margin: { l: 48, r: 16 + 7 * names, t: 8, b: 44 },
+    annotations: named(ends.filter(({ row }) => first.has(row)), height - 52, range) }, { height });
+}
+
 // One line for each method over the conditions; x(condition) is the position of a condition
 function against(parent, title, conditions, metric, x, axis, hollow = []) {
-  const traces = [];
+  const lines = [];
   for (const row of shownRows()) {
     const places = conditions.filter((place) => cell(row, place, metric)).sort((a, b) => x(a) - x(b));
     const found = places.map((place) => cell(row, place, metric));
-    if (found.length) traces.push(line(row, places.map(x), found.map(([, value]) => value), { error_y: spread(row, found) }));
+    const traces = [];
     for (const place of hollow) {
       const point = cell(row, place, metric);
       if (!point) continue;
@@ -27,11 +65,12 @@ function against(parent, title, conditions, metric, x, axis, hollow = []) {
       traces.push(line(row, [x(place)], [point[1]], { mode: "markers", marker: { color: colour, symbol: `${symbol}-open`, size: 10, line: { width: 2 } },
         hovertemplate: `${plain(rowName(row))}, ${plain(DATA.conditions[place].family)}: %{y:.2f}<extra></extra>` }));
     }
+    if (found.length) lines.push({ row, trace: line(row, places.map(x), found.map(([, value]) => value), { error_y: spread(row, found) }), after: traces });
   }
-  if (traces.length) panel(parent, title, traces, { xaxis: axis });
+  lined(parent, title, lines, { xaxis: axis }, metricOf(metric).better);
 }
 
-section("noise", "Results against label noise", "Points: mean over seeds. Bars: one standard deviation. Hollow markers: kinds of noise without a rate, such as human labels.", (body) => {
+section("noise", "Results against label noise", `Points: mean over seeds. Bars: one standard deviation. Hollow markers: kinds of noise without a rate, such as human labels.${MANY}`, (body) => {
   const grid = h("div", { class: "panels" });
   body.append(grid);
   for (const context of new Set(DATA.conditions.map((each) => each.context))) {
@@ -79,23 +118,21 @@ const learning = section("curves", "Learning curves", `Lines: mean over seeds. B
   const curves = [["overall", "Overall test accuracy (%)"], ["memorised", `Memorised ${DATA.wrong} (%)`], ["fit_noisy", "Training accuracy on the noisy labels (%)"],
     ["fit_clean", "Training accuracy on the clean labels (%)"]];
   for (const [name, title] of curves) {
-    const traces = [];
+    const lines = [];
     for (const row of shownRows()) {
       const runs = runsOf(row, Number(chosen)).map((run) => run.curves[name]).filter((values) => values.some((value) => value !== null));
       if (!runs.length) continue;
       const length = Math.min(...runs.map((values) => values.length));
       const epochs = Array.from({ length }, (_, epoch) => epoch + 1);
       const at = (how) => epochs.map((epoch) => how(...runs.map((values) => values[epoch - 1])));
-      if (runs.length > 1) {
-        traces.push({ type: "scatter", mode: "lines", x: [...epochs, ...[...epochs].reverse()], y: [...at(Math.max), ...at(Math.min).reverse()],
-          fill: "toself", fillcolor: `${look(row).colour}26`, line: { width: 0 }, hoverinfo: "skip" });
-      }
-      traces.push(line(row, epochs, at((...values) => mean(values)), { mode: length > 1 ? "lines+markers" : "markers", marker: { color: look(row).colour,
-        symbol: look(row).symbol, size: 6, maxdisplayed: 8 }, hovertemplate: `${plain(rowName(row))}, epoch %{x}: %{y:.2f}<extra></extra>` }));
+      const before = runs.length > 1 ? [{ type: "scatter", mode: "lines", x: [...epochs, ...[...epochs].reverse()], y: [...at(Math.max), ...at(Math.min).reverse()],
+        fill: "toself", fillcolor: `${look(row).colour}26`, line: { width: 0 }, hoverinfo: "skip" }] : [];
+      lines.push({ row, before, trace: line(row, epochs, at((...values) => mean(values)), { mode: length > 1 ? "lines+markers" : "markers", marker: { color: look(row).colour,
+        symbol: look(row).symbol, size: 6, maxdisplayed: 8 }, hovertemplate: `${plain(rowName(row))}, epoch %{x}: %{y:.2f}<extra></extra>` }) });
     }
-    const longest = Math.max(...traces.flatMap((trace) => trace.x));
+    const longest = Math.max(...lines.flatMap(({ trace }) => trace.x));
     const whole = { title: { text: "Epoch", standoff: 8 }, dtick: longest > 16 ? undefined : Math.ceil(longest / 8), nticks: 8 };
-    if (traces.length) panel(grid, title, traces, { xaxis: whole });
+    lined(grid, title, lines, { xaxis: whole }, name === "overall" || name === "fit_clean" ? 1 : -1);
   }
   if (!grid.children.length) absent(body, "None of the methods shown has a run for this condition.");
 });

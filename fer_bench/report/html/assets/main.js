@@ -10,12 +10,19 @@ setTheme(preferred.matches ? "dark" : "light");
 let byHand = false;
 preferred.addEventListener("change", (event) => { if (!byHand) { setTheme(event.matches ? "dark" : "light"); redraw(); } });
 
-function chips() {
-  return DATA.rows.map((each, row) => h("label", { class: "chip", title: each.name },
+function chip(row) {
+  return h("label", { class: "chip", title: DATA.rows[row].name },
     h("input", { type: "checkbox", checked: !state.hidden.has(row), "data-row": row, onchange: (event) => {
       if (event.target.checked) state.hidden.delete(row); else state.hidden.add(row);
       changed();
-    } }), swatch(row), h("span", {}, rowName(row))));
+    } }), swatch(row), h("span", {}, rowName(row)));
+}
+
+// One group of chips for each family
+function chips() {
+  const families = [...new Set(DATA.rows.map((each) => each.family))];
+  return families.map((family) => h("div", { class: "chips", role: "group", "aria-label": family }, families.length > 1 ? h("span", {}, family) : null,
+    ...DATA.rows.map((each, row) => (each.family === family ? chip(row) : null)).filter(Boolean)));
 }
 
 const legend = h("div", { class: "row tight", role: "group", "aria-label": "Methods shown" }, ...chips());
@@ -45,5 +52,5 @@ const metricField = choice("Metric", DATA.metrics.filter((each) => DATA.table.la
 metricField.querySelector("select").id = "metric";
 document.getElementById("controls").append(h("div", { class: "row" }, selectionField, metricField, themeButton), legend, oracle);
 // Sections grow when they are drawn, so those above a link's target are drawn before the page goes there
-document.querySelector("header.page").append(h("nav", { "aria-label": "Sections" }, h("ul", {}, ...sections.map(({ id, title }, place) =>
+[...document.querySelectorAll("header.page")].pop().append(h("nav", { "aria-label": "Sections" }, h("ul", {}, ...sections.map(({ id, title }, place) =>
   h("li", {}, h("a", { href: `#${id}`, onclick: () => sections.slice(0, place + 1).forEach(refresh) }, title))))));

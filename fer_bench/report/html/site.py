@@ -1,0 +1,147 @@
+"""Pages of several sweeps in a folder: an index, a page for each sweep, and a comparison across data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+from urllib.parse import quote
+
+from fer_bench.core.families import FAMILIES
+from fer_bench.core.files import write_atomically
+from fer_bench.core.text import counted
+from fer_bench.plugins.registry import Plugin
+from fer_bench.report import palette
+from fer_bench.report.groups import OTHERS, groups
+from fer_bench.report.html.answer import Answer, Standing, points, standing
+from fer_bench.report.html.collect import arranged, collect
+from fer_bench.report.html.gallery import FacesShown
+from fer_bench.report.html.render import render, render_index
+from fer_bench.sweep.record import Sweep
+
+INDEX = "index.html"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A sweep on the index.
+
+    Attributes:
+        name: Its name.
+        link: The address of its page, relative to the index.
+        data: Names of its data sets.
+        size: Methods, conditions and runs, in words.
+        answer: What its page says first; None where no two methods share a block.
+    """
+
+    name: str
+    link: str
+    data: str
+    size: str
+    answer: Answer | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A method in a sweep: its mean, its difference from the baseline, and what of that is coloured, -100 to 100."""
+
+    value: str = ""
+    difference: str = ""
+    shade: int = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method across sweeps: name, colours, a cell for each sweep, and its mean rank if it is in all of them."""
+
+    name: str
+    light: str
+    dark: str
+    cells: tuple[Cell, ...]
+    rank: str
+
+
+def write_site(
+    sweeps: Sequence[Sweep], folder: Path, plugins: Mapping[str, Plugin], faces: FacesShown = "own"
+) -> Iterator[Path]:
+    """Writes the pages; yields the path of each when it is written, the index last.
+
+    Args:
+        sweeps: Sweeps with at least one finished run each.
+        folder: Where the pages go. Other files in it stay.
+        plugins: Methods by key.
+        faces: Which pictures may go into the pages.
+    """
+    entries, compared = [], {}
+    for sweep, file in zip(sweeps, _files(sweeps), strict=True):
+        content = collect(sweep, plugins, faces)
+        write_atomically(folder / file, render({**content, "index": INDEX}).encode())
+        yield folder / file
+        entries.append(_entry(sweep, quote(file), content))
+        runs = arranged(sweep, plugins)
+        if found := standing(runs, groups(runs)):
+            compared[quote(file)] = found
+    columns = [entry for entry in entries if entry.link in compared]
+    write_atomically(folder / INDEX, render_index(entries, columns, _rows(list(compared.values()))).encode())
+    yield folder / INDEX
+
+
+def _files(sweeps: Sequence[Sweep]) -> list[str]:
+    """A file name for each sweep. Further sweeps of one name, from other folders, have numbers."""
+    names = [sweep.name for sweep in sweeps]
+    counts = [names[:place].count(name) for place, name in enumerate(names)]
+    return [f"sweep-{name}{f'~{count + 1}' * (count > 0)}.html" for name, count in zip(names, counts, strict=True)]
+
+
+def _entry(sweep: Sweep, link: str, content: Mapping[str, Any]) -> Entry:
+    data = ", ".join(dict.fromkeys(condition["data"] for condition in content["conditions"]))
+    counts = ((content["rows"], "method"), (content["conditions"], "condition"), (content["runs"], "run"))
+    size = ", ".join(counted(len(values), name) for values, name in counts)
+    return Entry(sweep.name, link, data, size, content["answer"])
+
+
+def _rows(found: Sequence[Standing]) -> dict[str, tuple[Row, ...]]:
+    """The methods of all sweeps by family, those with the best mean rank first."""
+    families: dict[str, dict[str, str]] = {}
+    for each in found:
+        for title, rows in each.known.families.items():
+            families.setdefault(title, {}).update({row: each.known.name(row) for row in rows if row in each.order})
+    titles = [title for title in (*FAMILIES.values(), OTHERS) if families.get(title)]
+    names = {row: name for title in titles for row, name in families[title].items()}
+    baseline = next((each.base for each in found if each.base), "")
+    colours = palette.places(names, baseline if baseline in names else "")
+    gains = [float((each.order - each.order[each.base]).abs().max()) for each in found if each.base]
+    limit = max(gains, default=0.0)
+    ranks = _ranks(found)
+    return {
+        title: tuple(
+            Row(
+                names[row],
+                palette.LIGHT[colours[row]],
+                palette.DARK[colours[row]],
+                tuple(_cell(each, row, limit) for each in found),
+                f"{ranks[row]:.1f}" if row in ranks else "",
+            )
+            for row in sorted(families[title], key=lambda row: ranks.get(row, len(names)))
+        )
+        for title in titles
+    }
+
+
+def _ranks(found: Sequence[Standing]) -> dict[str, float]:
+    """Mean over sweeps of the place of each row among those that are in all of them."""
+    common = [str(row) for row in found[0].order.index if all(row in each.order for each in found)] if found else []
+    places = [each.order[common].rank(ascending=False) for each in found]
+    return {row: fmean(float(each[row]) for each in places) for row in common}
+
+
+def _cell(found: Standing, row: str, limit: float) -> Cell:
+    if row not in found.order:
+        return Cell()
+    value = f"{found.order[row] * found.metric.scale:.{found.metric.digits}f}"
+    if not found.base or row == found.base:
+        return Cell(value)
+    difference = float(found.order[row] - found.order[found.base])
+    return Cell(value, points(difference, found.metric), round(100 * difference / (limit or 1)))
