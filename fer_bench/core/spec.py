@@ -235,7 +235,7 @@ class RunSpec:
         return ", ".join(parts)
 
 
-def canonical_json(values: Mapping[str, Any]) -> str:
+def canonical_json(values: Any) -> str:
     """Plain values as JSON with sorted keys and no spaces."""
     return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
 

@@ -125,7 +125,7 @@ def compare(grid: Grid, runs: Mapping[Place, Sequence[Mapping[str, Any]]]) -> tu
 
     Args:
         grid: The planned table.
-        runs: Rows of the finished runs of each cell, as ``fer_bench.store.frame.to_row`` makes them.
+        runs: Rows of the finished runs of each cell, as ``fer_bench.store.row.to_row`` makes them.
     """
     table, letters = grid.table, Letters()
     entries = [

@@ -20,9 +20,9 @@ from fer_bench.reproduce.definition import Definition
 from fer_bench.reproduce.layout import Layout
 from fer_bench.reproduce.plan import NONE_ABSENT, Grid
 from fer_bench.store.folder import RunFolder
-from fer_bench.store.frame import to_row
 from fer_bench.store.model_selection import SELECTIONS
 from fer_bench.store.records import Record, run_state
+from fer_bench.store.row import to_row
 from fer_bench.sweep.variants import label_of
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 ``records.jsonl.gz`` lies beside ``sweep.json``. Each line is one run: the path of its folder, specification, results,
 epochs, and where it was trained. It holds no arrays (logits, clean scores, probes), no networks, and of the epochs what
-tables, plots and pages show of them (:func:`shown_epochs`).
+tables, plots and pages show of them (:func:`fer_bench.store.model_selection.shown_epochs`).
 
 The file may be the only copy of a record. So a line is replaced only by the record of the run's own folder, and dropped
 only where that folder holds the record and the sweep does not have the run any more.
@@ -23,8 +23,8 @@ from fer_bench.core.files import parse_json, write_atomically
 from fer_bench.core.schema import schema_error
 from fer_bench.core.spec import canonical_json
 from fer_bench.store.folder import RunFolder
-from fer_bench.store.model_selection import MEASURES, SELECTIONS, select
-from fer_bench.store.records import Record, read_record, record_error
+from fer_bench.store.packed import texts_of
+from fer_bench.store.records import Record, Values, read_record, record_error
 
 COMPACT = "records.jsonl.gz"
 
@@ -82,7 +82,8 @@ def read_compact(file: Path, out: Path, paths: Collection[str]) -> dict[str, Rec
         path = values["path"]
         if path not in paths:
             continue
-        record = Record(values["spec"], values["final"], values["epochs"], RunFolder(out / path), values["environment"])
+        contents = Values(values["spec"], values["final"], values["epochs"], values["environment"])
+        record = Record(RunFolder(out / path), contents, absent=True)
         if wrong := record_error(record) if record.epochs else "it has no epochs":
             raise _damaged(where, wrong)
         found[path] = record
@@ -101,35 +102,8 @@ def _known_lines(file: Path, replaceable: bool) -> dict[str, bytes]:
 
 
 def _line(path: str, record: Record) -> bytes:
-    values = {
-        "path": path,
-        "spec": record.spec,
-        "final": {name: value for name, value in record.final.items() if name != "test"},  # that of the last epoch
-        "epochs": shown_epochs(record.epochs),
-        "environment": record.environment,
-    }
-    return f"{canonical_json(values)}\n".encode()
-
-
-def shown_epochs(epochs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What tables, plots and pages show of the epochs of a run.
-
-    Of every epoch these are the test accuracies, the fit of the training images, and what validation selects by. All
-    test measures, recalls and confusions stay of the epochs that a rule of :data:`SELECTIONS` selects, and the
-    validation measures of the last epoch. A measure that is left out is None.
-    """
-    selected = {number for key in SELECTIONS if (one := select(epochs, key)) for number in one.epochs}
-    shown: list[dict[str, Any]] = []
-    unknown: dict[str, Any] = dict.fromkeys(MEASURES)
-    for each in epochs:
-        test, val, last = each["test"], each.get("val"), each is epochs[-1]
-        if each["epoch"] not in selected:
-            test = {**unknown, "overall": test["overall"], "mean": test["mean"]}
-        if val is not None:
-            val = {name: val[name] for name in MEASURES} if last else {**unknown, "overall": val["overall"]}
-        kept: dict[str, Any] = {name: each[name] for name in ("epoch", "train_fit") if name in each}
-        shown.append({**kept, "test": test, "val": val})
-    return shown
+    texts = {**texts_of(record), "path": canonical_json(path).encode()}
+    return b"{%b}\n" % b",".join(b'"%b":%b' % (part.encode(), texts[part]) for part in sorted(texts))
 
 
 def _readable(folder: RunFolder) -> bool:

@@ -102,6 +102,27 @@ def select(epochs: list[dict[str, Any]], key: str) -> Selected | None:
     return _one(max(epochs, key=lambda record: (record[split]["overall"], -record["epoch"])))
 
 
+def shown_epochs(epochs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What tables, plots and pages show of the epochs of a run.
+
+    Of every epoch these are the test accuracies, the fit of the training images, and what validation selects by. All
+    test measures, recalls and confusions stay of the epochs that a rule of :data:`SELECTIONS` selects, and the
+    validation measures of the last epoch. A measure that is left out is None.
+    """
+    selected = {number for key in SELECTIONS if (one := select(epochs, key)) for number in one.epochs}
+    shown: list[dict[str, Any]] = []
+    unknown: dict[str, Any] = dict.fromkeys(MEASURES)
+    for each in epochs:
+        test, val, last = each["test"], each.get("val"), each is epochs[-1]
+        if each["epoch"] not in selected:
+            test = {**unknown, "overall": test["overall"], "mean": test["mean"]}
+        if val is not None:
+            val = {name: val[name] for name in MEASURES} if last else {**unknown, "overall": val["overall"]}
+        kept: dict[str, Any] = {name: each[name] for name in ("epoch", "train_fit") if name in each}
+        shown.append({**kept, "test": test, "val": val})
+    return shown
+
+
 def _one(record: dict[str, Any]) -> Selected:
     return Selected((record["epoch"],), record["test"])
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fer_bench.core.errors import SpecError, StoreError, UnreadableRun
 from fer_bench.core.files import read_each
@@ -57,26 +57,72 @@ FINAL = {
 """Shapes of an epoch and of the results, as :func:`fer_bench.core.schema.schema_error` reads them."""
 
 
+class Contents(Protocol):
+    """What is stored of a finished run.
+
+    Attributes:
+        spec: As ``spec.json`` holds it.
+        final: As ``final.json`` holds it.
+        epochs: One record for each epoch, in order.
+        environment: As ``env.json`` holds it; None where it is to be read from the folder.
+        row: What :func:`fer_bench.store.row.row_values` makes of them; None if that is not known.
+    """
+
+    @property
+    def spec(self) -> dict[str, Any]: ...  # noqa: D102
+    @property
+    def final(self) -> dict[str, Any]: ...  # noqa: D102
+    @property
+    def epochs(self) -> list[dict[str, Any]]: ...  # noqa: D102
+    @property
+    def environment(self) -> dict[str, Any] | None: ...  # noqa: D102
+    @property
+    def row(self) -> dict[str, Any] | None: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Values:
+    """:class:`Contents` that are in memory."""
+
+    spec: dict[str, Any]
+    final: dict[str, Any]
+    epochs: list[dict[str, Any]]
+    environment: dict[str, Any] | None = None
+    row: dict[str, Any] | None = None
+
+
 @dataclass(frozen=True)
 class Record:
     """A finished run.
 
     Attributes:
-        spec: Settings of the run, as ``spec.json`` holds them.
-        final: Results of the run, as ``final.json`` holds them.
-        epochs: One record for each epoch, in order; at least one.
-        folder: Folder of the run. It may be missing on this machine: then the record comes from the compact file of its
-            sweep (:mod:`fer_bench.store.compact`), and :meth:`scores` and :meth:`probe` are empty.
-        compact_environment: Environment from the compact file; None where the folder holds it.
+        folder: Folder of the run.
+        contents: What is stored of it. Of many runs it is parsed when it is asked for, and of the epochs it holds what
+            :func:`fer_bench.store.model_selection.shown_epochs` keeps.
+        absent: Whether the folder is missing on this machine: the record comes from the compact file of its sweep
+            (:mod:`fer_bench.store.compact`), and :meth:`scores` and :meth:`probe` are empty.
         variant: Where its settings come from, as its sweep says; empty for a run that is read without a sweep.
     """
 
-    spec: dict[str, Any]
-    final: dict[str, Any]
-    epochs: list[dict[str, Any]]
     folder: RunFolder
-    compact_environment: dict[str, Any] | None = field(default=None, repr=False)
+    contents: Contents = field(repr=False)
+    absent: bool = False
     variant: Variant = field(default_factory=Variant)
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Settings of the run, as ``spec.json`` holds them."""
+        return self.contents.spec
+
+    @property
+    def final(self) -> dict[str, Any]:
+        """Results of the run, as ``final.json`` holds them."""
+        return self.contents.final
+
+    @property
+    def epochs(self) -> list[dict[str, Any]]:
+        """One record for each epoch, in order; at least one."""
+        return self.contents.epochs
 
     @property
     def key(self) -> str:
@@ -94,8 +140,8 @@ class Record:
     @cached_property
     def environment(self) -> dict[str, Any]:
         """Where the first epochs were trained: commit, packages, device. Empty if that cannot be read."""
-        if self.compact_environment is not None:
-            return self.compact_environment
+        if self.contents.environment is not None:
+            return self.contents.environment
         try:
             found = self.folder.environment
         except (StoreError, OSError):
@@ -139,7 +185,7 @@ def read_record(folder: RunFolder) -> Record:
     if spec is None or final is None or not epochs:
         absent = "specification" if spec is None else "results" if final is None else "epochs"
         raise UnreadableRun(f"{folder.path} is done but has no {absent}; {REPEAT}")
-    record = Record(spec, final, epochs, folder)
+    record = Record(folder, Values(spec, final, epochs))
     # the epochs match their checksum, so they are what was written, and there are many
     if wrong := record_error(record, every_epoch=False):
         raise UnreadableRun(wrong)

@@ -10,8 +10,8 @@ import numpy as np
 
 from fer_bench.core.text import printable
 from fer_bench.store.folder import RunFolder
-from fer_bench.store.frame import to_row
 from fer_bench.store.records import read_record
+from fer_bench.store.row import to_row
 
 LARGEST_ARRAYS = 256 << 20
 """Bytes of the arrays of one file; a compressed file may hold a thousand times its own size."""

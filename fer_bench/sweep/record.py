@@ -20,8 +20,9 @@ from fer_bench.core.variant import Variant
 from fer_bench.store.compact import COMPACT, read_compact, write_compact
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.frame import to_frame
+from fer_bench.store.index import read_runs
 from fer_bench.store.lease import TakenOver, hold_folder, owner_of
-from fer_bench.store.records import Record, read_records, run_state
+from fer_bench.store.records import Record, run_state
 from fer_bench.sweep.plan import Plan
 from fer_bench.sweep.settings import SETTINGS
 
@@ -108,8 +109,8 @@ class Sweep:
 
     @cached_property
     def _records(self) -> list[Record]:
-        done = [folder for folder in self.runs if (folder.path / "final.json").exists()]
-        found = {record.key: record for record in (*self.absent().values(), *read_records(done)[0])}
+        here, _ = read_runs(self.out, self.content["runs"])
+        found = {record.key: record for record in (*self.absent().values(), *here)}
         ordered = [found[folder.path.name] for folder in self.runs if folder.path.name in found]
         return [replace(each, variant=self.variants.get(each.key, each.variant)) for each in ordered]
 
@@ -192,7 +193,7 @@ class Sweep:
             StoreError: The compact file is damaged; it is left as it is.
             Busy: Another process has been writing into the folder of the sweep for minutes.
         """
-        records = [record for record in self.records() if record.compact_environment is None]
+        records = [record for record in self.records() if not record.absent]
         while records:
             with suppress(TakenOver), hold_folder(self.folder) as claim:
                 write_compact(self.folder / COMPACT, self.out, self.content["runs"], records, claim.write)

@@ -19,10 +19,10 @@ from fer_bench.core.errors import StoreError
 from fer_bench.core.files import write_atomically
 from fer_bench.store.compact import COMPACT, read_compact, write_compact
 from fer_bench.store.folder import RunFolder
-from fer_bench.store.frame import to_row
 from fer_bench.store.lease import Claim, TakenOver
 from fer_bench.store.model_selection import MEASURES, SELECTIONS, select
 from fer_bench.store.records import read_record
+from fer_bench.store.row import to_row
 from fer_bench.sweep.record import Sweep
 from tests.helpers.stored import FINAL, SPEC, finish_run, finished
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from fer_bench.store.folder import RunFolder
-from fer_bench.store.frame import load_runs, to_row
+from fer_bench.store.frame import load_runs
 from fer_bench.store.records import read_record
+from fer_bench.store.row import to_row
 from tests.helpers.stored import FINAL, SPEC, finished
 
 
