@@ -11,7 +11,7 @@ import numpy as np
 from fer_bench.core.spec import Imbalance, Noise, Recipe, RunSpec
 from fer_bench.report.arrange import Runs, arrange
 from fer_bench.store.folder import RunFolder
-from fer_bench.store.records import Record, read_records
+from fer_bench.store.records import Record, Values, read_records
 
 CLASSES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
 RECIPE = Recipe(epochs=6)
@@ -94,6 +94,12 @@ def finish(
 def records(out: Path) -> list[Record]:
     """All finished runs under ``out``."""
     return read_records(RunFolder(path.parent) for path in sorted(out.glob("runs/*/*/*/final.json")))[0]
+
+
+def with_parts(record: Record, **parts: Any) -> Record:
+    """A record with another ``spec``, ``final`` or ``epochs``."""
+    own = {"spec": record.spec, "final": record.final, "epochs": record.epochs, "environment": record.environment}
+    return replace(record, contents=Values(**{**own, **parts}))
 
 
 def arranged(out: Path) -> Runs:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from fer_bench.report import chance
 from fer_bench.report.measures import View
 from fer_bench.report.tables import comparison
 from fer_bench.store.records import Record
-from tests.helpers.runs import CLEAN, NOISY, arranged, finish, records
+from tests.helpers.runs import CLEAN, NOISY, arranged, finish, records, with_parts
 
 
 def test_the_limit_is_two_standard_errors_of_guessing() -> None:
@@ -32,7 +31,7 @@ def test_a_run_that_guesses_exceeds_the_limit_once_in_about_forty_times() -> Non
 
 def changed(record: Record, **test: Any) -> Record:
     last = record.epochs[-1]
-    return replace(record, epochs=[*record.epochs[:-1], {**last, "test": {**last["test"], **test}}])
+    return with_parts(record, epochs=[*record.epochs[:-1], {**last, "test": {**last["test"], **test}}])
 
 
 def test_constant_predictions_are_at_chance_and_worse_ones_too(tmp_path: Path) -> None:
@@ -45,7 +44,7 @@ def test_constant_predictions_are_at_chance_and_worse_ones_too(tmp_path: Path) -
     assert not chance.at_chance(changed(record, mean=1 / 7), "best_test"), "the best epoch of it had learned"
     assert not chance.at_chance(changed(record, mean=1 / 7), "best_val"), "it has no validation split"
     known = {name: value for name, value in record.epochs[-1]["test"].items() if name != "confusion"}
-    without = replace(record, epochs=[{**record.epochs[-1], "test": {**known, "mean": 1 / 7}}])
+    without = with_parts(record, epochs=[{**record.epochs[-1], "test": {**known, "mean": 1 / 7}}])
     assert chance.at_chance(without, "last"), "without the numbers of images the limit is 1/C itself"
     without.epochs[0]["test"]["mean"] = 1 / 7 + 0.001
     assert not chance.at_chance(without, "last")

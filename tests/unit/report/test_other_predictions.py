@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from fer_bench.report.arrange import arrange
 from fer_bench.report.tables import comparison
 from fer_bench.store.records import Record
-from tests.helpers.runs import CLEAN, NOISY, arranged, finish, records
+from tests.helpers.runs import CLEAN, NOISY, arranged, finish, records, with_parts
 
 
 def answered(record: Record) -> Record:
@@ -16,7 +15,9 @@ def answered(record: Record) -> Record:
     spec = record.spec
     if spec["method"] != "beta" or spec["noise"]["rate"]:
         return record
-    return replace(record, final=record.final | {"other_predictions": {"first": {"overall": 0.5 + 0.1 * spec["seed"]}}})
+    return with_parts(
+        record, final=record.final | {"other_predictions": {"first": {"overall": 0.5 + 0.1 * spec["seed"]}}}
+    )
 
 
 def test_they_stand_below_the_prediction_of_the_method(tmp_path: Path) -> None:

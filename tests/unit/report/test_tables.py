@@ -7,7 +7,6 @@ import html.parser
 import io
 import re
 import statistics
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from fer_bench.report.outputs import write_table
 from fer_bench.report.plots.critical_difference import critical_differences
 from fer_bench.report.rendering import Block, Cell, Table, csv_text
 from fer_bench.report.tables import comparison
-from tests.helpers.runs import CLEAN, NOISY, arranged, finish, records, some_runs
+from tests.helpers.runs import CLEAN, NOISY, arranged, finish, records, some_runs, with_parts
 
 
 class _Page(html.parser.HTMLParser):
@@ -475,7 +474,7 @@ def test_refuses_nothing_and_mixed_protocols(tmp_path: Path) -> None:
     some_runs(tmp_path, seeds=1)
     first, *others = records(tmp_path)
     with pytest.raises(ValueError, match="protocol"):
-        arrange([replace(first, spec={**first.spec, "protocol": 2}), *others])
+        arrange([with_parts(first, spec={**first.spec, "protocol": 2}), *others])
 
 
 # --- tests -----------------------------------------------------------------------------------------------------------
