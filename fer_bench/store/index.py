@@ -23,7 +23,6 @@ from typing import Any
 
 import orjson
 
-from fer_bench import __version__
 from fer_bench.core.errors import UnreadableRun
 from fer_bench.core.files import checksum, read_each, write_atomically
 from fer_bench.store.folder import RunFolder
@@ -228,4 +227,4 @@ def code_version() -> str:
     """Names the code that reads, checks and flattens records: what another version wrote may be of another kind."""
     package = Path(__file__).parent.parent
     sources = sorted([*package.glob("store/*.py"), *package.glob("core/*.py")])
-    return checksum(b"\0".join([__version__.encode(), *(path.read_bytes() for path in sources)]))
+    return checksum(b"\0".join(path.read_bytes() for path in sources))
