@@ -575,10 +575,12 @@ def test_every_section_draws_without_error_or_network(browser: Any, written: Pat
     fits = "(p) => Math.abs(p.querySelector('.main-svg').getBoundingClientRect().width - p.clientWidth) < 2"
     shown.wait(lambda: shown.run(f"return [...document.querySelectorAll('.plot')].every({fits})"), 15)
     plots = shown.run(
-        "return [...document.querySelectorAll('section')].map((s) => [s.id, s.querySelectorAll('.main-svg').length])"
+        "return [...document.querySelectorAll('main section')].map((s) => [s.id, s.querySelectorAll('.main-svg').length])"
     )
     bare = {name for name, count in plots if not count}
-    assert bare == {"table", "metrics", "weights", "gallery", "runs"}, "tables, and what these runs have no data for"
+    assert bare == {"table", "metrics", "winners", "weights", "gallery", "runs"}, (
+        "tables, and what these runs have no data for"
+    )
     assert shown.run("return document.querySelectorAll('#content script, #content img[src=x]').length") == 0
     assert shown.run("return document.querySelector('#recall svg').textContent").count("<script>alert(1)</script>") == 0
     assert "<img src=x" in shown.run("return document.querySelector('#labels .ytick, #labels').textContent")
