@@ -575,7 +575,7 @@ def test_every_section_draws_without_error_or_network(browser: Any, written: Pat
     fits = "(p) => Math.abs(p.querySelector('.main-svg').getBoundingClientRect().width - p.clientWidth) < 2"
     shown.wait(lambda: shown.run(f"return [...document.querySelectorAll('.plot')].every({fits})"), 15)
     plots = shown.run(
-        "return [...document.querySelectorAll('main section')].map((s) => [s.id, s.querySelectorAll('.main-svg').length])"
+        "return [...document.querySelectorAll('main section')].map(s => [s.id, s.querySelectorAll('.main-svg').length])"
     )
     bare = {name for name, count in plots if not count}
     assert bare == {"table", "metrics", "winners", "weights", "gallery", "runs"}, (
