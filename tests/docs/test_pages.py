@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from fer_bench import ops
 from fer_bench.cli.main import main
 from fer_bench.core.presets import PRESETS
 from fer_bench.data.catalog import DATASETS
@@ -24,8 +25,10 @@ from fer_bench.data.open import read_manifest
 from fer_bench.models.catalog import FROM_NPM, PACKAGED
 from fer_bench.plugins.registry import discover
 from fer_bench.store.model_selection import SELECTIONS
-from tests.docs import methods_table
+from fer_bench.testing.bench import Bench
+from tests.docs import methods_table, ops_table
 from tests.helpers.pages import PAGES, ROOT, blocks, commands, links, name
+from tests.helpers.plugins import plugin_source
 
 DOCS = ROOT / "docs"
 
@@ -82,6 +85,21 @@ def test_the_page_of_weights_knows_each() -> None:
     for known, entry in {**PACKAGED, **FROM_NPM}.items():
         assert f"`{known}`" in page and f"`{entry.backbone}`" in page
     assert all(entry.package in page and entry.version in page for entry in FROM_NPM.values())
+
+
+def test_every_operation_is_on_the_page_for_authors_of_methods() -> None:
+    inside = text("docs/add-a-method.md").split(ops_table.BEGIN)[1].split(ops_table.END)[0]
+    assert inside.strip() == ops_table.table().strip(), "run: python -m tests.docs.ops_table"
+    assert [name for name in ops.__all__ if len(ops_table.first_sentence(name)) < 15] == []
+
+
+def test_the_features_on_the_page_can_be_had(tmp_path: Path) -> None:
+    (loss,) = [block for block in blocks(DOCS / "add-a-method.md", "python") if "maps = self.net" in block]
+    (tmp_path / "page.py").write_text(plugin_source(loss))
+    bench = Bench(tmp_path)
+    plugin = discover([tmp_path / "page.py"])["page"]
+    folder, _ = bench.train(plugin, bench.spec(plugin, epochs=1))
+    assert folder.state == "done"
 
 
 def test_the_makefile_explains_its_targets() -> None:

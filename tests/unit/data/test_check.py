@@ -6,38 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
-from fer_bench.cli.views.data_report import data_report
 from fer_bench.data.check import check
 from fer_bench.data.dataset import Manifest
 from fer_bench.data.duplicates import dedup
-from fer_bench.data.sources import ArraySource, FileSource
-
-CLASSES = ("fear", "happiness", "neutral")
-Row = tuple[str, str, int, int]
-ROWS: list[Row] = [  # id, split, label, grey value (the same value is the same image)
-    ("a", "train", 0, 10),
-    ("b", "train", 1, 20),
-    ("c", "train", 1, 20),  # copy within train
-    ("d", "train", 2, 30),  # copy in val
-    ("e", "train", 2, 40),  # copy in test, other label
-    ("f", "val", 2, 30),
-    ("g", "val", 0, 50),  # copy in test
-    ("h", "test", 0, 50),
-    ("i", "test", 1, 40),
-    ("j", "test", 2, 60),
-]
-
-
-def manifest(rows: list[Row] = ROWS) -> Manifest:
-    ids, split, label, value = zip(*rows, strict=True)
-    frames = np.stack([np.random.default_rng(each).integers(0, 256, (9, 9), dtype=np.uint8) for each in value])
-    expected = {"train": 5, "val": 3, "test": 3}
-    return Manifest(
-        "tiny", CLASSES, np.array(ids), np.array(split), np.array(label, dtype=np.int64), source=ArraySource(frames),
-        expected=expected,
-    )  # fmt: skip
+from fer_bench.data.sources import FileSource
+from tests.helpers.copies import ROWS, manifest
 
 
 def ids(groups: tuple) -> list[str]:
@@ -60,28 +34,12 @@ def test_report() -> None:
     )
 
 
-def test_render() -> None:
-    console = Console(width=80)
-    with console.capture() as shown:
-        console.print(data_report(check(manifest())))
-    text = shown.get()
-    conflict = "e, train, neutral; i, test, happiness"
-    for part in ("tiny: images", "expected", "across splits", conflict, "! val: 2 images"):
-        assert part in text
-    with console.capture() as shown:
-        console.print(data_report(check(dedup(manifest([*ROWS[:2], ROWS[3], *ROWS[7:]])).manifest)))
-    assert "! train: 3 images" in shown.get()
-
-
 def test_a_sound_set_has_no_warnings() -> None:
     parts = list(enumerate(("train", "test")))
     sound = manifest([(f"{split}[b]{c}", split, c, 10 * c + at) for at, split in parts for c in range(3)])
     sound = replace(sound, expected={"train": 3})
     report = check(sound)
     assert report.warnings == ()
-    with (console := Console(width=100)).capture() as shown:
-        console.print(data_report(report))
-    assert "nothing to complain about" in shown.get()
     assert dedup(sound).manifest is sound
 
 
@@ -103,9 +61,6 @@ def test_damaged_images_are_listed_and_are_no_duplicates(tmp_path: Path) -> None
     assert report.duplicates == ()
     assert "images that cannot be decoded: 2" in report.warnings
     assert report.plain == ("a",) and "images of one colour: 1, such as a" in report.warnings
-    with (console := Console(width=200)).capture() as shown:
-        console.print(data_report(report))
-    assert "images that cannot be decoded (2" in shown.get()
 
 
 def test_dedup_keeps_test_and_drops_train_then_val() -> None:
