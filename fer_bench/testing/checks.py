@@ -30,6 +30,7 @@ from fer_bench.store.folder import RunFolder
 from fer_bench.testing.bench import CLASSES, PER_CLASS, SIZE, Bench, relabelled
 from fer_bench.testing.probes import (
     is_write,
+    lost_attributes,
     process_state,
     reachable_arrays,
     records,
@@ -211,12 +212,23 @@ def state_round_trip(plugin: Plugin, bench: Bench) -> None:
     with contained(1):
         fresh = bench.build(plugin, bench.spec(plugin, 0.3))
     fresh.load_state_dict(torch.load(buffer, weights_only=True))
+    hint = _lost(lost_attributes(seen.method, fresh))
     images = bench.images(9)
     with torch.no_grad():
         same = torch.equal(fresh.eval().predict(images), seen.method.eval().predict(images))
-    assert same, "a method with the loaded state gives other predictions: something that it learned is not in its state"
+    assert same, (
+        f"a method with the loaded state gives other predictions: something that it learned is not in its state{hint}"
+    )
     mine, loaded = seen.method.clean_score(), fresh.clean_score()
-    assert (mine is None) == (loaded is None) and (mine is None or same_tensors(mine, loaded)), "clean_score() changed"
+    assert (mine is None) == (loaded is None) and (mine is None or same_tensors(mine, loaded)), (
+        f"clean_score() changed{hint}"
+    )
+
+
+def _lost(names: list[str]) -> str:
+    """The plain attributes of a method that are lost with its process, for the end of a message."""
+    shown = ", ".join(f"self.{name}" for name in names[:3])
+    return f"; lost: {shown} (make it a buffer: register_buffer or sample_buffer)" if names else ""
 
 
 def _has_epochs(count: int, folder: RunFolder) -> bool:
@@ -227,20 +239,21 @@ def _has_epochs(count: int, folder: RunFolder) -> bool:
 def resumes_exactly(plugin: Plugin, bench: Bench) -> None:
     """A run that is stopped after every epoch ends in the same numbers, bit for bit."""
     spec = bench.spec(plugin, noise=0.3, epochs=BORDER_EPOCHS, batch_size=32)
-    whole, _ = bench.train(plugin, spec, "whole")
+    whole, through = bench.train(plugin, spec, "whole")
     for border in range(1, BORDER_EPOCHS):
         try:
             bench.train(plugin, spec, "stopped", partial(_has_epochs, border))
         except Interrupted:
             continue
         raise AssertionError(f"the run was not stopped after epoch {border}")
-    stopped, _ = bench.train(plugin, spec, "stopped")
+    stopped, resumed = bench.train(plugin, spec, "stopped")
+    hint = _lost(lost_attributes(through.method, resumed.method))
     for mine, other in zip(records(whole), records(stopped), strict=True):
         names = [name for name in mine if mine[name] != other[name]]
-        assert not names, f"after a stop at each epoch border, epoch {mine['epoch']} differs in {names}"
+        assert not names, f"after a stop at each epoch border, epoch {mine['epoch']} differs in {names}{hint}"
     with np.load(whole.path / "scores.npz") as mine, np.load(stopped.path / "scores.npz") as other:
         names = [name for name in mine.files if mine[name].tobytes() != other[name].tobytes()]
-    assert not names, f"after a stop at each epoch border, the final {names} differ"
+    assert not names, f"after a stop at each epoch border, the final {names} differ{hint}"
 
 
 @check
@@ -282,7 +295,7 @@ def labels_are_untouched(plugin: Plugin, bench: Bench) -> None:
 
 @check
 def writes_in_its_folder_only(plugin: Plugin, bench: Bench) -> None:
-    """Nothing is written outside the run's folder."""
+    """Python writes nothing outside the run's folder. Writes of C libraries and of child processes are not seen."""
     bench.trained(plugin)  # imports and caches of libraries are behind us
     with watched_writes() as written:
         folder, _ = bench.train(plugin, bench.spec(plugin, 0.3), "watched")

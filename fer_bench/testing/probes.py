@@ -33,6 +33,34 @@ def same_tensors(a: Tensor, b: Tensor | None) -> bool:
     )
 
 
+def lost_attributes(trained: torch.nn.Module, restored: torch.nn.Module) -> list[str]:
+    """Names of plain attributes, such as ``memory`` or ``net.count``, that a loaded state does not bring back.
+
+    Numbers, text, tensors, arrays, and lists and dictionaries of these are compared; other objects are passed over.
+    """
+    others = dict(restored.named_modules())
+    return [
+        f"{path}.{name}" if path else name
+        for path, module in trained.named_modules()
+        for name, value in vars(module).items()
+        if not name.startswith("_") and name != "training" and path in others
+        if not _same(value, vars(others[path]).get(name))
+    ]
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two values are equal, as far as that can be told."""
+    if isinstance(a, Tensor):
+        return isinstance(b, Tensor) and same_tensors(a, b)
+    if isinstance(a, np.ndarray):
+        return isinstance(b, np.ndarray) and np.array_equal(a, b)
+    if isinstance(a, (list, tuple)):
+        return isinstance(b, (list, tuple)) and len(a) == len(b) and all(map(_same, a, b))
+    if isinstance(a, dict):
+        return isinstance(b, dict) and a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
+    return not isinstance(a, (bool, int, float, str, type(None))) or bool(a == b)
+
+
 def reachable_arrays(value: Any, path: str, visited: set[int], depth: int = 0) -> Iterator[tuple[str, np.ndarray]]:
     """The arrays of whole numbers or truth values that can be reached by attributes, items and closures.
 
