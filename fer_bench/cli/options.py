@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 
 class Numbers(click.ParamType):
@@ -35,6 +36,18 @@ class Names(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
         """The names, without empty ones."""
         return [part.strip() for part in value.split(",") if part.strip()]
+
+
+class MethodNames(Names):
+    """A comma-separated list of methods; a shell completes the last one."""
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The keys that the last name can become, after the names before it."""
+        from fer_bench.plugins.registry import discover
+
+        before, comma, begun = incomplete.rpartition(",")
+        keys = [key for key in ("all", *discover()) if key.startswith(begun)]
+        return [CompletionItem(f"{before}{comma}{key}") for key in keys]
 
 
 OUT = click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="results", show_default=True,
@@ -98,7 +111,7 @@ _EXECUTION = (
 
 
 _REQUEST = (
-    click.option("--methods", type=Names(), required=True,
+    click.option("--methods", type=MethodNames(), required=True,
                  help="Keys, globs, family:NAME or all; see `fer-bench methods`."),
     click.option("--noise", type=Numbers(float), default=None, help="Rates of label noise, 0 to 1 [default: 0]."),
     click.option("--noise-type", "--noise-types", "noise_types", type=Names(), default="symmetric", show_default=True,
