@@ -157,6 +157,8 @@ def check_request(request: Request) -> Grid:
     methods = choose(request.methods, plugins)
     check_named(request, methods, plugins)
     settings = settings_file(request.settings_file, request.preset)
+    if settings is not None and request.settings_file is None:
+        settings = settings.without(request.overrides)  # nobody named the file, so an option replaces its values
     if settings is not None:
         settings.check(methods, plugins, request.overrides)
     if settings is not None and request.settings_file is not None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +134,15 @@ class SettingsFile:
                 raise SpecError(
                     f"{option}, but {self.path} sets {key}.{name}; leave the option out, or use --settings default"
                 )
+
+    def without(self, names: Collection[str]) -> SettingsFile:
+        """The file without these settings of the recipe."""
+
+        def cut(each: MethodSettings) -> MethodSettings:
+            return replace(each, recipe={name: value for name, value in each.recipe.items() if name not in names})
+
+        methods = {key: cut(each) for key, each in self.content.methods.items()}
+        return replace(self, content=replace(self.content, methods=methods))
 
     def check_used(self, methods: Sequence[str]) -> None:
         """SpecError if the file has a setting of none of the methods."""

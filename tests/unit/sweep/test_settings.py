@@ -96,6 +96,8 @@ def test_a_preset_can_bring_settings_and_default_ignores_them(
     _, plain = make_plan(request_for(preset=preset, settings_file="default")).runs
     assert (plain.spec.config["lam"], plain.spec.recipe.lr, plain.variant.note) == (1.0, 0.01, "")
     assert make_plan(request_for(preset=preset, methods="ce")).runs, "no setting of its methods is no error here"
+    _, changed = make_plan(request_for(preset=preset, lr=0.5)).runs
+    assert changed.spec.recipe.lr == 0.5 and changed.spec.config["lam"] == 0.3, "an option replaces what nobody named"
 
 
 @pytest.mark.parametrize(
