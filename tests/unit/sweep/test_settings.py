@@ -71,7 +71,7 @@ def test_what_is_written_can_be_read(tmp_path: Path) -> None:
 
 def test_a_sweep_uses_the_settings_of_the_file(request_for: Callable[..., Request]) -> None:
     ce, mine = make_plan(request_for(MINE)).runs
-    by_hand = make_plan(request_for(settings=["mine.lam=0.3", "mine.lr=0.004"])).runs
+    by_hand = make_plan(request_for(settings=["mine.lam=0.3", "mine.lr=0.004"], settings_file="default")).runs
     assert [ce.spec.key, mine.spec.key] == [run.spec.key for run in by_hand], "the key goes through the resolved config"
     assert ce.variant.note == "" and mine.variant.note.startswith("mine.settings.toml, sha256 ")
     assert by_hand[1].variant.note == ""
