@@ -10,7 +10,7 @@ from fer_bench.core.errors import SpecError, nearest, require
 from fer_bench.core.schema import build
 from fer_bench.core.spec import Recipe
 
-PRESETS = ("quick", "standard", "paper")
+PRESETS = ("quick", "faces", "standard", "paper")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def load_preset(name: str, **overrides: Any) -> Recipe:
     """Loads a preset.
 
     Args:
-        name: ``quick``, ``standard``, ``paper``, or the path of a TOML file.
+        name: ``quick``, ``faces``, ``standard``, ``paper``, or the path of a TOML file.
         overrides: Settings that replace those of the preset; None leaves a setting as it is.
 
     Raises:
