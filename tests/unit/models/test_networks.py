@@ -33,8 +33,18 @@ def test_ferres8_is_small_and_eight_layers_deep() -> None:
     assert len(main) == 7, "two strided convolutions, two blocks of two, one linear layer"
 
 
+def test_ferres8_wide_has_twice_the_channels() -> None:
+    narrow, wide = (dict(network(name).named_parameters()) for name in ("ferres8", "ferres8_wide"))
+    assert narrow.keys() == wide.keys()
+    convolutions = [name for name, value in narrow.items() if value.ndim == 4]
+    assert len(convolutions) == 8
+    assert all(wide[name].shape[0] == 2 * narrow[name].shape[0] for name in convolutions)
+    assert sum(value.numel() for value in wide.values()) == 1_170_471
+
+
 @pytest.mark.parametrize(
-    "backbone", ["ferres8", "test_resnet", "test_efficientnet", "resnet18", "tf_mobilenetv1_100", "mobilefacenet"]
+    "backbone",
+    ["ferres8", "ferres8_wide", "test_resnet", "test_efficientnet", "resnet18", "tf_mobilenetv1_100", "mobilefacenet"],
 )
 def test_every_backbone_speaks_the_same_interface(backbone: str) -> None:
     net, x = network(backbone).eval(), images(2, 64)
