@@ -1,4 +1,4 @@
-"""Intervals, paired tests over blocks, and ranks. The formulas come from SciPy, statsmodels and scikit-posthocs.
+"""Intervals, paired tests over blocks, and ranks. The formulas come from SciPy and scikit-posthocs.
 
 A **block** is everything that two methods share when they are compared: condition (data set, noise, imbalance, and any
 other setting that varies), draw of the training data, and training seed. Tests are over differences within blocks.
@@ -234,10 +234,15 @@ def _random_flips(values: np.ndarray) -> float:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Corrects p-values for their number by Holm's step-down method; in the order of the arguments."""
-    from statsmodels.stats.multitest import multipletests
+    """Corrects p-values for their number by Holm's step-down method; in the order of the arguments.
 
-    return [float(value) for value in multipletests(p, method="holm")[1]] if len(p) else []
+    ``statsmodels`` gives the same numbers, but collects garbage in each call: half a second with 10,000 runs in memory.
+    """
+    given = np.asarray(p, float)
+    order = np.argsort(given)
+    corrected = np.empty_like(given)
+    corrected[order] = np.minimum(1, np.maximum.accumulate(given[order] * np.arange(len(given), 0, -1)))
+    return [float(value) for value in corrected]
 
 
 @cache

@@ -136,6 +136,14 @@ def test_five_pairs_cannot_be_significant_and_six_can() -> None:
 # --- Holm ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("count", [1, 2, 7, 40])
+def test_holm_is_that_of_statsmodels(count: int) -> None:
+    from statsmodels.stats.multitest import multipletests
+
+    p = np.round(np.random.default_rng(count).random(count), 2)  # some are equal
+    assert s.holm(p.tolist()) == multipletests(p, method="holm")[1].tolist()
+
+
 def test_holm_of_a_textbook_example() -> None:
     # R: p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm")
     assert s.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
