@@ -137,19 +137,19 @@ def is_method(written: str, key: str) -> bool:
 
 
 def _settings(config: type, plugin: Plugin) -> RenderableType:
-    table = Table(
-        "setting", "default", "meaning", "source", title="settings (--set KEY.SETTING=VALUE)", title_justify="left"
-    )
+    """A line for each setting, with its source below: four columns would be too narrow on a usual terminal."""
+    title = "settings (--set KEY.SETTING=VALUE)"
+    table = Table("setting", "meaning, source", title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+
+    def add(name: str, value: Any, meaning: str, source: str) -> None:
+        table.add_row(Text(f"{name} = {value!r}"), Text.assemble(meaning, (f"\n{source}" if source else "", "dim")))
+
     for entry in fields(config):
         default = entry.default if entry.default is not MISSING else ""
-        table.add_row(
-            entry.name, Text(repr(default)), Text(entry.metadata.get("doc", "")), Text(entry.metadata.get("source", ""))
-        )
+        add(entry.name, default, entry.metadata.get("doc", ""), entry.metadata.get("source", ""))
     for dataset, values in plugin.presets().items():
         for name, value in _flat(values):
-            table.add_row(
-                Text(name), Text(repr(value["value"])), Text(f"preset for {dataset}"), Text(value.get("source", ""))
-            )
+            add(name, value["value"], f"preset for {dataset}", value.get("source", ""))
     return table
 
 
