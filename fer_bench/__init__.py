@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fer_bench.api import run
-    from fer_bench.inference import load_model, predict
+    from fer_bench.launch.inference import load_model, predict
     from fer_bench.store.frame import load_runs
 
 try:
@@ -19,9 +19,9 @@ except PackageNotFoundError:
 __all__ = ["__version__", "load_model", "load_runs", "predict", "run"]
 
 _PLACES = {
-    "load_model": "fer_bench.inference",
+    "load_model": "fer_bench.launch.inference",
     "load_runs": "fer_bench.store.frame",
-    "predict": "fer_bench.inference",
+    "predict": "fer_bench.launch.inference",
     "run": "fer_bench.api",
 }
 

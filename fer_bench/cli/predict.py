@@ -38,7 +38,7 @@ def predict(
     """
     from fer_bench.cli.views.predictions import predictions_report
     from fer_bench.core.files import write_atomically
-    from fer_bench.inference import load_model, predictions
+    from fer_bench.launch.inference import load_model, predictions
     from fer_bench.report.rendering import csv_text
 
     unreadable: list[str] = []

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
+import seaborn as sns
 from matplotlib.collections import PolyCollection
-from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
@@ -46,17 +47,15 @@ STYLE: Any = {
     "pdf.fonttype": 42, "legend.frameon": False, "lines.solid_capstyle": "round",
 }  # fmt: skip
 
-SEQUENTIAL: Colormap = LinearSegmentedColormap.from_list("values", ["#f4f7fb", "#7fb2de", "#0a3f7a"])
+SEQUENTIAL: Colormap = sns.blend_palette(["#f4f7fb", "#7fb2de", "#0a3f7a"], as_cmap=True)
 
-DIVERGING: Colormap = LinearSegmentedColormap.from_list(
-    "differences", ["#b35806", "#f3b36b", "#f7f7f7", "#85b6dd", "#1f5f9e"]
-)
+DIVERGING: Colormap = sns.blend_palette(["#b35806", "#f3b36b", "#f7f7f7", "#85b6dd", "#1f5f9e"], as_cmap=True)
 
 
 @contextmanager
 def figure_style() -> Iterator[None]:
     """The settings of matplotlib that all figures are drawn with; the caller's are restored."""
-    with matplotlib.rc_context(STYLE):
+    with sns.axes_style("ticks"), matplotlib.rc_context(STYLE):
         yield
 
 

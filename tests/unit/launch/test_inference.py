@@ -17,7 +17,7 @@ from fer_bench.cli.main import main
 from fer_bench.core.errors import DataError, PluginError, SpecError
 from fer_bench.core.spec import restore
 from fer_bench.data.open import open_dataset
-from fer_bench.inference import how_cropped
+from fer_bench.launch.inference import how_cropped
 from fer_bench.launch.task import Task, train_run
 from fer_bench.store.folder import MODEL, RunFolder
 from fer_bench.sweep.plan import Plan, make_plan
