@@ -108,7 +108,8 @@ class SettingsFile:
         found = ""
         if tuning.chosen_by:
             where = f"{tuning.data} ({'; '.join(tuning.conditions)})"
-            found = f", chosen by {tuning.chosen_by} on {where}, budget {tuning.budget:g}, {tuning.studies} studies"
+            studies = "1 study" if tuning.studies == 1 else f"{tuning.studies} studies"
+            found = f", chosen by {tuning.chosen_by} on {where}, budget {tuning.budget:g}, {studies}"
         return f"{self.path.name}, sha256 {self.sha256[:12]}{found}"
 
     def variant(self, method: str) -> Variant:

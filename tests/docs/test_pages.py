@@ -123,6 +123,7 @@ def test_the_readme_is_one_page() -> None:
 
 
 TABLES = {
+    "| method | symmetric 0.1 |": ("reference-main", {"symmetric 0.1": ("Overall", "symmetric 0.1")}),
     "| method | clean | symmetric 0.2 | symmetric 0.4 | memorised": (
         "reference-noise",
         {
@@ -151,7 +152,7 @@ def cells(table: str) -> dict[tuple[str, str], str]:
         for line in table.splitlines()
     ]
     columns = lines[0]
-    rows = {line[0].removesuffix(" (baseline)").rstrip("†¶ᵃᵇᶜᵈᵉ"): line for line in lines[2:]}
+    rows = {line[0].rstrip("†¶◊ᵃᵇᶜᵈᵉ").removesuffix(" (baseline)"): line for line in lines[2:]}
     return {(row, column): cell for row, line in rows.items() for column, cell in zip(columns, line, strict=True)}
 
 
@@ -166,7 +167,7 @@ def test_numbers_on_the_page_of_results_are_stored(head: str) -> None:
     page = text("docs/results.md")
     shown = cells(page[page.index(head) :].split("\n\n")[0])
     methods = sorted({row for row, _ in shown})
-    assert len(methods) >= 8
+    assert len(methods) >= 4
     for method in methods:
         for column, (block, condition) in columns.items():
             assert shown[method, column] == stored[block][method, condition], (method, column)

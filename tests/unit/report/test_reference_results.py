@@ -7,15 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from fer_bench.core.presets import preset_path
 from fer_bench.plugins.registry import discover
 from fer_bench.report.html.collect import collect
 from fer_bench.report.outputs import outputs_of
 from fer_bench.sweep.record import Sweep, find_sweep
+from fer_bench.sweep.settings import read_settings
+from fer_bench.sweep.trials import trials_of
+from fer_bench.sweep.tuned import tuned_settings
 
 ROOT = Path(__file__).parents[3]
 RUNS = {
-    "reference-faces": 38, "reference-ferplus": 40, "reference-imbalance": 114, "reference-noise": 171,
-    "reference-pretraining": 2, "reference-pretraining-imagenet": 2,
+    "reference-faces": 38, "reference-ferplus": 40, "reference-imbalance": 114, "reference-main": 36,
+    "reference-noise": 171, "reference-pretraining": 2, "reference-pretraining-imagenet": 2, "tune-quick": 75,
 }  # fmt: skip
 
 
@@ -45,9 +49,20 @@ def test_the_page_leaves_out_what_needs_arrays(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_every_reference_sweep_is_here_and_they_are_small() -> None:
-    assert {path.name for path in (ROOT / "results" / "sweeps").glob("reference-*")} == set(RUNS)
+    folders = (ROOT / "results" / "sweeps").glob("*")
+    assert {path.name for path in folders if path.name.startswith(("reference-", "tune-"))} == set(RUNS)
     listed = subprocess.run(["git", "ls-files", "-z", "results"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip("this is no checkout")
     files = [ROOT / name for name in listed.stdout.split("\0") if name]
     assert sum(path.stat().st_size for path in files) < 8_000_000
+
+
+def test_the_settings_of_quick_are_those_that_the_search_chose(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = sweep("tune-quick", monkeypatch)
+    chosen = tuned_settings(found, trials_of(found))
+    shipped = read_settings(preset_path("quick").with_suffix(".settings.toml")).content
+    assert chosen is not None and chosen.methods.keys() == shipped.methods.keys() == {"ce", "eac", "jocor", "nla"}
+    for key, each in chosen.methods.items():
+        mine = shipped.methods[key]
+        assert (mine.settings, mine.recipe, mine.trial) == (each.settings, each.recipe, each.trial), key
