@@ -435,7 +435,7 @@ TOML = (
     Case(
         "a base that is no preset",
         RECIPE,
-        ('base = "quik" is no preset', "did you mean 'quick'"),
+        ('base = "quik" is not a preset of fer-bench', "did you mean 'quick'"),
         make=text("mine.toml", 'base = "quik"\n'),
     ),
     Case(

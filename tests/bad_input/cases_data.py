@@ -611,7 +611,7 @@ LANDMARKS = (
     Case(
         "a damaged landmarks.npz beside the images",
         CHECK,
-        ("faces/landmarks.npz: is no .npz file",),
+        ("faces/landmarks.npz: not an .npz file of arrays",),
         make=text("faces/landmarks.npz", "x"),
         foreign=r"\(.*\)",
     ),

@@ -128,7 +128,7 @@ SWEEPS = (
         ("taken is not empty", "name a new folder"),
         make=both(results, text("taken/x.txt", "x")),
     ),
-    Case("an export to nowhere", "export --to csv", ("one file or folder to write is needed",), make=results),
+    Case("an export to nowhere", "export --to csv", ("name one file or folder to write",), make=results),
     Case("an export of two sweeps", "export mine other x.csv --to csv", ("one file or folder to write",), make=results),
     Case(
         "an unknown form of export",
