@@ -16,6 +16,8 @@ from fer_bench.sweep.record import Sweep
 if TYPE_CHECKING:
     import pandas as pd
 
+    from fer_bench.store.records import Record
+
 OF_THE_RUN = (
     *("key", "dataset", "method", "row", "condition"),
     *("noise_kind", "noise_rate", "noise_mode", "imbalance_kind", "imbalance_factor", "train_size"),
@@ -40,7 +42,7 @@ def epoch_frame(sweep: Sweep) -> pd.DataFrame:
         {**{name: run[name] for name in OF_THE_RUN}, "epoch": epoch["epoch"], "stage": epoch.get("stage", "")}
         | dict(_numbers(epoch, "_"))
         for run in _runs(sweep)
-        for epoch in run["record"].epochs
+        for epoch in _epochs(run["record"])
     )
 
 
@@ -66,7 +68,7 @@ def write_tensorboard(sweep: Sweep, folder: Path) -> Path:
     require(not used, f"{folder} is not empty, and TensorBoard would show what is in it, too; name a new folder")
     for run in _runs(sweep):
         with SummaryWriter(str(folder / _name(run))) as writer:
-            for epoch in run["record"].epochs:
+            for epoch in _epochs(run["record"]):
                 for tag, value in _numbers(epoch, "/"):
                     writer.add_scalar(tag, value, epoch["epoch"])
     return folder
@@ -75,6 +77,11 @@ def write_tensorboard(sweep: Sweep, folder: Path) -> Path:
 def _runs(sweep: Sweep) -> list[dict[str, Any]]:
     """The finished runs with the columns of a table's frame, ``record`` among them."""
     return arrange(sweep.records(), sweep.classes).frame.to_dict("records")
+
+
+def _epochs(record: Record) -> list[dict[str, Any]]:
+    """All that is stored of the epochs. A record may hold what tables show alone."""
+    return record.folder.epochs() or record.epochs
 
 
 def _numbers(value: Mapping[str, Any], joint: str, prefix: str = "") -> Iterator[tuple[str, float]]:

@@ -360,5 +360,5 @@ def test_every_kind_of_figure_is_shown() -> None:
 def test_the_plan_covers_every_method_and_its_quick_part_is_a_part() -> None:
     whole = plan.figures(quick=False)
     for method in discover():
-        assert f"step {method} ferres8 48 px batch 64" in whole
+        assert f"training {method} ferres8 48 px batch 64" in whole
     assert set(plan.figures(quick=True)) < set(whole)

@@ -42,9 +42,9 @@ def test_a_tuning_and_the_sweep_that_uses_it(faces_folder: Path, tmp_path: Path)
     used = call("run", *usual, "--methods", "nla,scn", "--settings", settings, "--vary", "nla.lam_c=0,0.5")
     assert used.returncode == 0, used.stdout + used.stderr
     for part in (
-        "nla (lam_c=0.0)◊",
-        "nla (lam_c=0.5)◊",
-        "scn ",
+        "NLA (lam_c=0.0)◊",
+        "NLA (lam_c=0.5)◊",
+        "SCN ",
         "◊ uses the settings of a file (settings.toml, sha256",
     ):
         assert part in used.stdout, part

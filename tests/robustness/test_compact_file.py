@@ -18,7 +18,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]
 
 def words(faces: Path, out: Path, methods: str, seeds: str) -> list[str | Path]:
     return ["run", "--dataset", faces, "--out", out, "--methods", methods, "--seeds", seeds, "--image-size", "32",
-            "--batch-size", "32", "--epochs", "2", "--device", "cpu", "--jobs", "1", "--name", "mine"]  # fmt: skip
+            "--batch-size", "32", "--epochs", "2", "--device", "cpu", "--jobs", "1", "--name", "mine",
+            "--settings", "default"]  # fmt: skip
 
 
 def measured(sweep: Sweep) -> dict[str, object]:

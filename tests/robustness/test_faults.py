@@ -238,7 +238,7 @@ def test_what_a_kill_after_the_last_result_left_is_removed(planned: Plan, peace:
 
 
 def test_a_damaged_first_stage_is_trained_anew(faces_folder: Path, tmp_path: Path) -> None:
-    both = make_plan(Request(["ce", "crt"], str(faces_folder), overrides=SETTINGS))
+    both = make_plan(Request(["ce", "crt"], str(faces_folder), overrides=SETTINGS, settings_file="default"))
     first, second = sorted(both.runs, key=lambda run: run.spec.method)
     assert here(replace(both, runs=(first,)), tmp_path)["state"] == "done"
     networks = RunFolder.of(tmp_path, first.spec).path / "model.safetensors"

@@ -98,7 +98,7 @@ def stress(options: argparse.Namespace, folder: Path) -> dict[str, object]:
         wrong += [
             f"round {rounds}: {each} is left" for each in (*common.leftovers(out / "runs"), *common.leftovers(cache))
         ]
-        if not list(out.glob("sweeps/*/plots/drawn.txt")):
+        if not list(out.glob("sweeps/*/plots/drawn.json")):
             wrong.append(f"round {rounds}: no plots")
         print(f"round {rounds} is finished; {len(wrong)} differences", flush=True)
     return {

@@ -59,7 +59,11 @@ def plan(faces_folder: Path) -> Callable[..., Plan]:
 
     def made(methods: str = "ce", seeds: int = 2) -> Plan:
         request = Request(
-            methods.split(","), str(faces_folder), seeds=tuple(range(seeds)), overrides={"image_size": 32}
+            methods.split(","),
+            str(faces_folder),
+            seeds=tuple(range(seeds)),
+            overrides={"image_size": 32},
+            settings_file="default",
         )
         return make_plan(request)
 

@@ -82,7 +82,7 @@ def test_an_expression_or_nothing_can_be_asked_for(tmp_path: Path) -> None:
             open_manifest(tmp_path / "ck", options=ReadOptions(group_by=regex))
     with pytest.raises(DataError, match=r"cannot be divided by --group-by \[\.\]png: there is only 1"):
         open_manifest(tmp_path / "ck", options=ReadOptions(group_by="[.]png"))
-    with pytest.raises(SpecError, match="--group-by: synthetic is no table"):
+    with pytest.raises(SpecError, match="--group-by: synthetic is not a table of your own"):
         open_manifest("synthetic", options=ReadOptions(group_by="x"))
 
 

@@ -116,11 +116,11 @@ def test_a_wrong_file_says_what_is_wrong(root: Path, change: dict[str, Any], mes
 def test_a_file_that_is_none(root: Path) -> None:
     path = root / "fer2013" / "landmarks.npz"
     path.write_bytes(b"no archive")
-    with pytest.raises(DataError, match=r"landmarks\.npz: is no \.npz file"):
+    with pytest.raises(DataError, match=r"landmarks\.npz: not an \.npz file of arrays"):
         open_dataset("ferplus", root)
     with path.open("wb") as handle:
         np.save(handle, points(6))
-    with pytest.raises(DataError, match=r"landmarks\.npz: is no \.npz file"):
+    with pytest.raises(DataError, match=r"landmarks\.npz: not an \.npz file of arrays"):
         open_dataset("ferplus", root)
 
 

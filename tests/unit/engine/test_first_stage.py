@@ -158,7 +158,7 @@ def test_the_plan_finds_the_run_that_a_method_begins_with(faces_folder: Path, tm
     """Also where the method learns from images that the other run does not see."""
     body = "@classmethod\ndef needs(cls, config):\n    return Needs(first_stage_of='ce', unlabelled=1.0)\n" + LOSS
     (tmp_path / "begins.py").write_text(plugin_source(body))
-    common: dict[str, Any] = {"dataset": str(faces_folder), "overrides": {"image_size": 32}}
+    common: dict[str, Any] = {"dataset": str(faces_folder), "overrides": {"image_size": 32}, "settings_file": "default"}
     pool = faces_folder / "val"
     planned = make_plan(Request(["ce", "begins"], plugins=[str(tmp_path)], unlabelled=pool, **common))
     runs = SimpleNamespace(**{run.spec.method: run for run in planned.runs})

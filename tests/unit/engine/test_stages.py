@@ -14,7 +14,14 @@ from fer_bench.engine.stages import stage_spans
 from fer_bench.method import Stage
 
 pytestmark = pytest.mark.usefixtures("no_outputs")
-SWEEP: dict[str, Any] = {"noise": [0.4], "epochs": 3, "image_size": 32, "train_size": 140, "jobs": 1}
+SWEEP: dict[str, Any] = {
+    "noise": [0.4],
+    "epochs": 3,
+    "image_size": 32,
+    "train_size": 140,
+    "jobs": 1,
+    "settings_file": "default",
+}
 
 
 def only(out: Path, method: str) -> Path:

@@ -47,9 +47,9 @@ def test_a_missing_package_is_named_with_its_extra(name: str, extra: str, monkey
 
 
 def test_options_of_the_local_pool_are_refused_elsewhere() -> None:
-    with pytest.raises(SpecError, match="--jobs and --device are for --launcher local"):
+    with pytest.raises(SpecError, match="--jobs, --jobs-per-device and --device are for --launcher local"):
         devices.devices_for(choose_launcher("slurm"), "auto", 2, 4)
-    with pytest.raises(SpecError, match="--jobs and --device"):
+    with pytest.raises(SpecError, match="--jobs-per-device and --device"):
         devices.devices_for(choose_launcher("slurm"), "cuda", None, 4)
     assert devices.devices_for(choose_launcher("slurm"), "auto", None, 4) == []
 

@@ -128,7 +128,11 @@ def test_cells_have_the_numbers_of_their_paper() -> None:
         ('baseline = "Cross-entropy"', 'baseline = "Cross"', "baseline = 'Cross'; did you mean 'Cross-entropy'"),
         ('preset = "quick"', 'preset = "quik"', "[recipe]: unknown preset 'quik'; did you mean 'quick'"),
         ("epochs = 10", "epoch = 10", "no setting 'epoch'; did you mean 'epochs'"),
-        ('data = "synthetic" #', 'data = "synthetik" #', "[[columns]] 1.data = 'synthetik' is no data set"),
+        (
+            'data = "synthetic" #',
+            'data = "synthetik" #',
+            "[[columns]] 1.data = 'synthetik' is neither",
+        ),
         ('noise = "symmetric"\nrates = [0.2]', 'noise = "symetric"\nrates = [0.2]', "did you mean 'symmetric'"),
         ("rates = [0.2]", "rates = [1.2]", "[[columns]] 1.rates"),
         ("rates = [0.2]", "", "noise 'symmetric' needs rates"),
