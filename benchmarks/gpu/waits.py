@@ -127,6 +127,7 @@ def place() -> str:
     """The innermost line of fer-bench or of a method on the stack, as "methods/ce.py:28"."""
     for frame in reversed(traceback.extract_stack()):
         path = Path(frame.filename).resolve()
-        if path.is_relative_to(ROOT) and "benchmarks" not in path.parts:
-            return f"{path.relative_to(ROOT)}:{frame.lineno}"
+        ours = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+        if ours.parts[0] in ("fer_bench", "methods"):  # an environment may lie in the checkout, too
+            return f"{ours}:{frame.lineno}"
     return "elsewhere"
