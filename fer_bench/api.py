@@ -116,12 +116,12 @@ def run(
         precision: Replaces the recipe's precision of forward passes.
         compile: Compile the networks, which takes minutes at first.
         pretrained: A file of weights, "efficientnet-lite0", or "timm".
-        settings: Hyper-parameters: ``{"nla": {"tau": 0.5}}``, or strings ``"nla.tau=0.5"``. A method can also have its
-            own ``lr`` and ``weight_decay``.
+        settings: Hyper-parameters: ``{"mine": {"tau": 0.5}}``, or strings ``"mine.tau=0.5"``. A method can also have
+            its own ``lr`` and ``weight_decay``.
         settings_file: A file of ``fer-bench tune``, or "default" for the papers' values; by default the file that comes
             with the preset, if there is one.
-        vary: Values of hyper-parameters, each in a row of its own: ``{"nla": {"tau": [0, 0.5]}}``, or strings
-            ``"nla.tau=0,0.5"``. Several make a grid.
+        vary: Values of hyper-parameters, each in a row of its own: ``{"mine": {"tau": [0, 0.5]}}``, or strings
+            ``"mine.tau=0,0.5"``. Several make a grid.
         plugins: Folders and files with methods of your own.
         unlabelled: Folder of images for methods that learn from unlabelled ones.
         out: Folder of runs and sweeps.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from fer_bench.method import FAMILIES
 from fer_bench.plugins.registry import discover
-from tests.helpers.pages import ROOT
+from tests.helpers.pages import ROOT, replace_between
 
 PAGE = ROOT / "docs" / "methods.md"
 BEGIN, END = "<!-- begin of the methods -->\n", "<!-- end of the methods -->\n"
@@ -33,8 +33,7 @@ def table() -> str:
 
 def main() -> None:
     """Replaces the text between the marks."""
-    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    replace_between(PAGE, BEGIN, END, table())
 
 
 if __name__ == "__main__":

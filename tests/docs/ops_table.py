@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator
 
 from fer_bench import ops
-from tests.helpers.pages import ROOT
+from tests.helpers.pages import ROOT, replace_between
 
 PAGE = ROOT / "docs" / "add-a-method.md"
 BEGIN, END = "<!-- begin of the operations -->\n", "<!-- end of the operations -->\n"
@@ -39,8 +39,7 @@ def table() -> str:
 
 def main() -> None:
     """Replaces the text between the marks."""
-    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    replace_between(PAGE, BEGIN, END, table())
 
 
 if __name__ == "__main__":
