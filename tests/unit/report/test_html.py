@@ -524,17 +524,23 @@ class Shown:
     def draw_all(self) -> None:
         """Brings every section into view and waits until it is drawn."""
         for name in self.run("return sections.map((each) => each.id)"):
-            self.run("document.getElementById(arguments[0]).scrollIntoView({behavior: 'instant'})", name)
-            self.wait(
-                lambda name=name: self.run("return sections.find((each) => each.id === arguments[0]).drawn", name)
-            )
+            self.wait(lambda name=name: self.bring(name))
 
-    def wait(self, condition: Callable[[], Any], seconds: float = 30) -> Any:
-        end = time.monotonic() + seconds
-        while not (found := condition()):
-            assert time.monotonic() < end, "the page did not get there"
+    def bring(self, name: str) -> bool:
+        """Scrolls to a section, which others that are drawn may have moved; whether it is drawn."""
+        return self.run(
+            "const found = sections.find((each) => each.id === arguments[0]);"
+            "found.element.scrollIntoView({behavior: 'instant'}); return found.drawn", name
+        )  # fmt: skip
+
+    def wait(self, condition: Callable[[], Any], polls: int = 600) -> Any:
+        """Waits for a condition. Polls are counted, not seconds: each takes longer where the browser is slow."""
+        for _ in range(polls):
+            if found := condition():
+                return found
             time.sleep(0.05)
-        return found
+        state = "return sections.map((s) => [s.id, s.seen, s.drawn, s.element.getBoundingClientRect().top])"
+        pytest.fail(f"the page did not get there: {self.run(state)} {self.driver.get_log('browser')}")
 
     def column(self, section: str, place: int) -> list[str]:
         lines = "[...document.querySelectorAll(`#${arguments[0]} tbody tr`)]"
@@ -573,7 +579,7 @@ def test_every_section_draws_without_error_or_network(browser: Any, written: Pat
     assert shown.run("return document.documentElement.dataset.theme") == ("dark" if dark else "light")
     assert shown.run("return document.documentElement.scrollWidth") <= width, "the page scrolls sideways"
     fits = "(p) => Math.abs(p.querySelector('.main-svg').getBoundingClientRect().width - p.clientWidth) < 2"
-    shown.wait(lambda: shown.run(f"return [...document.querySelectorAll('.plot')].every({fits})"), 15)
+    shown.wait(lambda: shown.run(f"return [...document.querySelectorAll('.plot')].every({fits})"))
     plots = shown.run(
         "return [...document.querySelectorAll('main section')].map(s => [s.id, s.querySelectorAll('.main-svg').length])"
     )
@@ -584,6 +590,22 @@ def test_every_section_draws_without_error_or_network(browser: Any, written: Pat
     assert shown.run("return document.querySelectorAll('#content script, #content img[src=x]').length") == 0
     assert shown.run("return document.querySelector('#recall svg').textContent").count("<script>alert(1)</script>") == 0
     assert "<img src=x" in shown.run("return document.querySelector('#labels .ytick, #labels').textContent")
+
+
+def test_a_section_that_fails_says_so_and_leaves_the_others(shown: Shown) -> None:
+    shown.run("sections[0].draw = () => { throw new Error('no table today'); }; changed()")
+    shown.draw_all()
+    assert "cannot be shown: no table today" in shown.run("return document.querySelector('#table').innerText")
+    assert shown.run("return document.querySelectorAll('#noise .main-svg').length") > 0
+    (entry,) = shown.driver.get_log("browser")
+    assert "no table today" in entry["message"]
+
+
+def test_sections_out_of_view_are_drawn_for_print(shown: Shown) -> None:
+    drawn = "return sections.map((each) => each.drawn)"
+    assert not all(shown.run(drawn))
+    shown.run("window.dispatchEvent(new Event('beforeprint'))")
+    assert all(shown.run(drawn))
 
 
 def test_links_lead_to_sections_that_are_drawn_on_the_way(browser: Any, written: Path) -> None:

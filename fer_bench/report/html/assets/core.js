@@ -99,12 +99,11 @@ const MARKS = {
 
 const sections = [];
 const watcher = new IntersectionObserver((entries) => {
-  for (const entry of entries) {
-    const found = sections.find((each) => each.element === entry.target);
-    found.seen = entry.isIntersecting;
-    if (found.seen) refresh(found);
-  }
+  for (const entry of entries) sections.find((each) => each.element === entry.target).seen = entry.isIntersecting;
+  drawSeen();
 }, { rootMargin: "300px" });
+const drawSeen = () => sections.filter((each) => each.seen).forEach(refresh);
+window.addEventListener("beforeprint", () => sections.forEach(refresh)); // paper has no view
 
 // draw(body) fills an empty element and is called again after every change
 function section(id, title, about, draw) {
@@ -125,16 +124,19 @@ function refresh(entry) {
   const held = entry.body.contains(document.activeElement) ? document.activeElement.dataset.hold : null;
   entry.body.style.minHeight = `${entry.body.offsetHeight}px`; // the page does not jump while it is drawn again
   entry.body.replaceChildren();
-  entry.draw(entry.body);
+  try {
+    entry.draw(entry.body);
+  } catch (error) { // the other sections are drawn all the same
+    absent(entry.body, `This section cannot be shown: ${error.message}`);
+    console.error(error);
+  }
   entry.body.style.minHeight = "";
   if (held) entry.body.querySelector(`[data-hold="${CSS.escape(held)}"]`)?.focus();
 }
 
 function changed() {
-  for (const entry of sections) {
-    entry.drawn = false;
-    if (entry.seen) refresh(entry);
-  }
+  for (const entry of sections) entry.drawn = false;
+  drawSeen();
 }
 
 // A choice of one section, which is kept while the section is drawn again.
