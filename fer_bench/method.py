@@ -82,10 +82,15 @@ class Needs:
     of that stage ``predict`` answers as the other method does. If no stage follows, ``on_fit_end`` and the last
     evaluation are this method's own; it meets new optimizers there."""
     networks: int = 1
-    forwards: float = 1.0
-    """Images forwarded in training for each image of a batch. Time estimates use it."""
+    forwards: float | Callable[[int], float] = 1.0
+    """Images forwarded in training for each image of a batch, or a function of the epochs of the training that returns
+    them. Time estimates and the budget of a tuning use it."""
     compiles: bool = True
     """False: its networks cannot be compiled (hooks on layers, gradients of gradients)."""
+
+    def forwards_in(self, epochs: int) -> float:
+        """``forwards`` in a training of ``epochs``."""
+        return float(self.forwards(epochs) if callable(self.forwards) else self.forwards)
 
 
 @dataclass(frozen=True)

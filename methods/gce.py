@@ -23,9 +23,6 @@ from torch import Tensor
 from fer_bench.method import Batch, Info, Method, Needs, Run, SampleWeight, Task, hparam
 from fer_bench.ops import evaluating, label_log_probability, require_positive, require_range
 
-COMMON_EPOCHS = 60
-"""The epochs for which :meth:`Gce.needs` gives the cost of the passes; it hardly depends on the epochs."""
-
 
 def lq_loss(logits: Tensor, labels: Tensor, q: float, clamp: float = 0.0) -> Tensor:
     """(1 - p_y^q) / q, [B], of logits [B, C] and labels [B].
@@ -127,10 +124,12 @@ class Gce(Method):
     def needs(cls, config: Config) -> Needs:
         if config.variant == "lq":
             return Needs()
-        start, every = cls.pass_epochs(config, COMMON_EPOCHS)
-        passes = sum(prunes_before(epoch, start, every) for epoch in range(COMMON_EPOCHS))
-        views = ("weak",) if config.prune_view == "weak" else ("weak", "plain")
-        return Needs(views=views, forwards=1 + passes / COMMON_EPOCHS)
+
+        def forwards(epochs: int) -> float:
+            start, every = cls.pass_epochs(config, epochs)
+            return 1 + sum(prunes_before(epoch, start, every) for epoch in range(epochs)) / epochs
+
+        return Needs(views=("weak",) if config.prune_view == "weak" else ("weak", "plain"), forwards=forwards)
 
     @classmethod
     def remarks(cls, config: Config) -> Sequence[str]:

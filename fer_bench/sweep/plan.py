@@ -310,7 +310,7 @@ def expand(
             landmarks=dataset.landmarks_file if needs.landmarks else "",
         )
         first = grid.plugins.get(needs.first_stage_of)
-        cost = recipe.epochs * images * needs.forwards
+        cost = recipe.epochs * images * needs.forwards_in(recipe.epochs)
         for noise, imbalance, draw, seed in itertools.product(grid.noises, grid.imbalances, grid.draws, grid.seeds):
             config = describe_config(method.configs[noise.label])
             spec = replace(base, noise=noise, imbalance=imbalance, data_seed=draw, seed=seed, config=config)

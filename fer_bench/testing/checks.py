@@ -328,7 +328,7 @@ def cost_is_counted(plugin: Plugin, bench: Bench) -> None:
     assert final is not None
     forward, backward = final["images_forward"], final["images_backward"]
     assert 0 < backward <= forward, f"{forward} images forward, {backward} backward"
-    declared = plugin.load().needs(seen.method.config).forwards
+    declared = plugin.load().needs(seen.method.config).forwards_in(12)
     assert abs(forward / images - declared) <= 0.05 * declared, (
         f"{forward / images:.2f} images forwarded for each image of a batch; Needs(forwards={declared})"
     )

@@ -137,7 +137,8 @@ def _first(costs: dict[int, float], budget: float) -> set[int]:
 
 def forwards(run: PlannedRun) -> float:
     """What a run costs, as a multiple of one cross-entropy run: images that it forwards for each image of a batch."""
-    return float(run.plugin.load().needs(run.plugin.restore_config(run.spec.config)).forwards)
+    needs = run.plugin.load().needs(run.plugin.restore_config(run.spec.config))
+    return needs.forwards_in(run.spec.recipe.epochs)
 
 
 def trial_of(run: PlannedRun) -> int:

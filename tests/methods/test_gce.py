@@ -107,9 +107,9 @@ def test_schedule_of_the_passes() -> None:
     assert passes(60) == [19, 24, 29, 34, 39, 44, 49, 54, 59]
     assert passes(14) == list(range(4, 14)) and passes(120, prune_start=1.1) == []
     assert passes(2) == [1] and passes(12, prune_start=0.0)[0] == 1  # an untrained network never prunes
-    cost = gce.Gce.needs(gce.Gce.Config(variant="truncated")).forwards
-    assert cost == pytest.approx(1 + len(passes(60)) / 60)
-    assert gce.Gce.needs(gce.Gce.Config()).forwards == 1.0
+    truncated = gce.Gce.needs(gce.Gce.Config(variant="truncated"))
+    assert truncated.forwards_in(60) == pytest.approx(1 + 9 / 60) and truncated.forwards_in(14) == 1 + 10 / 14
+    assert gce.Gce.needs(gce.Gce.Config()).forwards_in(14) == 1.0
 
 
 class FixedPass:

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fer_bench.core.errors import PluginError, SpecError
+from fer_bench.core.presets import load_preset
 from fer_bench.method import FAMILIES, Info, Needs
 from fer_bench.models.catalog import Known
 from fer_bench.plugins.registry import FAMILY, Plugin
@@ -61,8 +62,13 @@ def _summary(info: Info, needs: Needs, plugin: Plugin) -> str:
     asks += [f"{needs.networks} networks"] if needs.networks > 1 else []
     golden = plugin.golden
     cases = "–" if golden is None else str(golden.cases) if golden.current else "stale"
-    cost, asked = f"{needs.forwards:.3g}x", f"{', '.join(asks)} · " if asks else ""
+    cost, asked = f"{_forwards(needs):.3g}x", f"{', '.join(asks)} · " if asks else ""
     return f"{info.year or '':<6}{info.kind:<13}{cost:<7}{cases:<8}{asked}"
+
+
+def _forwards(needs: Needs) -> float:
+    """Images forwarded for each image of a batch in a training of the default preset."""
+    return needs.forwards_in(load_preset("quick").epochs)
 
 
 def _golden(plugin: Plugin) -> str:
@@ -88,7 +94,7 @@ def method_card(plugin: Plugin, published: Iterable[Number] = ()) -> RenderableT
         Padding(Text(info.idea.strip()), (1, 2)),
         Text(
             f"against: {info.kind} · family: {info.family or 'none'} · networks: {needs.networks} · "
-            f"forward passes per image: {needs.forwards:g} · views: {', '.join(needs.views)} · "
+            f"forward passes per image: {_forwards(needs):g} · views: {', '.join(needs.views)} · "
             f"uses the noise rate: {'yes' if needs.noise_rate else 'no'}"
         ),
         Text(f"golden: {_golden(plugin)}"),

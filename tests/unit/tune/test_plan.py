@@ -59,6 +59,16 @@ def test_a_method_that_forwards_twice_has_half_of_the_trials(ask: Callable[..., 
     assert plan.tuning == {"budget": 7.5, "studies": 1} and plan.name.startswith("tune-faces-")
 
 
+def test_the_cost_of_a_trial_may_depend_on_the_epochs(ask: Callable[..., Plan], toy: Callable[..., Plugin]) -> None:
+    growing = toy("growing", BODY.replace("4.0 if config.dear else 2.0", "lambda epochs: 1 + epochs"))
+    growing.path.with_suffix(".toml").write_text("")
+
+    def trials(epochs: int) -> list[int]:
+        return numbers(ask("growing", Search(8, 1), epochs=epochs, plugins=[str(growing.path)]), "growing")
+
+    assert trials(1) == [0, 1, 2, 3] and trials(3) == [0, 1]
+
+
 def test_a_larger_budget_continues_a_smaller_one(ask: Callable[..., Plan]) -> None:
     small, large = (ask(search=Search(budget, 2)) for budget in (4, 9))
     assert {run.spec.key for run in small.runs} < {run.spec.key for run in large.runs}
