@@ -4,6 +4,7 @@ What is done is not done again, here or in a fresh clone: a sweep goes on from i
 
     python -m benchmarks.reference                           the sweeps and how far they are
     python -m benchmarks.reference run [NAMES] [--minutes N] trains them in order, and stops in time
+    python -m benchmarks.reference page                      writes docs/results.md from the committed records
     python -m benchmarks.reference validation                writes the validation table of docs/methods.md
 """
 
@@ -12,52 +13,19 @@ from __future__ import annotations
 import shlex
 import signal
 import subprocess
-import sys
 import time
-import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from benchmarks.reference import page as results_page
 from benchmarks.reference import validation as validation_table
+from benchmarks.reference.sweeps import references
 from fer_bench.core.errors import SpecError, StoreError
 from fer_bench.sweep.record import find_sweep
 
-SWEEPS = Path(__file__).with_name("sweeps.toml")
 GRACE = 120
 """Seconds that a command has to end after it was told to stop."""
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A reference sweep; sweeps.toml says what each field is."""
-
-    name: str
-    what: str
-    command: str
-    methods: tuple[str, ...]
-    options: str
-    data_root: bool = False
-
-    def commands(self, out: Path, root: Path | None, jobs: int | None) -> list[list[str]]:
-        """The commands that train it: each asks for the methods of the one before and for more."""
-        rest = [*shlex.split(self.options), "--name", self.name, "--out", str(out)]
-        rest += ["--data-root", str(root)] if self.data_root else []
-        rest += ["--jobs", str(jobs)] if jobs else []
-        start = [sys.executable, "-m", "fer_bench.cli", self.command, "--methods"]
-        return [[*start, ",".join(self.methods[:count]), *rest] for count in range(1, len(self.methods) + 1)]
-
-
-def references() -> dict[str, Reference]:
-    """The reference sweeps by name, in the order in which they are trained."""
-    content = tomllib.loads(SWEEPS.read_text(encoding="utf-8"))
-    groups = content["groups"]
-    found = {}
-    for name, values in content["sweeps"].items():
-        methods = tuple(groups.get(each, each) for each in values.pop("methods"))
-        found[name] = Reference(name=name, methods=methods, **values)
-    return found
 
 
 @click.group(help=__doc__, invoke_without_command=True)
@@ -112,6 +80,12 @@ def _within(command: list[str], end: float | None) -> bool:
     if process.returncode:
         raise SystemExit(process.returncode)
     return True
+
+
+@main.command()
+def page() -> None:
+    """Writes docs/results.md from the committed records."""
+    results_page.write()
 
 
 @main.command()

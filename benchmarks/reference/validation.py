@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
+from benchmarks.reference.marks import replace_between
 from fer_bench.core.errors import SpecError
 from fer_bench.method import Info
 from fer_bench.plugins.registry import discover
@@ -95,5 +96,4 @@ def _costs(records: Sequence[Record]) -> dict[str, str]:
 
 def write(sweep: Sweep, page: Path = PAGE) -> None:
     """Replaces the table between the marks of the page."""
-    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n{table(sweep.records())}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    replace_between(page, BEGIN, END, table(sweep.records()) + "\n")

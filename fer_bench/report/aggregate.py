@@ -34,12 +34,19 @@ def aggregate(runs: Runs, view: View) -> pd.DataFrame:
     frame = runs.frame
     parts = []
     columns = {metric.column(key): metric for metric in METRICS for key in SELECTIONS}
+    scaled = {column: pd.to_numeric(frame[column]).astype(float) * each.scale for column, each in columns.items()}
+    groups = pd.DataFrame(scaled).groupby([frame[key] for key in KEYS], sort=False)
+    measured = {
+        "n": groups.count(),
+        "mean": groups.mean(),
+        "sd": groups.std(),
+        "min": groups.min(),
+        "max": groups.max(),
+    }
     for column, metric in columns.items():
-        values = pd.to_numeric(frame[column]).astype(float) * metric.scale
-        groups = values.groupby([frame[key] for key in KEYS], sort=False)
-        part = groups.agg(n="count", mean="mean", sd="std", min="min", max="max")
+        part = pd.DataFrame({name: values[column] for name, values in measured.items()})
         if view.interval == "bootstrap":
-            found = [summary(group, "bootstrap") if group.notna().any() else None for _, group in groups]
+            found = [summary(group, "bootstrap") if group.notna().any() else None for _, group in groups[column]]
             part["low"], part["high"] = [about and about.low for about in found], [f and f.high for f in found]
         parts.append(part[part["n"] > 0].reset_index().assign(metric=column, unit=metric.unit))
     result = pd.concat([part for part in parts if len(part)], ignore_index=True)

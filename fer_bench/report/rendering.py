@@ -57,6 +57,22 @@ class Block:
             used += wide
         yield self.part(first, len(self.columns))
 
+    def markdown(self) -> str:
+        """The rows as a table in Markdown, without the title."""
+        lines = [[_md(name) for name in (self.corner, *self.columns)]]
+        for name, cells in self.rows:
+            lines.append([_md(name), *(f"**{_md(c.text)}**" if c.bold else _md(c.text) for c in cells)])
+        widths = [max(display_width(line[k]) for line in lines) for k in range(len(lines[0]))]
+
+        def row(line: Sequence[str]) -> str:
+            first, *rest = (
+                text + " " * (width - display_width(text)) for text, width in zip(line, widths, strict=True)
+            )
+            return "| " + " | ".join([first, *rest]) + " |"
+
+        rule = "|".join(["", "-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:]), ""])
+        return "\n".join([row(lines[0]), rule, *map(row, lines[1:])])
+
 
 @dataclass(frozen=True)
 class Table:
@@ -89,7 +105,7 @@ class Table:
         """The table as a Markdown document."""
         parts = [f"# {_md(self.title)}", _md(self.caption)]
         for block in self.blocks:
-            parts += [f"## {_md(block.title)}", _md_table(block)]
+            parts += [f"## {_md(block.title)}", block.markdown()]
         if self.below:
             parts += ["## Notes", "\n".join(f"- {_md(note)}" for note in self.below)]
         return "\n\n".join(parts) + "\n"
@@ -149,17 +165,3 @@ def short_count(value: float, unit: str = "") -> str:
 def _md(text: str) -> str:
     escaped = re.sub(r"([\\|`*_\[\]~#])", r"\\\1", one_line(text))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _md_table(block: Block) -> str:
-    lines = [[_md(name) for name in (block.corner, *block.columns)]]
-    for name, cells in block.rows:
-        lines.append([_md(name), *(f"**{_md(c.text)}**" if c.bold else _md(c.text) for c in cells)])
-    widths = [max(display_width(line[k]) for line in lines) for k in range(len(lines[0]))]
-
-    def row(line: Sequence[str]) -> str:
-        first, *rest = (text + " " * (width - display_width(text)) for text, width in zip(line, widths, strict=True))
-        return "| " + " | ".join([first, *rest]) + " |"
-
-    rule = "|".join(["", "-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:]), ""])
-    return "\n".join([row(lines[0]), rule, *map(row, lines[1:])])

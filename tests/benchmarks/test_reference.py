@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.reference import validation
-from benchmarks.reference.__main__ import Reference, references
+from benchmarks.reference import page, validation
+from benchmarks.reference.columns import Column, always_ahead, of_values, rank_correlation, table
+from benchmarks.reference.sweeps import Reference, references
 from fer_bench.cli.main import main
+from fer_bench.core.errors import SpecError
 from fer_bench.plugins.registry import discover
 
 
@@ -74,3 +76,50 @@ def test_the_table_stands_between_the_marks(tmp_path: Path) -> None:
             f"|\n\n{validation.END}after\n"
         )
         assert "old" not in text and text.count("| `ce` | 80.0 | – | – | 1.0 / 1.0 |") == 1
+
+
+# --- docs/results.md ----------------------------------------------------------------------------------------------
+
+
+def column(better: int = 1, **values: float) -> Column:
+    return of_values(values, {"ce": "Cross-entropy (baseline)", "nla": "NLA◊ᵃ", "eac": "EAC", "cb": "CB loss"}, better)
+
+
+def test_methods_are_sorted_by_the_first_column() -> None:
+    accuracy, memorised = column(ce=70.0, nla=80.123, eac=60.0), column(better=-1, ce=50.0, nla=8.0, cb=40.0)
+    rows = table([("clean", accuracy), ("memorised", memorised), ("nothing", column())]).splitlines()
+    assert [[cell.strip() for cell in row.strip("|").split("|")] for row in rows if "---" not in row] == [
+        ["Method", "clean", "memorised"],
+        ["NLA◊", "80.12", "8.00"],
+        ["Cross-entropy (baseline)", "70.00", "50.00"],
+        ["EAC", "60.00", "–"],
+        ["CB loss", "–", "40.00"],
+    ]
+    assert [row.split()[1] for row in table([("", memorised)]).splitlines()[2:]] == ["NLA◊", "CB", "Cross-entropy"]
+
+
+def test_a_long_table_shows_its_ends_and_the_baseline() -> None:
+    text = table([("clean", column(ce=2.0, nla=4.0, eac=3.0, cb=1.0))], ends=1)
+    assert [row.split()[1] for row in text.splitlines()[2:5]] == ["NLA◊", "Cross-entropy", "CB"]
+    assert text.endswith("The first 1 and the last 1 of 4 methods, and cross-entropy.")
+
+
+def test_orders_follow_the_better_direction() -> None:
+    high, low = column(ce=2.0, nla=4.0, eac=1.0), column(better=-1, ce=2.0, nla=4.0, eac=1.0)
+    assert high.best() == ["nla", "ce", "eac"] and low.best(1) == low.worst(3)[-1:] == ["eac"]
+    assert high.ahead() == ["nla"] and low.ahead() == ["eac"] and always_ahead([high, low]) == []
+    assert rank_correlation(high, low) == pytest.approx(1) and rank_correlation(high, column(ce=2, nla=1, eac=3)) < 0
+    assert (high - low).values == {"ce": 0, "nla": 0, "eac": 0} and high.over().cells["nla"].text == "+2.00"
+
+
+def test_a_sentence_that_does_not_hold_is_an_error() -> None:
+    assert page.claim(True, lambda: "\nIt holds.\n") == "It holds.\n"
+    with pytest.raises(SpecError, match=r"results.md.jinja: .*write it again: It holds."):
+        page.claim(False, lambda: "It holds.")
+
+
+def test_sentences_are_filled_and_tables_are_not() -> None:
+    long = "word " * 40
+    lines = page.wrapped(f"\n# Title\n\n\n- {long}\n- short\n\n| {long}|\n").splitlines()
+    assert lines[0] == "# Title" and lines[2].startswith("- word") and lines[3].startswith("  word")
+    assert lines[4:6] == ["- short", ""] and len(lines[6]) > 200 and max(map(len, lines[:6])) <= 120

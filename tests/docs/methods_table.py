@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from benchmarks.reference.marks import replace_between
 from fer_bench.method import FAMILIES
 from fer_bench.plugins.registry import discover
-from tests.helpers.pages import ROOT, replace_between
+from tests.helpers.pages import ROOT
 
 PAGE = ROOT / "docs" / "methods.md"
 BEGIN, END = "<!-- begin of the methods -->\n", "<!-- end of the methods -->\n"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 
+from benchmarks.reference.marks import replace_between
 from fer_bench import ops
-from tests.helpers.pages import ROOT, replace_between
+from tests.helpers.pages import ROOT
 
 PAGE = ROOT / "docs" / "add-a-method.md"
 BEGIN, END = "<!-- begin of the operations -->\n", "<!-- end of the operations -->\n"

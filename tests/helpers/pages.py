@@ -12,12 +12,6 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "benc
 LINK = re.compile(r"(?<!`)\]\(([^)\s]+)\)")
 
 
-def replace_between(page: Path, begin: str, end: str, content: str) -> None:
-    """Replaces what stands between two marks of a page."""
-    before, rest = page.read_text(encoding="utf-8").split(begin)
-    page.write_text(f"{before}{begin}\n{content}\n{end}{rest.split(end)[1]}", encoding="utf-8")
-
-
 def name(page: Path) -> str:
     """A page as it is called in a report of tests."""
     return page.relative_to(ROOT).as_posix()
