@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 
+from fer_bench.models.ferres8 import PooledClassifier
+
 BLOCKS = ((64, 2, 2), (64, 2, 1), (64, 2, 1), (64, 2, 1), (64, 2, 1), (128, 4, 2), *((128, 2, 1),) * 6, (128, 4, 2),
           (128, 2, 1), (128, 2, 1))  # fmt: skip
 """Outputs, factor of expansion and stride of the bottlenecks (Table 1 of the paper)."""
@@ -39,11 +41,10 @@ class Bottleneck(nn.Module):
         return x + self.layers(x) if self.shortcut else self.layers(x)
 
 
-class MobileFaceNet(nn.Module):
+class MobileFaceNet(PooledClassifier):
     """0.9 M parameters, stride 16: a 112-pixel image ends as a 7x7 map of 512 channels.
 
-    The head is that of the other networks, average pooling and one linear layer, so that class activation maps are
-    defined. The network of the paper ends with a 7x7 depthwise convolution and an embedding instead.
+    The network of the paper ends with a 7x7 depthwise convolution and an embedding instead.
     """
 
     def __init__(self, num_classes: int = 7, in_chans: int = 3) -> None:
@@ -62,18 +63,5 @@ class MobileFaceNet(nn.Module):
         self.fc = nn.Linear(512, num_classes)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """The last feature map [B, 512, h, w] of images [B, 3, H, W]."""
+        """See :class:`PooledClassifier`."""
         return self.trunk(x)
-
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Logits [B, C], or pooled features [B, 512], of a feature map."""
-        pooled = x.mean(dim=(2, 3))
-        return pooled if pre_logits else self.fc(pooled)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits [B, C] of images [B, 3, H, W]."""
-        return self.forward_head(self.forward_features(x))
-
-    def get_classifier(self) -> nn.Module:
-        """The last linear layer."""
-        return self.fc

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fer_bench.method import Batch, Method, Task
-from fer_bench.models.networks import FerRes8
+from fer_bench.models.ferres8 import FerRes8
 
 C, B, N, L = 4, 16, 40, 19
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fer_bench.method import Batch, Task
-from fer_bench.models.networks import FerRes8
+from fer_bench.models.ferres8 import FerRes8
 from fer_bench.plugins.registry import discover
 from fer_bench.testing.bench import Bench
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fer_bench.engine.stages import stage_spans
 from fer_bench.method import Task
-from fer_bench.models.networks import FerRes8
+from fer_bench.models.ferres8 import FerRes8
 from fer_bench.plugins.registry import describe_config, discover
 from fer_bench.testing.bench import Bench, relabelled
 

@@ -8,7 +8,7 @@ import fer_bench_methods.dmue as dmue
 import torch
 
 from fer_bench.method import Task
-from fer_bench.models.networks import FerRes8
+from fer_bench.models.ferres8 import FerRes8
 from tests.golden.adapters._tools import floats, integers, pick
 
 # The case "identical_features_nan" records W_target after the step that made it NaN. All its features are 1, so that

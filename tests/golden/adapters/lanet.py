@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fer_bench.method import Task
-from fer_bench.models.networks import FerRes8
+from fer_bench.models.ferres8 import FerRes8
 from fer_bench.ops import adaptive_wing, class_budget, gaussian_heatmaps, heatmap_weights, landmark_cells
 from tests.golden.adapters._tools import floats, integers, numbers, pick
 

@@ -13,7 +13,7 @@ from fer_bench.engine.batches import MEASURED
 from fer_bench.engine.trainer import Trainer
 from fer_bench.method import Method
 from fer_bench.models import pretrained
-from fer_bench.models.networks import FerRes8
+from fer_bench.models.ferres8 import FerRes8
 from fer_bench.models.pretrained import Notes, file_hash
 from fer_bench.plugins.registry import discover
 from fer_bench.store.folder import RunFolder

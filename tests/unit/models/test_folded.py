@@ -21,8 +21,9 @@ from fer_bench.core.errors import SpecError
 from fer_bench.data.synthetic.dataset import IMAGES_PER_IDENTITY as PICTURES
 from fer_bench.data.synthetic.dataset import read
 from fer_bench.models.catalog import FROM_NPM, FromNpm
+from fer_bench.models.ferres8 import FerRes8
 from fer_bench.models.folded import folded_state, unfold
-from fer_bench.models.networks import FerRes8, make_network
+from fer_bench.models.networks import make_network
 from fer_bench.models.pretrained import convert_from_npm, file_hash, find_weights
 from fer_bench.models.tfjs import read_model
 from tests.helpers.npm_packages import made_up

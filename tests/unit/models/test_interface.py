@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fer_bench.models.ferres8 import FerRes8
 from fer_bench.models.interface import interface_error
-from fer_bench.models.networks import FerRes8, make_network
+from fer_bench.models.networks import make_network
 
 IMAGES = torch.linspace(-1, 1, 2 * 3 * 32 * 32).sin().view(2, 3, 32, 32)
 

@@ -13,7 +13,8 @@ from fer_bench.core.errors import SpecError
 from fer_bench.core.spec import Recipe
 from fer_bench.engine.counters import CostCounter
 from fer_bench.engine.optim import make_optimizer, schedule
-from fer_bench.models.networks import FerRes8, check_backbone, file_hash, make_network
+from fer_bench.models.ferres8 import FerRes8
+from fer_bench.models.networks import check_backbone, file_hash, make_network
 from fer_bench.ops.backbone_stages import resolution_stages
 
 

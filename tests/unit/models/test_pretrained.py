@@ -27,7 +27,8 @@ from fer_bench.core.errors import SpecError
 from fer_bench.core.spec import weights_name
 from fer_bench.models import catalog as module
 from fer_bench.models.catalog import PACKAGED
-from fer_bench.models.networks import FerRes8, make_network
+from fer_bench.models.ferres8 import FerRes8
+from fer_bench.models.networks import make_network
 from fer_bench.models.pretrained import Notes, convert, file_hash, find_weights, load_weights
 from fer_bench.models.safe_pickle import read_arrays
 from fer_bench.sweep.recipe import resolve_recipe

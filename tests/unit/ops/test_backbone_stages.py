@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from fer_bench import ops
-from fer_bench.models.networks import FerRes8, models
+from fer_bench.models.ferres8 import FerRes8
+from fer_bench.models.networks import models
 from tests.helpers.maps import (
     C,
     normal,
