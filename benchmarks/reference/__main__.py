@@ -74,9 +74,11 @@ def _within(command: list[str], end: float | None) -> bool:
     try:
         process.wait(None if end is None else max(0.0, end - time.monotonic()))
     except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGINT)
-        process.wait(GRACE)
         return False
+    finally:  # also after Ctrl-C
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.wait(GRACE)
     if process.returncode:
         raise SystemExit(process.returncode)
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import Counter
 from pathlib import Path
@@ -26,11 +27,35 @@ def test_every_method_is_in_it_once(name: str) -> None:
 
 
 def test_each_command_asks_for_more_methods() -> None:
-    reference = Reference("mine", "A sweep", "run", ("a,b", "c"), "--noise 0,0.4", data_root=True)
+    reference = Reference("mine", "A sweep", "run", ("a,b", "c"), ("--noise 0,0.4",), data_root=True)
     first, second = reference.commands(Path("out"), Path("faces"), 2)
     assert first[0] == sys.executable and first[3:6] == ["run", "--methods", "a,b"] and second[5] == "a,b,c"
     rest = ["--noise", "0,0.4", "--name", "mine", "--out", "out", "--data-root", "faces", "--jobs", "2"]
     assert first[6:] == second[6:] == rest
+
+
+def test_a_sweep_goes_on_from_what_it_has(tmp_path: Path) -> None:
+    reference = Reference("mine", "A sweep", "run", ("a,b", "c"), ("--noise 0,0.4 --separate", "--noise 0,0.2,0.4"))
+
+    def asked() -> list[list[str]]:
+        return [command[5:8] for command in reference.commands(tmp_path, None, None)]
+
+    every = [["a,b", "--noise", "0,0.4"], ["a,b,c", "--noise", "0,0.4"], ["a,b,c", "--noise", "0,0.2,0.4"]]
+    assert asked() == every
+    folder = tmp_path / "sweeps" / "mine"
+    folder.mkdir(parents=True)
+    for number, command in enumerate(reference.commands(tmp_path, None, None)):
+        words = " ".join(command[3:])
+        stored = {
+            "name": "mine",
+            "command": f"fer-bench {words}",
+            "runs": [],
+            "skipped": [],
+            "names": {},
+            "classes": {},
+        }
+        (folder / "sweep.json").write_text(json.dumps({**stored, "created": ""}))
+        assert asked() == every[number:]
 
 
 @pytest.mark.slow
