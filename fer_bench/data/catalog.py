@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
+from urllib.parse import unquote
 
 from fer_bench.core.errors import DataError, require
 from fer_bench.data.dataset import Manifest
@@ -152,7 +154,18 @@ def open_manifest(name_or_path: str | Path, root: Path | None = None, options: R
     if name in DATASETS:
         _require_unused(options, name, "columns", "group_by", "ties")
         return _read_known(DATASETS[name], root or default_root())
-    return complete(_read_own(Path(name_or_path), root or default_root(), options), options.group_by)
+    return complete(_read_own(own_path(name), root or default_root(), options), options.group_by)
+
+
+def own_path(text: str) -> Path:
+    """The path of somebody's own data: "~" is the home folder, and file:// is left out.
+
+    DataError for an address on the web.
+    """
+    if re.match(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+://", text):
+        raise DataError(f"{text}: fer-bench downloads nothing; download and unpack it, and give the path of its folder")
+    plain = unquote(text.removeprefix("file://")) if text.startswith("file://") else text
+    return Path(os.path.expanduser(plain))  # noqa: PTH111  Path.expanduser raises RuntimeError for an unknown user
 
 
 def _read_own(path: Path, root: Path, options: ReadOptions) -> Manifest:
@@ -162,7 +175,8 @@ def _read_own(path: Path, root: Path, options: ReadOptions) -> Manifest:
     if path.is_file() and path.suffix.lower() in TABLE_SUFFIXES:
         return table.read(path, root, options=options)
     if path.is_file():
-        raise DataError(f"{path}: a data set is a folder or a table ({', '.join(TABLE_SUFFIXES)})")
+        advice = next((text for suffixes, text in _OTHER_FILES.items() if path.suffix.lower() in suffixes), "")
+        raise DataError(f"{path}: a data set is a folder or a table ({', '.join(TABLE_SUFFIXES)}){advice}")
     if not path.is_dir():
         raise _unknown(str(path))
     tables = [path / each for each in TABLE_NAMES if (path / each).is_file()]
@@ -170,7 +184,7 @@ def _read_own(path: Path, root: Path, options: ReadOptions) -> Manifest:
         raise DataError(f"{path} holds both {' and '.join(TABLE_NAMES)}: name the one to read")
     if not tables:
         _require_unused(options, str(path), "columns", "ties")
-        return folder.read(path)
+        return folder.read(path, ask=not options.group_by)
     manifest = table.read(tables[0], root, options=options)
     return replace(manifest, files=[*manifest.files, *(path / each for each in TABLE_NAMES)])
 
@@ -203,11 +217,21 @@ def default_root() -> Path:
     return Path(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT)
 
 
+_OTHER_FILES = {
+    (".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar"): "; unpack it",
+    (".xlsx", ".xls", ".ods"): "; save it as CSV",
+    (".json", ".jsonl", ".ndjson", ".npz", ".npy", ".pkl", ".pickle", ".mat", ".h5", ".hdf5", ".pt"): "; write a CSV "
+    "file with the columns path and label",
+}
+"""What to do with files of other kinds, by their suffixes."""
+
+
 def images_folder(name_or_path: str | Path, root: Path | None = None) -> Path | None:
     """Path of the folder of a data set's images, or of its table; None if they are drawn. It need not exist."""
-    entry, path = DATASETS.get(str(name_or_path)), Path(name_or_path)
+    entry = DATASETS.get(str(name_or_path))
     if entry:
         return None if entry.drawn else (root or default_root()) / entry.folder
+    path = own_path(str(name_or_path))
     return path.parent if path.suffix.lower() in TABLE_SUFFIXES else path
 
 
@@ -215,7 +239,7 @@ def location(name_or_path: str | Path, root: Path | None = None) -> str:
     """The name of a data set and the absolute paths where it is looked for. They differ between working folders."""
     root = root or default_root()
     known = str(name_or_path) in DATASETS
-    return f"{name_or_path if known else Path(name_or_path).absolute()} {root.absolute()}"
+    return f"{name_or_path if known else own_path(str(name_or_path)).absolute()} {root.absolute()}"
 
 
 def _unknown(name: str) -> DataError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -13,7 +13,8 @@ from fer_bench.core.errors import DataError, SpecError
 from fer_bench.core.seeds import uniform_by_id
 from fer_bench.data.dataset import Manifest
 from fer_bench.data.groups import whole_groups
-from fer_bench.data.names import class_name, looks_like_split, splits_of
+from fer_bench.data.names import class_name, fold_number, looks_like_split, splits_of
+from fer_bench.data.patterns import PATTERNS
 
 TEST_SHARE = 0.2
 
@@ -22,23 +23,6 @@ FEWEST = 5
 
 NEAR = (0.5, 2.0)
 """How much less or more than its share a part of whole groups may be."""
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """File names that say who is in the image: ``regex`` matches their beginning, its first group is the person."""
-
-    title: str
-    regex: str
-
-
-PATTERNS = (
-    Pattern("CK+ (S010_001_00000015)", r"(S\d{3})_\d{3}_\d{8}"),
-    Pattern("JAFFE (KA.AN1.39)", r"([A-Z]{2})\.(?:AN|DI|FE|HA|NE|SA|SU)\d\.\d+"),
-    Pattern("KDEF (AF01ANS)", r"[AB]([FM]\d{2})(?:AF|AN|DI|HA|NE|SA|SU)(?:FL|FR|HL|HR|S)"),
-    Pattern("RaFD (Rafd090_01_Caucasian_female_angry_frontal)", r"Rafd\d{3}_(\d{2})_\w+"),
-    Pattern("LFW (George_W_Bush_0001)", r"([A-Za-z][A-Za-z.'-]*(?:_[A-Za-z.'-]+)+)_\d{4}"),
-)
 
 
 def complete(manifest: Manifest, group_by: str = "") -> Manifest:
@@ -113,12 +97,12 @@ def _candidates(manifest: Manifest, group_by: str) -> Iterator[tuple[np.ndarray,
         return
     stems = [PurePosixPath(name).name for name in manifest.ids]
     for pattern in PATTERNS:
-        found = _matches(stems, re.compile(rf"{pattern.regex}(?![^\W_])"))
+        found = [pattern.person(stem) for stem in stems]
         if 2 * sum(name is not None for name in found) >= len(found):
             yield _named(found, manifest.ids), f"file names as in {pattern.title}"
             return
     folders = _folders(manifest)
-    if 10 * sum(name is not None for name in folders) >= 9 * len(folders):
+    if len(set(folders) - {None}) > 1 and 10 * sum(name is not None for name in folders) >= 9 * len(folders):
         yield _named(folders, manifest.ids), "sub-folders"
 
 
@@ -133,10 +117,6 @@ def _by_regex(ids: np.ndarray, regex: str) -> np.ndarray:
     return _named(found, ids)
 
 
-def _matches(stems: Sequence[str], pattern: re.Pattern[str]) -> list[str | None]:
-    return [match and match[1] for match in map(pattern.match, stems)]
-
-
 def _named(found: Sequence[str | None], ids: np.ndarray) -> np.ndarray:
     """Names of groups; an image without one is its own group."""
     return np.array([name or f"?{own}" for name, own in zip(found, ids, strict=True)], dtype=str)
@@ -148,6 +128,7 @@ def _folders(manifest: Manifest) -> list[str | None]:
     found = []
     for name in manifest.ids:
         folders = PurePosixPath(name).parts[:-1]
+        folders = folders[1:] if folders and fold_number(folders[0]) is not None else folders
         below = [part for part in folders if class_name(part).casefold() not in classes and not _is_split(part)]
         found.append(below[0] if below and len(below) < len(folders) else None)
     return found

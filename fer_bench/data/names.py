@@ -44,33 +44,62 @@ _FILLERS = {
 def class_name(word: str) -> str:
     """The name of the class that a folder, a table or a list calls ``word``.
 
-    Basic expressions get the names of :data:`EMOTIONS` ("Happy" is "happiness"), a number loses its fraction ("3.0" is
-    "3"), and every other name stays as it is written.
+    Basic expressions get the names of :data:`EMOTIONS` ("Happy" is "happiness"), whole numbers lose their fraction
+    ("3.0" and "3.000e+00" are "3"), and every other name stays as it is written.
     """
     plain = word.strip()
     lower = plain.lower()
-    if re.fullmatch(r"\d+\.0+", plain):
-        return plain.partition(".")[0]
+    if re.fullmatch(r"\d+(\.0+(e[+-]?\d+)?|e[+-]?\d+)", lower) and float(lower).is_integer():
+        return str(int(float(lower)))
     return _EMOTION_WORDS.get(lower, lower if lower in EMOTIONS else plain)
+
+
+def emotion_in(name: str) -> str:
+    """The basic expression that a name has among numbers and words such as "faces": "0_angry" is "anger"; else ""."""
+    words = [token for token in re.findall(r"[^\W\d_]+", name.lower()) if token not in _FILLERS]
+    found = class_name(words[0]) if len(words) == 1 else ""
+    return found if found in EMOTIONS else ""
 
 
 def class_names(words: Iterable[str]) -> tuple[dict[str, str], tuple[str, ...]]:
     """The class of each word, by :func:`class_name`, and a sentence on each class that is written in several ways.
 
     Words that differ in their letters' case only are one class. It is called as they are in small letters if one of
-    them is written so, else as the first one by the alphabet.
+    them is written so, else as the first one by the alphabet. A name with a number, such as "0_angry", is the class
+    "anger" if that is there, too, unless the numbers say something else, such as the strength of the expression.
     """
     written = sorted(set(words))
+    names = {word: class_name(word) for word in written}
+    if _are_codes(names.values()):
+        names = {word: emotion_in(name) if emotion_in(name) in names.values() else name for word, name in names.items()}
     spellings: dict[str, str] = {}
-    for name in map(class_name, written):
+    for name in names.values():
         key = name.casefold()
         spellings[key] = name if name == key else spellings.get(key, name)
-    found = {word: spellings[class_name(word).casefold()] for word in written}
+    found = {word: spellings[name.casefold()] for word, name in names.items()}
     merged: dict[str, list[str]] = {}
     for word, name in found.items():
-        merged.setdefault(name, []).append(word)
+        merged.setdefault(name, []).append(word if word == word.strip() else repr(word))
     return found, tuple(
         f"{', '.join(same[:-1])} and {same[-1]} are one class, {name}" for name, same in merged.items() if len(same) > 1
+    )
+
+
+def _are_codes(names: Iterable[str]) -> bool:
+    """Whether the numbers in names are codes of the expressions there: one number each, and each of another number."""
+    pairs = {(emotion_in(name), number) for name in names if emotion_in(name) for number in re.findall(r"\d+", name)}
+    return len({emotion for emotion, _ in pairs}) == len({number for _, number in pairs}) == len(pairs)
+
+
+def doubtful_classes(classes: Iterable[str]) -> str:
+    """What makes classes look like two ways of writing the same ones: numbers beside expressions; else ""."""
+    numbers = [name for name in classes if name.isdecimal()]
+    words = [name for name in classes if emotion_in(name)]
+    if not numbers or not words:
+        return ""
+    return (
+        f"some classes are numbers ({', '.join(numbers[:3])}) and others are expressions ({', '.join(words[:3])}): "
+        "they stay apart, even if a number means one of these expressions"
     )
 
 
@@ -96,6 +125,12 @@ def splits_of(words: Iterable[str]) -> dict[str, str]:
         elif {"publictest", "privatetest"} <= set(plain.values()) and key in _PARTS_OF_FER2013:
             found[word] = _PARTS_OF_FER2013[key]
     return found
+
+
+def fold_number(word: str) -> int | None:
+    """The number of a fold of cross-validation that a folder or label is called by ("fold-0", "Fold 3"), or None."""
+    found = re.fullmatch(r"(?:cv|fold|kfold)[ _-]*(\d+)", word.strip().lower())
+    return int(found[1]) if found else None
 
 
 def looks_like_split(word: str) -> bool:

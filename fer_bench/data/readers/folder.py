@@ -17,10 +17,13 @@ from fer_bench.data.names import (
     class_name,
     class_names,
     class_order,
+    doubtful_classes,
     looks_like_split,
     splits_of,
 )
+from fer_bench.data.readers import codes
 from fer_bench.data.readers.common import images_under, listed, missing, other_files, printable, unique_ids
+from fer_bench.data.readers.layout import inner_classes, tables_there
 from fer_bench.data.sources import FileSource
 from fer_bench.data.walk import files_under, folders_in
 
@@ -44,11 +47,16 @@ class _Images:
     classes: list[str] = field(default_factory=list)
 
 
-def read(root: Path) -> Manifest:
+def read(root: Path, ask: bool = True) -> Manifest:
     """Reads a folder of images.
 
     Classes are the sub-folders in the order of :func:`fer_bench.data.names.class_order`; names of basic emotions become
-    canonical (Happy and happiness are one class). Without split folders, the split of every image is "".
+    canonical (Happy and happiness are one class). Without split folders, the split of every image is "". Images in no
+    class folder are read if their names say what they show: :mod:`fer_bench.data.readers.codes`.
+
+    Args:
+        root: The folder.
+        ask: Whether folders that may be splits or classes are an error.
 
     Raises:
         DataError: The folder has another layout. Splits that would become classes are such a layout.
@@ -56,25 +64,24 @@ def read(root: Path) -> Manifest:
     if not root.is_dir():
         raise missing(root, LAYOUT)
     folders = folders_in(root)
+    coded = codes.read(root, folders)
+    if coded is not None:
+        return coded
     parts = _find_splits(root, folders)
-    found = [(split, folder) for part, split in parts.items() for folder in _class_folders(part)]
-    found = found or [("", folder) for folder in folders]
-    held = {folder: images_under(folder) for _, folder in found}
+    groups = {part: (split, _class_folders(part)) for part, split in parts.items()} or {root: ("", folders)}
+    resolved = [inner_classes(inside, split, ask) for split, inside in groups.values()]
+    found = [each for each_part, _ in resolved for each in each_part]
+    held = {each.folder: images_under(each.folder) for each in found}
     names, merged = class_names(folder.name for folder, paths in held.items() if paths)
     classes = class_order(names.values())
     images = _Images()
-    for split, folder in found:
-        paths = held[folder]
-        _require_class(root, folder, paths, classes)
+    for each in found:
+        paths = held[each.folder]
+        _require_class(root, each.folder, paths, classes)
         images.paths += paths
-        images.splits += [split] * len(paths)
-        images.classes += [names[folder.name] for _ in paths]
-    if not images.paths:
-        raise DataError(f"{root}: no image in it. {_expected()}")
-    if {name.lower() for name in classes} <= NO_CLASSES:
-        raise DataError(
-            f"{root}: its images are in {_slashed(classes)} and not in one folder for each class. {_expected()}"
-        )
+        images.splits += [each.split] * len(paths)
+        images.classes += [names[each.folder.name] for _ in paths]
+    _require_sorted(root, images, classes)
     ids = unique_ids((path.relative_to(root).as_posix() for path in images.paths), root)
     label = np.array([classes.index(name) for name in images.classes], dtype=np.int64)
     return Manifest(
@@ -86,9 +93,23 @@ def read(root: Path) -> Manifest:
         source=FileSource(images.paths),
         files=images.paths,
         folders=[root],
-        assumed=merged,
-        notes=_left_out(root, held),
+        assumed=(*dict.fromkeys(note for _, notes in resolved for note in notes), *merged),
+        notes=(*filter(None, [doubtful_classes(classes)]), *_left_out(root, held)),
     )
+
+
+def _require_sorted(root: Path, images: _Images, classes: Sequence[str]) -> None:
+    """DataError where there are no images, or none in a folder for its class."""
+    if not images.paths:
+        loose = len(images_under(root))
+        of_them = "its 1 image is" if loose == 1 else f"its {loose:,} images are"
+        where = f"{of_them} in no folder for each class" if loose else "no image in it"
+        raise DataError(f"{root}: {where}.{tables_there(root)} {_expected()}")
+    if {name.lower() for name in classes} <= NO_CLASSES:
+        raise DataError(
+            f"{root}: its images are in {_slashed(classes)} and not in one folder for each class."
+            f"{tables_there(root)} {_expected()}"
+        )
 
 
 def _expected() -> str:
@@ -118,6 +139,9 @@ def _find_splits(root: Path, folders: Sequence[Path]) -> dict[Path, str]:
         advice = f": rename {held_out}/ to test/ if it is what you report" if held_out and absent == ["test"] else ""
         if there == "train/":
             advice = ": without train/ between, a part of the images becomes the test split"
+        others = [folder.name for folder in folders if folder not in parts]
+        if others and not advice:
+            advice = f": is it {_slashed(others)}? Then rename it"
         raise DataError(f"{root}: there is {there}, but no {absent[0]}/{advice}. {_expected()}")
     return parts
 
@@ -138,7 +162,9 @@ def _class_folders(part: Path) -> list[Path]:
     unsorted = not folders or (len(folders) == 1 and folders[0].name.lower() in NO_CLASSES)
     if unsorted and any(path.suffix.lower() in IMAGE_SUFFIXES for path in files_under(part)):
         inner = folders[0] if folders else part
-        raise DataError(f"{inner}: its images are not in one folder for each class. {_expected()}")
+        raise DataError(
+            f"{inner}: its images are not in one folder for each class.{tables_there(part.parent)} {_expected()}"
+        )
     return folders
 
 
@@ -153,9 +179,11 @@ def _require_class(root: Path, folder: Path, paths: Sequence[Path], classes: Seq
     inner = dict.fromkeys(part for path in paths for part in path.relative_to(folder).parts[:-1])
     splits = [name for name in inner if name in splits_of(inner) or looks_like_split(name)]
     if splits:
+        alone = len(folders_in(folder.parent)) == 1
+        advice = f"If it is the data set, use --dataset {folder}; otherwise put" if alone else "Put"
         raise DataError(
             f"{folder}: there {'are' if len(splits) > 1 else 'is'} {_slashed(splits)} in it, so it is not a class. "
-            f"If it is the data set, use --dataset {folder}; otherwise put the splits first. {_expected()}"
+            f"{advice} the splits first. {_expected()}"
         )
     if len(classes) == 1 and len(inner) > 1 and all(path.parent != folder for path in paths):
         raise DataError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from fer_bench.core.errors import DataError
 from fer_bench.data.catalog import open_manifest
 from fer_bench.data.check import check
 from fer_bench.data.names import IMAGE_SUFFIXES, looks_like_split, splits_of
+from fer_bench.data.options import ReadOptions
 from fer_bench.data.readers import affectnet, folder
 from tests.helpers.layouts import save, write
 
@@ -133,6 +135,10 @@ def test_numbered_folders_are_in_the_order_of_their_values(tmp_path: Path) -> No
         ),
         (("images", "img"), r"its images are in images/ and img/ and not in one folder for each class"),
         (("S001/angry", "S002/angry", "S002/Sad"), r"S001: angry/ in it is named like a class: is S001 one"),
+        (("Trainingsdaten/Wut", "Trainingsdaten/Freude", "Testdaten/Wut", "Testdaten/Freude"), "which are the classes"),
+        (("训练集/1", "训练集/2", "测试集/1", "测试集/2"), "Splits are called train, val and test: rename them"),
+        (tuple(f"s{person}/{kind}" for person in "abcd" for kind in range(7)), "hold the same folders, 0/ and 1/ and"),
+        (("entrainement/1", "test/1"), r"there is test/, but no train/: is it entrainement/\? Then rename it"),
         (
             ("archive/1", "archive/2"),
             r"archive is the only folder, and its images are in 1/ and 2/",
@@ -142,6 +148,97 @@ def test_numbered_folders_are_in_the_order_of_their_values(tmp_path: Path) -> No
 def test_a_folder_that_is_no_class_is_an_error(folders: tuple[str, ...], message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):
         folder.read(tree(tmp_path, *folders))
+
+
+def test_folders_of_persons_hold_the_classes_and_people_stay_apart(tmp_path: Path) -> None:
+    tree(tmp_path, *(f"P{person:03d}/{kind}" for person in range(10) for kind in ("Angry", "Happy", "0_sad")))
+    write(tmp_path / "P000/list.txt", "x")
+    manifest = open_manifest(tmp_path)
+    assert manifest.classes == ("0_sad", "anger", "happiness")
+    assert "the classes are the folders inside of P000/ and P001/ and P002/ and 7 more" in manifest.assumed
+    assert manifest.split_source == "derived by group" and manifest.group is not None
+    assert set(manifest.group) == {f"P{person:03d}" for person in range(10)}
+
+
+@pytest.mark.parametrize(("name", "first"), [("fold-{}", 0), ("Fold {}", 1), ("cv{}", 3)])
+def test_the_first_of_folders_of_folds_is_the_test_split(name: str, first: int, tmp_path: Path) -> None:
+    folds = [name.format(number) for number in range(first, first + 10)]
+    tree(tmp_path, *(f"{fold}/{kind}" for fold in folds for kind in ("1", "Wut")))
+    manifest = open_manifest(tmp_path)
+    assert {name.split("/")[0] for name in manifest.ids[manifest.split == "test"]} == {folds[0]}
+    assert manifest.classes == ("1", "Wut") and manifest.group is None and manifest.split_source == "official"
+    assert manifest.assumed == (
+        f"{folds[0]}/ and {folds[1]}/ and {folds[2]}/ and 7 more are 10 folds; {folds[0]} is the test split",
+    )
+
+
+def test_the_user_can_say_that_folders_with_the_same_folders_are_classes(tmp_path: Path) -> None:
+    tree(tmp_path, *(f"{kind}/{person}" for kind in ("smile", "none") for person in "abcdefgh"))
+    with pytest.raises(DataError, match="none/ and smile/ hold the same folders, a/ and b/ and c/ and 5 more"):
+        open_manifest(tmp_path)
+    manifest = open_manifest(tmp_path, options=ReadOptions(group_by="/(.)/"))
+    assert manifest.classes == ("none", "smile") and manifest.group is not None and len(set(manifest.group)) == 8
+
+
+def test_a_name_with_its_number_is_the_class_that_is_there_too(tmp_path: Path) -> None:
+    tree(tmp_path, "train/angry", "train/happy", "test/0_angry", "test/03.Happy faces")
+    manifest = folder.read(tmp_path)
+    assert manifest.classes == ("anger", "happiness")
+    assert sorted(manifest.assumed) == [
+        "03.Happy faces and happy are one class, happiness",
+        "0_angry and angry are one class, anger",
+    ]
+
+
+@pytest.mark.parametrize(
+    "names", [("anger", "anger_1", "anger_2"), ("fear", "anger", "fear1", "anger1"), ("0_angry", "1_happy")]
+)
+def test_other_numbers_keep_classes_apart(names: tuple[str, ...], tmp_path: Path) -> None:
+    assert folder.read(tree(tmp_path, *names)).classes == tuple(sorted(names))
+
+
+def test_classes_that_are_numbers_beside_expressions_are_doubted(tmp_path: Path) -> None:
+    manifest = folder.read(tree(tmp_path, "train/0", "train/1", "test/angry", "test/happy"))
+    assert manifest.notes[0].startswith("some classes are numbers (0, 1) and others are expressions (anger, happiness)")
+    assert check(manifest).warnings[0] == manifest.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "wanted"),
+    [
+        ("", "{person}.AN1.{number}", {"KA", "KL", "KM", "KR", "MK", "NA"}),
+        ("{person}", "{person}.SU2.{number}", {"KA", "KL", "KM", "KR", "MK", "NA"}),
+        ("", "Rafd090_{number:02d}_Caucasian_male_contemptuous_left", {f"{number:02d}" for number in range(6)}),
+    ],
+)
+def test_names_of_files_say_what_is_shown(place: str, name: str, wanted: set[str], tmp_path: Path) -> None:
+    for number, person in enumerate(("KA", "KL", "KM", "KR", "MK", "NA")):
+        for word in ("", "HA"):
+            stem = name.format(person=person, number=number)
+            stem = re.sub("AN|SU", word, stem) if word else stem
+            stem = stem.replace("contemptuous_left", "happy_frontal") if word else stem
+            save(tmp_path / place.format(person=person) / f"{stem}.tiff", (number, len(word), 0))
+    manifest = open_manifest(tmp_path)
+    assert manifest.classes[-1] != "KA" and "happiness" in manifest.classes and len(manifest.classes) == 2
+    assert manifest.group is not None and set(manifest.group) == wanted
+    assert manifest.assumed[0].startswith("labels by file names as in ")
+
+
+def test_folders_of_people_are_no_classes(tmp_path: Path) -> None:
+    for person in (5, 6):
+        save(tmp_path / f"S{person:03d}/001/S{person:03d}_001_00000001.png", (person, 0, 0))
+    with pytest.raises(DataError, match=r"S005/ and S006/ are the persons of CK\+ .* write a table with columns path"):
+        folder.read(tmp_path)
+
+
+def test_images_in_no_folder_are_counted_and_tables_are_named(tmp_path: Path) -> None:
+    save(tmp_path / "1.png")
+    with pytest.raises(DataError, match=r"its 1 image is in no folder for each class\. Expected"):
+        folder.read(tmp_path)
+    write(tmp_path / "train.csv", "x")
+    write(tmp_path / ".hidden.csv", "x")
+    with pytest.raises(DataError, match=r"train\.csv is there: use --dataset .*/train\.csv if it has the labels"):
+        folder.read(tmp_path)
 
 
 def test_folders_inside_a_class_are_its_own(tmp_path: Path) -> None:
