@@ -181,8 +181,18 @@ _ROWS = (
 
 
 def row_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options of which methods are shown, and in which order, and folders of methods for their names."""
-    return _decorated(command, _ROWS)
+    """Adds the options of which methods are shown, and in which order, and folders of methods for their names.
+
+    The command has the first three as one argument ``shown``.
+    """
+
+    @functools.wraps(command)
+    def with_rows(*, only: list[str] | None, sort: str, top: int | None, **others: Any) -> Any:
+        from fer_bench.report.shown import Shown
+
+        return command(shown=Shown(None if only is None else tuple(only), sort, top), **others)
+
+    return _decorated(with_rows, _ROWS)
 
 
 def _decorated(command: Callable[..., Any], options: Sequence[Callable[..., Any]]) -> Callable[..., Any]:

@@ -10,11 +10,12 @@ import click
 
 from fer_bench.cli.console import console, echo, fail, quoted, status
 from fer_bench.cli.group import main
-from fer_bench.cli.options import OUT, PLUGINS, Names, row_options
+from fer_bench.cli.options import OUT, Names, row_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fer_bench.report.shown import Shown
     from fer_bench.sweep.record import Sweep
 
 SWEEPS = click.argument("sweeps", nargs=-1, metavar="[SWEEP]…")
@@ -46,9 +47,7 @@ def table(
     out: Path,
     to: Path | None,
     style: str,
-    only: list[str] | None,
-    sort: str,
-    top: int | None,
+    shown: Shown,
     plugins: tuple[str, ...],
     **options: Any,
 ) -> None:
@@ -61,11 +60,9 @@ def table(
     from fer_bench.report.measures import View
     from fer_bench.report.outputs import outputs_of
     from fer_bench.report.plots import OVERVIEW
-    from fer_bench.report.shown import Shown
 
     view = View(**{name: tuple(value) if isinstance(value, list) else value for name, value in options.items()})  # type: ignore[arg-type]
     found = _finished(out, sweeps)
-    shown = Shown(None if only is None else tuple(only), sort, top)
     outputs = outputs_of(*found, view=view, shown=shown, plugins=discover(plugin_folders(plugins)), to=to)
     if style == "terminal":
         console().print(TableView(outputs.table))
@@ -105,9 +102,7 @@ def plot(
     out: Path,
     to: Path | None,
     kinds: list[str],
-    only: list[str] | None,
-    sort: str,
-    top: int | None,
+    shown: Shown,
     plugins: tuple[str, ...],
 ) -> None:
     """Draws the plots of SWEEPS (or of the newest one), also if they are there, as PNG and PDF."""
@@ -115,12 +110,10 @@ def plot(
     from fer_bench.plugins.registry import discover, plugin_folders
     from fer_bench.report.outputs import outputs_of
     from fer_bench.report.plots import KINDS
-    from fer_bench.report.shown import Shown
 
     for kind in kinds:
         require(kind in KINDS, f"--kinds: unknown kind {kind!r}{nearest(kind, KINDS)}")
     found = _finished(out, sweeps)
-    shown = Shown(None if only is None else tuple(only), sort, top)
     outputs = outputs_of(*found, shown=shown, plugins=discover(plugin_folders(plugins)), to=to)
     for path in outputs.write_plots(kinds, redraw=True):
         echo(path)
@@ -129,16 +122,19 @@ def plot(
 @main.command()
 @SWEEPS
 @OUT
-@PLUGINS
 @click.option("--to", type=click.Path(path_type=Path), default=None,
               help="The file to write, or for several sweeps the folder [default: report.html in the sweep's folder; "
               "OUT/site].")  # fmt: skip
 @click.option("--faces", type=click.Choice(["own", "all", "none"]), default="own", show_default=True,
               help="Training faces on the page: of drawn sets and your own; all: of licensed sets too.")  # fmt: skip
-def report(sweeps: tuple[str, ...], out: Path, plugins: tuple[str, ...], to: Path | None, faces: Any) -> None:
+@row_options
+def report(
+    sweeps: tuple[str, ...], out: Path, to: Path | None, faces: Any, shown: Shown, plugins: tuple[str, ...]
+) -> None:
     """Writes one HTML page of a sweep (or the newest one): tables, plots, faces, settings. It opens without a network.
 
-    Several SWEEPS have a folder of pages: an index that compares them, and a page for each. Any web server shows it.
+    The page of a tuning switches between default, tuned and oracle settings. Several SWEEPS have a folder of pages:
+    an index that compares them, and a page for each. Any web server shows it.
     """
     from fer_bench.core.text import counted
     from fer_bench.plugins.registry import discover, plugin_folders
@@ -147,8 +143,6 @@ def report(sweeps: tuple[str, ...], out: Path, plugins: tuple[str, ...], to: Pat
 
     found = [find_sweep(out, name) for name in sweeps] or [find_sweep(out, None)]
     for sweep in found:
-        if sweep.tuning:
-            fail(f"{sweep.name} is a tuning, which has no page; see: {quoted('fer-bench', 'table', sweep.name)}", 2)
         if not sweep.records():
             _nothing_finished(sweep)
     several = len(found) > 1
@@ -157,10 +151,10 @@ def report(sweeps: tuple[str, ...], out: Path, plugins: tuple[str, ...], to: Pat
              f"{'have a folder' if several else 'has a file'}", 2)  # fmt: skip
     if several:
         known = discover(plugin_folders(plugins))
-        for path in html.write_site(found, to or out / "site", known, faces):
+        for path in html.write_site(found, to or out / "site", known, faces, shown):
             echo(f"{path}  ({path.stat().st_size / 1e6:.1f} MB)")
         return
-    path = html.write(found[0], to or found[0].folder / "report.html", plugin_folders(plugins), faces)
+    path = html.write(found[0], to or found[0].folder / "report.html", plugin_folders(plugins), faces, shown)
     echo(f"{path}  ({path.stat().st_size / 1e6:.1f} MB)")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from fer_bench.store.model_selection import SELECTIONS
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from fer_bench.store.records import Record
 
 
 def caption(runs: Runs, view: View, significance: Significance) -> str:
@@ -39,6 +42,14 @@ def data_text(frame: pd.DataFrame) -> str:
     if len(names) > 1 or not sizes:
         return ", ".join(names)
     return f"{names[0]} ({short_sizes(next(iter(sizes.values())))})"
+
+
+def images_note(records: Iterable[Record]) -> str:
+    """How many images were trained, selected and tested on, for the notes of a figure; "" where no run stored it."""
+    sizes = {Path(name).name: short_sizes(each) for name, each in split_sizes(records).items()}
+    if len(sizes) == 1:
+        return f"{next(iter(sizes.values()))}."
+    return f"Images: {'; '.join(f'{name}: {text}' for name, text in sizes.items())}." if sizes else ""
 
 
 def _cells(runs: Runs, view: View) -> str:

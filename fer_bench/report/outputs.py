@@ -12,7 +12,7 @@ from fer_bench.core.files import write_atomically
 from fer_bench.plugins.registry import Plugin
 from fer_bench.report.joining import join
 from fer_bench.report.rendering import Table, csv_text
-from fer_bench.report.shown import Shown
+from fer_bench.report.shown import ALL, Shown
 from fer_bench.report.tables import DEFAULT_VIEW, comparison
 from fer_bench.report.trials import trial_table
 from fer_bench.sweep.record import Sweep
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from fer_bench.report.measures import View
-
-ALL = Shown()
 
 NO_PLUGINS: Mapping[str, Plugin] = MappingProxyType({})
 
@@ -91,7 +89,7 @@ def outputs_of(
         SpecError: The sweeps cannot be joined, or a name in ``view`` or ``shown`` is unknown.
     """
     if len(sweeps) == 1 and sweeps[0].tuning:
-        return _of_tuning(sweeps[0], to)
+        return _of_tuning(sweeps[0], plugins, to)
     together = join(sweeps)
     runs = shown.arrange(together.records, together.classes, plugins, view)
 
@@ -141,13 +139,14 @@ def write_table(table: Table, runs: pd.DataFrame, folder: Path) -> list[Path]:
     return [folder / name for name in contents]
 
 
-def _of_tuning(sweep: Sweep, to: Path | None) -> Outputs:
+def _of_tuning(sweep: Sweep, plugins: Mapping[str, Plugin], to: Path | None) -> Outputs:
     trials = trials_of(sweep)
+    names = {method: plugins[method].described.name for method in trials if method in plugins}
 
     def draw(folder: Path, _: Iterable[str], redraw: bool) -> list[Path]:
         from fer_bench.report.plots.trials import write
 
-        return write(trials, folder, redraw)
+        return write(trials, names, folder, redraw)
 
     table = replace(trial_table(trials, sweep.tuning, sweep.unfinished()), name=sweep.name)
     stored = sweep if to is None else None

@@ -125,6 +125,9 @@ class Shown:
         return None
 
 
+ALL = Shown()
+
+
 def _means(part: pd.DataFrame, column: str) -> dict[str, float]:
     """The mean of a column for each row that has one."""
     import pandas as pd

@@ -99,13 +99,14 @@ def _search_block(trials: Trials, outcomes: Mapping[str, Outcome]) -> Block:
     for method, each in trials.items():
         done = [trial for trial in each if trial.complete]
         spent = f"{sum(trial.cost for trial in done):.1f}"
-        chosen = [_values(trial) for trial in (outcomes[method].tuned, outcomes[method].oracle)]
+        chosen = [values_text(trial) for trial in (outcomes[method].tuned, outcomes[method].oracle)]
         lines.append((method, (Cell(f"{len(done)} of {len(each)}"), Cell(spent), *map(Cell, chosen))))
     columns = ("complete trials", "cost of a study", "tuned", "oracle")
     return Block("Search (cost in cross-entropy runs)", "Method", columns, tuple(lines))
 
 
-def _values(trial: Trial | None) -> str:
+def values_text(trial: Trial | None) -> str:
+    """The settings of a trial."""
     if trial is None:
         return MISSING
     variant = trial.variant
@@ -157,7 +158,7 @@ def _numbers(outcomes: Mapping[str, Outcome], conditions: Sequence[str]) -> pd.D
             "method": method,
             "column": column,
             "trial": trial.number,
-            "values": _values(trial),
+            "values": values_text(trial),
             "condition": condition,
             "study": study_of(record),
             "validation": 100 * accuracy(record, "val"),

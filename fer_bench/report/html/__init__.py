@@ -13,12 +13,15 @@ from fer_bench.report.html.collect import collect
 from fer_bench.report.html.gallery import FacesShown
 from fer_bench.report.html.render import render
 from fer_bench.report.html.site import write_site
+from fer_bench.report.shown import ALL, Shown
 from fer_bench.sweep.record import Sweep
 
 __all__ = ["write", "write_site"]
 
 
-def write(sweep: Sweep, path: Path, plugins: list[str] | None = None, faces: FacesShown = "own") -> Path:
+def write(
+    sweep: Sweep, path: Path, plugins: list[str] | None = None, faces: FacesShown = "own", shown: Shown = ALL
+) -> Path:
     """Writes the page of a sweep.
 
     Args:
@@ -26,9 +29,11 @@ def write(sweep: Sweep, path: Path, plugins: list[str] | None = None, faces: Fac
         path: The file to write.
         plugins: Folders with methods, as for ``fer-bench run``.
         faces: Which pictures may go into the page.
+        shown: Which methods are shown, and in which order.
 
     Raises:
+        SpecError: A name in ``shown`` is unknown, or no trial of a tuning is complete.
         ValueError: No run is finished.
     """
-    write_atomically(path, render(collect(sweep, discover(plugins or []), faces)).encode())
+    write_atomically(path, render(collect(sweep, discover(plugins or []), faces, shown)).encode())
     return path

@@ -113,7 +113,7 @@ class Standing:
         """Costs by row, as multiples of the baseline's in the conditions that both have; empty without a baseline."""
         if not self.base:
             return pd.DataFrame()
-        means = self.runs.frame.groupby(["condition", "row"])[list(COSTS)].mean().astype(float)
+        means = self.runs.tested.groupby(["condition", "row"])[list(COSTS)].mean().astype(float)
         ratios = means / means.xs(self.base, level="row").reindex(means.index, level="condition")
         return ratios.groupby("row").mean()
 
@@ -124,7 +124,7 @@ def standing(runs: Runs, known: Groups) -> Standing | None:
     They are compared by overall accuracy at the last epoch, and by mean accuracy over classes where there is class
     imbalance; tests are those of the tables.
     """
-    metric = BY_NAME["mean" if (runs.frame["imbalance_factor"] > 1).any() else "overall"]
+    metric = BY_NAME["mean" if (runs.tested["imbalance_factor"] > 1).any() else "overall"]
     complete = blocks(runs.tested, metric.column("last")).dropna()
     if complete.shape[1] < 2 or complete.empty:
         return None
@@ -139,17 +139,21 @@ def standing(runs: Runs, known: Groups) -> Standing | None:
 def answer(found: Standing) -> Answer:
     """The first screen."""
     names = footnotes(found.runs)
-    families = {
-        title: tuple(_line(found, row, names.name(row)) for row in found.order.index if row in rows)
-        for title, rows in found.known.families.items()
+    members = {
+        title: [str(row) for row in found.order.index if row in rows] for title, rows in found.known.families.items()
     }
+    # the family of the baseline first, then that of the best method
+    order = sorted(
+        (title for title, rows in members.items() if rows),
+        key=lambda title: (found.base not in members[title], -found.order[members[title][0]]),
+    )
     return Answer(
         f"{found.metric.title} (%), last epoch",
         counted(len(found.overall.table), "block"),
         (_who(found), _how_much(found), _significance(found), _cost(found)),
-        found.known.name(found.base or found.best),
+        found.runs.name(found.base or found.best),
         tuple(COSTS.values()) if len(found.costs) else (),
-        {title: lines for title, lines in families.items() if lines},
+        {title: tuple(_line(found, row, names.name(row)) for row in members[title]) for title in order},
     )
 
 
@@ -193,7 +197,7 @@ def _who(found: Standing) -> Fact:
     value = f"{found.order[found.best] * found.metric.scale:.1f} %"
     return Fact(
         "Who wins?",
-        found.known.name(found.best),
+        found.runs.name(found.best),
         f"{value}, the best mean over {counted(len(found.overall.table), 'block')}.",
     )
 
@@ -201,22 +205,22 @@ def _who(found: Standing) -> Fact:
 def _how_much(found: Standing) -> Fact:
     second = next(str(row) for row in found.order.index if row != found.best)
     lead = points(found.order[found.best] - found.order[second], found.metric)
-    over = f"over {found.known.name(second)}, the second"
+    over = f"over {found.runs.name(second)}, the second"
     if not found.base or found.base in (found.best, second):
         return Fact("By how much?", f"{lead} points", f"{over}.")
     gain = found.against.against[found.best]
-    text = f"over {found.known.name(found.base)} {_interval(gain, found.metric)}".rstrip()
+    text = f"over {found.runs.name(found.base)} {_interval(gain, found.metric)}".rstrip()
     return Fact("By how much?", f"{points(gain.difference, found.metric)} points", f"{text}. {lead} {over}.")
 
 
 def _cost(found: Standing) -> Fact:
     best, costs = found.best, found.costs
     if best == found.base or best not in costs.index:
-        seconds = found.runs.frame.loc[found.runs.frame["row"] == best, "seconds"].astype(float).mean()
-        return Fact("At what cost?", f"{seconds:,.0f} s a run", f"{found.known.name(best)}, mean over conditions.")
+        seconds = found.runs.tested.set_index("row").loc[[best], "seconds"].astype(float).mean()
+        return Fact("At what cost?", f"{seconds:,.0f} s a run", f"{found.runs.name(best)}, mean over conditions.")
     images = ", ".join(f"{_times(costs.at[best, name])} {COSTS[name].lower()}" for name in COSTS if name != "seconds")
     short = f"{_times(costs.at[best, 'seconds'])} the time"
-    return Fact("At what cost?", short, f"of {found.known.name(found.base)}. {images}.")
+    return Fact("At what cost?", short, f"of {found.runs.name(found.base)}. {images}.")
 
 
 def _significance(found: Standing) -> Fact:
@@ -234,8 +238,8 @@ def _significance(found: Standing) -> Fact:
     text = ""
     compared = found.against.against.get(found.best) if found.base else None
     if compared and compared.corrected is not None:
-        text = f"Against {found.known.name(found.base)}: {p_equation(compared.corrected)}. "
-    others = [found.known.name(str(row)) for row in found.order.index if row in leaders.rows and row != found.best]
+        text = f"Against {found.runs.name(found.base)}: {p_equation(compared.corrected)}. "
+    others = [found.runs.name(str(row)) for row in found.order.index if row in leaders.rows and row != found.best]
     if not others:
         return Fact(question, "Yes", f"{text}Every other method is significantly worse (p < {ALPHA}, Holm).")
     names = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")

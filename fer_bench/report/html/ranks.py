@@ -27,7 +27,7 @@ def diagrams(runs: Runs) -> dict[str, Any]:
             metric.name: diagram
             for metric in SHOWN
             if metric.compared and metric.by_epoch
-            if (diagram := _diagram(blocks(runs.frame, metric.column(selection)), metric.better > 0, runs.rows))
+            if (diagram := _diagram(blocks(runs.tested, metric.column(selection)), metric.better > 0, runs.rows))
         }
     return found
 
@@ -36,7 +36,8 @@ def _diagram(table: pd.DataFrame, higher: bool, rows: tuple[str, ...]) -> dict[s
     ranked = friedman(table, higher)
     if ranked is None:
         return None
-    order = ranked.mean.sort_values(kind="stable")
+    # rows that are not shown are ranked with the others
+    order = ranked.mean[ranked.mean.index.isin(rows)].sort_values(kind="stable")
     return {
         "ranks": [[rows.index(str(row)), rounded(rank, 3)] for row, rank in order.items()],
         "p": ranked.p,

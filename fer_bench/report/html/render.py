@@ -15,6 +15,7 @@ VENDOR = ("vendor/plotly-cartesian.min.js", "vendor/datatables.min.js")
 
 OWN = (
     "core",
+    "tuning",
     "table",
     "curves",
     "classes",
@@ -45,9 +46,20 @@ def render(content: dict[str, Any]) -> str:
         "page.html",
         [_unclosed(script) for script in scripts],
         title=f"{content['sweep']}: fer-bench",
-        data=Markup(embedded({name: value for name, value in content.items() if name not in ("answer", "index")})),
+        data=Markup(embedded(_for_scripts(content))),
         content=content,
     )
+
+
+def _for_scripts(content: dict[str, Any]) -> dict[str, Any]:
+    """What the scripts need. The parts of settings are in ``settings`` alone."""
+    settings = content.get("settings", [])
+    left_out = {"answer", "index"}.union(*(each["part"] for each in settings))
+    found = {name: value for name, value in content.items() if name not in left_out}
+    if settings:
+        sent = [{**each, "part": {k: v for k, v in each["part"].items() if k != "answer"}} for each in settings]
+        found["settings"] = sent
+    return found
 
 
 def render_index(entries: Any, columns: Any, families: Any) -> str:

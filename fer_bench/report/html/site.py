@@ -19,6 +19,7 @@ from fer_bench.report.html.answer import Answer, Standing, points, standing
 from fer_bench.report.html.collect import arranged, collect
 from fer_bench.report.html.gallery import FacesShown
 from fer_bench.report.html.render import render, render_index
+from fer_bench.report.shown import ALL, Shown
 from fer_bench.sweep.record import Sweep
 
 INDEX = "index.html"
@@ -64,7 +65,11 @@ class Row:
 
 
 def write_site(
-    sweeps: Sequence[Sweep], folder: Path, plugins: Mapping[str, Plugin], faces: FacesShown = "own"
+    sweeps: Sequence[Sweep],
+    folder: Path,
+    plugins: Mapping[str, Plugin],
+    faces: FacesShown = "own",
+    shown: Shown = ALL,
 ) -> Iterator[Path]:
     """Writes the pages; yields the path of each when it is written, the index last.
 
@@ -73,14 +78,15 @@ def write_site(
         folder: Where the pages go. Other files in it stay.
         plugins: Methods by key.
         faces: Which pictures may go into the pages.
+        shown: Which methods are shown, and in which order.
     """
     entries, compared = [], {}
     for sweep, file in zip(sweeps, _files(sweeps), strict=True):
-        content = collect(sweep, plugins, faces)
+        content = collect(sweep, plugins, faces, shown)
         write_atomically(folder / file, render({**content, "index": INDEX}).encode())
         yield folder / file
         entries.append(_entry(sweep, quote(file), content))
-        runs = arranged(sweep, plugins)
+        runs = arranged(sweep, plugins, shown)
         if found := standing(runs, groups(runs)):
             compared[quote(file)] = found
     columns = [entry for entry in entries if entry.link in compared]

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from fer_bench.core.text import counted
 from fer_bench.report.arrange import Runs, joined_text
+from fer_bench.report.caption import images_note
 from fer_bench.report.footnotes import footnotes
 from fer_bench.report.groups import Groups
 from fer_bench.report.measures import Metric
@@ -96,5 +97,6 @@ def _below(runs: Runs, ranks: Ranks, legend: Sequence[str]) -> list[str]:
         f"Friedman's test over {counted(ranks.blocks, 'block')}: {p_equation(ranks.p)}.",
         bars,
         f"Blocks: {', '.join(sizes)}. They are not independent.",
+        images_note(frame["record"]),
         *legend,
     ]

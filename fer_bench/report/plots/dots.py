@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from fer_bench.report.arrange import Runs
+from fer_bench.report.caption import images_note
 from fer_bench.report.groups import Groups
 from fer_bench.report.measures import Metric
 from fer_bench.report.plots.style import (
@@ -53,7 +54,7 @@ def accuracy(runs: Runs, groups: Groups, metric: Metric, title: str) -> Figure:
     table = ranked(runs, metric)
     if table.shape[1] <= COLUMNS:
         return _dots(runs, groups, metric, table, title)
-    return _matrix(groups, metric, table, title)
+    return _matrix(groups, metric, table, title, images_note(runs.frame["record"]))
 
 
 def _dots(runs: Runs, groups: Groups, metric: Metric, table: pd.DataFrame, title: str) -> Figure:
@@ -61,6 +62,7 @@ def _dots(runs: Runs, groups: Groups, metric: Metric, table: pd.DataFrame, title
     notes = "Dots: mean over seeds. Bars: its 95 % interval (Student's t). Sorted by the mean over conditions."
     if base in table.index:
         notes += f" Dashed line: {groups.name(base)}."
+    notes = f"{notes} {images_note(runs.frame['record'])}"
     figure, panels = sheet(
         1, table.shape[1], ROW * len(table) + 0.12, title=title, notes=notes, left=name_room(names), right=0.36,
         top=0.26, bottom=0.3, gap=(0.42, 0.0),
@@ -99,13 +101,14 @@ def _dots(runs: Runs, groups: Groups, metric: Metric, table: pd.DataFrame, title
     return figure
 
 
-def _matrix(groups: Groups, metric: Metric, table: pd.DataFrame, title: str) -> Figure:
+def _matrix(groups: Groups, metric: Metric, table: pd.DataFrame, title: str, images: str) -> Figure:
     """Numbers under many conditions, coloured by the difference from the baseline where there is one."""
     base = groups.baseline if groups.baseline in table.index else ""
     shades = table - table.loc[base] if base else table
     notes = "Mean over seeds, sorted by the mean over conditions."
     if base:
         notes += f" Blue: better than {groups.name(base)}. Orange: worse."
+    notes = f"{notes} {images}"
     limit = float(np.nanmax(np.abs(shades.to_numpy())))
     shading = Shading(float(np.nanmin(shades.to_numpy())), limit)
     if base:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from fer_bench.report.arrange import Runs, joined_text, unique
+from fer_bench.report.caption import images_note
 from fer_bench.report.groups import Groups, groups
 from fer_bench.report.measures import BY_NAME, Metric
 from fer_bench.report.plots import KINDS
@@ -140,22 +141,23 @@ class Lines:
     def sketches(self, runs: Runs, known: Groups, panels: Mapping[str, Callable[[], Panel | None]]) -> Sketches:
         """One figure of all panels for few rows, else one of small multiples for each panel."""
         about = (known, self.about, self.notes)
+        notes = f"{self.notes} {images_note(self.runs['record'])}".strip()
         if panels and len(runs.rows) <= FEW:
             title = _title(f"{self.lead}{self.about}", self.where)
             made = list(panels.values())
-            draw = lambda: overlay([panel() for panel in made], known, title, self.notes)  # noqa: E731
+            draw = lambda: overlay([panel() for panel in made], known, title, notes)  # noqa: E731
             yield Sketch(joined_text(self.kind, self.where), self.runs, draw, about)
         elif panels:
             for name, panel in panels.items():
-                draw = partial(self._multiples, runs, known, panel)
+                draw = partial(self._multiples, known, panel, notes)
                 yield Sketch(joined_text(self.kind, name, self.where), self.runs, draw, about)
 
-    def _multiples(self, runs: Runs, known: Groups, make: Callable[[], Panel | None]) -> Figure:
+    def _multiples(self, known: Groups, make: Callable[[], Panel | None], notes: str) -> Figure:
         panel = make()
         assert panel is not None
         lead = f"{panel.title}: {self.lead[0].lower()}{self.lead[1:]}"
         title = _title(f"{lead}{self.about}", self.where)
-        return multiples(panel, known, title, self.notes)
+        return multiples(panel, known, title, notes)
 
 
 def _short(metric: Metric) -> str:

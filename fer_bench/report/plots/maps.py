@@ -10,11 +10,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from fer_bench.report.arrange import Runs
+from fer_bench.report.caption import images_note
 from fer_bench.report.groups import Groups
 from fer_bench.report.measures import Metric
 from fer_bench.report.plots.multiples import Edges, tiles
 from fer_bench.report.plots.style import (
     DIVERGING,
+    NEUTRAL,
+    SEQUENTIAL,
     SOFT,
     Box,
     Shading,
@@ -51,7 +54,8 @@ def joint_grid(runs: Runs, groups: Groups, part: pd.DataFrame, metric: Metric, t
     columns = part["imbalance_factor"].nunique()
     across = 6 if columns <= 3 else 4 if columns <= 5 else 3
     size = 6.0 if columns <= 5 else 5.0
-    whole, around = Shading(float(cells.min()), float(cells.max())), Shading(-limit, limit, DIVERGING)
+    whole = Shading(float(cells.min()), float(cells.max()), NEUTRAL if base else SEQUENTIAL)
+    around = Shading(-limit, limit, DIVERGING)
     rates = [f"{share:.0f}" for share in shares]
     factors = [f"{factor:g}" for factor in sorted(part["imbalance_factor"].unique())]
 
@@ -63,10 +67,13 @@ def joint_grid(runs: Runs, groups: Groups, part: pd.DataFrame, metric: Metric, t
         if edges.bottom:
             column_names(ax, box, factors, 6.5)
 
-    notes = f"Rows: {runs.wrong} (%). Columns: imbalance factor."
+    notes = f"Rows: {runs.wrong} (%). Columns: imbalance factor. {images_note(part['record'])}"
     if base:
         name = groups.name(base)
-        notes = f"Percentage points less {name}, which has its accuracy (%). Blue: better. Orange: worse. {notes}"
+        notes = (
+            f"Grey: accuracy of {name} (%). Other panels: difference from it in percentage points, in one scale; blue "
+            f"is better, orange is worse. {notes}"
+        )
     return tiles(
         groups, list(grids), draw, title=title, notes=notes, across=across, height=0.17 * len(shares), left=0.3,
         x="Imbalance factor",
@@ -85,9 +92,10 @@ def recall_map(runs: Runs, group: pd.DataFrame, title: str) -> Figure:
     # a class without test images has no recall in any run of a data set, and stays empty
     means = pd.DataFrame(values, [runs.name(row) for row in rows], names)
     means = means.loc[means.mean(axis=1).sort_values(ascending=False, kind="stable").index]
+    notes = f"Recall (%), mean over seeds, sorted by the mean over classes. {images_note(group['record'])}"
     figure, panels = sheet(
-        1, 1, 0.19 * len(means), title=title, notes="Recall (%), mean over seeds, sorted by the mean over classes.",
-        left=name_room(list(means.index)), right=0.15, top=0.1, bottom=0.75 * name_room(names),
+        1, 1, 0.19 * len(means), title=title, notes=notes, left=name_room(list(means.index)), right=0.15,
+        top=0.1, bottom=0.75 * name_room(names),
     )  # fmt: skip
     ax, box = canvas(figure), panels[0][0]
     heat(ax, box, means, Shading(), size=7 if len(names) <= CLASSES else 5)
@@ -110,6 +118,8 @@ def confusion_maps(runs: Runs, groups: Groups, group: pd.DataFrame, title: str) 
     if len(shown) < len(rows):
         other = f" and {groups.name(groups.baseline)}" if groups.baseline in shown else ""
         notes += f" Of {len(rows)} rows, those with the highest accuracy{other}."
+
+    notes = f"{notes} {images_note(group['record'])}"
 
     def draw(ax: Axes, box: Box, row: str, edges: Edges) -> None:
         found = [record.epochs[-1]["test"]["confusion"] for record in group[group["row"] == row]["record"]]

@@ -49,6 +49,8 @@ STYLE: Any = {
 
 SEQUENTIAL: Colormap = sns.blend_palette(["#f4f7fb", "#7fb2de", "#0a3f7a"], as_cmap=True)
 
+NEUTRAL: Colormap = sns.blend_palette(["#f7f7f8", "#767c88"], as_cmap=True)
+
 DIVERGING: Colormap = sns.blend_palette(["#b35806", "#f3b36b", "#f7f7f7", "#85b6dd", "#1f5f9e"], as_cmap=True)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.lines import Line2D
 
+from fer_bench.report.caption import images_note
 from fer_bench.report.palette import LIGHT
 from fer_bench.report.plots.sketch import Sketch, update
 from fer_bench.report.plots.style import INK, plain, sheet
@@ -27,13 +29,16 @@ POINTS: dict[str, dict[str, Any]] = {
 """Looks of the three trials that the table shows; the others are grey dots."""
 
 
-def write(trials: Trials, folder: Path, redraw: bool = False) -> list[Path]:
+def write(trials: Trials, names: Mapping[str, str], folder: Path, redraw: bool = False) -> list[Path]:
     """Draws the plot into a folder, if there are trials enough and it is not there; the paths."""
-    return update(sketches(trials), folder, redraw=redraw)
+    return update(sketches(trials, names), folder, redraw=redraw)
 
 
-def sketches(trials: Trials) -> Iterator[Sketch]:
-    """The figure of the methods with two complete trials or more; none if there is no such method."""
+def sketches(trials: Trials, names: Mapping[str, str] = MappingProxyType({})) -> Iterator[Sketch]:
+    """The figure of the methods with two complete trials or more; none if there is no such method.
+
+    ``names`` are what methods are called, by key.
+    """
     import pandas as pd
 
     shown = {method: [trial for trial in each if trial.complete] for method, each in trials.items()}
@@ -45,24 +50,25 @@ def sketches(trials: Trials) -> Iterator[Sketch]:
             for trial in each
             for record in trial.records
         ]
-        yield Sketch(
-            "trials", pd.DataFrame(runs, columns=["row", "condition", "key"]), partial(validation_against_test, shown)
-        )
+        named = {method: names.get(method, method) for method in shown}
+        draw = partial(validation_against_test, shown, named)
+        yield Sketch("trials", pd.DataFrame(runs, columns=["row", "condition", "key"]), draw, named)
 
 
-def validation_against_test(trials: Trials) -> Figure:
+def validation_against_test(trials: Trials, names: Mapping[str, str]) -> Figure:
     """A panel for each method. Both axes are what trials are chosen by: means over conditions and studies."""
+    images = images_note(record for each in trials.values() for trial in each for record in trial.records)
     across = min(4 if len(trials) > 6 else 3, max(2, len(trials)))
     figure, boxes = sheet(
-        -(-len(trials) // across), across, 1.5, title="Trials: noisy validation against test accuracy", left=0.5,
-        top=0.5, gap=(0.4, 0.6),
+        -(-len(trials) // across), across, 1.5, title="Trials: noisy validation against test accuracy", notes=images,
+        left=0.5, top=0.5, gap=(0.4, 0.6),
     )  # fmt: skip
     for box, (method, each) in zip([box for line in boxes for box in line], trials.items(), strict=False):
         ax = box.axes(figure)
         _panel(ax, each, outcome(each))
-        ax.set_title(plain(method), loc="left", fontweight="bold")
+        ax.set_title(plain(names[method]), loc="left", fontweight="bold")
     handles = [Line2D([], [], linestyle="", **_handle(name), label=name) for name in POINTS]
-    top = 1 - 0.28 / figure.get_figheight()
+    top = 1 - (0.28 + 0.15 * bool(images)) / figure.get_figheight()
     figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.0, top), ncols=len(POINTS), fontsize=7.5)
     return figure
 

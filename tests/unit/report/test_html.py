@@ -21,6 +21,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from fer_bench.cli.main import main
+from fer_bench.core.errors import SpecError
 from fer_bench.core.files import checksum
 from fer_bench.core.spec import Imbalance, Noise, RunSpec
 from fer_bench.data.open import open_dataset
@@ -33,12 +34,15 @@ from fer_bench.report.html.collect import collect
 from fer_bench.report.html.render import embedded, render
 from fer_bench.report.html.run_details import FALSE_ALARMS, roc
 from fer_bench.report.measures import METRICS, View
+from fer_bench.report.shown import Shown
 from fer_bench.report.statistics import nemenyi
 from fer_bench.report.tables import comparison
+from fer_bench.report.trials import outcome
 from fer_bench.store.folder import RunFolder
 from fer_bench.store.model_selection import MEASURES
 from fer_bench.store.records import read_record
 from fer_bench.sweep.record import Sweep, find_sweep
+from fer_bench.sweep.trials import trials_of
 from tests.helpers.plugins import LOSS, plugin_source
 from tests.helpers.runs import CLASSES, CLEAN, NOISY, finish
 
@@ -114,8 +118,8 @@ def test_cells_are_means_over_seeds(sweep: Sweep) -> None:
     content = collect(sweep, {})
     frame = sweep.finished()
     clean = frame[(frame.method == "alpha") & (frame.noise_kind == "none") & (frame.imbalance_factor == 1)]
-    (cell,) = [each for each in content["table"]["last"] if each["row"] == 1 and each["condition"] == 0]
-    assert [row["name"] for row in content["rows"]] == ["<script>alert(1)<script>", "alpha", "beta"]
+    (cell,) = [each for each in content["table"]["last"] if each["row"] == 0 and each["condition"] == 0]
+    assert [row["name"] for row in content["rows"]] == ["alpha", "beta", "<script>alert(1)<script>"], "best first"
     assert cell["values"]["overall"][:3] == [
         2, *(pytest.approx(100 * value, abs=1e-7) for value in (clean.test_overall.mean(), clean.test_overall.std()))
     ]  # fmt: skip
@@ -258,7 +262,7 @@ def test_lines_of_the_first_screen_are_by_family_and_have_the_colours_of_plots(t
     sweep = seeds_of(tmp_path, 8, nla=0.9, ce=0.6, coteaching=0.75)
     content = collect(sweep, KNOWN)
     families = content["answer"].families
-    assert list(families) == ["Baseline", "Sample selection", "Made for facial expressions"]
+    assert list(families) == ["Baseline", "Made for facial expressions", "Sample selection"], "the best first"
     (line,) = families["Made for facial expressions"]
     assert line.best and line.share == 100 and line.p == "0.016" and line.cost == ("1.0×", "1.0×", "2.0×")
     place = palette.places(("ce", "nla", "coteaching"), "ce")["nla"]
@@ -267,6 +271,60 @@ def test_lines_of_the_first_screen_are_by_family_and_have_the_colours_of_plots(t
     assert row["colour"] == place and row["family"] == "Made for facial expressions" and row["name"] == "NLA"
     text = render(content)
     assert text.index("Who wins?") < text.index('id="controls"'), "before any control"
+
+
+def test_a_page_of_some_methods(tmp_path: Path) -> None:
+    sweep = seeds_of(tmp_path, 8, ce=0.6, nla=0.9, coteaching=0.75)
+    few = collect(sweep, KNOWN, shown=Shown(only=("coteaching", "ce"), sort="name"))
+    assert [row["name"] for row in few["rows"]] == ["Co-teaching", "Cross-entropy"]
+    assert few["answer"].facts[0].short == "Co-teaching", "the others are as if they had not been run"
+    assert "Sorted by name." in few["notes"]
+    top = collect(sweep, KNOWN, shown=Shown(sort="seconds", top=1))
+    assert [row["name"] for row in top["rows"]] == ["Cross-entropy"]
+    assert top["caption"].startswith("Test results of 1 of 3")
+    assert top["answer"].facts[0].short == "NLA", "rows that are not shown are still compared"
+    assert [line.name for lines in top["answer"].families.values() for line in lines] == ["Cross-entropy (baseline)"]
+    everything = collect(sweep, KNOWN)["ranks"]["last"]["overall"]
+    found = top["ranks"]["last"]["overall"]
+    assert found["blocks"] == 8 and found["ranks"] == [[0, 3.0]] and everything["ranks"][-1] == [2, 3.0]
+
+
+def test_the_command_takes_methods_and_order(tmp_path: Path) -> None:
+    sweep = seeds_of(tmp_path, 2, ce=0.6, nla=0.9)
+    call = ["report", sweep.name, "--out", str(tmp_path), "--to", str(tmp_path / "page.html")]
+    made = CliRunner().invoke(main, [*call, "--only", "ce"])
+    assert made.exit_code == 0 and "1 methods" not in (text := (tmp_path / "page.html").read_text())
+    assert '"method":"nla"' not in text and '"method":"ce"' in text
+    wrong = CliRunner().invoke(main, [*call, "--sort", "overal"])
+    assert wrong.exit_code == 2 and "did you mean 'overall'" in wrong.output
+
+
+# --- tunings -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tuned() -> Sweep:
+    return find_sweep(Path(__file__).parents[3] / "results", "tune-quick")
+
+
+def test_a_tuning_has_a_part_for_each_setting(tuned: Sweep) -> None:
+    content = collect(tuned, KNOWN)
+    parts = {each["key"]: each["part"] for each in content["settings"]}
+    assert list(parts) == ["default", "tuned", "oracle"] and content["setting"] == "tuned"
+    names = [[row["name"] for row in part["rows"]] for part in parts.values()]
+    assert names[0] == names[1] == names[2] and "NLA" in names[0]
+    gaps = {line["name"]: line["values"] for line in content["tuning"]["lines"]}
+    for method, trials in trials_of(tuned).items():
+        found = outcome(trials)
+        expected = [100 * trial.score("test") for trial in found.columns if trial]
+        assert gaps[KNOWN[method].described.name if method in KNOWN else method] == pytest.approx(expected, abs=1e-3)
+    default, chosen, best = np.mean(list(gaps.values()), axis=0)
+    assert f"{default:.1f} % with default settings, {chosen:.1f} % as tuned" in content["tuning"]["text"]
+    assert f"{best:.1f} % for the oracle" in content["tuning"]["text"]
+    text = render(content)
+    assert text.count("Who wins?") == 3 and text.count(" hidden>") == 4, "the other two are hidden, with what they are"
+    with pytest.raises(SpecError, match="unknown method 'elr'"):
+        collect(tuned, KNOWN, shown=Shown(only=("elr",)))
 
 
 # --- several sweeps ------------------------------------------------------------------------------------------------
@@ -503,7 +561,7 @@ def browser() -> Iterator[Any]:
     made.quit()
 
 
-class Shown:
+class Screen:
     """A page in the browser."""
 
     def __init__(self, driver: Any) -> None:
@@ -563,15 +621,15 @@ def written(sweep: Sweep, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def shown(browser: Any, written: Path) -> Shown:
-    found = Shown(browser)
+def shown(browser: Any, written: Path) -> Screen:
+    found = Screen(browser)
     found.open(written)
     return found
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (390, False)])
 def test_every_section_draws_without_error_or_network(browser: Any, written: Path, width: int, dark: bool) -> None:
-    shown = Shown(browser)
+    shown = Screen(browser)
     shown.open(written, width, dark)
     shown.draw_all()
     assert shown.driver.get_log("browser") == []
@@ -592,7 +650,7 @@ def test_every_section_draws_without_error_or_network(browser: Any, written: Pat
     assert "<img src=x" in shown.run("return document.querySelector('#labels .ytick, #labels').textContent")
 
 
-def test_a_section_that_fails_says_so_and_leaves_the_others(shown: Shown) -> None:
+def test_a_section_that_fails_says_so_and_leaves_the_others(shown: Screen) -> None:
     shown.run("sections[0].draw = () => { throw new Error('no table today'); }; changed()")
     shown.draw_all()
     assert "cannot be shown: no table today" in shown.run("return document.querySelector('#table').innerText")
@@ -601,7 +659,7 @@ def test_a_section_that_fails_says_so_and_leaves_the_others(shown: Shown) -> Non
     assert "no table today" in entry["message"]
 
 
-def test_sections_out_of_view_are_drawn_for_print(shown: Shown) -> None:
+def test_sections_out_of_view_are_drawn_for_print(shown: Screen) -> None:
     drawn = "return sections.map((each) => each.drawn)"
     assert not all(shown.run(drawn))
     shown.run("window.dispatchEvent(new Event('beforeprint'))")
@@ -609,7 +667,7 @@ def test_sections_out_of_view_are_drawn_for_print(shown: Shown) -> None:
 
 
 def test_links_lead_to_sections_that_are_drawn_on_the_way(browser: Any, written: Path) -> None:
-    shown = Shown(browser)
+    shown = Screen(browser)
     shown.open(written, 390)
     shown.run("document.documentElement.style.scrollBehavior = 'auto'")
     shown.run("document.querySelector('nav a[href=\"#labels\"]').click()")
@@ -617,19 +675,21 @@ def test_links_lead_to_sections_that_are_drawn_on_the_way(browser: Any, written:
     assert 0 <= shown.run("return document.getElementById('labels').getBoundingClientRect().top") < 200
 
 
-def test_main_table_sorts_and_searches(shown: Shown) -> None:
+def test_main_table_sorts_and_searches(shown: Screen) -> None:
     means = [float(text.split()[0]) for text in shown.column("table", 1)]
-    assert means != sorted(means), "the invented methods are in the order of their keys"
+    assert means == sorted(means, reverse=True), "the best comes first"
     header = "return document.querySelectorAll('#table thead th')[1]"
     shown.run(f"({header.removeprefix('return ')}).click()")
     shown.wait(lambda: shown.run(f"{header}.getAttribute('aria-sort')") == "descending")
-    assert [float(text.split()[0]) for text in shown.column("table", 1)] == sorted(means, reverse=True)
+    shown.run(f"({header.removeprefix('return ')}).click()")
+    shown.wait(lambda: shown.run(f"{header}.getAttribute('aria-sort')") == "ascending")
+    assert [float(text.split()[0]) for text in shown.column("table", 1)] == sorted(means)
     search = shown.driver.find_element("css selector", "#table input[type=search]")
     search.send_keys("beta")
     shown.wait(lambda: shown.column("table", 0) == ["beta"])
 
 
-def test_keyboard_alone_sorts_and_switches(shown: Shown) -> None:
+def test_keyboard_alone_sorts_and_switches(shown: Screen) -> None:
     from selenium.webdriver.common.keys import Keys
 
     body = shown.driver.find_element("tag name", "body")
@@ -646,9 +706,9 @@ def test_keyboard_alone_sorts_and_switches(shown: Shown) -> None:
     shown.wait(lambda: shown.run(sort) == "descending")
 
 
-def test_methods_are_switched_off_everywhere(shown: Shown) -> None:
+def test_methods_are_switched_off_everywhere(shown: Screen) -> None:
     shown.draw_all()
-    shown.run("document.querySelector('.chip input[data-row=\"1\"]').click()")
+    shown.run("document.querySelector('.chip input[data-row=\"0\"]').click()")
     shown.draw_all()
     assert "alpha" not in shown.column("table", 0) and len(shown.column("table", 0)) == 2
     assert "alpha" not in shown.column("runs", 0)
@@ -656,7 +716,7 @@ def test_methods_are_switched_off_everywhere(shown: Shown) -> None:
     assert "beta" in names and "alpha" not in names
 
 
-def test_selection_changes_numbers_and_marks_the_oracle(shown: Shown, sweep: Sweep) -> None:
+def test_selection_changes_numbers_and_marks_the_oracle(shown: Screen, sweep: Sweep) -> None:
     frame = sweep.finished()
     mine = frame[(frame.method == "alpha") & (frame.noise_kind != "none") & (frame.imbalance_factor == 1)]
     place = 1 + [each["name"] for each in collect(sweep, {})["conditions"]].index("symmetric 0.2")
@@ -679,7 +739,29 @@ def test_selection_changes_numbers_and_marks_the_oracle(shown: Shown, sweep: Swe
     assert "Memorised" in shown.run("return document.querySelector('#table .about').innerText")
 
 
-def test_a_run_shows_its_settings_and_the_theme_can_be_switched(shown: Shown, sweep: Sweep) -> None:
+def test_settings_of_a_tuning_are_switched_everywhere(browser: Any, tuned: Sweep, tmp_path: Path) -> None:
+    shown = Screen(browser)
+    shown.open(page.write(tuned, tmp_path / "page.html"), 390)
+    answers = (
+        "return [...document.querySelectorAll('.facts')].filter((each) => each.offsetHeight).map((e) => e.innerText)"
+    )
+    (tuned_answer,) = shown.run(answers)
+    tuned_number = shown.column("table", 1)
+    shown.run("document.querySelector('#settings input[value=default]').click()")
+    (default_answer,) = shown.run(answers)
+    assert default_answer != tuned_answer and shown.run("return document.getElementById('oracle').hidden")
+    shown.draw_all()
+    assert shown.column("table", 1) != tuned_number and len(shown.column("tuning", 0)) == 4
+    shown.run(
+        "const s = document.querySelector('#controls select'); s.value = 'oracle'; s.dispatchEvent(new Event('change'))"
+    )
+    assert shown.run("return document.querySelector('#settings input:checked').value") == "oracle"
+    assert "upper bound" in shown.run("return document.getElementById('oracle').innerText")
+    assert shown.run("return document.documentElement.scrollWidth") <= 390
+    assert shown.driver.get_log("browser") == []
+
+
+def test_a_run_shows_its_settings_and_the_theme_can_be_switched(shown: Screen, sweep: Sweep) -> None:
     shown.draw_all()
     shown.run("document.querySelector('#runs tbody button').click()")
     spec = json.loads(shown.run("return document.querySelector('#runs pre').textContent"))
@@ -692,7 +774,7 @@ def test_a_run_shows_its_settings_and_the_theme_can_be_switched(shown: Shown, sw
 
 def test_a_page_of_labels_as_given_says_nothing_of_right_and_wrong_ones(browser: Any, tmp_path: Path) -> None:
     score(finish(tmp_path, "alpha", CLEAN, given={"labels": "given"}), wrong=0)
-    shown = Shown(browser)
+    shown = Screen(browser)
     shown.open(page.write(sweep_of(tmp_path), tmp_path / "page.html"))
     shown.draw_all()
     assert shown.driver.get_log("browser") == []
@@ -708,7 +790,7 @@ def test_faces_and_weights_are_drawn(browser: Any, tmp_path: Path, faces_folder:
     sweep, _ = weighed(tmp_path, fingerprint=faces.fingerprint)
     for folder in sweep.runs:
         replace_arrays(folder, "probe.npz", rows=np.arange(30), logits=np.random.default_rng(0).normal(size=(6, 30, 7)))
-    shown = Shown(browser)
+    shown = Screen(browser)
     shown.open(page.write(sweep, tmp_path / "page.html", [str(tmp_path / "plugins")]))
     shown.draw_all()
     assert shown.driver.get_log("browser") == []

@@ -200,6 +200,33 @@ def test_a_joint_grid_holds_gains_over_the_baseline(tmp_path: Path) -> None:
     assert f"{cells['loss_1', 0.2, 10] - cells['base', 0.2, 10]:+.1f}" in found
 
 
+def test_a_joint_grid_has_one_scale_around_zero_and_a_grey_baseline(tmp_path: Path) -> None:
+    runs = many(tmp_path, CLEAN, NOISY, imbalances=(1.0, 10.0))
+    figure = drawn(runs, "joint")["overall, symmetric noise and imbalance"]
+    fills = [part.get_facecolor() for ax in figure.axes for part in ax.collections]
+    assert len(fills) == len(MANY)
+    numbers = [text for text in figure.axes[0].texts if text.get_text()[:1] in "+\N{MINUS SIGN}" and text.get_text()]
+    colours = np.concatenate(fills[1:])  # cells are drawn in the order of their numbers
+    for text, (red, _, blue, _) in zip(numbers, colours, strict=True):
+        if abs(float(text.get_text().replace("\N{MINUS SIGN}", "-"))) > 1:
+            assert (blue > red) == text.get_text().startswith("+"), "blue is better in every panel"
+    assert np.ptp(fills[0][:, :3], axis=1).max() < 0.1, "the baseline has its own numbers, in grey"
+
+
+@pytest.mark.parametrize("kind", figures.FIGURES)
+def test_every_figure_says_how_many_images_there_are(tmp_path: Path, kind: str) -> None:
+    sizes = {"train": 900, "val": 100, "test": 200, "held_out": 100, "source": "official"}
+    for method, skill in (("ce", 0.6), ("alpha", 0.8), ("beta", 0.9)):
+        for noise in (CLEAN, NOISY):
+            for factor in (1.0, 10.0):
+                for seed in range(2):
+                    finish(tmp_path, method, noise, Imbalance("exp", factor), seed=seed, skill=skill,
+                           given={"splits": sizes})  # fmt: skip
+    for figure in drawn(arranged(tmp_path), kind).values():
+        said = " ".join(" ".join(texts(figure)).split())
+        assert "900 training, 100 held-out validation and 200 test images" in said
+
+
 def test_rows_are_sorted_by_their_mean_where_a_condition_is_missing(tmp_path: Path) -> None:
     for method, skill in (("low", 0.5), ("high", 0.9), ("middle", 0.7)):
         for noise in (CLEAN, NOISY):

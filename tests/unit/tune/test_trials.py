@@ -18,6 +18,7 @@ from fer_bench.core.errors import StoreError
 from fer_bench.core.spec import Imbalance, Noise
 from fer_bench.core.variant import Variant
 from fer_bench.report.outputs import outputs_of, write_outputs
+from fer_bench.report.plots.trials import sketches
 from fer_bench.report.trials import trial_table
 from fer_bench.store.folder import RunFolder
 from fer_bench.sweep.archive import pack, unpack
@@ -168,6 +169,18 @@ def test_a_method_without_a_complete_trial_has_empty_cells(tuning: Any) -> None:
     assert tuned_settings(sweep, trials_of(sweep)) is None
 
 
+def test_a_tuning_without_a_complete_trial_has_no_page(tuning: Any, tmp_path: Path) -> None:
+    tuning({0: (0.4, 0.6)}, failed=(0,))
+    page = CliRunner().invoke(main, ["report", "tune", "--out", str(tmp_path)])
+    assert page.exit_code == 2 and "tune: no trial is complete yet" in page.output + page.stderr
+
+
+def test_the_plot_of_trials_has_the_names_of_methods(tuning: Any) -> None:
+    trials = {"coteaching": trials_of(tuning(THREE))["alpha"]}
+    (sketch,) = sketches(trials, {"coteaching": "Co-teaching"})
+    assert [ax.get_title(loc="left") for ax in sketch.draw().axes] == ["Co-teaching"]
+
+
 def test_the_settings_file_holds_what_was_chosen_and_how(tuning: Any) -> None:
     sweep = tuning(THREE)
     written = write_outputs(sweep)
@@ -189,14 +202,14 @@ def test_the_settings_file_holds_what_was_chosen_and_how(tuning: Any) -> None:
     assert json.loads(rows[2]["own_recipe"]) == {"lr": 0.002}
 
 
-def test_table_and_plot_are_commands_and_there_is_no_page(tuning: Any, tmp_path: Path) -> None:
+def test_table_and_plot_are_commands_and_the_page_is_of_complete_trials(tuning: Any, tmp_path: Path) -> None:
     sweep = tuning(THREE)
     shown = CliRunner().invoke(main, ["table", "tune", "--out", str(tmp_path), "--format", "markdown"])
     assert shown.exit_code == 0 and shown.output.strip() == outputs_of(sweep).table.markdown().strip()
     drawn = CliRunner().invoke(main, ["plot", "tune", "--out", str(tmp_path)])
     assert drawn.exit_code == 0 and "trials.png" in drawn.output
     page = CliRunner().invoke(main, ["report", "tune", "--out", str(tmp_path)])
-    assert page.exit_code == 2 and "tune is a tuning, which has no page" in page.output + page.stderr
+    assert page.exit_code == 0 and "report.html" in page.output, page.output
 
 
 def test_a_tuning_is_packed_and_unpacked_with_its_trials(tuning: Any, tmp_path: Path) -> None:

@@ -1,6 +1,10 @@
 // What all sections share: the data, what was chosen, looks of methods, elements, and plots.
 const DATA = JSON.parse(document.getElementById("data").textContent);
 
+// The page of a tuning shows one of several settings, which all have the same parts
+const settingNow = () => DATA.settings.find((each) => each.key === DATA.setting);
+if (DATA.settings) Object.assign(DATA, settingNow().part);
+
 const state = { selection: "last", metric: "overall", hidden: new Set(), theme: "light" };
 
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "triangle-down", "x", "cross", "pentagon", "star", "hexagon2",

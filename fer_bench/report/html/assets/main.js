@@ -33,12 +33,34 @@ function redraw() {
   changed();
 }
 
+// What is chosen by test labels is said as long as it is shown
+function warn() {
+  const texts = [state.selection === "best_test" ? selectionNow().description : "", DATA.setting === "oracle" ? settingNow().about : ""];
+  oracle.textContent = texts.filter(Boolean).join(" ");
+  oracle.hidden = !oracle.textContent;
+}
+
 function setSelection(value) {
   state.selection = value;
-  oracle.hidden = value !== "best_test";
-  oracle.textContent = value === "best_test" ? selectionNow().description : "";
+  warn();
   changed();
 }
+
+// Settings of a tuning: a switch on the first screen, and one that stays in view
+function setSetting(value) {
+  const hidden = new Set([...state.hidden].map((row) => DATA.rows[row].name));
+  DATA.setting = value;
+  Object.assign(DATA, settingNow().part);
+  state.hidden = new Set(DATA.rows.map((_, row) => row).filter((row) => hidden.has(DATA.rows[row].name)));
+  for (const part of document.querySelectorAll("[data-setting]")) part.hidden = part.dataset.setting !== value;
+  for (const button of document.querySelectorAll("#settings input")) button.checked = button.value === value;
+  settingField.querySelector("select").value = value;
+  warn();
+  redraw();
+}
+
+const settingField = DATA.settings ? choice("Settings", DATA.settings.map(({ key }) => [key, `${key} settings`]), DATA.setting, setSetting) : null;
+for (const button of document.querySelectorAll("#settings input")) button.addEventListener("change", () => setSetting(button.value));
 
 const themeButton = h("button", { id: "theme", type: "button", "aria-label": "Switch between light and dark", onclick: () => {
   byHand = true;
@@ -50,7 +72,7 @@ selectionField.querySelector("select").id = "selection";
 const metricField = choice("Metric", DATA.metrics.filter((each) => DATA.table.last.some((found) => found.values[each.key])).map((each) => [each.key, each.title]), state.metric,
   (value) => { state.metric = value; changed(); });
 metricField.querySelector("select").id = "metric";
-document.getElementById("controls").append(h("div", { class: "row" }, selectionField, metricField, themeButton), legend, oracle);
+document.getElementById("controls").append(h("div", { class: "row" }, settingField, selectionField, metricField, themeButton), legend, oracle);
 // Sections grow when they are drawn, so those above a link's target are drawn before the page goes there
-[...document.querySelectorAll("header.page")].pop().append(h("nav", { "aria-label": "Sections" }, h("ul", {}, ...sections.map(({ id, title }, place) =>
+document.getElementById("contents").append(h("nav", { "aria-label": "Sections" }, h("ul", {}, ...sections.map(({ id, title }, place) =>
   h("li", {}, h("a", { href: `#${id}`, onclick: () => sections.slice(0, place + 1).forEach(refresh) }, title))))));

@@ -63,6 +63,9 @@ section("table", "Main table", null, (body) => {
   sortable(body, "table", titled(metric.key), [{ title: "Method", text: true }, ...conditions.map((place) => ({ title: DATA.conditions[place].name }))], lines);
 });
 
+// Lines of a table that has no box of its own to scroll in
+const LONG = 60;
+
 const everything = section("metrics", "All metrics", "Every metric of every method and condition. Bold as in the main table, within a condition.", (body) => {
   const [field, chosen] = pick(everything, "condition", "Condition", [["all", "all conditions"], ...conditionOptions()], "all");
   body.append(h("div", { class: "row" }, field));
@@ -71,6 +74,8 @@ const everything = section("metrics", "All metrics", "Every metric of every meth
   const lines = places.flatMap((place) => shownRows().filter((row) => runsOf(row, place).length).map((row) => [
     { text: rowName(row), order: rowName(row), row }, { text: DATA.conditions[place].name, order: DATA.conditions[place].name },
     ...metrics.map((metric) => written(cell(row, place, metric.key), metric.digits, mostRuns()))]));
-  sortable(body, "metrics", "All metrics", [{ title: "Method", text: true }, { title: "Condition", text: true },
+  const box = h("div", { class: lines.length > LONG ? "tall" : null });
+  body.append(box);
+  sortable(box, "metrics", "All metrics", [{ title: "Method", text: true }, { title: "Condition", text: true },
     ...metrics.map((metric) => ({ title: `${metric.title} (${metric.unit})` }))], lines);
 });
