@@ -11,6 +11,8 @@ from typing import Any
 from jinja2 import DictLoader, Environment
 from markupsafe import Markup
 
+from fer_bench.core.text import counted
+
 VENDOR = ("vendor/plotly-cartesian.min.js", "vendor/datatables.min.js")
 
 OWN = (
@@ -81,6 +83,7 @@ def _page(name: str, scripts: list[str], **values: Any) -> str:
     policy = f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:"
     pages = {each: _asset(f"assets/{each}") for each in ("page.html", "answer.html", "index.html")}
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, loader=DictLoader(pages))
+    environment.filters["counted"] = counted
     style, scripts_ = Markup(_asset("assets/page.css")), [Markup(script) for script in scripts]
     return environment.get_template(name).render(policy=policy, style=style, scripts=scripts_, **values)
 

@@ -273,6 +273,7 @@ def test_lines_of_the_first_screen_are_by_family_and_have_the_colours_of_plots(t
     assert text.index("Who wins?") < text.index('id="controls"'), "before any control"
 
 
+@pytest.mark.slow
 def test_a_page_of_some_methods(tmp_path: Path) -> None:
     sweep = seeds_of(tmp_path, 8, ce=0.6, nla=0.9, coteaching=0.75)
     few = collect(sweep, KNOWN, shown=Shown(only=("coteaching", "ce"), sort="name"))
@@ -307,6 +308,7 @@ def tuned() -> Sweep:
     return find_sweep(Path(__file__).parents[3] / "results", "tune-quick")
 
 
+@pytest.mark.slow
 def test_a_tuning_has_a_part_for_each_setting(tuned: Sweep) -> None:
     content = collect(tuned, KNOWN)
     parts = {each["key"]: each["part"] for each in content["settings"]}
@@ -746,11 +748,13 @@ def test_settings_of_a_tuning_are_switched_everywhere(browser: Any, tuned: Sweep
         "return [...document.querySelectorAll('.facts')].filter((each) => each.offsetHeight).map((e) => e.innerText)"
     )
     (tuned_answer,) = shown.run(answers)
+    shown.wait(lambda: shown.bring("table"))
     tuned_number = shown.column("table", 1)
     shown.run("document.querySelector('#settings input[value=default]').click()")
     (default_answer,) = shown.run(answers)
     assert default_answer != tuned_answer and shown.run("return document.getElementById('oracle').hidden")
-    shown.draw_all()
+    for name in ("tuning", "table"):
+        shown.wait(lambda name=name: shown.bring(name))
     assert shown.column("table", 1) != tuned_number and len(shown.column("tuning", 0)) == 4
     shown.run(
         "const s = document.querySelector('#controls select'); s.value = 'oracle'; s.dispatchEvent(new Event('change'))"
