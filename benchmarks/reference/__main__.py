@@ -4,6 +4,7 @@ What is done is not done again, here or in a fresh clone: a sweep goes on from i
 
     python -m benchmarks.reference                           the sweeps and how far they are
     python -m benchmarks.reference run [NAMES] [--minutes N] trains them in order, and stops in time
+    python -m benchmarks.reference settings                  writes the settings of the preset quick that were searched
     python -m benchmarks.reference page                      writes docs/results.md from the committed records
     python -m benchmarks.reference validation                writes the validation table of docs/methods.md
 """
@@ -19,6 +20,7 @@ from pathlib import Path
 import click
 
 from benchmarks.reference import page as results_page
+from benchmarks.reference import quick_settings
 from benchmarks.reference import validation as validation_table
 from benchmarks.reference.sweeps import references
 from fer_bench.core.errors import SpecError, StoreError
@@ -82,6 +84,13 @@ def _within(command: list[str], end: float | None) -> bool:
     if process.returncode:
         raise SystemExit(process.returncode)
     return True
+
+
+@main.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+def settings(out: Path) -> None:
+    """Writes the settings of the preset quick from the search tune-quick."""
+    quick_settings.write(find_sweep(out, quick_settings.SWEEP))
 
 
 @main.command()

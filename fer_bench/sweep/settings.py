@@ -80,9 +80,9 @@ class Settings:
     methods: Mapping[str, MethodSettings]
     tuning: Tuning = field(default_factory=Tuning)
 
-    def to_toml(self) -> str:
-        """The file's text. Fields without a value are left out."""
-        parts = [HEADER, "[tuning]\n" + _entries(self.tuning)]
+    def to_toml(self, header: str = HEADER) -> str:
+        """The file's text, below the comment ``header``. Fields without a value are left out."""
+        parts = [header, "[tuning]\n" + _entries(self.tuning)]
         parts += [f"[methods.{key}]\n{_entries(each)}" for key, each in sorted(self.methods.items())]
         return "\n".join(parts)
 

@@ -7,14 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from fer_bench.core.presets import preset_path
+from benchmarks.reference import quick_settings
 from fer_bench.plugins.registry import discover
 from fer_bench.report.html.collect import collect
 from fer_bench.report.outputs import outputs_of
 from fer_bench.sweep.record import Sweep, find_sweep
-from fer_bench.sweep.settings import read_settings
-from fer_bench.sweep.trials import trials_of
-from fer_bench.sweep.tuned import tuned_settings
 
 ROOT = Path(__file__).parents[3]
 RUNS = {
@@ -59,10 +56,6 @@ def test_every_reference_sweep_is_here_and_they_are_small() -> None:
 
 
 def test_the_settings_of_quick_are_those_that_the_search_chose(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = sweep("tune-quick", monkeypatch)
-    chosen = tuned_settings(found, trials_of(found))
-    shipped = read_settings(preset_path("quick").with_suffix(".settings.toml")).content
-    assert chosen is not None and chosen.methods.keys() == shipped.methods.keys() == {"ce", "eac", "jocor", "nla"}
-    for key, each in chosen.methods.items():
-        mine = shipped.methods[key]
-        assert (mine.settings, mine.recipe, mine.trial) == (each.settings, each.recipe, each.trial), key
+    found = sweep(quick_settings.SWEEP, monkeypatch)
+    again = "run: python -m benchmarks.reference settings"
+    assert quick_settings.text(found) == quick_settings.FILE.read_text(encoding="utf-8"), again
