@@ -244,6 +244,10 @@ def location(name_or_path: str | Path, root: Path | None = None) -> str:
 
 def _unknown(name: str) -> DataError:
     near = difflib.get_close_matches(name.lower(), DATASETS, n=3, cutoff=0.5)
+    parent = Path(name).parent
+    there = sorted(each.name for each in parent.iterdir()) if parent.is_dir() else []
+    beside = difflib.get_close_matches(Path(name).name, there, n=2, cutoff=0.7)
+    near = [*(str(parent / each) for each in beside), *near]
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     return DataError(
         f"no data set or path {name!r}: {hint}Known names: {', '.join(DATASETS)}; "

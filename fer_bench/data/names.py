@@ -146,8 +146,8 @@ def _tokens(word: str) -> list[str]:
 
 
 def image_path(text: str) -> str:
-    """The path of an image with "/" between its parts, without a drive and without "./" at its beginning."""
-    plain = re.sub(r"^[A-Za-z]:(?=[\\/])", "", text.strip()).replace("\\", "/")
+    """The path of an image with "/" between its parts, without a drive, "file://" or "./" at its beginning."""
+    plain = re.sub(r"^(file://)?(/?[A-Za-z]:(?=[\\/]))?", "", text.strip()).replace("\\", "/")
     return re.sub(r"^(\./)+", "", plain)
 
 

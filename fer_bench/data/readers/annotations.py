@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,11 @@ from fer_bench.core.errors import DataError
 from fer_bench.core.seeds import uniform_by_id
 from fer_bench.core.text import counted
 from fer_bench.data.dataset import LabelSource
-from fer_bench.data.names import class_names, class_order
+from fer_bench.data.names import class_name, class_names, class_order, doubtful_classes
 from fer_bench.data.options import Ties
 from fer_bench.data.readers.common import listed
 
-ABSENT = frozenset({"", "nan", "null", "<na>"})
+ABSENT = frozenset({"", "nan", "null", "nil", "none", "na", "n/a", "#n/a", "<na>", "?", "-", "--"})
 """Cells that hold no label, in small letters."""
 
 
@@ -66,8 +67,8 @@ class Votes:
 def read_votes(columns: Mapping[str, Sequence[str]], no_class: Sequence[Sequence[str]], path: Path) -> Votes | None:
     """Votes from cells of text, by class; None where the numbers are no counts but shares or scores."""
     names = class_order(columns)
-    table = np.array([[float(word or 0) for word in columns[name]] for name in names]).T
-    others = np.array([[float(word or 0) for word in column] for column in no_class]).sum(0)
+    table = np.array([[count(word) for word in columns[name]] for name in names]).T
+    others = np.array([[count(word) for word in column] for column in no_class]).sum(0)
     if not np.isfinite(table).all() or (table < 0).any():
         row = int(np.flatnonzero(~np.isfinite(table).all(1) | (table < 0).any(1))[0])
         raise DataError(f"{path}, row {row + 1}: votes are counts, 0 or more")
@@ -75,6 +76,11 @@ def read_votes(columns: Mapping[str, Sequence[str]], no_class: Sequence[Sequence
         return None
     no_votes = np.zeros(len(table), dtype=np.int64)
     return Votes(names, table.astype(np.int64), others.astype(np.int64) if len(no_class) else no_votes)
+
+
+def count(word: str) -> float:
+    """A cell as a number of votes: nothing is 0, and true and false are 1 and 0. ValueError for other words."""
+    return float({"": "0", "true": "1", "false": "0"}.get(word.casefold(), word))
 
 
 def count_rows(words: Sequence[str], image: np.ndarray, images: int) -> Votes:
@@ -130,13 +136,19 @@ def annotate(
 def _of_words(ids: np.ndarray, words: Sequence[str], source: LabelSource) -> Annotations:
     """Labels from words; images without one are left out."""
     kept = np.array([word.casefold() not in ABSENT for word in words], dtype=bool)
+    without = {"-1", "-1.0"}  # lists in numbers mark images without a label so
+    if without & set(words) and all(word in without or class_name(word).isdecimal() for word in compress(words, kept)):
+        kept &= np.array([word not in without for word in words], dtype=bool)
     there = [word for word, has in zip(words, kept, strict=True) if has]
     names, merged = class_names(there)
     classes = class_order(names.values())
     code = {word: classes.index(name) for word, name in names.items()}
-    notes = () if kept.all() else (f"{_images(ids[~kept])} without a label left out",)
+    marks = sorted({word for word in compress(words, ~kept) if word.casefold() not in ("", "nan", "null", "<na>")})
+    marked = f" ({', '.join(marks)})" if marks else ""
+    notes = [] if kept.all() else [f"{_images(ids[~kept])} without a label{marked} left out"]
+    notes += filter(None, [doubtful_classes(classes)])
     label = np.array([code[word] for word in there], dtype=np.int64)
-    return Annotations(kept, classes, label, source, assumed=merged, notes=notes)
+    return Annotations(kept, classes, label, source, assumed=merged, notes=tuple(notes))
 
 
 def _of_votes(ids: np.ndarray, votes: Votes, ties: Ties, source: LabelSource) -> Annotations:

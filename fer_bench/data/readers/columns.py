@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fer_bench.core.errors import DataError
 from fer_bench.data.names import EMOTIONS, class_name, splits_of
 from fer_bench.data.options import ROLES
-from fer_bench.data.readers.sheet import Sheet, is_image, plain
+from fer_bench.data.readers.annotations import count
+from fer_bench.data.readers.sheet import Sheet, is_image, is_pixels, plain
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "path": (
         "path", "filepath", "imagepath", "imgpath", "filename", "imagefilename", "imagename", "imgname", "file",
-        "imagefile", "image", "img", "photo", "picture", "relativepath", "subdirectoryfilepath",
+        "imagefile", "image", "img", "photo", "picture", "relativepath", "subdirectoryfilepath", "imageid", "imgid",
     ),
     "label": (
         "label", "emotion", "expression", "class", "target", "labels", "emotionlabel", "expressionlabel", "classlabel",
         "classname", "emotionname", "facialexpression", "category",
     ),
-    "split": ("split", "usage", "set", "fold", "subset", "partition", "phase"),
+    "split": ("split", "usage", "set", "fold", "subset", "partition", "phase", "istrain", "istraining", "istest"),
     "group": (
         "subject", "person", "identity", "user", "group", "subjectid", "personid", "identityid", "userid", "groupid",
         "participant", "participantid", "actor", "actorid",
@@ -31,12 +33,18 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Names of columns by role, as :func:`fer_bench.data.readers.sheet.plain` writes them; the first one there is used."""
 
+PERSON = r"(subject|person|participant|identity|user|actor)(no|nr|num|number|code|key|index|idx|name|label)"
+"""Further names of columns that say who is in an image, as :func:`fer_bench.data.readers.sheet.plain` writes them."""
+
 NO_CLASS = ("unknown", "nf", "noface", "notaface", "uncertain", "none")
 """Columns of votes for no class."""
 
 PIXELS = "pixels"
 
 KNOWN = frozenset(name for names in NAMES.values() for name in names) | {PIXELS}
+
+SHOWN = 20
+"""Columns that a message names."""
 
 NEEDED = "path=COLUMN,label=COLUMN"
 
@@ -72,6 +80,8 @@ def find_columns(sheet: Sheet, told: Mapping[str, str]) -> Columns:
     """
     roles = {role: _told_column(sheet, role, name) for role, name in told.items() if name != "none"}
     pixels = next((number for number, name in enumerate(sheet.names) if plain(name) == PIXELS), None)
+    if not sheet.has_header:
+        pixels = next((number for number in range(len(sheet.names)) if is_pixels(sheet.column(number)[0])), None)
     open_roles = [role for role in ROLES if role not in told]
     found = _recognised(sheet, open_roles) if sheet.has_header else _by_content(sheet, open_roles, roles)
     roles = found | roles
@@ -112,6 +122,8 @@ def _recognised(sheet: Sheet, roles: list[str]) -> dict[str, int]:
                     f"{sheet.path}: two columns are called {written!r}; choose with --columns {role}=NUMBER"
                 )
         columns = [names.index(name) for name in NAMES[role] if name in names]
+        if role == "group" and not columns:
+            columns = [number for number, name in enumerate(names) if re.fullmatch(PERSON, name)]
         if role == "path":
             columns = sorted(columns, key=lambda number: not is_image(sheet.column(number)[0]))
         if role == "label" and len(columns) > 1:
@@ -137,6 +149,7 @@ def _require_same_classes(sheet: Sheet, columns: list[int]) -> None:
 def _by_content(sheet: Sheet, roles: list[str], told: Mapping[str, int]) -> dict[str, int]:
     """Columns of a file without a header: the images, one of splits, and the one that is left."""
     left = [number for number in range(len(sheet.names)) if number not in told.values()]
+    left = [number for number in left if not is_pixels(sheet.column(number)[0])]
     found: dict[str, int] = {}
     for role in ("path", "split", "label"):
         if role not in roles:
@@ -154,17 +167,19 @@ def _fits(words: list[str], role: str) -> bool:
 
 def _votes(sheet: Sheet, taken: set[int]) -> dict[str, int]:
     """Columns of numbers that are named like a class."""
-    classes = {name: number for number, name in enumerate(sheet.names) if number not in taken}
-    return {
-        class_name(name): number
-        for name, number in classes.items()
-        if class_name(name) in EMOTIONS and all(map(_is_number, sheet.column(number)))
-    }
+    free = {number: class_name(name) for number, name in enumerate(sheet.names) if number not in taken}
+    found = {name: number for number, name in free.items() if name in EMOTIONS}
+    if not found:  # one column for each class as other tools write it: emotion_angry, emotion_happy
+        parts = {number: re.fullmatch(r"(.*[ _.:/-])([^ _.:/-]+)", name) for number, name in free.items()}
+        prefixes = {match[1] for match in parts.values() if match and class_name(match[2]) in EMOTIONS}
+        if len(prefixes) == 1:
+            found = {class_name(match[2]): number for number, match in parts.items() if match and match[1] in prefixes}
+    return {name: number for name, number in found.items() if all(map(_is_number, sheet.column(number)))}
 
 
 def _is_number(word: str) -> bool:
     try:
-        float(word or 0)
+        count(word)
     except ValueError:
         return False
     return True
@@ -184,8 +199,10 @@ def _missing(sheet: Sheet, role: str) -> DataError:
             f"{sheet.path}: the file has no header, and it is unclear which of its {len(sheet.names)} columns is the "
             f"{role}: use --columns {role}=NUMBER, from 1 on"
         )
-    near = difflib.get_close_matches(role, [name.casefold() for name in sheet.names], n=1, cutoff=0.5)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    alike = {
+        difflib.SequenceMatcher(None, plain(name), known).ratio(): name for name in sheet.names for known in NAMES[role]
+    }
+    hint = f" (did you mean {role}={alike[max(alike)]}?)" if alike and max(alike) >= 0.6 else ""
     return DataError(
         f"{sheet.path}: no column {role!r}; {_there(sheet)}{hint}. Name the columns with --columns {NEEDED}, or call "
         f"them {', '.join(NAMES['path'][:4])} … and {', '.join(NAMES['label'][:5])}"
@@ -193,7 +210,9 @@ def _missing(sheet: Sheet, role: str) -> DataError:
 
 
 def _there(sheet: Sheet) -> str:
-    return f"found {', '.join(name[:40] for name in sheet.names)}" if sheet.has_header else f"it has {len(sheet.names)}"
+    more = f" and {len(sheet.names) - SHOWN:,} more" if len(sheet.names) > SHOWN else ""
+    found = ", ".join(name[:40] for name in sheet.names[:SHOWN])
+    return f"found {found}{more}" if sheet.has_header else f"it has {len(sheet.names)}"
 
 
 def _said(sheet: Sheet, roles: Mapping[str, int], votes: Mapping[str, int]) -> tuple[str, ...]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from fer_bench.core.errors import DataError
 from fer_bench.core.text import counted
@@ -46,6 +47,10 @@ def locate(written: Sequence[str], table: Path, roots: Sequence[Path]) -> Locate
     paths: list[Path | None] = []
     refused: DataError | None = None
     for row, name in enumerate(written, 1):
+        if re.match(r"[a-z]+://", name):
+            raise DataError(
+                f"{table}, row {row}: {name} is on the web; download the images, and write their file names"
+            )
         try:
             path = inside(table.parent, name, f"{table}, row {row}", roots)
             paths.append(path if is_file(path) else None)
@@ -59,7 +64,10 @@ def locate(written: Sequence[str], table: Path, roots: Sequence[Path]) -> Locate
         return Located([path for path in paths if path])
     homes = list(dict.fromkeys([table.parent, *roots]))
     searched = [home for home in homes if home.is_dir()]
-    found = _search([written[row] for row in absent], searched)
+    names = [written[row] for row in absent]
+    found, way = _search(names, searched), "below"
+    if not any(found):
+        found, way = _search(names, searched, _bare), "with other suffixes or letters below"
     left = [row for row, file in zip(absent, found, strict=True) if file is None]
     if left:
         if refused and len(left) == len(absent):
@@ -73,16 +81,25 @@ def locate(written: Sequence[str], table: Path, roots: Sequence[Path]) -> Locate
     for row, file in zip(absent, found, strict=True):
         paths[row] = file
     places = " or ".join(map(str, searched))
-    note = f"{counted(len(absent), 'image')} found below {places}: {written[absent[0]]} is {found[0]}"
+    note = f"{counted(len(absent), 'image')} found {way} {places}: {written[absent[0]]} is {found[0]}"
     return Located([path for path in paths if path], tuple(searched), (note,))
 
 
-def _search(names: Sequence[str], homes: Sequence[Path]) -> list[Path | None]:
-    """The one file below ``homes`` whose path ends like each name; None where there is none, or several are."""
+def _bare(path: str) -> str:
+    """A path without the suffix of its format, in small letters: lists often leave suffixes out."""
+    return (path.rpartition(".")[0] if PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES else path).casefold()
+
+
+def _search(names: Sequence[str], homes: Sequence[Path], spelled: Callable[[str], str] = str) -> list[Path | None]:
+    """The one file below ``homes`` whose path ends like each name; None where there is none, or several are.
+
+    Names and paths are compared as ``spelled``.
+    """
+    names = [spelled(name) for name in names]
     ends: dict[str, Path | None] = {}
     for path in dict.fromkeys(path for home in homes for path in files_under(home)):
         if path.suffix.lower() in IMAGE_SUFFIXES:
-            parts = path.parts
+            parts = spelled(path.as_posix()).split("/")
             for start in range(len(parts)):
                 end = "/".join(parts[start:])
                 ends[end] = path if ends.get(end, path) == path else None

@@ -23,7 +23,10 @@ def read_frames(column: Sequence[str], path: Path, side: int | None = None) -> n
     Raises:
         DataError: A cell holds something else. Rows in messages count from 0.
     """
-    side = side or math.isqrt(len(column[0].split()))
+    first = _plain(column[0]).split()
+    side = side or math.isqrt(len(first))
+    if len(first) == 3 * math.isqrt(len(first) // 3) ** 2 != side * side:
+        raise DataError(f"{path}: its pixels are grey, one number each; {len(first)} numbers are pixels in colour")
     frames = np.empty((len(column), side, side), dtype=np.uint8)
     with warnings.catch_warnings():
         # numpy only warns when it stops at something that is no number; the length check would miss a bad last one
@@ -33,9 +36,14 @@ def read_frames(column: Sequence[str], path: Path, side: int | None = None) -> n
     return frames
 
 
+def _plain(text: str) -> str:
+    """The numbers with blanks between them, where they are written as a list: "[0, 255]"."""
+    return text.strip("[] ").replace(",", " ") if "," in text else text
+
+
 def _frame(text: str, side: int, where: str) -> np.ndarray:
     try:
-        values = np.fromstring(text, dtype=np.int16, sep=" ")
+        values = np.fromstring(_plain(text), dtype=np.int16, sep=" ")
     except (DeprecationWarning, ValueError) as error:
         raise DataError(f"{where}: pixels hold something that is not a number") from error
     if not side or len(values) != side * side or values.min() < 0 or values.max() > 255:

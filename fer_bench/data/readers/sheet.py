@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,7 +15,19 @@ import pandas as pd
 from fer_bench.core.errors import DataError
 from fer_bench.data.names import IMAGE_SUFFIXES, image_path
 
+PIXELS = 64
+"""Pixels that an image has at least that is in a cell."""
+
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+
+
+_BINARY = {
+    b"PK\x03\x04": "it is an archive or an Excel file: unpack it, or save it as CSV",
+    b"PAR1": "it is in Parquet: its name must end in .parquet",
+    b"\x1f\x8b": "it is compressed: unpack it",
+    b"\xd0\xcf\x11\xe0": "it is an Excel file: save it as CSV",
+}
+"""What files are that are no text, by their first bytes."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +94,22 @@ def is_image(word: str) -> bool:
     return PurePosixPath(image_path(word)).suffix.lower() in IMAGE_SUFFIXES
 
 
+def is_pixels(word: str) -> bool:
+    """Whether a cell holds the pixels of an image."""
+    return len(word) > 3 * PIXELS and word.strip("[] ").replace(",", " ").replace(" ", "").isdecimal()
+
+
 def _read_text(path: Path, known: frozenset[str]) -> Sheet:
     content, encoding = _decoded(path)
+    content = re.sub(r"\A\s*sep=.[ \t]*(\r\n|\r|\n)", "", content)  # Excel writes its separator so
     first = next((line for line in content.splitlines() if line.strip()), "")
     if not first:
         raise DataError(f"{path}: cannot be read as a table (it is empty)")
     separator = max(SEPARATORS, key=lambda each: _fit(first, each, known))
     spaces = len(_split(first, separator)) == 1 and len(first.split()) > 1
     names = first.split() if spaces else _split(first, separator)
-    has_header = bool({plain(name) for name in names} & known) or not any(map(is_image, names))
+    rows_only = any(is_image(name) or is_pixels(name) for name in names)
+    has_header = bool({plain(name) for name in names} & known) or not rows_only
     try:
         cells = _cells(content, r"\s+" if spaces else separator)
     except Exception as error:  # pandas has no common base class for a damaged file
@@ -114,11 +134,12 @@ def _decoded(path: Path) -> tuple[str, str]:
             continue
         if "\0" not in found:
             return found, name
-    raise DataError(f"{path}: cannot be read as a table (it is no text)")
+    kind = next((name for start, name in _BINARY.items() if content.startswith(start)), "it is no text")
+    raise DataError(f"{path}: cannot be read as a table ({kind})")
 
 
 def _split(line: str, separator: str) -> list[str]:
-    return [cell.strip() for cell in next(csv.reader([line], delimiter=separator), [])]
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])]
 
 
 def _fit(line: str, separator: str, known: frozenset[str]) -> tuple[int, int]:
@@ -129,8 +150,9 @@ def _fit(line: str, separator: str, known: frozenset[str]) -> tuple[int, int]:
 
 def _cells(content: str, separator: str) -> pd.DataFrame:
     """All rows, the first line among them: as a header, pandas would rename a second column of one name."""
-    options: dict[str, Any] = {"dtype": str, "keep_default_na": False, "header": None}
-    return pd.read_csv(io.StringIO(content), sep=separator, engine="c", **options)
+    options: dict[str, Any] = {"dtype": str, "keep_default_na": False, "header": None, "skipinitialspace": True}
+    cells = pd.read_csv(io.StringIO(content), sep=separator, engine="c", **options)
+    return cells[(cells.fillna("") != "").any(axis=1)] if separator != r"\s+" else cells
 
 
 def _damaged(path: Path, error: Exception) -> DataError:

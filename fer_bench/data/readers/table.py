@@ -11,11 +11,11 @@ import numpy as np
 from fer_bench.core.errors import DataError
 from fer_bench.core.text import counted
 from fer_bench.data.dataset import Manifest, Source
-from fer_bench.data.names import class_order, image_path, splits_of
+from fer_bench.data.names import TABLE_SUFFIXES, class_order, fold_number, image_path, looks_like_split, splits_of
 from fer_bench.data.options import AS_IT_IS, ReadOptions
 from fer_bench.data.readers.annotations import ABSENT, Annotations, Votes, annotate, count_rows, read_votes
 from fer_bench.data.readers.columns import KNOWN, Columns, find_columns
-from fer_bench.data.readers.common import missing, unique_ids
+from fer_bench.data.readers.common import listed, missing, unique_ids
 from fer_bench.data.readers.fer2013 import FILES, row_id
 from fer_bench.data.readers.locate import locate
 from fer_bench.data.readers.pixels import read_frames
@@ -85,9 +85,11 @@ def read(root: Path, *also: Path, options: ReadOptions = AS_IT_IS) -> Manifest:
 def _told(sheet: Sheet, options: ReadOptions) -> dict[str, str]:
     """The columns that the options name; ``--group-by`` names one if there is a column of that name."""
     told = dict(options.columns)
+    if not options.group_by:
+        return told
     if options.group_by in sheet.names or plain(options.group_by) in map(plain, sheet.names):
         told.setdefault("group", options.group_by)
-    elif options.group_by:
+    else:
         told.setdefault("group", "none")
     return told
 
@@ -130,7 +132,13 @@ def _read_images(sheet: Sheet, columns: Columns, also: Sequence[Path]) -> _Image
     if "path" not in columns.roles:
         assert columns.pixels is not None
         return _frames(sheet, columns.pixels)
-    written = [image_path(word) for word in sheet.column(columns.roles["path"])]
+    number = columns.roles["path"]
+    if isinstance(sheet.cells.iloc[0, number], (dict, bytes)):
+        raise DataError(
+            f"{sheet.path}: the column {sheet.names[number]!r} holds the images themselves; write them to files, and "
+            "their names into the column"
+        )
+    written = [image_path(word) for word in sheet.column(number)]
     names, first, image = np.unique(np.array(written, dtype=object), return_index=True, return_inverse=True)
     order = np.argsort(first, kind="stable")
     first, image = first[order], np.argsort(order, kind="stable")[image]
@@ -171,17 +179,25 @@ def _frames(sheet: Sheet, column: int) -> _Images:
 def _splits(sheet: Sheet, columns: Columns, images: _Images) -> tuple[np.ndarray, tuple[str, ...]]:
     """The split of each image, "" for all where the table does not say, and a sentence where the column holds folds."""
     if "split" not in columns.roles:
-        return np.full(len(images.ids), "", dtype="<U5"), ()
+        return np.full(len(images.ids), "", dtype="<U5"), _beside(sheet.path)
     words = sheet.column(columns.roles["split"])
     note: tuple[str, ...] = ()
-    known, numbers = splits_of(set(words)), {word for word in words if word.isdecimal()}
-    if len(numbers) >= FOLDS and numbers == set(words):
-        test = min(numbers, key=int)
-        known = {word: "test" if word == test else "train" for word in numbers}
-        note = (f"{sheet.names[columns.roles['split']]!r} holds {len(numbers)} folds; fold {test} is the test split",)
+    column, known = sheet.names[columns.roles["split"]], splits_of(set(words))
+    if plain(column).startswith("is") and {word.casefold() for word in words} <= {"true", "false", "1", "0"}:
+        yes, no = ("test", "train") if plain(column) == "istest" else ("train", "test")
+        known = {word: yes if word.casefold() in ("true", "1") else no for word in words}
+    numbers = {word: int(word) if word.isdecimal() else fold_number(word) for word in set(words)}
+    folds = {word: number for word, number in numbers.items() if number is not None}
+    if len(folds) == len(set(folds.values())) == len(numbers) >= FOLDS:
+        test = min(folds, key=lambda word: folds[word])
+        known = {word: "test" if word == test else "train" for word in folds}
+        note = (f"{column!r} holds {len(folds)} folds; {'fold ' if test.isdecimal() else ''}{test} is the test split",)
     for row, word in enumerate(words, 1):
         if word not in known:
-            raise DataError(f"{sheet.path}, row {row}: unknown split {word!r}, not one of train, val, test")
+            raise DataError(
+                f"{sheet.path}, row {row}: unknown split {word!r}, not one of train, val, test (column {column!r}; "
+                "--columns split=none does not use it)"
+            )
     split = np.array([known[word] for word in words], dtype=str)
     for row in np.flatnonzero(split != split[images.first][images.image]).tolist():
         name, earlier = str(images.ids[images.image[row]]), images.first[images.image[row]]
@@ -191,8 +207,21 @@ def _splits(sheet: Sheet, columns: Columns, images: _Images) -> tuple[np.ndarray
         )
     for name in ("train", "test"):
         if name not in split:
-            raise DataError(f"{sheet.path}: no row has split {name!r}")
+            is_held_out = name == "test" and "val" in split
+            advice = f": call val {name} if it is what you report, or" if is_held_out else ";"
+            raise DataError(
+                f"{sheet.path}: no row has split {name!r}{advice} --columns split=none takes a part of all images"
+            )
     return split[images.first], note
+
+
+def _beside(path: Path) -> tuple[str, ...]:
+    """A sentence where a table is called like a split, and others beside it, which are not read, are so, too."""
+    if not looks_like_split(path.stem):
+        return ()
+    tables = [each for each in path.parent.iterdir() if each.suffix.lower() in TABLE_SUFFIXES and each != path]
+    others = sorted(each.name for each in tables if looks_like_split(each.stem))
+    return (f"not read: {', '.join(listed(others))}; one table with a column split holds all images",) if others else ()
 
 
 def _groups(sheet: Sheet, columns: Columns, images: _Images, kept: np.ndarray) -> np.ndarray | None:
@@ -231,7 +260,10 @@ def _votes(sheet: Sheet, columns: Columns) -> Votes | None:
     votes = read_votes(counts, [sheet.column(number) for number in columns.no_class], sheet.path)
     if votes is None and not {"label", "reference"} & columns.roles.keys():
         names = ", ".join(class_order(columns.votes))
-        raise DataError(f"{sheet.path}: the columns {names} hold no counts of votes, and no column holds labels")
+        raise DataError(
+            f"{sheet.path}: the columns {names} hold no counts of votes, and no column holds labels: write "
+            "counts, or a column label"
+        )
     return votes
 
 
