@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import io
+import json
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,7 +21,7 @@ from fer_bench.core.text import counted
 from fer_bench.data.dataset import Dataset
 from fer_bench.data.files import read_lines
 from fer_bench.data.match import AMBIGUOUS, UNKNOWN, ImageIndex
-from fer_bench.data.names import EMOTIONS, class_name
+from fer_bench.data.names import EMOTIONS, class_name, class_names
 
 log = logging.getLogger(__name__)
 
@@ -81,14 +84,17 @@ def read_list(path: Path, dataset: Dataset) -> NoisyList:
 @lru_cache(maxsize=2)
 def _read_list(path: Path, dataset: Dataset, _state: tuple[int, ...] | None) -> NoisyList:
     index = ImageIndex(dataset.ids)
-    lines = _parse(path, index)
+    lines = _parse(path, index, dataset.classes)
     rows = index.rows(lines.names)
     train = np.flatnonzero((rows >= 0) & (dataset.split[rows] == "train"))
     if not len(train):
-        repeated = "; images in different folders have one name: write longer paths" if AMBIGUOUS in rows else ""
+        why = "; images in different folders have one name: write longer paths" if AMBIGUOUS in rows else ""
+        others = sorted(set(dataset.split[rows[rows >= 0]].tolist()))
+        why = f"; it names images of {' and '.join(others)}, and a list gives training labels only" if others else why
+        example = dataset.ids[dataset.rows("train")[:1]].tolist()
         raise DataError(
             f"{path}: none of its lines names a training image of {dataset.name} (it has names such as "
-            f"{lines.names[0]!r}, the data set {str(dataset.ids[0])!r}){repeated}"
+            f"{lines.names[0][:80]!r}, the data set {''.join(map(str, example))!r}){why}"
         )
     _require_once(lines, rows, train, path)
     words = [lines.words[line] for line in train]
@@ -115,17 +121,19 @@ def _ignored(rows: np.ndarray, split: np.ndarray) -> list[str]:
 # --- lines -----------------------------------------------------------------------------------------------------------
 
 
-def _parse(path: Path, index: ImageIndex) -> _Lines:
+def _parse(path: Path, index: ImageIndex, classes: Sequence[str]) -> _Lines:
     """The lines, split in the way in which most of their names are images of the data set."""
     lines = [(number, line.strip()) for number, line in read_lines(path)]
     if not lines:
         raise DataError(f"{path} holds no labels")
+    if path.suffix.lower() in (".json", ".jsonl"):
+        return _from_json(lines, path)
     with_header = _with_header(lines, path)
     if with_header is not None:
         return with_header
     best, most = None, -1
     for after in (1, 2, -1):  # fields after the name: the label, the label and a flag; or the label comes first
-        for separator in (None, ",", "\t", ";"):
+        for separator in (None, ",", "\t", ";", "|"):
             found = _split(lines, separator, after)
             known = int((index.rows(found.names) >= 0).sum())
             if known > most:
@@ -135,6 +143,11 @@ def _parse(path: Path, index: ImageIndex) -> _Lines:
     assert best is not None
     if len(best.names) < len(lines):
         number, line = next((number, line) for number, line in lines if number not in set(best.numbers))
+        if len({class_name(cell) for cell in re.split(r"[,;\t]", line)} & set(classes)) > 1:
+            raise DataError(
+                f"{path}, line {number}: {line[:80]!r} names several classes: probabilities are for --noise-type "
+                "instance-hard, and a matrix for --noise-type confusion"
+            )
         raise DataError(f"{path}, line {number}: expected '<image> <label> [<flag>]': {line[:80]!r}")
     return best
 
@@ -152,9 +165,29 @@ def _split(lines: Sequence[tuple[int, str]], separator: str | None, after: int) 
     return _Lines(names, words, numbers)
 
 
+def _from_json(lines: Sequence[tuple[int, str]], path: Path) -> _Lines:
+    """Labels by image, {"train_00001.jpg": 5, …}, or one object with an image and a label for each line or entry."""
+    try:
+        text = "\n".join(line for _, line in lines)
+        found = [json.loads(line) for _, line in lines] if path.suffix.lower() == ".jsonl" else json.loads(text)
+        if isinstance(found, dict):
+            pairs = list(found.items())
+        else:
+            known = [{key.lower(): value for key, value in entry.items()} for entry in found]
+            image, label = (
+                next(name for name in names if name in known[0]) for names in (IMAGE_COLUMNS, LABEL_COLUMNS)
+            )
+            pairs = [(entry[image], entry[label]) for entry in known]
+    except (ValueError, AttributeError, LookupError, TypeError, StopIteration, RuntimeError) as error:
+        raise DataError(
+            f"{path}: expected an object of labels by image, or objects with the keys image and label ({error})"
+        ) from error
+    return _Lines([str(name) for name, _ in pairs], [str(word) for _, word in pairs], list(range(1, len(pairs) + 1)))
+
+
 def _with_header(lines: Sequence[tuple[int, str]], path: Path) -> _Lines | None:
     """A table with a header that names an image and a label column; None for other files."""
-    separator = max(",;\t", key=lines[0][1].count)
+    separator = max(",;\t|", key=lines[0][1].count)
     header = [cell.strip().strip('"').lower() for cell in lines[0][1].split(separator)]
     image = next((name for name in IMAGE_COLUMNS if name in header), None)
     label = next((name for name in LABEL_COLUMNS if name in header), None)
@@ -203,7 +236,7 @@ def _decode(
     words: Sequence[str], reference: np.ndarray, classes: Sequence[str], path: Path
 ) -> tuple[np.ndarray, list[str]]:
     """Class ids of label words, int64 [M], and notes. Names of classes need no agreement: they mean one class only."""
-    names = [class_name(word) for word in words]
+    names = _as_classes(words, classes)
     if set(names) <= set(classes):
         codes = np.array([classes.index(name) for name in names], dtype=np.int64)
         return codes, _unchanged(codes, reference)
@@ -231,13 +264,24 @@ def _decode(
     return codes, [note, *_unchanged(codes, reference)]
 
 
+def _as_classes(words: Sequence[str], classes: Sequence[str]) -> list[str]:
+    """Each word as the data set writes that class ("angry" may be "0_angry" there); other words as they are."""
+    same, _ = class_names([*classes, *words])
+    own = {same[name]: name for name in classes}
+    if len(own) < len(classes):
+        own = {name: name for name in classes}
+    return [own.get(same[word], own.get(class_name(word), class_name(word))) for word in words]
+
+
 def _integers(names: Sequence[str], classes: Sequence[str], path: Path) -> np.ndarray:
     values = pd.to_numeric(pd.Series(names), errors="coerce")
     unknown = np.flatnonzero(~(values.abs() < 1e6))  # a number that is no number, or too large for a label
     if len(unknown):
         words = [names[row] for row in unknown.tolist()]
         word = next((each for each in words if each not in classes), words[0])
-        raise DataError(f"{path}: label {word!r} is neither a number nor one of {', '.join(classes)}")
+        near = difflib.get_close_matches(word, classes, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise DataError(f"{path}: label {word!r} is neither a number nor one of {', '.join(classes)}{hint}")
     if (values % 1 != 0).any():
         raise DataError(
             f"{path}: its labels are fractions, such as {names[int((values % 1 != 0).idxmax())]}: valence and arousal "

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fer_bench.data.names import emotion_in
 from fer_bench.data.noise.kinds import check_rate
 
 SIMILAR = {
@@ -87,6 +88,9 @@ def weights(
 def _similar(classes: Sequence[str] | int) -> np.ndarray:
     """LA-Net's map by name. A class that is not in it (contempt) keeps its labels, and nothing becomes it."""
     names = [] if isinstance(classes, int) else list(classes)
+    expressions = [emotion_in(name) for name in names]  # "0_angry" is anger
+    if set(expressions) >= set(SIMILAR) and all(expressions.count(name) == 1 for name in SIMILAR):
+        names = expressions
     missing = [name for name in SIMILAR if name not in names]
     if missing:
         raise ValueError(

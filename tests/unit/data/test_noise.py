@@ -105,6 +105,10 @@ def test_matrices_by_hand():
 def test_class_dependent_map_goes_by_name():
     assert transition.weights("class-dependent", NAMES).argmax(1).tolist() == [5, 0, 5, 6, 6, 2, 4]
     classes = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+    numbered = [f"{number}_{name.title()}" for number, name in enumerate(classes)]
+    assert np.array_equal(
+        transition.weights("class-dependent", numbered), transition.weights("class-dependent", classes)
+    )
     matrix = transition.transition_matrix("class-dependent", 0.3, classes)
     for source, target in transition.SIMILAR.items():
         assert matrix[classes.index(source), classes.index(target)] == pytest.approx(0.3)

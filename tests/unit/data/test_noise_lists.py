@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -289,6 +290,56 @@ def test_an_edited_list_is_read_again(tmp_path: Path) -> None:
     assert not labels(path, faces).any()
     write(path, [f"{name} b" for name in faces.ids])
     assert labels(path, faces).all()
+
+
+# --- other formats ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["list.json", "entries.json", "list.jsonl", "list.txt"])
+def test_lists_in_other_formats(name: str, tmp_path: Path) -> None:
+    faces = dataset(RAF, 2)
+    rows = {str(image): int(label) + 1 for image, label in zip(faces.ids, faces.label, strict=True)}
+    entries = [{"Image": image, "label": label} for image, label in rows.items()]
+    text = {
+        "list.json": json.dumps(rows, indent=1),
+        "entries.json": json.dumps(entries),
+        "list.jsonl": "\n".join(map(json.dumps, entries)),
+        "list.txt": "\n".join(f"{image}|{label}" for image, label in rows.items()),
+    }[name]
+    path = tmp_path / name
+    path.write_text(text)
+    assert labels(path, faces).tolist() == faces.label[faces.rows("train")].tolist()
+
+
+@pytest.mark.parametrize("word", ["{}", "{:.0s}angry", "0_Angry"])
+def test_words_mean_the_class_whose_name_has_a_number(word: str, tmp_path: Path) -> None:
+    faces = dataset(("0_angry", "1_happy"), 2)
+    train = faces.ids[faces.rows("train")]
+    path = write(tmp_path / "list.txt", [f"{name} {word.format('angry')}" for name in train])
+    assert labels(path, faces).tolist() == [0] * len(train)
+    path = write(tmp_path / "list.txt", [f"{name} joyful" for name in train])
+    with pytest.raises(DataError, match="label 'joyful' is neither a number nor one of 0_angry, 1_happy"):
+        labels(path, faces)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("list.npy", b"\x93NUMPY", "is no text file: it is an array of NumPy"),
+        ("list.pt", b"PK\x03\x04", "is no text file: it is an archive"),
+        ("list.pkl", b"\x80\x04x", "is no text file: it is a pickle"),
+        ("list.json", b"[1, 2]", "expected an object of labels by image, or objects with the keys image and label"),
+        ("list.json", b"[]", "expected an object of labels by image"),
+        ("list.json", b"{", "expected an object of labels by image"),
+        ("p.csv", b"id,surprise,Fear,anger\n1,0,0,1", "names several classes: probabilities are for --noise-type inst"),
+        ("list.txt", b"test_00008.jpg 1\n", "it names images of test, and a list gives training labels only"),
+        ("list.txt", b"train_00001.jpg hapiness\n", "did you mean 'happiness'"),
+    ],
+)
+def test_files_that_are_no_list_are_recognised(name: str, content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        labels(tmp_path / name, dataset(RAF, 1))
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------
