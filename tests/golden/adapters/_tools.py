@@ -36,3 +36,21 @@ def integers(case: dict[str, Any], key: str) -> Tensor:
 def pick(case: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
     """The outputs that the case names."""
     return {key: found[key] for key in case["outputs"]}
+
+
+def expect(case: dict[str, Any], **fixed: Any) -> None:
+    """Checks parameters that an adapter has a fixed value for; a case may leave them out.
+
+    Raises:
+        NotImplementedError: A case has another value.
+    """
+    for name, value in fixed.items():
+        told = case["params"].get(name, value)
+        if told != value:
+            raise NotImplementedError(f"{case['name']}: {name} is {told!r}, and the adapter computes {value!r} only")
+
+
+def remarks(case: dict[str, Any], *names: str) -> None:
+    """Marks parameters as read that say nothing about the numbers, such as the seed of the inputs."""
+    for name in names:
+        case["params"].get(name)

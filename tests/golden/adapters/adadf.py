@@ -10,13 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fer_bench.method import Task
-from tests.golden.adapters._tools import floats, integers, pick
+from tests.golden.adapters._tools import expect, floats, integers, pick, remarks
 
 LAYERS = ("classifier_1", "classifier_2", "alpha_1", "alpha_2")
 
 
 def compute(case: dict[str, Any]) -> dict[str, Any]:
     inputs, params = case["inputs"], case["params"]
+    remarks(case, "optimizer", "schedule")  # in words: Adam, and a factor on its rate after each epoch
     if "epochs_1based" in inputs:
         pairs = [adadf.ramps(e, params["beta"], params["alpha"]) for e in inputs["epochs_1based"]]
         return pick(case, {"alpha_1": [p[0] for p in pairs], "alpha_2": [p[1] for p in pairs]})
@@ -24,6 +25,7 @@ def compute(case: dict[str, Any]) -> dict[str, Any]:
         return pick(case, _batch(case))
     if "features" in inputs:
         z_1, z_2, attention = _forward(_layers(inputs["weights"]), floats(case, "features"))
+        expect(case, num_classes=z_1.shape[1])
         found = {"out_1": z_1, "out_2": z_2, "attention": attention[:, None], "prediction": z_2.argmax(dim=1)}
         return pick(case, found)
     if "training_passes" in inputs:
@@ -91,6 +93,7 @@ def _training(case: dict[str, Any]) -> dict[str, Any]:
     method, layers = _method(params), _layers(inputs["weights"])
     optimizer = torch.optim.Adam([p for layer in layers.values() for p in layer.parameters()], lr=params["lr"])
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, params["gamma"])
+    expect(case, epochs=len(inputs["training_passes"]))
     found: dict[str, Any] = {"initial_class_distributions": method.distributions.clone(), "after_epoch": []}
     passes = zip(inputs["training_passes"], inputs["distribution_passes"], strict=True)
     for epoch, (training, describing) in enumerate(passes, 1):

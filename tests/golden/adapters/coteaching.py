@@ -15,7 +15,7 @@ from fer_bench.ops import (
     small_loss,
     small_loss_exchange,
 )
-from tests.golden.adapters._tools import floats, integers, pick
+from tests.golden.adapters._tools import floats, integers, pick, remarks
 
 TABLE_SIZES = (1, 2, 5, 7, 16, 32, 48, 64, 100, 128, 256)
 TABLE_RATES = (0.0, 0.1, 0.2, 0.3, 0.45, 0.5, 0.8, 0.9)
@@ -45,6 +45,7 @@ def schedules(params: dict[str, Any], tau: float) -> dict[str, Any]:
 
 
 def _batch(case: dict[str, Any]) -> dict[str, Any]:
+    remarks(case, "tie_case")
     z1, z2 = floats(case, "logits_1", grad=True), floats(case, "logits_2", grad=True)
     labels, clean = integers(case, "labels"), torch.tensor(case["inputs"]["clean_flag"])
     ce_1, ce_2 = (F.cross_entropy(z, labels, reduction="none") for z in (z1, z2))

@@ -16,7 +16,7 @@ from fer_bench.ops import (
     positions,
     small_loss_exchange,
 )
-from tests.golden.adapters._tools import dtype_of, floats, integers, pick
+from tests.golden.adapters._tools import dtype_of, floats, integers, pick, remarks
 
 
 def compute(case: dict[str, Any]) -> dict[str, Any]:
@@ -53,6 +53,7 @@ def _warm_up(case: dict[str, Any]) -> dict[str, Any]:
     dtype = dtype_of(case) if "dtype" in case["params"] else torch.float32
     logits = (torch.tensor(case["inputs"][key], dtype=dtype) for key in ("logits_1", "logits_2"))
     ce = [plus.cross_entropy(z, labels) for z in logits]
+    case["inputs"].get("sample_index")  # looked up after the warm-up only
     everybody = torch.arange(len(labels))
     count = plus.count_kept(len(labels), rate, "official")
     official = small_loss_exchange(*ce, count, everybody, divide_twice=True)
@@ -76,6 +77,7 @@ def _batch(case: dict[str, Any]) -> dict[str, Any]:
     z1, z2 = floats(case, "logits_1", grad=True), floats(case, "logits_2", grad=True)
     labels, rows = integers(case, "labels"), integers(case, "sample_index")
     clean, params = torch.tensor(case["inputs"]["clean_flag"]), case["params"]
+    remarks(case, "step")  # counts where nothing disagrees
     members = positions(disagreement(z1, z2))
     found: dict[str, Any] = {
         "pred_1": z1.max(dim=1).indices,

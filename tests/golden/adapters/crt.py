@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fer_bench import metrics
 from fer_bench.ops import class_probability
-from tests.golden.adapters._tools import floats, integers, pick
+from tests.golden.adapters._tools import expect, floats, integers, pick
 
 
 def compute(case: dict[str, Any]) -> dict[str, Any]:
@@ -37,6 +37,7 @@ def compute(case: dict[str, Any]) -> dict[str, Any]:
         return pick(case, {"mean": mean, "centroids": means, "logits": logits, "pred": logits.argmax(dim=1)})
     if family == "tau_norm" and "weight" in case["inputs"]:
         weight = floats(case, "weight")
+        case["inputs"].get("bias")  # dropped
         scaled = crt.tau_normalise(weight, params["tau"])
         found = {"weight_scaled": scaled, "row_norm": scaled.norm(dim=1)}
         found["weight_scaled_official"] = crt.tau_normalise(weight, params["tau"], official=True)
@@ -66,9 +67,9 @@ def _sampling(case: dict[str, Any]) -> dict[str, Any]:
         }
     if "num_samples_cls" in params:
         return _class_aware(counts, params["num_samples_cls"], params["seed"])
-    if "nroot" in params and params["lam"] != 1.0:
-        raise NotImplementedError("a mixture of the root and the natural distribution")
     probability = class_probability(counts, 1 / params["nroot"] if "nroot" in params else params["q"])
+    if "lam" in params:  # the share of the root; the rest is natural
+        probability = params["lam"] * probability + (1 - params["lam"]) * class_probability(counts, 1.0)
     # the official sampler's weights are scaled to a mean of 1
     return {"class_probability": probability, "total": (probability * counts.sum()).sum()}
 
@@ -104,6 +105,7 @@ def _scaling(case: dict[str, Any]) -> dict[str, Any]:
 
 def _shots(case: dict[str, Any]) -> dict[str, Any]:
     """Mean recall over the classes with many, a medium number of and few training images; 0 where there are none."""
+    expect(case, many=">100", low="<20", median="20..100 inclusive")
     preds, labels, counts = (integers(case, key) for key in ("preds", "labels", "train_labels_counts"))
     recall = metrics.classification(F.one_hot(preds, len(counts)).double(), labels)["recall"]
 

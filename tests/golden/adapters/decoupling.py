@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from tests.golden.adapters._tools import floats, integers, pick
+from tests.golden.adapters._tools import expect, floats, integers, pick
 
 # The queue case records who disagreed among its outputs only: these are the numbers that decided it.
 QUEUE_STEPS, QUEUE_SEED, QUEUE_DISAGREEMENT = 12, 0, 0.45
@@ -20,6 +20,7 @@ def compute(case: dict[str, Any]) -> dict[str, Any]:
     if "logits_1" in case["inputs"]:
         return pick(case, _batch(case))
     if "batch_size" in case["inputs"]:
+        expect(case, init_iter=0)
         return pick(case, {"log": _queue(case["inputs"]["batch_size"])})
     if "decay_every_steps" in case["params"]:
         p = case["params"]

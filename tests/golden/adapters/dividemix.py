@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fer_bench.method import Task
 from fer_bench.ops import Mix
-from tests.golden.adapters._tools import floats, integers, pick
+from tests.golden.adapters._tools import expect, floats, integers, pick, remarks
 
 
 def compute(case: dict[str, Any]) -> dict[str, Any]:
@@ -33,6 +33,7 @@ def compute(case: dict[str, Any]) -> dict[str, Any]:
 
 def _division(case: dict[str, Any]) -> dict[str, Any]:
     params, inputs = case["params"], case["inputs"]
+    expect(case, max_iter=dividemix.ROUNDS, tol=dividemix.TOLERANCE, reg_covar=dividemix.FLOOR)
     if "logits" in inputs:
         losses = F.cross_entropy(floats(case, "logits"), integers(case, "labels"), reduction="none")
     else:
@@ -40,7 +41,8 @@ def _division(case: dict[str, Any]) -> dict[str, Any]:
     now = dividemix.normalised(losses)
     fitted = now
     if params["average_last_5"]:
-        fitted = torch.cat([floats(case, "earlier_normalised_losses"), now[None]])[-5:].mean(dim=0)
+        earlier = floats(case, "earlier_normalised_losses").reshape(-1, len(now))  # none in the first division
+        fitted = torch.cat([earlier, now[None]])[-5:].mean(dim=0)
     pair = dividemix.loss_mixture(fitted, random_state=0)
     w = dividemix.clean_probability(fitted, random_state=0)
     labelled = w > params["p_threshold"]
@@ -110,6 +112,8 @@ def _train(case: dict[str, Any]) -> dict[str, Any]:
     net, peer = _network(inputs["net"]), _network(inputs["net2"]).eval()
     views, labels = (floats(case, "x"), floats(case, "x_second")), integers(case, "labels")
     w, method = floats(case, "clean_probability"), _method(params)
+    remarks(case, "batch_size")  # of the loaders; the rows of each batch are given
+    expect(case, bn=isinstance(net, Net))
     method.prior.fill_(1 / params["C"])
     optimizer = torch.optim.SGD(
         net.parameters(), lr=params["lr"], momentum=params["momentum"], weight_decay=params["weight_decay"]
@@ -156,6 +160,7 @@ def _train(case: dict[str, Any]) -> dict[str, Any]:
 def _warm_up(case: dict[str, Any]) -> dict[str, Any]:
     inputs, params, net = case["inputs"], case["params"], _network(case["inputs"]["net"])
     x, labels = floats(case, "x"), integers(case, "labels")
+    remarks(case, "C")
     optimizer = torch.optim.SGD(
         net.parameters(), lr=params["lr"], momentum=params["momentum"], weight_decay=params["weight_decay"]
     )

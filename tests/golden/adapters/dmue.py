@@ -15,8 +15,6 @@ from tests.golden.adapters._tools import floats, integers, pick
 # any classifier whose rows have these sums gives the logits that the case had.
 LOGITS_BEFORE_THE_STEP = [0.287578821182, -0.705221533775, 1.45255303383]
 
-EPOCHS = 36
-
 
 def compute(case: dict[str, Any]) -> dict[str, Any]:
     inputs, params = case["inputs"], case["params"]
@@ -39,7 +37,8 @@ def compute(case: dict[str, Any]) -> dict[str, Any]:
 def _method(classes: int, width: int, **options: Any) -> dmue.Dmue:
     config = dmue.Dmue.Config(dropout=0.0, **options)
     torch.manual_seed(0)
-    method = dmue.Dmue(config, Task(classes, 1000, torch.ones(classes, dtype=torch.int64), EPOCHS, 64))
+    size = max(64, 2 * classes)
+    method = dmue.Dmue(config, Task(classes, size, torch.ones(classes, dtype=torch.int64), 36, size))
     method.build(lambda role: FerRes8(classes, widths=(4, 4, 4, width)))
     return method.train()
 
@@ -82,10 +81,10 @@ def _full_step(case: dict[str, Any]) -> dict[str, Any]:
         temperature=params["T"],
         omega=params["omega"],
         gamma=params["gamma"],
-        beta=params["beta"] / EPOCHS,
         neck="shared" if params["bnneck"] else "off",
         sp_source="logits",
     )
+    method.beta = params["beta"]
     classifier, project = method.net.get_classifier(), method.certainty.project
     classifier.weight = torch.nn.Parameter(weight.clone())
     with torch.no_grad():

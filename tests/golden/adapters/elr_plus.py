@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fer_bench.method import Task
 from fer_bench.ops import Mix, average_parameters, clamped_softmax
-from tests.golden.adapters._tools import dtype_of, floats, integers, numbers, pick
+from tests.golden.adapters._tools import dtype_of, expect, floats, integers, numbers, pick, remarks
 
 
 def compute(case: dict[str, Any]) -> dict[str, Any]:
@@ -64,6 +64,7 @@ def _average(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mixup(case: dict[str, Any]) -> dict[str, Any]:
+    remarks(case, "mixup_alpha")  # of the draws, which are given
     draw, labels = case["inputs"]["beta_draw"], integers(case, "labels")
     mix = _mix(1.0 if draw is None else max(draw, 1 - draw), case["inputs"]["mix_index"], len(labels))
     target = F.one_hot(labels, case["params"]["C"]).to(dtype_of(case))
@@ -119,6 +120,8 @@ def _train(case: dict[str, Any]) -> dict[str, Any]:
         torch.optim.SGD(net.parameters(), params["lr"], params["momentum"], weight_decay=params["weight_decay"])
         for net in method.nets
     ]
+    remarks(case, "mixup_alpha")
+    expect(case, epochs=len(inputs["batches_in_order"]) // 2)
     x, labels = floats(case, "x"), integers(case, "labels")
     draws, partners = iter(inputs["beta_draws_in_order"]), iter(inputs["mix_indices_in_order"])
     losses, first_step = [], 0

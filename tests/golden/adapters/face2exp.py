@@ -17,7 +17,7 @@ from fer_bench.engine.counters import CostCounter, SelectionCounter
 from fer_bench.engine.optim import make_optimizer
 from fer_bench.engine.stages import StageSpan
 from fer_bench.method import Batch, Images, Stage, Task
-from tests.golden.adapters._tools import numbers, pick
+from tests.golden.adapters._tools import expect, numbers, pick, remarks
 
 SCHEDULES = ((0, 0, 10), (3, 0, 10), (2, 4, 12))
 """Warm-up, wait and total of the schedules, which the case names only beside their factors."""
@@ -40,6 +40,8 @@ def _schedule(warmup: int, wait: int, total: int) -> dict[str, Any]:
 
 def _train(case: dict[str, Any]) -> dict[str, Any]:
     inputs, p = case["inputs"], case["params"]
+    remarks(case, "schedule")  # in words: half a cosine over schedule_total steps
+    expect(case, steps=len(inputs["labelled"]), momentum=0.9, batchnorm="1.running_mean" in inputs["base"])
     total = int(p["schedule_total"])
     config = face2exp.Face2Exp.Config(
         lambda_u=p["lambda_u"], ramp=p["uda_steps"] / total, temperature=p["temperature"],

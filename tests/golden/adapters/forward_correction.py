@@ -9,11 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tests.golden.adapters._tools import dtype_of, floats, integers, pick
+from tests.golden.adapters._tools import dtype_of, expect, floats, integers, pick, remarks
 
 
 def compute(case: dict[str, Any]) -> dict[str, Any]:
     family = case["name"].split("_")[0]
+    expect(case, epsilon=1e-7, percentile=97)
+    remarks(case, "optimizer")  # in words: SGD with the numbers of the case
     if family == "anchors":
         transition = fc.estimate_transition(floats(case, "probabilities"), case["params"]["filter_outlier"])
         return pick(case, {"transition": transition, "condition_number": torch.linalg.cond(transition)})

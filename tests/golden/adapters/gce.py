@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fer_bench.method import Task
 from fer_bench.ops import label_log_probability
-from tests.golden.adapters._tools import dtype_of, floats, integers, numbers, pick
+from tests.golden.adapters._tools import dtype_of, expect, floats, integers, numbers, pick
 
 CLAMP = 1e-7
 """Of the code that the outputs without "unclamped" or "threshold" come from."""
@@ -40,6 +40,7 @@ def compute(case: dict[str, Any]) -> dict[str, Any]:
 
 def _losses(case: dict[str, Any], q: float, k: float) -> dict[str, Any]:
     logits, labels = floats(case, "logits", grad=True), integers(case, "labels")
+    expect(case, num_classes=logits.shape[1])
     per_sample = gce.lq_loss(logits, labels, q, case["params"].get("clamp", CLAMP))
     lq = per_sample.mean()
     (grad,) = torch.autograd.grad(lq, logits)

@@ -81,7 +81,7 @@ def network(case: dict[str, Any]) -> nn.Module:
 def compute(case: dict[str, Any]) -> dict[str, Any]:
     family, inputs = case["name"].partition("/")[0], case["inputs"]
     if family == "strengths":
-        found = {"strengths": har.class_strengths(floats(case, "class_accuracy"), integers(case, "counts"))}
+        found = {"strengths": _strengths(floats(case, "class_accuracy"), integers(case, "counts"))}
     elif family == "accuracy":
         logits, labels = floats(case, "logits"), integers(case, "labels")
         found = {"class_accuracy": har.class_accuracy(logits.argmax(dim=1), labels, logits.shape[1])}
@@ -95,6 +95,13 @@ def compute(case: dict[str, Any]) -> dict[str, Any]:
         assert "parameters" in inputs
         found = _train(case)
     return pick(case, found)
+
+
+def _strengths(accuracy: Tensor, counts: Tensor) -> Tensor:
+    """The official strengths are not defined where an error is unknown or no class has one; ours are."""
+    strengths = har.class_strengths(accuracy, counts)
+    assert bool(strengths.isfinite().all())
+    return torch.full_like(strengths, torch.nan) if bool(accuracy.isnan().any() or (accuracy == 1).all()) else strengths
 
 
 def _objective(
@@ -130,7 +137,9 @@ def _train(case: dict[str, Any]) -> dict[str, Any]:
     for epoch, batches in zip(params["epochs"], inputs["batches_by_epoch"], strict=True):
         weight = None
         if params["rule"] == "DRW":
-            counts = integers(case, "counts") if "counts" in inputs else torch.bincount(labels, minlength=7)
+            counts = (
+                integers(case, "counts") if "counts" in inputs else torch.bincount(labels, minlength=len(strengths))
+            )
             weight = har.deferred_weights(counts, epoch, params.get("total_epochs", 120), DRW_START, BETA)
         sums = torch.zeros(2, dtype=torch.float64)
         for rows in batches:

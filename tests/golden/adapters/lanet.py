@@ -12,7 +12,7 @@ from torch import Tensor
 from fer_bench.method import Task
 from fer_bench.models.ferres8 import FerRes8
 from fer_bench.ops import adaptive_wing, class_budget, gaussian_heatmaps, heatmap_weights, landmark_cells
-from tests.golden.adapters._tools import floats, integers, numbers, pick
+from tests.golden.adapters._tools import expect, floats, integers, numbers, pick
 
 
 def compute(case: dict[str, Any]) -> dict[str, Any]:
@@ -35,6 +35,7 @@ def compute(case: dict[str, Any]) -> dict[str, Any]:
         return pick(case, {"cell": landmark_cells(floats(case, "lm_px"), params["stride"])})
     if "class_counts" in inputs:
         counts, epochs = inputs["class_counts"], params["max_epoch"]
+        expect(case, C=len(counts))
         return pick(case, {"budget_per_epoch": {e: class_budget(counts, e, epochs) for e in range(epochs + 1)}})
     if "pred" in inputs:
         return pick(case, _wing(case))
@@ -42,6 +43,8 @@ def compute(case: dict[str, Any]) -> dict[str, Any]:
         return pick(case, _total(case))
     if "landmarks_px" in inputs:
         points = floats(case, "landmarks_px")
+        rows = torch.arange(points.shape[-2])[:, None].expand(-1, 2)
+        expect(case, swap_permutation=lanet.exchange_sides(rows[None])[0, :, 0].tolist())
         mirrored = torch.stack([params["size"] - points[..., 0], points[..., 1]], dim=-1)
         return pick(case, {"official_no_swap": mirrored, "corrected_with_swap": lanet.exchange_sides(mirrored)})
     raise NotImplementedError(case["name"])
@@ -57,6 +60,7 @@ def _method(classes: int, width: int, narrow: int, samples: int, **options: Any)
 
 def _distributions(case: dict[str, Any]) -> dict[str, Any]:
     params = case["params"]
+    expect(case, eps=1e-8)
     u, v = floats(case, "fer_features"), floats(case, "lm_features")
     logits, index = floats(case, "logits", grad=True), integers(case, "idx")
     bank, labels = floats(case, "bank_before"), integers(case, "labels_of_bank")
@@ -108,6 +112,7 @@ def _queue(steps: list[dict[str, Any]], size: int) -> list[dict[str, Any]]:
 
 def _heatmaps(case: dict[str, Any]) -> dict[str, Any]:
     params = case["params"]
+    expect(case, dilate=3)
     cells = integers(case, "points_xy_in_heatmap_cells")
     maps = gaussian_heatmaps(cells, params["size"], params["size"], params["sigma"], truncate=True)
     weights = heatmap_weights(maps[None], params["weight"], params["threshold"])[0]

@@ -14,6 +14,8 @@ from tests.golden.adapters._tools import floats, integers, pick
 def compute(case: dict[str, Any]) -> dict[str, Any]:
     family, tau = case["name"].split("/")[0], case["params"]["tau"]
     logits, counts = floats(case, "logits", grad=True), integers(case, "counts")
+    if "base_probs" in case["inputs"]:
+        torch.testing.assert_close(floats(case, "base_probs"), (counts / counts.sum()).to(logits.dtype))
     # The port adds no epsilon.
     adjustment = la.log_prior(counts, tau, 0.0 if family.startswith("port") else la.EPSILON).to(logits.dtype)
     if family == "posthoc_official":

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fer_bench.ops import kl_divergence
-from tests.golden.adapters._tools import floats, integers, pick
+from tests.golden.adapters._tools import floats, integers, pick, remarks
 
 SUBSETS = {"clean": man.CLEAN, "ambiguous": man.AMBIGUOUS, "noise": man.NOISY}
 
@@ -35,6 +35,8 @@ def compute(case: dict[str, Any]) -> dict[str, Any]:
         found = {"pred": answer.argmax(dim=1), "pred_if_probabilities_were_averaged": probabilities.argmax(dim=1)}
         return pick(case, found)
     share = man.mutual_share(params["epoch"], params["max_epochs"])
+    if abs(params.get("lambda", share) - share) > 1e-9:
+        raise NotImplementedError(f"{case['name']}: lambda is not that of the epoch")
     loss = man.mutual_loss(logits_a, logits_b, integers(case, "labels"), share)
     grad_a, grad_b = torch.autograd.grad(loss, (logits_a, logits_b))
     return pick(
@@ -81,6 +83,7 @@ def _linear(given: dict[str, Any]) -> nn.Linear:
 
 def _epoch(case: dict[str, Any]) -> dict[str, Any]:
     """An epoch of two linear networks: the division with their first weights, then a step of Adam for each batch."""
+    remarks(case, "optimizer")  # in words: Adam with the numbers below
     nets = [_linear(case["inputs"][key]) for key in ("net1", "net2")]
     optimizer = torch.optim.Adam([p for net in nets for p in net.parameters()], lr=1e-3, weight_decay=1e-4)
     batches = [

@@ -70,7 +70,9 @@ def _rac(maps: Tensor, maps_mirror: Tensor, weights: Tensor) -> Tensor:
     """Our loss on the second maps with the rounding of the official mirror; on the maps themselves it is all but it."""
     rounded = mek.rebalanced_attention_consistency(maps, mirror(_official_mirror(maps_mirror)), weights)
     exact = mek.rebalanced_attention_consistency(maps, maps_mirror, weights)
-    torch.testing.assert_close(exact, rounded, rtol=1e-5, atol=1e-5)
+    # the rounding grows with the square of the maps
+    size = max(1.0, float(maps.abs().max()), float(maps_mirror.abs().max())) ** 2
+    torch.testing.assert_close(exact, rounded, rtol=1e-5, atol=1e-5 * size)
     return rounded
 
 
@@ -81,7 +83,7 @@ def _consistency(case: dict[str, Any]) -> dict[str, Any]:
     per_sample, of_exact = ((differences * weights).sum(dim=1) for differences in (rounded, exact))
     loss = _rac(maps, second, weights)
     grad, grad_second = torch.autograd.grad(loss, (maps, second))
-    torch.testing.assert_close(grad_second, -mirror(grad), rtol=0, atol=1e-6)
+    torch.testing.assert_close(grad_second, -mirror(grad), rtol=0, atol=1e-6 * max(1.0, float(grad.abs().max())))
     return {
         "per_class_mse": rounded,
         "per_sample": per_sample,

@@ -13,7 +13,7 @@ from torch import Tensor
 from fer_bench import ops
 from fer_bench.method import Task
 from fer_bench.ops import MentorNetwork, curriculum_table, data_driven_table, split_table
-from tests.golden.adapters._tools import integers, pick
+from tests.golden.adapters._tools import expect, integers, pick
 
 VARIANTS = {
     "baseline": "baseline",
@@ -50,10 +50,12 @@ def compute(case: dict[str, Any]) -> dict[str, Any]:
     elif name.startswith("percentile"):
         found = _percentiles(inputs["x"])
     elif name.startswith("ema"):
+        expect(case, bias_correction=False)
         found = {"per_batch": _averages(inputs["loss_per_batch"], params)}
     elif name.startswith("burn_in"):
         found = {"epoch_curepoch_forceone": _burn_in(params["burn_in_epoch"], params["fixed_epoch_after_burn_in"])}
     elif name.startswith("mentor_network"):
+        expect(case, tf_kernel_gate_order="i,j,f,o", dtype="float64")
         found = _network(inputs)
     elif name.startswith("step_"):
         found = _step(case)
@@ -152,7 +154,8 @@ def _step(case: dict[str, Any]) -> dict[str, Any]:
         dropout=params["dropout_spec"], burn_in=params["burn_in_epoch"],
         fixed_after_burn_in=params["fixed_epoch_after_burn_in"],
     )  # fmt: skip
-    method = mentornet.Mentornet(config, Task(7, 100, torch.ones(7, dtype=torch.int64), 10, 16))
+    classes = len(case["inputs"]["logits"][0])
+    method = mentornet.Mentornet(config, Task(classes, 100, torch.ones(classes, dtype=torch.int64), 10, 16))
     method.average.fill_(case["inputs"]["ema_before"])
     logits = torch.tensor(case["inputs"]["logits"]).requires_grad_()
     per_sample = F.cross_entropy(logits, integers(case, "labels"), reduction="none")

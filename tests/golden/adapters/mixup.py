@@ -8,10 +8,11 @@ import fer_bench_methods.mixup as mixup
 import torch
 
 from fer_bench.ops import Mix, draw_mix
-from tests.golden.adapters._tools import dtype_of, floats, integers, pick
+from tests.golden.adapters._tools import dtype_of, floats, integers, pick, remarks
 
 
 def compute(case: dict[str, Any]) -> dict[str, Any]:
+    remarks(case, "alpha", "num_classes")  # of the draw, which is given
     if isinstance(case["inputs"].get("lam"), list):
         return pick(case, _epoch(case))
     images, labels = floats(case, "images"), integers(case, "labels")
@@ -40,6 +41,8 @@ def _mix(case: dict[str, Any]) -> Mix:
     partner = integers(case, "permutation")
     if "lam" in case["inputs"]:
         return Mix(case["inputs"]["lam"], partner)
+    if case["params"]["alpha"] > 0:
+        raise NotImplementedError(f"{case['name']}: lambda is drawn, and the case does not give it")
     return Mix(draw_mix(len(partner), case["params"]["alpha"], torch.Generator()).share, partner)
 
 

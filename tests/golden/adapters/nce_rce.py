@@ -8,7 +8,7 @@ import fer_bench_methods.nce_rce as nce_rce
 import torch
 
 from fer_bench.ops import reverse_cross_entropy
-from tests.golden.adapters._tools import floats, integers, pick
+from tests.golden.adapters._tools import expect, floats, integers, pick
 
 CLAMP = 1e-7
 """Of the official code, in every case."""
@@ -17,6 +17,7 @@ CLAMP = 1e-7
 def compute(case: dict[str, Any]) -> dict[str, Any]:
     alpha, beta = case["params"]["alpha"], case["params"]["beta"]
     logits, labels = floats(case, "logits", grad=True), integers(case, "labels")
+    expect(case, num_classes=logits.shape[1])
     nce = nce_rce.normalised_cross_entropy(logits, labels)
     rce = reverse_cross_entropy(logits, labels, clamp=case["params"].get("clamp_p", CLAMP))
     loss = (alpha * nce + beta * rce).mean()

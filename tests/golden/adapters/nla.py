@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fer_bench.method import Task
-from tests.golden.adapters._tools import floats, integers, numbers, pick
+from tests.golden.adapters._tools import floats, integers, numbers, pick, remarks
 
 CONFIG_KEYS = (
     "mu_x_t", "mu_y_t", "mu_x_f", "mu_y_f", "t_std_major", "t_std_ratio", "f_std_major", "f_std_ratio", "t_lambda",
@@ -89,6 +89,7 @@ def _tied_rows(logits: Tensor, labels: Tensor) -> list[int]:
 
 
 def _grid(case: dict[str, Any]) -> dict[str, Any]:
+    remarks(case, "slope", "lam_a", "lam_b", "lam_c")  # of the schedule and the sum of losses
     p_gt = torch.tensor(numbers(case["inputs"]["p_gt"]), dtype=torch.float64)
     p_nn = torch.tensor(numbers(case["inputs"]["p_nn"]), dtype=torch.float64)
     true, false = _gaussians(case["params"], case["params"]["eps"])

@@ -65,6 +65,7 @@ def _published(case: dict[str, Any]) -> dict[str, Any]:
     It is spelled out as label pairs, and the rates and counts derived from those are a check. The matrix itself only
     makes a round trip through ``summary``: that it comes back says nothing about the published file.
     """
+    case["inputs"].get("path")  # of a file that may not be shipped
     cells = np.asarray(case["outputs"]["count_matrix_rows_clean_cols_noisy"], dtype=np.int64)
     true, given = (axis.ravel().repeat(cells.ravel()) for axis in np.indices(cells.shape))
     found = summary.summary(true, given, len(cells))
@@ -81,13 +82,17 @@ def _long_tail(case: dict[str, Any]) -> dict[str, Any]:
     inputs, params = case["inputs"], case["params"]
     kind = "step" if case["name"].split("/")[1].startswith("step") else "exp"
     if "available" not in inputs:
-        counts = imbalance.targets(np.full(params["C"], params["n_max"]), params["IF"], kind)
+        # the profile itself: ours keeps an image of a class that it would leave empty
+        plan = imbalance.describe(np.full(params["C"], params["n_max"]), params["IF"], kind)
+        counts = np.asarray(plan["ideal"])
         # the official loops run over C // 2 classes twice; that loses a middle class of an odd number, ours does not
         official = np.concatenate([counts[: len(counts) // 2], counts[len(counts) - len(counts) // 2 :]])
         return {"counts": counts, "counts_official": official, "length": len(official)}
     available = np.asarray(inputs["available"], dtype=np.int64)
     if "IF" not in params:
         return {"IF": imbalance.imbalance_factor(available)}
+    if params.get("order_desc", order := np.argsort(-available, kind="stable").tolist()) != order:
+        raise NotImplementedError(f"{case['name']}: another order than that of the counts")
     found = imbalance.describe(available, params["IF"], kind)
     return {
         "ideal": found["ideal"],
@@ -104,6 +109,7 @@ def _part_dependent(case: dict[str, Any]) -> dict[str, Any]:
     if case["name"].split("/")[1] == "truncnorm_mean":
         drawn = instance.truncated(params["rate"], params["std"])
         return {"mean": float(drawn.mean()), "std": float(drawn.std())}
+    params.get("dtype")  # all are computed in float64, and compared as the case says
     labels = np.asarray(inputs["y"], dtype=np.int64)
     x, projection, q = (np.asarray(inputs[name], dtype=np.float64) for name in ("x", "W", "q"))
     found = instance.ptd_probabilities(x, labels, projection, q)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fer_bench.engine.stages import stage_spans
 from fer_bench.method import Task
-from tests.golden.adapters._tools import dtype_of, floats, integers, numbers, pick
+from tests.golden.adapters._tools import dtype_of, expect, floats, integers, numbers, pick, remarks
 
 STAGES = ("warm_up", "refine_1", "refine_2", "selected")
 
@@ -44,11 +44,15 @@ def _chosen(first: Tensor, second: Tensor, labels: Tensor) -> tuple[Tensor, Tens
 
 def _select(case: dict[str, Any]) -> dict[str, Any]:
     p, selected, counts = _chosen(floats(case, "logits_view1"), floats(case, "logits_view2"), integers(case, "labels"))
+    expect(case, num_classes=p.shape[1])
+    weights = pes.class_weights(counts)
+    if not selected.any():  # the official weights are not defined then; ours are 1
+        weights = torch.full_like(weights, torch.nan)
     return {
         "probability": p,
         "selected": selected.nonzero().squeeze(1),
         "selected_per_class": counts,
-        "class_weight": pes.class_weights(counts),
+        "class_weight": weights,
     }
 
 
@@ -221,6 +225,8 @@ class _MakeNet:
 
 def _resnet18(case: dict[str, Any]) -> dict[str, Any]:
     """One step of every stage on a ResNet-18, and what it changes."""
+    remarks(case, "T1", "T2", "T3", "num_epochs")  # one step of each is enough
+    expect(case, renewed_in_refinement_1=["layer4", "linear"], renewed_in_refinement_2=["linear"])
     method = _method(None, epochs=200)
     method.build(_MakeNet())
     images, labels = torch.randn(4, 3, 64, 64), torch.tensor([0, 3, 5, 6])

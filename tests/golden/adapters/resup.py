@@ -8,7 +8,7 @@ import fer_bench_methods.resup as resup
 import torch
 from torch import Tensor, nn
 
-from tests.golden.adapters._tools import floats, integers, pick
+from tests.golden.adapters._tools import expect, floats, integers, pick, remarks
 
 
 def compute(case: dict[str, Any]) -> dict[str, Any]:
@@ -38,6 +38,7 @@ def _fit(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def _epoch_end(case: dict[str, Any]) -> dict[str, Any]:
+    remarks(case, "pass_batch_size")  # the whole pass counts
     found: dict[str, Any] = {}
     for k in (0, 1):
         similarity = resup.inside(resup.label_similarity(floats(case, f"logits_{k}"), integers(case, "labels")))
@@ -50,6 +51,9 @@ def _loss(case: dict[str, Any]) -> dict[str, Any]:
     labels = integers(case, "labels")
     logits = tuple(floats(case, f"logits_{k}", grad=True) for k in (0, 1))
     found: dict[str, Any] = {}
+    remarks(case, "consistency_weight")  # the first epoch has no such term
+    if (case["params"]["epoch_index"] > 0) != ("lookup_0" in case["inputs"]):
+        raise NotImplementedError(f"{case['name']}: tables in the first epoch, or none later")
     if "lookup_0" in case["inputs"]:
         weights = tuple(resup.clean_weight(logits[k], labels, floats(case, f"lookup_{k}")) for k in (0, 1))
         loss = resup.crossed_loss(logits, labels, weights, case["params"]["consistency_weight"])["loss"]
@@ -71,6 +75,8 @@ def _linear(given: dict[str, Any]) -> nn.Linear:
 def _training(case: dict[str, Any]) -> list[dict[str, Any]]:
     """Epochs of two linear networks, each ended by the fit of both mixtures that weight the next one."""
     inputs, params = case["inputs"], case["params"]
+    remarks(case, "optimizer")  # in words: Adam
+    expect(case, epochs=len(inputs["training_passes"]))
     nets = [_linear(inputs[f"net_{k}"]) for k in (0, 1)]
     optimizer = torch.optim.Adam([p for net in nets for p in net.parameters()], lr=params["lr"])
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, params["milestones"], params["gamma"])

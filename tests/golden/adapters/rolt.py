@@ -127,7 +127,7 @@ def _loss(case: dict[str, Any]) -> dict[str, Any]:
     labels = integers(case, "soft_targets")[:, integers(case, "index")]
     weights = floats(case, "class_weight") if "class_weight" in inputs else None
     if "ldam_counts" in inputs:
-        margins = ldam_drw.class_margins(integers(case, "ldam_counts"), params["max_m"])
+        margins = ldam_drw.class_margins(integers(case, "ldam_counts"), params["max_m"], official=True)
         terms = (ldam_drw.ldam_loss(logits, y, margins, params["s"], weights) for y in labels)
         loss = sum(w * term for w, term in zip(inputs["soft_weights"], terms, strict=True))
     else:
@@ -136,7 +136,7 @@ def _loss(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def _class_weights(case: dict[str, Any]) -> dict[str, Tensor]:
-    return {"weights": effective_number_weights(integers(case, "counts"), case["params"]["beta"])}
+    return {"weights": effective_number_weights(integers(case, "counts"), case["params"]["beta"], official=True)}
 
 
 FAMILIES = {

@@ -8,10 +8,11 @@ import fer_bench_methods.rul as rul
 import torch
 import torch.nn.functional as F
 
-from tests.golden.adapters._tools import floats, integers, pick
+from tests.golden.adapters._tools import floats, integers, pick, remarks
 
 
 def compute(case: dict[str, Any]) -> dict[str, Any]:
+    remarks(case, "seed")
     mu, log_var = floats(case, "mu", grad=True), floats(case, "log_var", grad=True)
     weight, bias = floats(case, "fc_weight", grad=True), floats(case, "fc_bias", grad=True)
     labels, partner = integers(case, "targets"), integers(case, "perm")

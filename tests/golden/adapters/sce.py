@@ -8,12 +8,13 @@ import fer_bench_methods.sce as sce
 import torch
 
 from fer_bench.ops import reverse_cross_entropy
-from tests.golden.adapters._tools import floats, integers, pick
+from tests.golden.adapters._tools import expect, floats, integers, pick
 
 
 def compute(case: dict[str, Any]) -> dict[str, Any]:
     alpha, beta = case["params"]["alpha"], case["params"]["beta"]
     logits, labels = floats(case, "logits", grad=True), integers(case, "labels")
+    expect(case, num_classes=logits.shape[1], clamp_p=sce.SMALLEST)
     rce = reverse_cross_entropy(logits, labels, clamp=sce.SMALLEST)
     losses = {
         "loss": sce.symmetric_cross_entropy(logits, labels, alpha, beta, clamp="pytorch").mean(),
