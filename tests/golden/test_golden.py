@@ -34,10 +34,11 @@ FILE_RTOL: dict[str, dict[str, float]] = {
 weights of PES are float32."""
 FILE_ATOL = {"eac": {"float64": 1e-7}}
 """Values that are 0 but for that rounding: EAC's gradients for exact mirror images."""
-FILE_SCALED = {"eac": 1e-6, "nla": 1e-7, "pes": 1e-7}
+FILE_SCALED = {"dmue": 1e-6, "eac": 1e-6, "lanet": 1e-6, "nla": 1e-7, "pes": 1e-7}
 """Added to the absolute tolerance as a share of the largest number of an output, where its small entries are
 differences of large ones: EAC's mirrored maps, NLA's gradients (the official density has a float32 pi in float64),
-weights that PES has trained."""
+float32 gradients and losses of DMUE and LA-Net, weights that PES has trained.
+"""
 
 FLOAT32_CASES = ("tiny_batches", "meta_")
 """Families whose numbers are float32 without saying so."""
@@ -213,3 +214,14 @@ def test_golden(stem: str, case: dict[str, Any]) -> None:
 def test_every_built_in_file_is_found() -> None:
     """An empty folder must not look like success."""
     assert any(VECTORS.glob("*.json")), f"no golden files in {VECTORS}"
+
+
+def test_a_field_that_is_not_read_is_noticed() -> None:
+    case = {"name": "a", "inputs": Fields({"x": 1, "y": 2}), "params": Fields({"k": 3, "dtype": "float32"}), "odd": 4}
+    assert case["inputs"]["x"] == 1 and "y" in case["inputs"] and case["params"].get("k") == 3
+    assert unread(case) == ["odd", "inputs.y"]
+
+
+def test_numbers_tell_that_they_are_float32() -> None:
+    third = float(np.float32(1 / 3))
+    assert all_float32([{"a": third}, 0.5, 7]) and not all_float32([third, 1 / 3]) and not all_float32([0.5, 0.25])

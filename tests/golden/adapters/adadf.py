@@ -54,7 +54,7 @@ def _batch(case: dict[str, Any]) -> dict[str, Any]:
     z_1, z_2, attention = (floats(case, key, grad=True) for key in ("out_1", "out_2", "attention"))
     method, a = _method(params), attention.squeeze(1)
     method.distributions = floats(case, "class_distributions")
-    weights = adadf.ramps(params["epoch_1based"], params["beta"])
+    weights = adadf.ramps(params["epoch_1based"], params["beta"], params.get("alpha"))
     parts = method.objective((z_1, z_2), a, labels, weights)
     grads = torch.autograd.grad(parts["loss"], (z_1, z_2, attention))
     g = adadf.rescaled(a, params["min_weight"], params["max_weight"])
@@ -101,7 +101,8 @@ def _training(case: dict[str, Any]) -> dict[str, Any]:
         x, y = _data(training)
         for features, labels in zip(x.split(params["batch_size"]), y.split(params["batch_size"]), strict=True):
             z_1, z_2, attention = _forward(layers, features)
-            parts = method.objective((z_1, z_2), attention, labels, adadf.ramps(epoch, params["beta"]))
+            weights = adadf.ramps(epoch, params["beta"], params.get("alpha"))
+            parts = method.objective((z_1, z_2), attention, labels, weights)
             optimizer.zero_grad()
             parts["loss"].backward()
             optimizer.step()

@@ -53,7 +53,7 @@ def _margins(case: dict[str, Any], counts: Tensor) -> Tensor:
 
 def _schedule(counts: Tensor, epochs: list[int], total: int, lr: float, rule: str) -> dict[str, Any]:
     def beta(epoch: int) -> float:
-        start = {"DRW": START, "Reweight": 0.0, "None": 1.0}[rule]
+        start = {"DRW": START, "Reweight": 0.0, "None": 1.0, "Resample": 1.0}[rule]
         return BETA if deferral_is_over(epoch, total, start) else 0.0
 
     return {

@@ -34,7 +34,7 @@ def compute(case: dict[str, Any]) -> dict[str, Any]:
         answer = _method(None, None).predict(torch.stack([logits_a, logits_b]))
         found = {"pred": answer.argmax(dim=1), "pred_if_probabilities_were_averaged": probabilities.argmax(dim=1)}
         return pick(case, found)
-    share = man.mutual_share(params["epoch"], params["max_epochs"])
+    share = _share(params)
     if abs(params.get("lambda", share) - share) > 1e-9:
         raise NotImplementedError(f"{case['name']}: lambda is not that of the epoch")
     loss = man.mutual_loss(logits_a, logits_b, integers(case, "labels"), share)
@@ -49,6 +49,12 @@ def compute(case: dict[str, Any]) -> dict[str, Any]:
             "grad_logits2": grad_b,
         },
     )
+
+
+def _share(params: dict[str, Any]) -> float:
+    """lambda of a case's epoch; the case may name what the ramp is made of."""
+    given = [params[name] for name in ("lambda_max", "beta") if name in params]
+    return man.mutual_share(params["epoch"], params["max_epochs"], *given)
 
 
 def _sets(kinds: Tensor, index: Tensor) -> dict[str, list[int]]:
@@ -117,7 +123,7 @@ def _epoch(case: dict[str, Any]) -> dict[str, Any]:
 
 def _parts(nets: list[nn.Linear], batch: dict[str, Tensor], params: dict[str, Any]) -> dict[str, Any]:
     """The loss of one batch and its parts, by the plugin's own combination of them."""
-    share = man.mutual_share(params["epoch"], params["max_epochs"])
+    share = _share(params)
     parts = man.divided_loss(
         batch["kinds"],
         batch["labels"],
