@@ -49,7 +49,9 @@ def class_name(word: str) -> str:
     """
     plain = word.strip()
     lower = plain.lower()
-    if re.fullmatch(r"\d+(\.0+(e[+-]?\d+)?|e[+-]?\d+)", lower) and float(lower) in range(1_000_000):
+    if re.fullmatch(r"\d+\.0+", plain):
+        return plain.partition(".")[0]
+    if re.fullmatch(r"\d+(\.0+)?e[+-]?\d+", lower) and float(lower) in range(1_000_000):
         return str(int(float(lower)))
     return _EMOTION_WORDS.get(lower, lower if lower in EMOTIONS else plain)
 

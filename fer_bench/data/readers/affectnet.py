@@ -78,7 +78,7 @@ def read(root: Path, classes: int = 8) -> Manifest:
     base = root / "affectnet"
     if not base.is_dir():
         raise missing(base, LAYOUT)
-    read_split = _folder_split if (base / "train_set").is_dir() else _csv_split
+    read_split = _folder_split if _part_folder(base, "train").is_dir() else _csv_split
     parts = [read_split(base, split, classes) for split in ("train", "test")]
     boxes = [part.boxes for part in parts if part.boxes is not None]
     return Manifest(
@@ -92,7 +92,10 @@ def read(root: Path, classes: int = 8) -> Manifest:
             np.concatenate(boxes) if len(boxes) == len(parts) else None,
         ),
         expected=EXPECTED[classes],
-        files=[base / "train_set", *(file for part in parts for file in part.files)],
+        files=[
+            *(base / name / "annotations" for names in FOLDERS.values() for name in names),
+            *(file for part in parts for file in part.files),
+        ],
         folders=[folder for part in parts for folder in part.folders],
         notes=tuple(note for part in parts for note in part.notes),
     )
@@ -139,8 +142,18 @@ def _boxes(table: pd.DataFrame, listed: Path) -> np.ndarray | None:
     return np.stack([left, top, left + width, top + height], axis=1)
 
 
+FOLDERS = {"train": ("train_set", "train"), "test": ("val_set", "val", "valid", "validation", "test")}
+"""Names of the folders of the later release; copies in circulation have the short ones."""
+
+
+def _part_folder(base: Path, split: str) -> Path:
+    """The folder of a split: the one that has annotations, else the official one."""
+    places = [base / name for name in FOLDERS[split]]
+    return next((place for place in places if (place / "annotations").is_dir()), places[0])
+
+
 def _folder_split(base: Path, split: str, classes: int) -> _Part:
-    folder = base / {"train": "train_set", "test": "val_set"}[split]
+    folder = _part_folder(base, split)
     images, annotations = (first_existing([folder / name], LAYOUT) for name in ("images", "annotations"))
     found = images_under(images)
     marks = [annotations / f"{path.stem}_exp.npy" for path in found]

@@ -18,7 +18,7 @@ from fer_bench.data.names import class_name, class_names, class_order, doubtful_
 from fer_bench.data.options import Ties
 from fer_bench.data.readers.common import listed
 
-ABSENT = frozenset({"", "nan", "null", "nil", "none", "na", "n/a", "#n/a", "<na>", "?", "-", "--"})
+ABSENT = frozenset({"", "nan", "null", "nil", "none", "n/a", "#n/a", "<na>", "?", "-", "--"})
 """Cells that hold no label, in small letters."""
 
 

@@ -202,7 +202,7 @@ def _missing(sheet: Sheet, role: str) -> DataError:
     alike = {
         difflib.SequenceMatcher(None, plain(name), known).ratio(): name for name in sheet.names for known in NAMES[role]
     }
-    hint = f" (did you mean {role}={alike[max(alike)]}?)" if alike and max(alike) >= 0.6 else ""
+    hint = f" (did you mean {alike[max(alike)]!r}?)" if alike and max(alike) >= 0.6 else ""
     return DataError(
         f"{sheet.path}: no column {role!r}; {_there(sheet)}{hint}. Name the columns with --columns {NEEDED}, or call "
         f"them {', '.join(NAMES['path'][:4])} … and {', '.join(NAMES['label'][:5])}"

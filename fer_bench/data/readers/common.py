@@ -30,9 +30,12 @@ def _near(path: Path) -> str:
         names = sorted(entry.name for entry in path.parent.iterdir() if not entry.name.startswith("."))
     except OSError:
         return ""
-    near = difflib.get_close_matches(path.name, names, n=2, cutoff=0.6)
+    plain = {"".join(filter(str.isalnum, name.casefold())): name for name in names}
+    same = plain.get("".join(filter(str.isalnum, path.name.casefold())))
+    near = [same] if same else difflib.get_close_matches(path.name, names, n=2, cutoff=0.6)
     near = near or [name for name in names if path.suffix and name.lower().endswith(path.suffix.lower())][:SHOWN]
-    return f" ({', '.join(near)} {'are' if len(near) > 1 else 'is'} there)" if near else ""
+    unpack = ": unpack it" if any(name.endswith((".zip", ".gz", ".tar", ".rar", ".7z")) for name in near) else ""
+    return f" ({', '.join(near)} {'are' if len(near) > 1 else 'is'} there{unpack})" if near else ""
 
 
 def first_existing(candidates: Sequence[Path], layout: str) -> Path:

@@ -10,7 +10,7 @@ from fer_bench.core.errors import DataError
 from fer_bench.core.seeds import uniform_by_id
 from fer_bench.data.dataset import Manifest
 from fer_bench.data.files import read_lines
-from fer_bench.data.readers.common import inside, missing, require_files, unique_ids
+from fer_bench.data.readers.common import first_existing, inside, missing, require_files, unique_ids
 from fer_bench.data.sources import FileSource
 
 CLASSES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
@@ -21,6 +21,9 @@ TEST_SHARE = 0.2
 
 SIDES = 1_000_000
 """Pixels that no side of an image reaches."""
+
+IMAGES = ("image/origin", "origin", "image", "images")
+"""Folders that hold the images, the official one first."""
 
 LAYOUT = """
   <root>/expw/label.lst     lines "image_name face_id top left right bottom confidence label", labels 0 to 6
@@ -45,9 +48,7 @@ def read(root: Path) -> Manifest:
     listed = nested if nested.is_file() else base / "label.lst"
     if not listed.is_file():
         raise missing(listed, LAYOUT)
-    images = base / "image" / "origin"
-    if not images.is_dir():
-        raise missing(images, LAYOUT)
+    images = first_existing([base / inner for inner in IMAGES], LAYOUT)
 
     names, paths, faces, boxes, labels = [], [], [], [], []
     for number, line in read_lines(listed):
@@ -75,5 +76,5 @@ def read(root: Path) -> Manifest:
         label=np.array(labels, dtype=np.int64),
         source=FileSource(paths, np.array(boxes, dtype=np.int64).reshape(-1, 4)),
         expected=EXPECTED,
-        files=[nested, listed, *paths],
+        files=[nested, listed, *(base / inner for inner in IMAGES), *paths],
     )

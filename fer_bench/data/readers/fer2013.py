@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +49,18 @@ def read(root: Path) -> Manifest:
         label=label,
         source=ArraySource(frames),
         expected=EXPECTED,
-        files=[root / "fer2013" / name for name in FILES],
+        files=places(root),
     )
 
 
 def find(root: Path) -> Path:
     """The csv file under a data root; DataError where it is missing."""
-    return first_existing([root / "fer2013" / name for name in FILES], LAYOUT)
+    return first_existing(places(root), LAYOUT)
+
+
+def places(root: Path) -> list[Path]:
+    """Where the csv file may be: also one folder deeper, as archives are unpacked."""
+    return [root / "fer2013" / inner / name for inner in (".", "fer2013") for name in FILES]
 
 
 def row_id(row: int) -> str:
@@ -75,14 +81,21 @@ def load(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def read_csv(path: Path, columns: tuple[str, ...], header: tuple[str, ...] | None = None) -> pd.DataFrame:
     """A csv file as text (copies in circulation have a blank before each name); raises naming an absent column.
 
-    ``header`` names the columns of a file without a header.
+    ``header`` names the columns of a file without a header. Capital letters in names make no difference.
     """
     form: dict[str, Any] = {} if header is None else {"header": None, "names": list(header)}
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", low_memory=False, **form)
+        with path.open("rb") as file:
+            first = file.readline()
+        form["encoding"] = "utf-16" if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+        form["sep"] = "," if b"," in first else max(";\t", key=lambda each: first.count(each.encode()))
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, low_memory=False, **form)
     except (ValueError, pd.errors.ParserError) as error:
         raise DataError(f"{path}: is not a csv file ({error})") from error
-    table.columns = table.columns.str.strip()
+    written = {name.casefold(): name for name in columns}
+    table.columns = table.columns.str.strip().map(
+        lambda name: name if name in columns else written.get(name.casefold(), name)
+    )
     absent = [name for name in columns if name not in table.columns]
     if absent:
         found = [str(name) for name in table.columns]

@@ -44,7 +44,7 @@ def read(root: Path, classes: int = 8) -> Manifest:
         DataError: The files are not as in LAYOUT.
     """
     faces = fer2013.find(root)
-    lists = [root / "ferplus" / "fer2013new.csv", root / "fer2013new.csv"]
+    lists = [root / inner / "fer2013new.csv" for inner in ("ferplus", ".", "fer2013")]
     listed = first_existing(lists, LAYOUT)
     table = fer2013.read_csv(listed, ("Usage", *VOTE_COLUMNS))
     original, split, frames = fer2013.load(faces)
@@ -67,7 +67,7 @@ def read(root: Path, classes: int = 8) -> Manifest:
         distribution=(counts / counts.sum(axis=1, keepdims=True)).astype(np.float32),
         human=to_plus[original[kept]],
         expected=EXPECTED[classes],
-        files=[*(root / "fer2013" / name for name in fer2013.FILES), *lists],
+        files=[*fer2013.places(root), *lists],
         label_source="reference",
     )
 

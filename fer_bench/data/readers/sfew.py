@@ -10,6 +10,7 @@ from fer_bench.data.dataset import Manifest
 from fer_bench.data.names import class_name
 from fer_bench.data.readers.common import images_under, missing, unique_ids
 from fer_bench.data.sources import FileSource
+from fer_bench.data.walk import folders_in
 
 FOLDERS = ("Angry", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise")
 
@@ -23,6 +24,13 @@ LAYOUT = """
 """
 
 
+def _inner(folder: Path, name: str) -> Path:
+    """The folder of this name, in any letters; it may be in a folder of its own, such as Train_Aligned_Faces."""
+    places = [folder, *(folders_in(folder) if folder.is_dir() else [])]
+    found = [each for place in places if place.is_dir() for each in folders_in(place)]
+    return next((each for each in found if each.name.casefold() == name.casefold()), folder / name)
+
+
 def read(root: Path) -> Manifest:
     """Reads SFEW. The official validation set is the test split, because the labels of the test set are not public.
 
@@ -30,13 +38,12 @@ def read(root: Path) -> Manifest:
         DataError: A class folder is missing.
     """
     base = root / "sfew"
-    ids, paths, splits, labels, folders = [], [], [], [], []
+    ids, paths, splits, labels = [], [], [], []
     for part, split in (("Train", "train"), ("Val", "test")):
         for label, name in enumerate(FOLDERS):
-            folder = base / part / name
+            folder = _inner(_inner(base, part), name)
             if not folder.is_dir():
                 raise missing(folder, LAYOUT)
-            folders.append(folder)
             for path in images_under(folder):
                 ids.append(path.relative_to(base).as_posix())
                 paths.append(path)
@@ -51,5 +58,5 @@ def read(root: Path) -> Manifest:
         source=FileSource(paths),
         expected=EXPECTED,
         files=paths,
-        folders=folders,
+        folders=[base],
     )

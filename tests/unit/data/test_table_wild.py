@@ -112,7 +112,7 @@ def test_further_names_say_who_is_in_an_image(faces: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path,emotion_class" + rows("{n}.png,{c}"), r"did you mean label=emotion_class\?"),
+        ("path,emotion_class" + rows("{n}.png,{c}"), r"did you mean 'emotion_class'\?"),
         ("path,label" + rows("https://a.b/{n}.png,{c}"), r"row 1: https://a\.b/0\.png is on the web; download"),
         ("path,label,split" + rows("{n}.png,{c},val"), r"no row has split 'train'; --columns split=none takes"),
         ("path,label,part" + rows("{n}.png,{c},x"), ""),
