@@ -131,7 +131,8 @@ class Table:
 
 def csv_text(frame: pd.DataFrame) -> str:
     """A frame as CSV. Text that a spreadsheet would run as a formula has an apostrophe before it, as OWASP advises."""
-    safe = frame.map(_no_formula)
+    texts = frame.select_dtypes(exclude=["number", "bool"])  # few of many columns; most cells are numbers
+    safe = frame.assign(**{str(name): texts[name].map(_no_formula) for name in texts})
     return safe.rename(columns=_no_formula).to_csv(index=False, lineterminator="\n")
 
 

@@ -55,10 +55,13 @@ def write_compact(
     Raises:
         StoreError: The file is damaged, and a run of it may not be elsewhere. Nothing is written.
     """
-    read = {record.folder.path.relative_to(out).as_posix(): record for record in records}
+    places = {record.folder.path.relative_to(out).as_posix(): record for record in records}
+    read = {path: _line(path, record) for path, record in places.items()}
+    if set(paths) <= set(read) and _holds(file, [read[path] for path in paths]):
+        return
     lines, wanted = _known_lines(file, replaceable=set(paths) <= set(read)), set(paths)
     others = {path: line for path, line in lines.items() if path not in wanted}
-    lines |= {path: _line(path, record) for path, record in read.items()}
+    lines |= read
     kept = [lines[path] for path in paths if path in lines]
     kept += [line for path, line in others.items() if not _readable(RunFolder(out / path))]
     buffer = io.BytesIO()
@@ -88,6 +91,14 @@ def read_compact(file: Path, out: Path, paths: Collection[str]) -> dict[str, Rec
             raise _damaged(where, wrong)
         found[path] = record
     return found
+
+
+def _holds(file: Path, lines: Sequence[bytes]) -> bool:
+    """Whether the file has exactly these lines. It is quicker to see than what else is in it."""
+    try:
+        return file.is_file() and gzip.decompress(file.read_bytes()) == b"".join(lines)
+    except (OSError, EOFError, zlib.error):
+        return False
 
 
 def _known_lines(file: Path, replaceable: bool) -> dict[str, bytes]:

@@ -97,9 +97,17 @@ def test_random_flips_estimate_what_all_flips_say() -> None:
         flips = np.unpackbits(np.arange(2**18, dtype=">u4").view(np.uint8).reshape(-1, 4), axis=1)[:, -18:]
         signs = 1 - 2 * flips.astype(int)
         exact = float((np.abs(signs @ values) >= abs(values.sum()) - 1e-12).mean())
-        # four standard errors of an estimate from 2^16 flips
-        assert s.paired_p(values) == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / 2**16))
-    assert s.paired_p(np.ones(400)) == 1 / (2**16 + 1), "the smallest p that so many flips can give"
+        # four standard errors of an estimate from random flips
+        assert s.paired_p(values) == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / s.FLIPS))
+    assert s.paired_p(np.ones(400)) == 1 / (s.FLIPS + 1), "the smallest p that so many flips can give"
+
+
+def test_samples_are_tested_together_as_alone() -> None:
+    rng = np.random.default_rng(0)
+    samples = [rng.normal(0.2, 1, size) for size in (30, 6, 20, 30, 400)] + [np.zeros(30), np.zeros(7)]
+    for test in s.TESTS:
+        assert s.paired_ps(samples, test) == [s.paired_p(sample, test) for sample in samples]
+    assert s.paired_ps([]) == []
 
 
 def test_wilcoxon_of_a_textbook_example() -> None:
