@@ -21,11 +21,14 @@ small=()
 mkdir -p "$out"
 rm -f "$out/findings.jsonl"
 scratch=$(mktemp -d)
-export PYTHONPATH=$PWD FER_BENCH_CACHE=${FER_BENCH_CACHE:-$scratch/cache} PYTHONUNBUFFERED=1 OMP_NUM_THREADS=1
+# fer-bench may not be installed: these are the names under which an installation has the two folders
+mkdir "$scratch/site"
+ln -s "$PWD/methods" "$scratch/site/fer_bench_methods"
+ln -s "$PWD/benchmarks" "$scratch/site/fer_bench_benchmarks"
+export PYTHONPATH=$PWD:$scratch/site FER_BENCH_CACHE=${FER_BENCH_CACHE:-$scratch/cache} PYTHONUNBUFFERED=1 OMP_NUM_THREADS=1
 if compgen -G "$wheels/*.whl" >/dev/null; then
     $python -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --target "$scratch/site" "$wheels"/*.whl ||
         exit 1
-    export PYTHONPATH=$PWD:$scratch/site
 fi
 
 child=

@@ -201,3 +201,19 @@ def test_a_part_runs_by_the_script_and_leaves_a_summary(tmp_path: Path) -> None:
     assert ran.returncode == 0 and "jobs: exit code 0" in ran.stdout, ran.stderr
     shown = (tmp_path / "summary.md").read_text()
     assert "A rehearsal" in shown and "| 1 | 2 of 2 |" in shown and "| 2 | 4 of 4 |" in shown
+
+
+def test_the_script_needs_no_installation(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"""#!/bin/bash
+for folder in ${{PYTHONPATH//:/ }}; do
+    for name in fer_bench/method.py fer_bench_methods/ce.py fer_bench_benchmarks/published; do
+        [ -e "$folder/$name" ] && echo "$name" >>'{tmp_path}/found'
+    done
+done
+""")
+    python.chmod(0o755)
+    given = {"DEVICE": "cpu", "PARTS": "jobs", "OUT": str(tmp_path), "PYTHON": str(python), "WHEELS": "none"}
+    subprocess.run(["bash", ROOT / "benchmarks/gpu/check.sh"], env={**os.environ, **given}, capture_output=True)
+    found = set((tmp_path / "found").read_text().split())
+    assert found == {"fer_bench/method.py", "fer_bench_methods/ce.py", "fer_bench_benchmarks/published"}
