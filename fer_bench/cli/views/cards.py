@@ -15,10 +15,12 @@ from rich.text import Text
 
 from fer_bench.core.errors import PluginError, SpecError
 from fer_bench.core.presets import load_preset
+from fer_bench.core.text import counted
 from fer_bench.method import FAMILIES, Info, Needs
 from fer_bench.models.catalog import Known
 from fer_bench.plugins.registry import FAMILY, Plugin
 from fer_bench.reproduce.published import Number
+from fer_bench.sweep.settings import settings_file
 
 OTHERS, BROKEN = "Others", "Broken"
 """Headings of the methods that name no family, and of those that cannot be used."""
@@ -99,6 +101,7 @@ def method_card(plugin: Plugin, published: Iterable[Number] = ()) -> RenderableT
         ),
         Text(f"golden: {_golden(plugin)}"),
         _settings(method.Config, plugin),
+        *_searched(plugin),
     ]
     if info.scaling:
         parts += [Text("\nHow its settings scale", style="bold"), Padding(Text(info.scaling), (0, 2))]
@@ -157,6 +160,30 @@ def _settings(config: type, plugin: Plugin) -> RenderableType:
         for name, value in _flat(values):
             add(name, value["value"], f"preset for {dataset}", value.get("source", ""))
     return table
+
+
+def _searched(plugin: Plugin) -> list[RenderableType]:
+    """What the preset quick runs the method with, where a search chose it, and how the search found it."""
+    file = settings_file(None, "quick")
+    found = file and file.content.methods.get(plugin.key)
+    if not file or not found:
+        return []
+    values = ", ".join(f"{name} = {value!r}" for name, value in {**found.recipe, **found.settings}.items())
+    score = f"{100 * (found.validation or 0):.1f} % on noisy validation labels"
+    compared = "" if found.default_validation is None else f"; the defaults have {100 * found.default_validation:.1f} %"
+    chosen = f"trial {found.trial} is the best: {score}{compared}"
+    if not found.trial:
+        chosen = f"none of the others is better: {score}"
+    return [
+        Text("\nSettings of the preset quick (--settings default leaves them out)", style="bold"),
+        Padding(
+            Text.assemble(
+                values or "the defaults",
+                (f"\nsearch {file.content.tuning.sweep}, {counted(found.trials or 0, 'trial')}: {chosen}", "dim"),
+            ),
+            (0, 2),
+        ),
+    ]
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Mapping[str, Any]]]:

@@ -18,6 +18,7 @@ from fer_bench.core.errors import (
 )
 from fer_bench.method import FAMILIES
 from fer_bench.plugins.registry import Plugin, choose, describe_config, discover, plugin_folders, settings_by_method
+from fer_bench.sweep.settings import settings_file
 from tests.helpers.plugins import LOSS, plugin_source
 
 CONFIG = (
@@ -42,6 +43,17 @@ def write(folder: Path, key: str, text: str) -> Plugin:
     folder.mkdir(exist_ok=True)
     (folder / f"{key}.py").write_text(text)
     return discover([folder])[key]
+
+
+def test_a_card_shows_what_the_search_chose_for_the_preset_quick(tmp_path: Path) -> None:
+    file = settings_file(None, "quick")
+    assert file is not None
+    for key, found in file.content.methods.items():
+        card = shown(discover()[key])
+        assert all(f"{name} = {value!r}" in card for name, value in {**found.recipe, **found.settings}.items()), key
+        assert f"{100 * (found.validation or 0):.1f} % on noisy validation labels" in card
+        assert ("is better" in card) == (not found.trial)
+    assert "preset quick" not in shown(write(tmp_path / "p", "mine", plugin_source(LOSS)))
 
 
 def test_built_in_methods_are_found_without_being_imported() -> None:
