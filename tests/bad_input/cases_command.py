@@ -227,7 +227,7 @@ NOISE_FILES = (
     Case(
         "a list of other images",
         LIST,
-        ("list.txt: none of its lines names a training image of faces", "'a.png'", "'test/anger/0.png'"),
+        ("list.txt: none of its lines names a training image of faces", "'a.png'", "'train/anger/0.png'"),
         make=text("list.txt", "a.png anger\n"),
     ),
     Case(

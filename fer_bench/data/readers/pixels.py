@@ -24,8 +24,9 @@ def read_frames(column: Sequence[str], path: Path, side: int | None = None) -> n
         DataError: A cell holds something else. Rows in messages count from 0.
     """
     first = _plain(column[0]).split()
+    in_colour = 3 * (side or math.isqrt(len(first) // 3)) ** 2
     side = side or math.isqrt(len(first))
-    if len(first) == 3 * math.isqrt(len(first) // 3) ** 2 != side * side:
+    if len(first) == in_colour != side * side:
         raise DataError(f"{path}: its pixels are grey, one number each; {len(first)} numbers are pixels in colour")
     frames = np.empty((len(column), side, side), dtype=np.uint8)
     with warnings.catch_warnings():
