@@ -252,8 +252,8 @@ def _all_flips(values: np.ndarray) -> float:
 def _random_flips(samples: np.ndarray) -> list[float]:
     """The sign-flip test with random signs for samples [k, n]; the order and direction of the pairs do not change p.
 
-    SciPy's takes 17 s of a core for one sample of 1,000 pairs; a large sweep makes hundreds of tests. The first sample
-    takes a tenth of a second here, and further ones of the same size hardly anything.
+    SciPy's takes 17 s of a core for one sample of 1,000 pairs, and a large sweep makes hundreds of tests. Here the
+    signs, which take most of the time, are drawn once for all samples.
     """
     rng, batch = np.random.default_rng(0), 1024
     sizes = np.sort(np.abs(samples), axis=1)

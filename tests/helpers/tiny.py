@@ -10,12 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fer_bench.method import Batch, Method, Task
+from fer_bench.models.ferres8 import PooledClassifier
 
 C, B, N = 7, 8, 40
 RAF = torch.tensor([1290, 281, 717, 4772, 1982, 705, 2524])
 
 
-class TinyNet(nn.Module):
+class TinyNet(PooledClassifier):
     """A convolution, global average pooling and a linear layer, in timm's interface; it counts its forward passes."""
 
     def __init__(self, role: str = "main", classifier: nn.Module | None = None) -> None:
@@ -31,16 +32,6 @@ class TinyNet(nn.Module):
     def forward_features(self, x: Tensor) -> Tensor:
         self.passes.append(len(x))
         return F.relu(self.norm(self.conv(x)))
-
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        pooled = x.mean(dim=(2, 3))
-        return pooled if pre_logits else self.fc(pooled)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.forward_head(self.forward_features(x))
-
-    def get_classifier(self) -> nn.Module:
-        return self.fc
 
 
 class TinyRun:
