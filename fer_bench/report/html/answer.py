@@ -218,9 +218,10 @@ def _cost(found: Standing) -> Fact:
     if best == found.base or best not in costs.index:
         seconds = found.runs.tested.set_index("row").loc[[best], "seconds"].astype(float).mean()
         return Fact("At what cost?", f"{seconds:,.0f} s a run", f"{found.runs.name(best)}, mean over conditions.")
-    images = ", ".join(f"{_times(costs.at[best, name])} {COSTS[name].lower()}" for name in COSTS if name != "seconds")
-    short = f"{_times(costs.at[best, 'seconds'])} the time"
-    return Fact("At what cost?", short, f"of {found.runs.name(found.base)}. {images}.")
+    # images first: seconds also depend on what else the machine did
+    forward, backward, time = (_times(costs.at[best, name]) for name in COSTS)
+    text = f"of {found.runs.name(found.base)} forward, {backward} backward. {time} the time, other work included."
+    return Fact("At what cost?", f"{forward} the images", text)
 
 
 def _significance(found: Standing) -> Fact:
