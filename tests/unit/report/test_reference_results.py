@@ -16,7 +16,7 @@ from fer_bench.sweep.record import Sweep, find_sweep
 ROOT = Path(__file__).parents[3]
 RUNS = {
     "reference-faces": 38, "reference-ferplus": 40, "reference-imbalance": 114, "reference-main": 36,
-    "reference-noise": 171, "reference-pretraining": 2, "reference-pretraining-imagenet": 2, "tune-quick": 459,
+    "reference-noise": 171, "reference-pretraining": 2, "reference-pretraining-imagenet": 2, "tune-quick": 819,
 }  # fmt: skip
 
 
