@@ -48,6 +48,7 @@ def run(
     noise_file: str | PathLike[str] | None = None,
     imbalance: float | Sequence[float] = 1.0,
     imbalance_type: Literal["exp", "step"] = "exp",
+    separate: bool = False,
     seeds: int | Sequence[int] = 0,
     data_seed: int | Sequence[int] = 0,
     train_size: int | None = None,
@@ -103,6 +104,7 @@ def run(
         noise_file: File for the kinds confusion, instance-hard and file.
         imbalance: Imbalance factors, largest class over smallest; 1 leaves the data as they are.
         imbalance_type: Class sizes that fall exponentially, or in one step.
+        separate: Noise and imbalance as separate conditions, instead of every combination.
         seeds: Training seeds.
         data_seed: Seeds of draws of the training data: noise, imbalance, part of the training set, hold-out. Each draw
             is combined with each training seed.

@@ -28,13 +28,11 @@ if TYPE_CHECKING:
               help="Images per method and study, forward and backward, in runs of cross-entropy.")  # fmt: skip
 @click.option("--studies", type=int, default=3, show_default=True,
               help="Repetitions, each with another noise draw, hold-out and seed.")  # fmt: skip
-@click.option("--separate", is_flag=True,
-              help="Noise and imbalance as separate conditions, instead of every combination.")  # fmt: skip
 @OUT
 @sweep_options
 @execution_options
 @stoppable
-def tune(name: str | None, dry_run: bool, budget: float, studies: int, separate: bool, **options: Any) -> None:
+def tune(name: str | None, dry_run: bool, budget: float, studies: int, **options: Any) -> None:
     """Searches the settings of every method with the same budget, by accuracy on noisy validation labels.
 
     Writes settings.toml for `fer-bench run --settings`, and a table: default, tuned, and best on test.
@@ -44,7 +42,7 @@ def tune(name: str | None, dry_run: bool, budget: float, studies: int, separate:
     from fer_bench.sweep.request import make_request
     from fer_bench.tune.plan import Search, make_tuning
 
-    search = Search(budget, studies, separate)
+    search = Search(budget, studies)
     execution = make_execution(**{option: options.pop(option) for option in EXECUTION})
     name = name if name is None else check_sweep_name(name)
     planned = checked_plan(partial(make_tuning, make_request(**options), search), execution, dry_run)

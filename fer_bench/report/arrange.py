@@ -176,7 +176,7 @@ def _names(rows: Iterable[tuple[str, str]], methods: Mapping[str, Described]) ->
 
 def unique(frame: pd.DataFrame, column: str) -> list[str]:
     """The values of a column in the order of the arranged runs."""
-    return list(dict.fromkeys(frame[column]))
+    return list(frame[column].unique())
 
 
 def short_names(values: Iterable[Hashable]) -> dict[Hashable, str]:
@@ -273,8 +273,9 @@ def _settings(record: Record) -> dict[str, Any]:
     }
     nested = {**spec["recipe"], **{name: value for name, value in spec.items() if name not in ELSEWHERE}}
     for name, value in nested.items():
-        inner = {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, Mapping) else {name: value}
-        values |= {key: each if isinstance(each, (bool, int, float, str)) else str(each) for key, each in inner.items()}
+        inner = {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
+        for key, each in inner.items():
+            values[key] = each if isinstance(each, (bool, int, float, str)) else str(each)
     return {name: value for name, value in values.items() if name not in own}
 
 
@@ -286,13 +287,13 @@ def _noise_names(frame: pd.DataFrame, settings: pd.DataFrame) -> dict[str, list[
     details = {name: short_names(noisy[name]) for name in named}
     rates = short_names(frame["noise_rate"])
     families, noises = [], []
-    for index, is_clean in clean.items():
+    columns = (clean, frame["noise_kind"], frame["noise_rate"], *(settings[name] for name in named))
+    for is_clean, kind, rate, *values in zip(*(column.tolist() for column in columns), strict=True):
         if is_clean:
             families.append("")
             noises.append("clean")
             continue
-        suffix = "".join(f" {details[name][value]}" for name in named if (value := settings.at[index, name]))
-        kind, rate = frame.at[index, "noise_kind"], frame.at[index, "noise_rate"]
+        suffix = "".join(f" {details[name][value]}" for name, value in zip(named, values, strict=True) if value)
         families.append(f"{kind}{suffix}")
         noises.append(f"{kind} {rates[rate]}{suffix}" if rate else f"{kind}{suffix}")
     return {"family": families, "noise": noises}

@@ -181,11 +181,12 @@ def splits(records: Iterable[Record]) -> list[str]:
 
 
 def split_sizes(records: Iterable[Record]) -> dict[str, list[dict[str, Any]]]:
-    """What ``Splits.sizes`` was for each run, by data set."""
+    """The different ``Splits.sizes`` of the runs of each data set."""
     found: dict[str, list[dict[str, Any]]] = {}
     for record in records:
-        if "splits" in record.final:
-            found.setdefault(record.spec["dataset"], []).append(record.final["splits"])
+        sizes = record.final.get("splits")
+        if sizes is not None and sizes not in found.setdefault(record.spec["dataset"], []):
+            found[record.spec["dataset"]].append(sizes)
     return dict(sorted(found.items()))
 
 

@@ -94,7 +94,7 @@ def outputs_of(
     runs = shown.arrange(together.records, together.classes, plugins, view)
 
     def draw(folder: Path, kinds: Iterable[str], redraw: bool) -> list[Path]:
-        from fer_bench.report.plots import figures  # matplotlib takes a second to load
+        from fer_bench.report.plots import figures
 
         return figures.write(runs, folder, kinds, redraw)
 

@@ -132,8 +132,14 @@ class Table:
 def csv_text(frame: pd.DataFrame) -> str:
     """A frame as CSV. Text that a spreadsheet would run as a formula has an apostrophe before it, as OWASP advises."""
     texts = frame.select_dtypes(exclude=["number", "bool"])  # few of many columns; most cells are numbers
-    safe = frame.assign(**{str(name): texts[name].map(_no_formula) for name in texts})
-    return safe.rename(columns=_no_formula).to_csv(index=False, lineterminator="\n")
+    changed = {str(name): safe for name in texts if (safe := _no_formulas(texts[name])) is not None}
+    return frame.assign(**changed).rename(columns=_no_formula).to_csv(index=False, lineterminator="\n")
+
+
+def _no_formulas(column: pd.Series) -> pd.Series | None:
+    """The column without formulas; None if it has none. Most columns have few different values."""
+    values = {value: safe for value in set(column.tolist()) if (safe := _no_formula(value)) != value}
+    return column.map(lambda value: values.get(value, value)) if values else None
 
 
 def _no_formula(value: Any) -> Any:

@@ -304,13 +304,15 @@ def against(table: pd.DataFrame, baseline: str, test: str = "sign-flip", higher:
         SpecError: There is no such baseline.
     """
     require(baseline in table, f"unknown baseline {baseline!r}{nearest(baseline, map(str, table))}")
-    found = []
+    conditions = table.index.get_level_values("condition").factorize()[0]
+    found, theirs = [], table[baseline].to_numpy()
     for row in table.columns.drop(baseline):
-        both = table[[row, baseline]].dropna()
-        if not both.empty:
-            better, worse = (row, baseline) if higher else (baseline, row)
-            differences = (both[row] - both[baseline]).to_numpy()
-            found.append((str(row), differences, probability_of_improvement(both, better, worse)))
+        mine = table[row].to_numpy()
+        both = ~np.isnan(mine - theirs)
+        if both.any():
+            better, worse = (mine, theirs) if higher else (theirs, mine)
+            improvement = probability_of_improvement(better[both], worse[both], conditions[both])
+            found.append((str(row), (mine - theirs)[both], improvement))
     tested = [differences for _, differences, _ in found if len(differences) >= MIN_PAIRS]
     raw = paired_ps(tested, test)
     ps = iter(zip(raw, holm(raw), strict=True))
@@ -350,22 +352,23 @@ def leaders(table: pd.DataFrame, test: str = "sign-flip", higher: bool = True) -
     return Leaders(best, frozenset(rows), tested, tuple(compared))
 
 
-def probability_of_improvement(table: pd.DataFrame, row: str, other: str) -> float:
-    """Probability that a run of ``row`` has a higher value than a run of ``other`` in the same condition; ties half.
+def probability_of_improvement(mine: np.ndarray, theirs: np.ndarray, conditions: np.ndarray) -> float:
+    """Probability that a run of one row has a higher value than a run of another in the same condition; ties half.
 
     It is the mean over conditions of Mann-Whitney's U / (n m) (Agarwal et al., "Deep Reinforcement Learning at the Edge
-    of the Statistical Precipice", NeurIPS 2021). ``table`` is from :func:`blocks`.
-    """
-    from scipy import stats
+    of the Statistical Precipice", NeurIPS 2021). SciPy's function takes half a second for two hundred of these.
 
-    conditions, shares = table.index.get_level_values("condition"), []
-    for condition in conditions.unique():
-        part = table[conditions == condition]
-        mine, theirs = (part[name].to_numpy()[part[name].notna()] for name in (row, other))
-        if len(mine) and len(theirs):
-            u = stats.mannwhitneyu(mine, theirs, method="asymptotic").statistic
-            shares.append(float(u) / (len(mine) * len(theirs)))
-    return float(np.mean(shares)) if shares else float("nan")
+    Args:
+        mine: [n] values of the row, at least one, one for each block.
+        theirs: [n] values of the other.
+        conditions: [n] the condition of each block.
+    """
+    shares = []
+    for condition in np.unique(conditions):
+        part = conditions == condition
+        below, up_to = (np.searchsorted(np.sort(theirs[part]), mine[part], side) for side in ("left", "right"))
+        shares.append((below + up_to).mean() / (2 * part.sum()))
+    return float(np.mean(shares))
 
 
 def friedman(table: pd.DataFrame, higher: bool = True) -> Ranks | None:
@@ -376,7 +379,7 @@ def friedman(table: pd.DataFrame, higher: bool = True) -> Ranks | None:
     if complete.shape[1] < 3 or len(complete) < MIN_PAIRS:
         return None
     ranks = complete.rank(axis=1, ascending=not higher).mean()
-    if (complete.nunique(axis=1) == 1).all():
+    if complete.eq(complete.iloc[:, 0], axis=0).all(axis=None):
         return Ranks(ranks, len(complete), 0.0, 1.0)  # all tied: scipy divides 0 by 0
     found = stats.friedmanchisquare(*(complete[row] for row in complete))
     return Ranks(ranks, len(complete), float(found.statistic), float(found.pvalue))

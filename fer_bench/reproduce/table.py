@@ -44,7 +44,7 @@ def paper_table(grid: Grid, out: Path, absent: Mapping[str, Record] = NONE_ABSEN
     entries, legend = compare(grid, runs)
     every = {record.key: record for found in records.values() for record in found}
     frame = pd.DataFrame([to_row(record) for record in every.values()])
-    counts = {place: chance.count(found, grid.selection) for place, found in records.items()}
+    counts = {place: chance.count(pd.DataFrame(found), grid.selection) for place, found in runs.items() if found}
     at_chance = {place: each for place, each in counts.items() if each.number}
     usual = len(grid.seeds) if grid.table.content.layout == "columns" else 0
     wrong = wrong_labels(frame["labels"] if len(frame) else ())

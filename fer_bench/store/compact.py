@@ -55,7 +55,7 @@ def write_compact(
     Raises:
         StoreError: The file is damaged, and a run of it may not be elsewhere. Nothing is written.
     """
-    places = {record.folder.path.relative_to(out).as_posix(): record for record in records}
+    places = {"/".join(record.folder.path.parts[-4:]): record for record in records}
     read = {path: _line(path, record) for path, record in places.items()}
     if set(paths) <= set(read) and _holds(file, [read[path] for path in paths]):
         return

@@ -23,7 +23,8 @@ def load_runs(out: str | Path = "results") -> pd.DataFrame:
     Accuracies are fractions in [0, 1], all on the test split. ``test_*`` is the last epoch, ``mean_last_5_*`` the mean
     of the last five, ``best_val_*`` the epoch with the best overall accuracy on the validation split, ``best_test_*``
     the one with the best on the test split (an oracle). ``*_head`` and ``*_tail`` are explained at
-    :func:`fer_bench.store.head_tail.head_and_tail_classes`.
+    :func:`fer_bench.store.head_tail.head_and_tail_classes`. ``chance_limit`` is the highest mean accuracy over classes
+    that cannot be told from guessing (:func:`fer_bench.store.chance.chance_limit`).
     ``device``, ``commit``, ``version`` (of fer-bench), ``torch`` and ``cpu_capability`` tell what trained the run; a
     run that was resumed elsewhere has several values, joined by "; ".
     A run that cannot be read (damaged, or of another version of fer-bench) is left out with a warning that names it.

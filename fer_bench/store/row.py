@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from fer_bench.core.text import visible
+from fer_bench.store.chance import chance_limit
 from fer_bench.store.head_tail import head_tail
 from fer_bench.store.label_scores import detection_columns
 from fer_bench.store.model_selection import MEASURES, SELECTIONS, select
@@ -56,6 +57,7 @@ def row_values(record: Record) -> dict[str, Any]:
             values[selection.column(name)] = test.get(name)
         values[selection.column("head")], values[selection.column("tail")] = head_tail(test.get("recall"), counts)
         values[selection.column("epoch")] = selected.epochs[-1] if selected else None
+    values["chance_limit"] = chance_limit(record.epochs[-1]["test"])
     return values | _trained_on(record)
 
 

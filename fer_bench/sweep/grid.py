@@ -7,10 +7,24 @@ from typing import TypeVar
 
 from fer_bench.core.errors import SpecError, require
 from fer_bench.core.files import file_checksum
-from fer_bench.core.spec import Noise
+from fer_bench.core.spec import Imbalance, Noise
 from fer_bench.sweep.request import Request
 
 T = TypeVar("T")
+
+
+def conditions(request: Request) -> list[tuple[Noise, Imbalance]]:
+    """Every noise with every imbalance of a request, or each of them alone if the request keeps them separate.
+
+    Raises:
+        SpecError: As for :func:`expand_noise`; or there is no imbalance factor, or one is out of range.
+    """
+    noises, kind = expand_noise(request), request.imbalance_type
+    imbalances = [Imbalance(kind, factor) for factor in distinct(request.imbalance, "--imbalance")]  # type: ignore[arg-type]
+    if not request.separate:
+        return [(noise, imbalance) for noise in noises for imbalance in imbalances]
+    alone = [*((noise, Imbalance()) for noise in noises), *((Noise("none"), imbalance) for imbalance in imbalances)]
+    return list(dict.fromkeys(alone))
 
 
 def expand_noise(request: Request) -> list[Noise]:

@@ -19,7 +19,7 @@ from fer_bench.plugins.own_backbone import OwnBackbone
 from fer_bench.plugins.registry import Plugin, choose, describe_config, discover, plugin_folders, unknown_method
 from fer_bench.sweep.chosen import ChosenMethod
 from fer_bench.sweep.draws import Draws
-from fer_bench.sweep.grid import distinct, distinct_seeds, expand_noise
+from fer_bench.sweep.grid import conditions, distinct_seeds
 from fer_bench.sweep.recipe import requested_backbone, resolve_recipe
 from fer_bench.sweep.request import Request
 from fer_bench.sweep.settings import SettingsFile, settings_file
@@ -106,13 +106,17 @@ class Grid:
     """
 
     request: Request
-    noises: Sequence[Noise]
-    imbalances: Sequence[Imbalance]
+    conditions: Sequence[tuple[Noise, Imbalance]]
     seeds: Sequence[int]
     draws: Sequence[int]
     plugins: Mapping[str, Plugin]
     methods: Sequence[str]
     settings_file: SettingsFile | None = None
+
+    @property
+    def noises(self) -> list[Noise]:
+        """The settings of noise, each once."""
+        return list(dict.fromkeys(noise for noise, _ in self.conditions))
 
 
 def make_plan(
@@ -151,8 +155,7 @@ def make_plan(
 def check_request(request: Request) -> Grid:
     """Checks all that needs no data. SpecError names the option and its value."""
     load_preset(request.preset, **request.overrides)
-    noises = expand_noise(request)
-    factors = distinct(request.imbalance, "--imbalance")
+    wanted = conditions(request)
     plugins = discover(plugin_folders(request.plugins))
     methods = choose(request.methods, plugins)
     check_named(request, methods, plugins)
@@ -165,8 +168,7 @@ def check_request(request: Request) -> Grid:
         settings.check_used(methods)
     return Grid(
         request=request,
-        noises=noises,
-        imbalances=[Imbalance(request.imbalance_type, factor) for factor in factors],  # type: ignore[arg-type]
+        conditions=wanted,
         seeds=distinct_seeds(request.seeds, "--seeds"),
         draws=distinct_seeds(request.data_seed, "--data-seed"),
         plugins=plugins,
@@ -311,7 +313,7 @@ def expand(
         )
         first = grid.plugins.get(needs.first_stage_of)
         cost = recipe.epochs * images * needs.forwards_in(recipe.epochs)
-        for noise, imbalance, draw, seed in itertools.product(grid.noises, grid.imbalances, grid.draws, grid.seeds):
+        for (noise, imbalance), draw, seed in itertools.product(grid.conditions, grid.draws, grid.seeds):
             config = describe_config(method.configs[noise.label])
             spec = replace(base, noise=noise, imbalance=imbalance, data_seed=draw, seed=seed, config=config)
             begun = None if first is None or first.error else first_stage(spec, first)

@@ -64,6 +64,8 @@ class Request:
         noise_file: File for the kinds that read one.
         imbalance: Imbalance factors: largest class over smallest; 1 leaves the data set as it is.
         imbalance_type: "exp" for class sizes that fall exponentially, "step" for two sizes.
+        separate: Whether noise and imbalance are conditions of their own: each noise on data as they are, and each
+            imbalance on clean labels. Otherwise every noise is combined with every imbalance.
         seeds: Training seeds.
         data_seed: Seeds of draws of the training data: noise, imbalance, part of the training set, hold-out.
         train_size: Images in a stratified part of the training set; None for all of them.
@@ -94,6 +96,7 @@ class Request:
     noise_file: Path | None = None
     imbalance: Sequence[float] = (1.0,)
     imbalance_type: str = "exp"
+    separate: bool = False
     seeds: Sequence[int] = (0,)
     data_seed: Sequence[int] = (0,)
     train_size: int | None = None
@@ -169,6 +172,7 @@ CONVERTERS: Mapping[str, Callable[[Any, str], Any]] = {
     "noise_file": to_path,
     "imbalance": partial(to_tuple, convert=to_rate),
     "imbalance_type": partial(to_choice, choices=get_args(get_type_hints(Imbalance)["kind"])),
+    "separate": to_bool,
     "seeds": partial(to_tuple, convert=to_int),
     "data_seed": partial(to_tuple, convert=to_int),
     "train_size": to_int,

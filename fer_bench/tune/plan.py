@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 from fer_bench.core.errors import PluginError, require
 from fer_bench.core.presets import load_preset
-from fer_bench.core.spec import HOLD_OUT, Imbalance, Noise
+from fer_bench.core.spec import HOLD_OUT
 from fer_bench.core.variant import Variant
 from fer_bench.plugins.registry import Plugin
 from fer_bench.sweep.draws import Draws
-from fer_bench.sweep.grid import expand_noise
 from fer_bench.sweep.plan import Plan, PlannedRun, check_request, make_plan
 from fer_bench.sweep.request import Request
 from fer_bench.sweep.settings import DEFAULT
@@ -36,8 +35,6 @@ class Search:
     Attributes:
         budget: Images that each method may forward and backward in a study, as a multiple of one cross-entropy run.
         studies: Repetitions, each with its own noise, hold-out and training seed. Every trial is run in all of them.
-        separate: Whether noise and imbalance are conditions of their own: each noise on data as they are, and each
-            imbalance on clean labels. Otherwise every noise is combined with every imbalance.
 
     Raises:
         SpecError: A number is out of range.
@@ -45,7 +42,6 @@ class Search:
 
     budget: float = 15.0
     studies: int = 3
-    separate: bool = False
 
     def __post_init__(self) -> None:
         enough = 2 <= self.budget <= 10_000
@@ -78,38 +74,23 @@ def make_tuning(
     """
     grid = check_request(request)
     require(request.val != "none", "--val none: trials are compared on held-out images")
-    wanted = conditions(request, search)
     on_checked()
     # no method has more trials than cross-entropy
     variants = {key: _trials(grid.plugins[key], request, math.floor(search.budget)) for key in grid.methods}
-    rates = tuple(dict.fromkeys(noise.rate for noise, _ in wanted if noise.rate))
-    everything = replace(
+    first_study = replace(
         request,
-        noise=rates or None,
-        noise_types=tuple(dict.fromkeys(noise.kind for noise, _ in wanted)),
-        imbalance=tuple(dict.fromkeys(imbalance.factor for _, imbalance in wanted)),
         seeds=(FIRST_STUDY,),
         data_seed=(FIRST_STUDY,),
         settings_file=DEFAULT,
         variants=variants,
         val=HOLD_OUT if request.val is None else request.val,
     )
-    plan = make_plan(everything, on_progress)
-    first = within_budget([run for run in plan.runs if (run.spec.noise, run.spec.imbalance) in wanted], search.budget)
+    plan = make_plan(first_study, on_progress)
+    first = within_budget(plan.runs, search.budget)
     runs = [in_study(run, FIRST_STUDY + study) for study in range(search.studies) for run in first]
     if later := runs[len(first) :]:
         Draws((run.spec for run in later), plan.dataset, request.noise_file)
     return replace(plan, runs=tuple(runs), tuning={"budget": search.budget, "studies": search.studies})
-
-
-def conditions(request: Request, search: Search) -> list[tuple[Noise, Imbalance]]:
-    """The conditions that are searched together: one setting of a method is chosen for all of them."""
-    noises = expand_noise(request)
-    imbalances = [Imbalance(request.imbalance_type, factor) for factor in request.imbalance]  # type: ignore[arg-type]
-    if not search.separate:
-        return [(noise, imbalance) for noise in noises for imbalance in imbalances]
-    apart = [*((noise, Imbalance()) for noise in noises), *((Noise("none"), imbalance) for imbalance in imbalances)]
-    return list(dict.fromkeys(apart))
 
 
 def within_budget(runs: Iterable[PlannedRun], budget: float) -> list[PlannedRun]:

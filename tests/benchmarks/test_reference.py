@@ -58,13 +58,18 @@ def test_a_sweep_goes_on_from_what_it_has(tmp_path: Path) -> None:
         assert asked() == every[number:]
 
 
+def commands_of(reference: Reference, out: Path) -> list[list[str]]:
+    """One command with all methods for each of the options."""
+    return reference.commands(out, None, None)[-len(reference.options) :]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, each in references().items() if not each.data_root])
-def test_the_last_command_makes_a_plan(name: str, tmp_path: Path) -> None:
-    command = references()[name].commands(tmp_path, None, None)[-1]
-    outcome = CliRunner().invoke(main, [*command[3:], "--dry-run"])
-    assert outcome.exit_code == 0, outcome.output
-    assert "0 methods skipped" in " ".join(outcome.output.split())
+def test_the_commands_for_all_methods_make_a_plan(name: str, tmp_path: Path) -> None:
+    for command in commands_of(references()[name], tmp_path):
+        outcome = CliRunner().invoke(main, [*command[3:], "--dry-run"])
+        assert outcome.exit_code == 0, outcome.output
+        assert "0 methods skipped" in " ".join(outcome.output.split())
 
 
 def record(method: str, rate: float, factor: float, seed: int, overall: float, mean: float = 0.5) -> Any:

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
-
 from fer_bench.core.text import counted
 from fer_bench.report.arrange import Runs, joined_text
 from fer_bench.report.caption import images_note
@@ -21,6 +19,7 @@ from fer_bench.report.statistics import ALPHA, Ranks, blocks, friedman, nemenyi
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 
 def critical_differences(runs: Runs, known: Groups, metrics: Iterable[Metric]) -> Iterator[Sketch]:

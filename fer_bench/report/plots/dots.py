@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from fer_bench.report.arrange import Runs
 from fer_bench.report.caption import images_note
@@ -28,6 +27,7 @@ from fer_bench.report.statistics import t_interval
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 ROW = 0.165
 """Inches of a row."""
@@ -112,7 +112,7 @@ def _matrix(groups: Groups, metric: Metric, table: pd.DataFrame, title: str, ima
     limit = float(np.nanmax(np.abs(shades.to_numpy())))
     shading = Shading(float(np.nanmin(shades.to_numpy())), limit)
     if base:
-        shading = Shading(-limit, limit, DIVERGING if metric.better > 0 else DIVERGING.reversed())
+        shading = Shading(-limit, limit, DIVERGING if metric.better > 0 else DIVERGING[::-1])
     names, columns = [groups.name(row) for row in table.index], [str(condition) for condition in table]
     figure, panels = sheet(
         1, 1, 0.17 * len(table), title=title, notes=notes, left=name_room(names), right=0.15, top=0.1,

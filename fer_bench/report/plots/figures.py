@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
-
 from fer_bench.report.arrange import Runs, joined_text, unique
 from fer_bench.report.caption import images_note
 from fer_bench.report.groups import Groups, groups
@@ -26,6 +24,7 @@ from fer_bench.report.wording import sentence_case
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 BANDS = "Lines: mean over seeds. Bands: range over seeds."
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from fer_bench.report.arrange import Runs
 from fer_bench.report.caption import images_note
@@ -32,6 +31,7 @@ from fer_bench.report.plots.style import (
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MATRICES = 9
 """Confusion matrices of a figure."""

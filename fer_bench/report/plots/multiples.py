@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from fer_bench.report.groups import OTHERS, Groups
@@ -17,6 +15,7 @@ from fer_bench.report.plots.style import SOFT, WIDTH, Box, canvas, name_room, pa
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 ACROSS = 6
 
@@ -204,6 +203,8 @@ class _Grid:
 
 
 def _round(limits: tuple[float, float], whole: bool) -> list[tuple[float, str]]:
+    from matplotlib.ticker import MaxNLocator
+
     ticks = MaxNLocator(3, integer=whole).tick_values(*limits)
     return [(tick, signed(tick, "g")) for tick in ticks if limits[0] <= tick <= limits[1]]
 

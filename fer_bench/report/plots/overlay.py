@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from fer_bench.report.groups import Groups
 from fer_bench.report.plots.curves import Panel
@@ -16,6 +14,7 @@ from fer_bench.report.plots.style import SOFT, name_room, plain, sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 FEW = 6
 """Rows whose lines can be told apart in one pair of axes."""
@@ -72,6 +71,8 @@ def _draw(ax: Axes, panel: Panel, groups: Groups) -> None:
 
 def _set_axes(ax: Axes, panel: Panel) -> None:
     """The limits of both axes and the ticks of the horizontal one."""
+    from matplotlib.ticker import MaxNLocator
+
     if panel.log:
         ax.set_xscale("log")
         ax.minorticks_off()

@@ -10,13 +10,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
-
 from fer_bench.core.files import write_atomically
 from fer_bench.report.plots.style import SUFFIXES, figure_style, file_name, save
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 DRAWN = "drawn.json"
 """File in the folder of plots: what each of them shows."""
@@ -46,7 +45,8 @@ class Sketch:
     @property
     def shows(self) -> str:
         """A hash of what the figure shows and of the code that draws it."""
-        lines = sorted(map("\t".join, zip(self.runs["row"], self.runs["condition"], self.runs["key"], strict=True)))
+        columns = (self.runs[name].tolist() for name in ("row", "condition", "key"))  # a series is slow to walk through
+        lines = sorted(map("\t".join, zip(*columns, strict=True)))
         text = json.dumps([self.name, repr(self.about), lines, _code()])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -65,16 +65,16 @@ def update(sketches: Iterable[Sketch], folder: Path, others: Iterable[Sketch] = 
     before = _drawn(folder)
     now: dict[str, str] = {}
     paths: list[Path] = []
-    with figure_style():
-        for sketch in sketches:
-            shows = sketch.shows
-            if redraw or before.get(sketch.file) != shows or not (folder / f"{sketch.file}.png").exists():
-                before.pop(sketch.file, None)
+    for sketch in sketches:
+        shows = sketch.shows
+        if redraw or before.get(sketch.file) != shows or not (folder / f"{sketch.file}.png").exists():
+            before.pop(sketch.file, None)
+            with figure_style():
                 paths += save(sketch.draw(), folder / sketch.file)
-            now[sketch.file] = shows
-            if before.get(sketch.file) != shows:
-                before[sketch.file] = shows
-                _note(folder, before)  # after each, so that a kill loses one figure at most
+        now[sketch.file] = shows
+        if before.get(sketch.file) != shows:
+            before[sketch.file] = shows
+            _note(folder, before)  # after each, so that a kill loses one figure at most
     kept = {sketch.file: sketch.shows for sketch in others}
     gone = [name for name, shows in before.items() if name not in now and kept.get(name) != shows]
     for name in gone:

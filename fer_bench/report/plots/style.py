@@ -1,4 +1,8 @@
-"""The parts of a figure: its size, title and notes, its axes, heat maps, files."""
+"""The parts of a figure: its size, title and notes, its axes, heat maps, files.
+
+matplotlib and seaborn take a second to load, so the modules of figures load them where they draw: most commands find
+that every figure is there.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,11 @@ import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
-import seaborn as sns
-from matplotlib.collections import PolyCollection
-from matplotlib.colors import Colormap
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from fer_bench.core.files import write_atomically
@@ -24,6 +23,7 @@ from fer_bench.core.files import write_atomically
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 DPI = 150
 
@@ -47,16 +47,19 @@ STYLE: Any = {
     "pdf.fonttype": 42, "legend.frameon": False, "lines.solid_capstyle": "round",
 }  # fmt: skip
 
-SEQUENTIAL: Colormap = sns.blend_palette(["#f4f7fb", "#7fb2de", "#0a3f7a"], as_cmap=True)
+SEQUENTIAL = ("#f4f7fb", "#7fb2de", "#0a3f7a")
 
-NEUTRAL: Colormap = sns.blend_palette(["#f7f7f8", "#767c88"], as_cmap=True)
+NEUTRAL = ("#f7f7f8", "#767c88")
 
-DIVERGING: Colormap = sns.blend_palette(["#b35806", "#f3b36b", "#f7f7f7", "#85b6dd", "#1f5f9e"], as_cmap=True)
+DIVERGING = ("#b35806", "#f3b36b", "#f7f7f7", "#85b6dd", "#1f5f9e")
 
 
 @contextmanager
 def figure_style() -> Iterator[None]:
     """The settings of matplotlib that all figures are drawn with; the caller's are restored."""
+    import matplotlib
+    import seaborn as sns
+
     with sns.axes_style("ticks"), matplotlib.rc_context(STYLE):
         yield
 
@@ -116,6 +119,8 @@ def sheet(
     Returns:
         The figure, and the panels [rows][columns].
     """
+    from matplotlib.figure import Figure
+
     width = panel_width(columns, left, right, gap[0])
     heads = textwrap.wrap(title, int(WIDTH / 0.083))
     smalls = textwrap.wrap(notes, int(WIDTH / 0.057))
@@ -147,16 +152,18 @@ def panel_width(columns: int, left: float, right: float, gap: float) -> float:
 
 @dataclass(frozen=True)
 class Shading:
-    """How a heat map is coloured: its colours, and the values of the first and the last one."""
+    """How a heat map is coloured: colours that blend into each other, and the values of the first and the last one."""
 
     low: float = 0
     high: float = 100
-    colours: Colormap = field(default_factory=lambda: SEQUENTIAL)
+    colours: tuple[str, ...] = SEQUENTIAL
 
     def of(self, values: np.ndarray) -> np.ndarray:
         """RGBA colours [..., 4] of values [...]; white for NaN."""
+        import seaborn as sns
+
         place = np.clip((values - self.low) / max(self.high - self.low, 1e-9), 0, 1)
-        found = self.colours(np.nan_to_num(place))
+        found = sns.blend_palette(self.colours, as_cmap=True)(np.nan_to_num(place))
         found[np.isnan(values)] = 1
         return np.asarray(found)
 
@@ -181,6 +188,8 @@ def heat(
         size: Of the numbers, in points.
         shades: What is coloured, if that is not the numbers.
     """
+    from matplotlib.collections import PolyCollection
+
     numbers = values.to_numpy(float)
     rows, columns = numbers.shape
     fills = shading.of(numbers if shades is None else shades.to_numpy(float))

@@ -8,8 +8,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from matplotlib.lines import Line2D
-
 from fer_bench.report.caption import images_note
 from fer_bench.report.palette import LIGHT
 from fer_bench.report.plots.sketch import Sketch, update
@@ -59,6 +57,8 @@ def validation_against_test(trials: Trials, names: Mapping[str, str]) -> Figure:
     """A panel for each method. Both axes are what trials are chosen by: means over conditions and studies."""
     images = images_note(record for each in trials.values() for trial in each for record in trial.records)
     across = min(4 if len(trials) > 6 else 3, max(2, len(trials)))
+    from matplotlib.lines import Line2D
+
     figure, boxes = sheet(
         -(-len(trials) // across), across, 1.5, title="Trials: noisy validation against test accuracy", notes=images,
         left=0.5, top=0.5, gap=(0.4, 0.6),

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from fer_bench.core.errors import SpecError
 from fer_bench.report import statistics as s
@@ -221,10 +222,17 @@ def test_leaders_are_the_best_and_what_is_not_told_from_it() -> None:
 
 def test_probability_of_improvement_counts_pairs_within_conditions() -> None:
     # condition 0: 1 of 4 pairs and a tie; condition 1: all 4
-    values = table({"a": [1, 2, 30, 40], "b": [1, 3, 10, 20]}, seeds=2)
-    assert s.probability_of_improvement(values, "a", "b") == pytest.approx(((1 + 0.5) / 4 + 1) / 2)
-    (found,) = s.against(values, "b", higher=False)
+    mine, theirs, conditions = np.array([1, 2, 30, 40]), np.array([1, 3, 10, 20]), np.array([0, 0, 1, 1])
+    assert s.probability_of_improvement(mine, theirs, conditions) == pytest.approx(((1 + 0.5) / 4 + 1) / 2)
+    (found,) = s.against(table({"a": mine, "b": theirs}, seeds=2), "b", higher=False)
     assert found.improvement == pytest.approx(1 - ((1 + 0.5) / 4 + 1) / 2)
+
+
+def test_probability_of_improvement_is_that_of_scipy() -> None:
+    rng = np.random.default_rng(0)
+    mine, theirs = rng.integers(0, 9, 40).astype(float), rng.integers(2, 11, 40).astype(float)
+    u = stats.mannwhitneyu(mine, theirs).statistic
+    assert s.probability_of_improvement(mine, theirs, np.zeros(40)) == pytest.approx(u / 40**2)
 
 
 # --- ranks ---------------------------------------------------------------------------------------------------------

@@ -37,6 +37,15 @@ def test_every_combination_is_planned_once(plan_of: Any) -> None:
     }  # fmt: skip
 
 
+def test_noise_and_imbalance_are_alone_where_they_are_separate(plan_of: Any) -> None:
+    specs = [run.spec for run in plan_of(noise=[0, 0.2], imbalance=[1, 10], separate=True).runs]
+    assert [(spec.noise.label, spec.imbalance.factor) for spec in specs] == [
+        ("clean", 1),
+        ("symmetric 0.2", 1),
+        ("clean", 10),
+    ]
+
+
 def test_every_draw_is_a_run_of_its_own_with_the_key_that_it_has_alone(plan_of: Any) -> None:
     options = {"methods": ["ce", "scn"], "noise": [0.2, 0.4], "seeds": [0, 3]}
     together = plan_of(data_seed=[0, 2, 0, 7], **options)

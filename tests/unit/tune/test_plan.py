@@ -123,7 +123,7 @@ def test_trials_are_those_of_the_space(ask: Callable[..., Plan]) -> None:
     ],
 )
 def test_conditions(ask: Callable[..., Plan], options: dict, separate: bool, conditions: set) -> None:  # type: ignore[type-arg]
-    plan = ask(search=Search(4, 1, separate), **options)
+    plan = ask(search=Search(4, 1), separate=separate, **options)
     found = Counter((run.spec.noise.kind, run.spec.imbalance.factor) for run in plan.runs)
     assert set(found) == conditions and set(found.values()) == {2}
 
@@ -167,6 +167,6 @@ def test_numbers_out_of_range_are_refused(search: tuple[float, int], message: st
 
 
 def test_a_request_of_one_run_gives_the_same_run(ask: Callable[..., Plan]) -> None:
-    plan = ask("ce,mine", Search(4, 2, True), noise=[0.4], imbalance=[2])
+    plan = ask("ce,mine", Search(4, 2), noise=[0.4], imbalance=[2], separate=True)
     for run in plan.runs[:: len(plan.runs) // 6]:
         assert run.spec.key in {each.spec.key for each in make_plan(request_for_run(plan.request, run.spec)).runs}
