@@ -82,12 +82,12 @@ class Runs:
     @property
     def wrong(self) -> str:
         """The name of the wrong labels of these runs."""
-        return wrong_labels(self.frame["labels"])
+        return wrong_labels(self.frame["labels"].unique())
 
     @property
     def correct(self) -> str:
         """The name of the other labels of these runs."""
-        return correct_labels(self.frame["labels"])
+        return correct_labels(self.frame["labels"].unique())
 
     @property
     def data(self) -> str:

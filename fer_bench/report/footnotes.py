@@ -87,7 +87,7 @@ def _facts(runs: pd.DataFrame) -> Iterable[tuple[str, str]]:
 
 def _remarks(runs: pd.DataFrame) -> list[str]:
     """What the method says of its runs, and what differs between the runs of a row."""
-    found = [str(remark) for value in runs["remarks"] for remark in json.loads(value)]
+    found = [str(remark) for value in runs["remarks"].unique() for remark in json.loads(value)]
     if runs["config"].nunique() > 1:
         found.append("settings differ between conditions; runs.csv lists them")
     if (number := runs["code"].nunique()) > 1:

@@ -148,7 +148,7 @@ def own_recipes(frame: pd.DataFrame) -> list[str]:
     """The settings of the recipe that single methods have for themselves; nothing where all methods share them."""
     found = {
         f"{row}: {', '.join(f'{name} {value:g}' for name, value in own.items())}": None
-        for row, text in zip(frame["row"], frame["own_recipe"], strict=True)
+        for row, text in frame[["row", "own_recipe"]].drop_duplicates().itertuples(index=False)
         if (own := json.loads(text))
     }
     return [f"Settings of the recipe by row: {'; '.join(found)}."] if found else []
@@ -157,7 +157,8 @@ def own_recipes(frame: pd.DataFrame) -> list[str]:
 def _learning_rate(frame: pd.DataFrame) -> str:
     if "own_recipe" not in frame:
         return f"learning rate {values_text(frame, 'lr')}"
-    shared = frame[["lr" not in json.loads(text) for text in frame["own_recipe"]]]
+    own = {text: "lr" in json.loads(text) for text in frame["own_recipe"].unique()}
+    shared = frame[~frame["own_recipe"].map(own)]
     if shared.empty:
         return "learning rates by row"
     other = "" if len(shared) == len(frame) else " unless a row has its own"

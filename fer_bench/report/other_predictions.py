@@ -19,22 +19,23 @@ def block(runs: Runs, signs: Footnotes) -> list[Block]:
     Values are of the end of the training: the mean over runs, with the standard deviation of two or more.
     """
     found: dict[tuple[str, str, str], list[float]] = {}
-    for row, condition, record in zip(runs.frame["row"], runs.frame["condition"], runs.frame["record"], strict=True):
+    columns = (runs.frame[name].tolist() for name in ("row", "condition", "record"))
+    for row, condition, record in zip(*columns, strict=True):
         others = _accuracies(record)
         if others:
             found.setdefault((row, "", condition), []).append(record.epochs[-1]["test"]["overall"])
         for name, accuracy in others.items():
             found.setdefault((row, name, condition), []).append(accuracy)
-    columns = [c for c in unique(runs.frame, "condition") if any(condition == c for _, _, condition in found)]
+    conditions = [c for c in unique(runs.frame, "condition") if any(condition == c for _, _, condition in found)]
     names = dict.fromkeys((row, name) for row, name, _ in found)
     lines = [
-        (", ".join(filter(None, (signs.name(row), name))), tuple(_cell(found.get((row, name, c))) for c in columns))
+        (", ".join(filter(None, (signs.name(row), name))), tuple(_cell(found.get((row, name, c))) for c in conditions))
         for shown in runs.rows
         for row, name in names
         if row == shown
     ]
     title = "Other predictions of the same runs: overall accuracy (%), last epoch"
-    return [Block(title, "Method", tuple(columns), tuple(lines), main=False)] if lines else []
+    return [Block(title, "Method", tuple(conditions), tuple(lines), main=False)] if lines else []
 
 
 def _accuracies(record: Record) -> dict[str, float]:

@@ -113,8 +113,10 @@ def _known_lines(file: Path, replaceable: bool) -> dict[str, bytes]:
 
 
 def _line(path: str, record: Record) -> bytes:
-    texts = {**texts_of(record), "path": canonical_json(path).encode()}
-    return b"{%b}\n" % b",".join(b'"%b":%b' % (part.encode(), texts[part]) for part in sorted(texts))
+    """One line, with its keys in order."""
+    texts = texts_of(record)
+    parts = (texts["environment"], texts["epochs"], texts["final"], canonical_json(path).encode(), texts["spec"])
+    return b'{"environment":%b,"epochs":%b,"final":%b,"path":%b,"spec":%b}\n' % parts
 
 
 def _readable(folder: RunFolder) -> bool:
