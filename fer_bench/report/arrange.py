@@ -168,10 +168,16 @@ def arrange(
 
 
 def _names(rows: Iterable[tuple[str, str]], methods: Mapping[str, Described]) -> dict[str, str]:
-    """What tables call each (method, row); rows that would share a name keep their own."""
-    names = {row: methods[key].name + row.removeprefix(key) if key in methods else row for key, row in rows}
+    """What tables call each (method, row)."""
+    return distinct_names(
+        {row: methods[key].name + row.removeprefix(key) if key in methods else row for key, row in rows}
+    )
+
+
+def distinct_names(names: Mapping[str, str]) -> dict[str, str]:
+    """Names by row or key; those that would share a name are called by their key."""
     shared = {name for name, count in Counter(names.values()).items() if count > 1}
-    return {row: row if name in shared else name for row, name in names.items()}
+    return {key: key if name in shared else name for key, name in names.items()}
 
 
 def unique(frame: pd.DataFrame, column: str) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fer_bench.core.files import write_atomically
 from fer_bench.plugins.registry import Plugin
+from fer_bench.report.arrange import distinct_names
 from fer_bench.report.joining import join
 from fer_bench.report.rendering import Table, csv_text
 from fer_bench.report.shown import ALL, Shown
@@ -141,13 +142,13 @@ def write_table(table: Table, runs: pd.DataFrame, folder: Path) -> list[Path]:
 
 def _of_tuning(sweep: Sweep, plugins: Mapping[str, Plugin], to: Path | None) -> Outputs:
     trials = trials_of(sweep)
-    names = {method: plugins[method].described.name for method in trials if method in plugins}
+    names = distinct_names({method: plugins[method].described.name for method in trials if method in plugins})
 
     def draw(folder: Path, _: Iterable[str], redraw: bool) -> list[Path]:
         from fer_bench.report.plots.trials import write
 
         return write(trials, names, folder, redraw)
 
-    table = replace(trial_table(trials, sweep.tuning, sweep.unfinished()), name=sweep.name)
+    table = replace(trial_table(trials, sweep.tuning, sweep.unfinished(), names), name=sweep.name)
     stored = sweep if to is None else None
     return Outputs(to or sweep.folder, table, sweep.finished(), draw, stored, tuned_settings(sweep, trials))

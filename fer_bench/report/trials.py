@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fer_bench.core.text import counted
@@ -50,7 +51,12 @@ def outcome(trials: Sequence[Trial]) -> Outcome:
     return Outcome(default, best(trials, "val"), best(trials, "test"))
 
 
-def trial_table(trials: Trials, tuning: Mapping[str, Any], unfinished: Sequence[str] = ()) -> Table:
+def trial_table(
+    trials: Trials,
+    tuning: Mapping[str, Any],
+    unfinished: Sequence[str] = (),
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> Table:
     """The table of a tuning.
 
     It has a block for each measure and condition, one for the accuracies that trials were chosen by, and one for the
@@ -60,17 +66,22 @@ def trial_table(trials: Trials, tuning: Mapping[str, Any], unfinished: Sequence[
         trials: Trials by method.
         tuning: ``budget`` and ``studies`` of the tuning.
         unfinished: Lines on runs that are missing; they come first in the notes.
+        names: What methods are called, by key; the key itself where it is not among them.
     """
     outcomes = {method: outcome(each) for method, each in trials.items()}
     conditions = conditions_of([trial for each in trials.values() for trial in each])
-    blocks = [_accuracy_block(outcomes, condition, measure) for measure in MEASURES for condition in conditions]
-    blocks += [_choice_block(outcomes), _search_block(trials, outcomes)]
+    called = {names.get(method, method): each for method, each in outcomes.items()}
+    searched = {names.get(method, method): each for method, each in trials.items()}
+    blocks = [_accuracy_block(called, condition, measure) for measure in MEASURES for condition in conditions]
+    blocks += [_choice_block(called), _search_block(searched, called)]
     studies = f"{tuning['studies']} studies" if tuning["studies"] > 1 else "one study"
     caption = (
         f"Test results of {counted(len(outcomes), 'method')} with default settings, as tuned, and with the trial that "
         f"is best on the test set, after the last epoch: mean ± standard deviation over {studies}."
     )
-    return Table(TITLE, tuple(blocks), caption, (*unfinished, *_notes(trials, tuning)), _numbers(outcomes, conditions))
+    return Table(
+        TITLE, tuple(blocks), caption, (*unfinished, *_notes(searched, tuning)), _numbers(outcomes, conditions)
+    )
 
 
 def _accuracy_block(outcomes: Mapping[str, Outcome], condition: str, measure: str) -> Block:

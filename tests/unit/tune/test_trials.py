@@ -175,9 +175,13 @@ def test_a_tuning_without_a_complete_trial_has_no_page(tuning: Any, tmp_path: Pa
     assert page.exit_code == 2 and "tune: no trial is complete yet" in page.output + page.stderr
 
 
-def test_the_plot_of_trials_has_the_names_of_methods(tuning: Any) -> None:
-    trials = {"coteaching": trials_of(tuning(THREE))["alpha"]}
-    (sketch,) = sketches(trials, {"coteaching": "Co-teaching"})
+def test_the_table_and_the_plot_have_the_names_of_methods(tuning: Any) -> None:
+    sweep, names = tuning(THREE), {"coteaching": "Co-teaching"}
+    trials = {"coteaching": trials_of(sweep)["alpha"]}
+    table = trial_table(trials, sweep.tuning, names=names)
+    assert [[name for name, _ in each.rows] for each in table.blocks] == [["Co-teaching"]] * len(table.blocks)
+    assert set(table.numbers["method"]) == {"coteaching"}
+    (sketch,) = sketches(trials, names)
     assert [ax.get_title(loc="left") for ax in sketch.draw().axes] == ["Co-teaching"]
 
 
