@@ -134,7 +134,10 @@ class Nla(Method):
         "its loss by confident wrong predictions. Under symmetric noise of 0.4 it needs about 250 steps to leave this "
         "state; later, the same gradient suppresses wrong labels well. Shorter trainings learn with detach_weight=true "
         "or reg='jsd_mean'. The schedule is a share of the epochs. The regulariser is 32 times the batch mean for any "
-        "batch size.",
+        "batch size. It is what helps under noise, and it costs accuracy under imbalance. On drawn faces with the "
+        "searched settings (three seeds, reference sweep reference-nla-regulariser), symmetric noise of 0.4 gives "
+        "75.4 % with it and 67.3 % with reg='none'. An imbalance factor of 50 gives a mean accuracy over classes of "
+        "50.0 % with it, 55.4 % with reg='none', and 53.9 % with cross-entropy.",
         arxiv="2502.09993",
         code="github.com/jungyu0413/NLA @ b86f31f",
         deviations=(

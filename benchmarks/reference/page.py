@@ -76,6 +76,12 @@ class Page:
         command = f"python -m benchmarks.reference run {' '.join(each.name for each in missing)}{options}"
         return f"Not trained yet: {what}. `{command}` does it."
 
+    def still_to_train(self, name: str) -> str:
+        """A sentence with the methods that a sweep does not have yet; "" if it has all."""
+        done = {record.spec["method"] for record in self.sweep(name).records()}
+        missing = [key for key in ",".join(references()[name].methods).split(",") if key not in done]
+        return f" Not trained yet: {self.names(missing)}." if missing else ""
+
     def made_for(self, condition: str) -> list[str]:
         """Keys of the methods that are made to be better than cross-entropy under this condition."""
         kinds = {key: plugin.load().info.kind for key, plugin in self.plugins.items()}
@@ -114,7 +120,7 @@ def text(page: Page | None = None) -> str:
     """The page as it should be now."""
     page = page or Page()
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
-    own = ("gains", "made", "untrained", "made_for", "misses", "picture")
+    own = ("gains", "made", "untrained", "still_to_train", "made_for", "misses", "picture")
     environment.globals.update({name: getattr(page, name) for name in own})
     environment.globals.update(results=cache(page.results), tuning=cache(page.tuning), claim=claim)
     environment.globals.update({function.__name__: function for function in TABLES})
