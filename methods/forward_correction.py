@@ -80,9 +80,12 @@ class ForwardCorrection(Method):
         "network is trained with a loss that is corrected by this transition matrix.",
         kind="label noise",
         family="losses",
-        scaling="By default each of the two stages is a whole training. held_out is a share of each class. Each row of "
-        "the matrix is read from a single face. A network that has seen few steps is not confident about any face, and "
-        "a class of few faces gives a poor row.",
+        scaling="By default each of the two stages is a whole training. held_out is a share of each class. Each row of"
+        " the matrix is read from a single face. A network that has seen few steps is not confident about any face, "
+        "and a class of few faces gives a poor row. A network that memorises is too sure instead: on drawn faces with "
+        "the searched settings and symmetric noise of 0.4 (three seeds, reference sweep reference-grid), the mean "
+        "diagonal of the matrix is 0.83 to 0.90 instead of 0.60, and the second stage is 1.2 points better than the "
+        "first on the test set (66.5 and 65.3 %), but not better than cross-entropy.",
         arxiv="1609.03683",
         code="github.com/giorgiop/loss-correction @ 15a79de",
         deviations=(
