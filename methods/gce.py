@@ -69,7 +69,7 @@ class Gce(Method):
         scaling="q acts on the probability of the label. While the network is unsure, the gradient is smaller than "
         "that of cross-entropy, and more so with more classes. With many classes, q = 0.7 therefore learns slowly from "
         "random weights. The passes of 'truncated' start and repeat after shares of the epochs. In the trials of the "
-        "sweep tune-quick (drawn faces, one seed, test set), q = 0.7 reaches 76.1 % under symmetric noise of 0.4, where "
+        "sweep tune-quick (drawn faces, one seed, test set), q = 0.7 reaches 76.1 % with symmetric noise of 0.4 where "
         "cross-entropy has 65.8 %, and 41.5 % with an imbalance factor of 50, where cross-entropy has 51.9 %. The "
         "search chooses one setting for both, q = 0.19, which is close to cross-entropy: 67.6 and 51.6 %.",
         arxiv="1805.07836",
