@@ -68,15 +68,24 @@ class Shown:
         described = {key: plugins[key].described for key in keys if key in plugins}
         return self.order(arrange(chosen, classes, described), view)
 
-    def _chosen(self, records: list[Record], plugins: Mapping[str, Plugin]) -> list[Record]:
+    def methods(self, keys: Iterable[str], plugins: Mapping[str, Plugin]) -> list[str]:
+        """Those of the methods ``keys`` that ``only`` asks for, sorted.
+
+        Raises:
+            SpecError: A pattern of ``only`` matches none of them.
+        """
         if self.only is None:
-            return records
-        keys = sorted({record.spec["method"] for record in records})
-        known = {key: replace(plugins[key], error="") if key in plugins else Plugin(key, Path(), "") for key in keys}
+            return sorted(keys)
+        known = {
+            key: replace(plugins[key], error="") if key in plugins else Plugin(key, Path(), "") for key in sorted(keys)
+        }
         try:
-            wanted = choose(self.only, known)
+            return choose(self.only, known)
         except SpecError as error:
             raise SpecError(f"--only: {error}") from None
+
+    def _chosen(self, records: list[Record], plugins: Mapping[str, Plugin]) -> list[Record]:
+        wanted = self.methods({record.spec["method"] for record in records}, plugins)
         return [record for record in records if record.spec["method"] in wanted]
 
     def order(self, runs: Runs, view: View) -> Runs:

@@ -20,7 +20,7 @@ from fer_bench.core.errors import SpecError
 from fer_bench.plugins.registry import discover
 
 
-@pytest.mark.parametrize("name", ["tune-quick", "reference-grid", "reference-defaults"])
+@pytest.mark.parametrize("name", ["tune-quick", "reference-grid", "reference-kinds", "reference-defaults"])
 def test_every_method_is_in_it_once(name: str) -> None:
     methods = Counter(",".join(references()[name].methods).split(","))
     assert methods == Counter(key for key, plugin in discover().items() if plugin.origin == "built in")

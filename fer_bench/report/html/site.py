@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -73,25 +73,41 @@ def write_site(
 ) -> Iterator[Path]:
     """Writes the pages; yields the path of each when it is written, the index last.
 
+    A sweep with none of the methods that are asked for has no page.
+
     Args:
         sweeps: Sweeps with at least one finished run each.
         folder: Where the pages go. Other files in it stay.
         plugins: Methods by key.
         faces: Which pictures may go into the pages.
         shown: Which methods are shown, and in which order.
+
+    Raises:
+        SpecError: A pattern of ``shown`` matches no method of any sweep.
     """
     entries, compared = [], {}
-    for sweep, file in zip(sweeps, _files(sweeps), strict=True):
-        content = collect(sweep, plugins, faces, shown)
+    for sweep, mine, file in zip(sweeps, _asked(sweeps, plugins, shown), _files(sweeps), strict=True):
+        if mine is None:
+            continue
+        content = collect(sweep, plugins, faces, mine)
         write_atomically(folder / file, render({**content, "index": INDEX}).encode())
         yield folder / file
         entries.append(_entry(sweep, quote(file), content))
-        runs = arranged(sweep, plugins, shown)
+        runs = arranged(sweep, plugins, mine)
         if found := standing(runs, groups(runs)):
             compared[quote(file)] = found
     columns = [entry for entry in entries if entry.link in compared]
     write_atomically(folder / INDEX, render_index(entries, columns, _rows(list(compared.values()))).encode())
     yield folder / INDEX
+
+
+def _asked(sweeps: Sequence[Sweep], plugins: Mapping[str, Plugin], shown: Shown) -> list[Shown | None]:
+    """What is shown of each sweep; None where it has none of the methods that are asked for."""
+    if shown.only is None:
+        return [shown] * len(sweeps)
+    keys = [{record.spec["method"] for record in sweep.records()} for sweep in sweeps]
+    asked = set(shown.methods(set().union(*keys), plugins))
+    return [replace(shown, only=tuple(sorted(asked & mine))) if asked & mine else None for mine in keys]
 
 
 def _files(sweeps: Sequence[Sweep]) -> list[str]:

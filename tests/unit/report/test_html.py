@@ -353,6 +353,19 @@ def test_several_sweeps_have_an_index_that_compares_them(tmp_path: Path) -> None
     assert (lines["NLA"][-1], lines["Cross-entropy"][-1]) == ("1.0", "2.0"), "among those that are in both"
 
 
+def test_a_sweep_without_the_methods_that_are_asked_for_has_no_page(tmp_path: Path) -> None:
+    sweeps = [seeds_of(tmp_path / "a", 2, ce=0.6, nla=0.9), seeds_of(tmp_path / "b", 2, ce=0.7, coteaching=0.8)]
+
+    def pages(*only: str) -> list[str]:
+        return [path.name for path in page.write_site(sweeps, tmp_path / "site", KNOWN, shown=Shown(only=only))]
+
+    assert pages("ce") == ["sweep-made.html", "sweep-made~2.html", "index.html"]
+    assert pages("cotea*") == ["sweep-made~2.html", "index.html"]
+    assert pages("nla", "coteaching") == ["sweep-made.html", "sweep-made~2.html", "index.html"]
+    with pytest.raises(SpecError, match="--only: unknown method 'nlb'; did you mean 'nla'"):
+        pages("nlb")
+
+
 def test_command_writes_a_site_or_a_file(tmp_path: Path) -> None:
     out = tmp_path / "out"
     for name in ("one", "two"):
