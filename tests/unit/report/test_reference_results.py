@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.reference import quick_settings
+from benchmarks.reference import quick_settings, validation
 from fer_bench.plugins.registry import discover
 from fer_bench.report.html.collect import collect
 from fer_bench.report.outputs import outputs_of
@@ -15,9 +15,9 @@ from fer_bench.sweep.record import Sweep, find_sweep
 
 ROOT = Path(__file__).parents[3]
 RUNS = {
-    "reference-defaults": 27, "reference-faces": 38, "reference-ferplus": 40, "reference-grid": 342, "reference-imbalance": 114,
-    "reference-main": 36, "reference-nla-regulariser": 18, "reference-noise": 171, "reference-pretraining": 2,
-    "reference-pretraining-imagenet": 2, "tune-quick": 819,
+    "reference-defaults": 27, "reference-faces": 38, "reference-ferplus": 40, "reference-grid": 342,
+    "reference-imbalance": 114, "reference-main": 36, "reference-nla-regulariser": 18, "reference-noise": 171,
+    "reference-pretraining": 2, "reference-pretraining-imagenet": 2, "tune-quick": 819,
 }  # fmt: skip
 
 
@@ -60,3 +60,13 @@ def test_the_settings_of_quick_are_those_that_the_search_chose(monkeypatch: pyte
     found = sweep(quick_settings.SWEEP, monkeypatch)
     again = "run: python -m benchmarks.reference settings"
     assert quick_settings.text(found) == quick_settings.FILE.read_text(encoding="utf-8"), again
+
+
+def test_methods_that_are_not_ahead_say_what_experiments_showed(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = validation.accuracies(sweep(validation.SWEEP, monkeypatch).records())
+    built_in = {key: plugin.load().info for key, plugin in discover().items() if plugin.origin == "built in"}
+    assert cells.keys() == built_in.keys()
+    behind = [key for key in cells for column in validation.CONDITIONS
+              if validation.misses(key, column, built_in[key], cells)]  # fmt: skip
+    silent = [key for key in behind if not any(name in built_in[key].scaling for name in RUNS)]
+    assert behind and silent == [], "name the sweep and its numbers in the card"
