@@ -128,14 +128,11 @@ class Lanet(Method):
         "landmarks.",
         kind="label noise",
         family="faces",
-        scaling="The slow copy of the network, an average of its weights, covers the same share of a short training as "
-        "of the official 7600 steps. The memory of distributions keeps 0.9 of itself in each visit, so the given label "
-        "has a weight of 0.23 after 14 epochs and of 0.002 after 60. neighbours must be smaller than the batch. In "
-        "the trials of the sweep tune-quick (drawn faces, symmetric noise of 0.4, one seed, test set), the default "
-        "reaches 68 % and the two with larger learning rates and sampler='natural' 70 and 71 %, where cross-entropy "
-        "reaches 66 %. These two are worse under imbalance, and the search has one setting for all conditions, so it "
-        "keeps the default. On other drawn faces this is 69 %, as is cross-entropy (reference sweep reference-grid, "
-        "test set).",
+        scaling="The slow copy covers the same share of a short training as of the official 7600 steps. The memory of "
+        "distributions keeps 0.9 of itself in each visit, so the given label has a weight of 0.23 after 14 epochs and "
+        "of 0.002 after 60. neighbours must be smaller than the batch. At symmetric noise of 0.4, trials with larger "
+        "learning rates and sampler='natural' reach 70 and 71 %, the default 68 % (tune-quick, test set). They are "
+        "worse under imbalance, so the search keeps the default.",
         arxiv="2307.09023",
         code="github.com/hw-tony/LA-Net @ 74bb121",
         deviations=(
@@ -143,11 +140,9 @@ class Lanet(Method):
             "heatmaps gets two peaks over time (swap_on_flip=false).",
             "Faces without landmarks have no landmark loss; officially their targets are empty heatmaps.",
             "An uncertain face has the id -(index + 1); officially sample 0 gets class 0 (official_ids=true).",
-            "Windows of heatmaps are rounded down. Official truncation moves peaks near the left and upper border by "
-            "one cell (official_peaks=true).",
+            "Windows of heatmaps are rounded down; officially peaks near a border move a cell (official_peaks=true).",
             "If a face occurs twice in a batch, the memory keeps its last distribution; officially either one.",
-            "The queue has at most as many entries as there are training images. The sampler leaves out classes "
-            "without training images.",
+            "The queue has at most one entry for each training image. The sampler leaves out empty classes.",
             "The slow copy follows faster in fewer than the official 7600 steps (momentum=0.999).",
             "The checkpoint includes the memory of distributions; officially it does not.",
             "The recipe sets the optimizer and the learning-rate schedule, as for every method; lr_schedule='official' "

@@ -263,7 +263,9 @@ def test_the_operations_of_an_evaluation_are_counted() -> None:
     # backward: twice the forward pass, but no gradient of the images
     first = 2 * 8**2 * 16 * 3 * 9
     assert figure["operations"]["training"] == 3 * figure["operations"]["evaluation"] - first
-    assert figure["unequal"] == [] and {"batches of 64", "training", "matrix product"} < set(figure)
+    # which sizes of batch give other last digits depends on the processor
+    assert set(figure["unequal"]) <= set(evaluation.OTHER_BATCHES)
+    assert {"batches of 64", "training", "matrix product"} < set(figure)
 
 
 def test_a_large_set_is_not_read_to_make_the_first_step() -> None:
