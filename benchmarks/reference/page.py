@@ -25,6 +25,8 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "results.md"
 TEMPLATE = Path(__file__).with_name("results.md.jinja")
 WIDTH = 120
+MOST_NAMES = 9
+"""How many methods without results a sentence names; of more it gives the number."""
 TABLES = (columns.table, columns.lines, columns.correlations, columns.rank_correlation, columns.always_ahead)
 
 
@@ -77,9 +79,11 @@ class Page:
         return f"Not trained yet: {what}. `{command}` does it."
 
     def still_to_train(self, name: str) -> str:
-        """A sentence with the methods that a sweep does not have yet; "" if it has all."""
+        """A sentence with the methods that a sweep does not have yet, or with their number; "" if it has all."""
         done = {record.spec["method"] for record in self.sweep(name).records()}
         missing = [key for key in ",".join(references()[name].methods).split(",") if key not in done]
+        if len(missing) > MOST_NAMES:
+            return f" Not trained yet: {len(missing)} other methods."
         return f" Not trained yet: {self.names(missing)}." if missing else ""
 
     def made_for(self, condition: str) -> list[str]:

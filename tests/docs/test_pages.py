@@ -127,7 +127,7 @@ def test_the_page_of_results_is_what_the_records_say() -> None:
     """Its tables, numbers and orders; a sentence that does not hold any more is an error."""
     again = results_page.text()
     assert text("docs/results.md") == again, "run: python -m benchmarks.reference page"
-    assert len(again.splitlines()) <= 380
+    assert len(again.splitlines()) <= 400
 
 
 # --- run for real -------------------------------------------------------------------------------------------------
