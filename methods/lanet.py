@@ -140,7 +140,7 @@ class Lanet(Method):
             "heatmaps gets two peaks over time (swap_on_flip=false).",
             "Faces without landmarks have no landmark loss; officially their targets are empty heatmaps.",
             "An uncertain face has the id -(index + 1); officially sample 0 gets class 0 (official_ids=true).",
-            "Windows of heatmaps are rounded down; officially peaks near a border move a cell (official_peaks=true).",
+            "Windows of heatmaps are rounded down; officially peaks at the left and top move (official_peaks=true).",
             "If a face occurs twice in a batch, the memory keeps its last distribution; officially either one.",
             "The queue has at most one entry for each training image. The sampler leaves out empty classes.",
             "The slow copy follows faster in fewer than the official 7600 steps (momentum=0.999).",
