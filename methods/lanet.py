@@ -329,6 +329,7 @@ class Lanet(Method):
             points = torch.where(chosen[:, None, None], exchange_sides(points), points)
         cells = landmark_cells(points * points.new_tensor([width, height]), 1.0)
         heatmaps = gaussian_heatmaps(cells, height, width, c.sigma, truncate=c.official_peaks)
+        heatmaps = heatmaps.contiguous(memory_format=torch.channels_last)  # as predicted ones, for speed
         return heatmaps, heatmap_weights(heatmaps) * valid[:, None, None, None]
 
     def contrastive_loss(self, images: Tensor, u: Tensor, v: Tensor, labels: Tensor) -> Tensor:
@@ -392,9 +393,8 @@ class Lanet(Method):
 
 def _channels(base: nn.Module, rest: Sequence[nn.Module]) -> list[int]:
     """Channels of the maps after the shared layers and after each of the other stages."""
-    parameter = next(base.parameters())
     with evaluating(base, *rest):
-        maps = [base(torch.zeros(1, 3, 64, 64, device=parameter.device, dtype=parameter.dtype))]
+        maps = [base(next(base.parameters()).new_zeros(1, 3, 64, 64))]
         for stage in rest:
             maps.append(stage(maps[-1]))
     return [x.shape[1] for x in maps]

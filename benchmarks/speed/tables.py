@@ -42,7 +42,7 @@ def _whole(figures: Figures) -> str:
             passes = "{:.1f} / {:.1f}".format(*figure["passes"])
             verdict = f"{WHOLE_GOAL:g} {'met' if own <= WHOLE_GOAL else 'missed'}"
             rows.append([name.split()[1], passes, f"{ratio:.2f}", f"{work:.2f}", f"{own:.2f}", verdict])
-    head = ["method", "forward / backward", "training / floor", "operations / floor", "training / operations", "goal"]
+    head = ["method", "forward / backward", "training / floor", "layers / floor", "training / layers", "goal"]
     return _table(head, rows)
 
 

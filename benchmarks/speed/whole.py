@@ -6,14 +6,16 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from unittest import mock
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.speed.floor import Floor
+from benchmarks.speed.layers import Layers
 from benchmarks.speed.timing import alternate
 from benchmarks.speed.training import random_faces
 from fer_bench.core.spec import Noise, Recipe, RunSpec
@@ -23,52 +25,66 @@ from fer_bench.engine.trainer import Trainer
 from fer_bench.plugins.registry import describe_config, discover
 from fer_bench.store.folder import RunFolder
 
-Clock = Callable[[], float]
-
 EPOCHS = 4
 COUNTED = 640
-"""Training images of the run whose floating-point operations are counted. Counting them takes time."""
+"""Training images of the run whose layers are counted."""
+
+
+class Trained(NamedTuple):
+    """What a training took without its evaluation, in seconds of processor time, and the passes that it made."""
+
+    seconds: float
+    forward: int
+    """Images forward through a network."""
+    backward: int
+    """Images forward and backward."""
+    twice: int
+    """Steps that differentiated a gradient."""
 
 
 def measure(method: str, backbone: str, size: int, batch: int, images: int, repeats: int) -> dict[str, Any]:
     """Processor time of a training of ``images`` images for EPOCHS epochs, at 40 % symmetric noise, over its floor.
 
-    ``passes`` are images forward and backward for each training image and epoch. ``work`` is the ratio of the
-    floating-point operations of the training to those of the floor: what it is above 1, layers of the method's own do.
+    ``passes`` are images forward and backward for each training image and epoch. ``work`` is what the method must do as
+    a multiple of the floor: its own layers and gradients of gradients, each measured alone.
     """
     recipe = Recipe(backbone=backbone, image_size=size, batch_size=batch, epochs=EPOCHS, schedule="cosine")
     with contained(recipe.threads):
         forward, both = Floor(recipe, 1, 1, 0), Floor(recipe, 1, 1, 1)
-        before = alternate({"forward": forward, "both": both}, repeats)
-        trained, cost = _train(method, recipe, images, time.process_time)
-        after = alternate({"forward": forward, "both": both}, repeats)
-        with FlopCounterMode(display=False) as counter:
-            worked, counted = _train(method, recipe, COUNTED, counter.get_total_flops)
-            operations = {
-                name: _difference(counter.get_total_flops, floor)
-                for name, floor in (("forward", forward), ("both", both))
-            }
-    floor = _total(cost, {name: (before[name]["cpu"] + after[name]["cpu"]) / 2 for name in before}, batch)
-    work = worked / _total(counted, operations, batch)
-    passes = [count / (images * EPOCHS) for count in cost]
-    return {"passes": passes, "train": trained, "floor": floor, "work": work, "ratio": trained / floor}
+        pieces = {"forward": forward, "both": both, "twice": both.differentiated_twice}
+        before = alternate(pieces, repeats)
+        trained = _train(method, recipe, images)
+        after = alternate(pieces, repeats)
+        work = _layers(method, recipe, {"forward": forward, "both": both}, repeats)
+    bare = {name: (before[name]["cpu"] + after[name]["cpu"]) / 2 for name in pieces}
+    floor = _total(trained, bare, batch)
+    work += trained.twice * (bare["twice"] - bare["both"]) / floor
+    passes = [count / (images * EPOCHS) for count in (trained.forward, trained.backward)]
+    return {"passes": passes, "train": trained.seconds, "floor": floor, "work": work, "ratio": trained.seconds / floor}
 
 
-def _total(cost: tuple[int, int], pieces: dict[str, float], batch: int) -> float:
-    """The floor of images forward and backward: what a batch takes in each piece, times the number of batches."""
-    forward, backward = cost
-    return ((forward - backward) * pieces["forward"] + backward * pieces["both"]) / batch
+def _total(trained: Trained, pieces: dict[str, float], batch: int) -> float:
+    """The floor of a training: what a batch takes in each piece, times the number of batches."""
+    forward, backward = trained.forward - trained.backward, trained.backward
+    return (forward * pieces["forward"] + backward * pieces["both"]) / batch
 
 
-def _difference(clock: Clock, work: Callable[[], object]) -> float:
-    """What a clock, or another counter, moves on during some work."""
-    before = clock()
-    work()
-    return clock() - before
+def _layers(method: str, recipe: Recipe, pieces: dict[str, Callable[[], None]], repeats: int) -> float:
+    """The bare cost of all layers that a training calls, over that of the layers of its floor."""
+    layers = Layers()
+    with layers.counting() as called:
+        trained = _train(method, recipe, COUNTED, layers.paused)
+    bare = {}
+    for name, piece in pieces.items():
+        with layers.counting() as counts:
+            piece()
+        bare[name] = layers.seconds(counts, repeats)
+    return layers.seconds(called, repeats) / _total(trained, bare, recipe.batch_size)
 
 
-def _train(method: str, recipe: Recipe, images: int, clock: Clock) -> tuple[float, tuple[int, int]]:
-    """What a training takes without its evaluation, by a clock, and the images forward and backward."""
+def _train(
+    method: str, recipe: Recipe, images: int, evaluating: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> Trained:
     plugin = discover()[method]
     with tempfile.TemporaryDirectory() as name:
         faces = random_faces(Path(name), recipe.image_size, images, held_out=56)
@@ -82,11 +98,17 @@ def _train(method: str, recipe: Recipe, images: int, clock: Clock) -> tuple[floa
         evaluated = []
 
         def without(part: Callable[[], Any]) -> Any:
-            before = clock()
-            result = part()
-            evaluated.append(clock() - before)
+            before = time.process_time()
+            with evaluating():
+                result = part()
+            evaluated.append(time.process_time() - before)
             return result
 
         for part in ("after_epoch", "at_end"):
             setattr(trainer.evaluator, part, partial(without, getattr(trainer.evaluator, part)))
-        return _difference(clock, trainer.run) - sum(evaluated), (trainer.cost.forward, trainer.cost.backward)
+        before = time.process_time()
+        with mock.patch.object(torch.autograd, "grad", wraps=torch.autograd.grad) as gradients:
+            trainer.run()
+        seconds = time.process_time() - before - sum(evaluated)
+        twice = sum(bool(call.kwargs.get("create_graph")) for call in gradients.call_args_list)
+        return Trained(seconds, trainer.cost.forward, trainer.cost.backward, twice)

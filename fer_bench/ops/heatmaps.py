@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -99,7 +101,7 @@ def adaptive_wing(
     tensor([0.0000, 2.9352, 8.4959])
     """
     e, d = alpha - target, (predicted - target).abs()
-    ratio = theta / epsilon
-    slope = omega / (1 + ratio**e) * e * ratio ** (e - 1) / epsilon
-    offset = theta * slope - omega * torch.log1p(ratio**e)
-    return torch.where(d < theta, omega * torch.log1p((d / epsilon) ** e), slope * d - offset)
+    # The curve up to theta, then its tangent: omega e (theta / epsilon)^e / (theta (1 + (theta / epsilon)^e)).
+    slope = omega / theta * e * torch.sigmoid(e * math.log(theta / epsilon))
+    beyond = F.relu(d - theta)
+    return omega * torch.log1p(((d - beyond) / epsilon) ** e) + slope * beyond

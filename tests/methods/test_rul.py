@@ -104,13 +104,30 @@ def test_heads_are_separate_and_take_any_map() -> None:
     maps = torch.randn(B, 5, 2, 2)
     a, b = (method.mu_head(maps) for _ in range(2))
     assert a.shape == (B, 6) and not torch.equal(a, b)  # dropout
-    assert method.mu_head(torch.randn(B, 5, 5, 3)).shape == (B, 6)
+    images = torch.randn(B, 3, 10, 10)
+    assert method.features(images).shape == (B, 5, 2, 2) != method.net.forward_features(images).shape
     head = rul.Head(5, 6, 2, 0.0)
     assert head.norm.eps == head.norm_out.eps == 2e-5 and not head.norm.affine and head.norm_out.affine
     torch.testing.assert_close(
         head(maps), head.norm_out(F.linear(head.norm(maps).flatten(1), head.project.weight, head.project.bias))
     )
     assert rul.Head(512, 64, 7, 0.4).project.in_features == 25088
+
+
+def test_projection_and_dropout_are_those_of_torch() -> None:
+    maps, fast = torch.randn(B, 5, 2, 3, requires_grad=True), rul.Projection(30, 4)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        mine = fast(maps.contiguous(memory_format=layout))
+        plain = F.linear(maps.flatten(1), fast.weight, fast.bias)
+        torch.testing.assert_close(mine, plain)
+        wanted = torch.autograd.grad(plain.square().sum(), (maps, fast.weight, fast.bias))
+        torch.testing.assert_close(torch.autograd.grad(mine.square().sum(), (maps, fast.weight, fast.bias)), wanted)
+    ones, dropout = torch.ones(100_000), rul.Dropout(0.4)
+    kept = dropout(ones)
+    assert set(kept.tolist()) == {0.0, number(1 / torch.tensor(0.6))} and number((kept > 0).float().mean()) == (
+        pytest.approx(0.6, abs=0.01)
+    )
+    assert torch.equal(dropout.eval()(ones), ones) and torch.equal(rul.Dropout(0.0)(ones), ones)
 
 
 def test_answers_without_partners() -> None:

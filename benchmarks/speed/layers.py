@@ -1,0 +1,94 @@
+"""What the layers of a training cost when each is called alone: the least that its passes take, the method's own layers
+included."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
+
+from benchmarks.speed.timing import alternate
+
+
+@dataclass(frozen=True)
+class Call:
+    """Calls that cost the same: the layer, what it is given, and which gradients flow back through it."""
+
+    layer: str
+    training: bool
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: torch.dtype
+    gradients: tuple[bool, bool]
+    """Of the input and of the parameters."""
+
+
+class Layers:
+    """Counts the calls of layers, and measures them.
+
+    A layer is a module without parts that takes one tensor. What a method computes outside of layers is not counted.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[Call, nn.Module] = {}
+        self._seconds: dict[Call, float] = {}
+        self._counts: Counter[Call] | None = None
+
+    @contextmanager
+    def counting(self) -> Iterator[Counter[Call]]:
+        """Counts the calls of all layers of this process, while the context is open."""
+        counts: Counter[Call] = Counter()
+        self._counts, handle = counts, register_module_forward_hook(self._count)
+        try:
+            yield counts
+        finally:
+            handle.remove()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Counts nothing for a while."""
+        counts, self._counts = self._counts, None
+        yield
+        self._counts = counts
+
+    def _count(self, layer: nn.Module, inputs: tuple[object, ...], _output: object) -> None:
+        if self._counts is None or any(True for _ in layer.children()):
+            return
+        if len(inputs) != 1 or not isinstance(inputs[0], Tensor):
+            return
+        x, on = inputs[0], torch.is_grad_enabled()
+        gradients = on and x.requires_grad, on and any(parameter.requires_grad for parameter in layer.parameters())
+        name = f"{type(layer).__name__} {layer!r}"
+        call = Call(name, layer.training, tuple(x.shape), x.stride(), x.dtype, gradients)
+        self._counts[call] += 1
+        if call not in self._seen:
+            self._seen[call] = copy.deepcopy(layer)
+
+    def seconds(self, counts: Counter[Call], repeats: int) -> float:
+        """The processor time of these calls, forward and backward, each layer alone on random input."""
+        new = {f"{number}": call for number, call in enumerate(counts) if call not in self._seconds}
+        measured = alternate({key: _bare(self._seen[call], call) for key, call in new.items()}, repeats)
+        self._seconds |= {call: measured[key]["cpu"] for key, call in new.items()}
+        return sum(count * self._seconds[call] for call, count in counts.items())
+
+
+def _bare(layer: nn.Module, call: Call) -> Callable[[], None]:
+    x = torch.empty_strided(call.shape, call.strides, dtype=call.dtype).normal_().requires_grad_(call.gradients[0])
+    leaves = [x] * call.gradients[0] + [p for p in layer.parameters() if p.requires_grad] * call.gradients[1]
+    back: list[Tensor] = []
+
+    def work() -> None:
+        with torch.set_grad_enabled(bool(leaves)):
+            out = layer(x)
+        if leaves:
+            if not back:
+                back.append(torch.randn_like(out))
+            torch.autograd.grad(out, leaves, back[0])
+
+    return work
