@@ -153,6 +153,8 @@ def report(
         known = discover(plugin_folders(plugins))
         for path in html.write_site(found, to or out / "site", known, faces, shown):
             echo(f"{path}  ({path.stat().st_size / 1e6:.1f} MB)")
+        for name in html.without_page(found, known, shown):
+            echo(f"{name}: no page, it has none of these methods")
         return
     path = html.write(found[0], to or found[0].folder / "report.html", plugin_folders(plugins), faces, shown)
     echo(f"{path}  ({path.stat().st_size / 1e6:.1f} MB)")

@@ -12,11 +12,11 @@ from fer_bench.plugins.registry import discover
 from fer_bench.report.html.collect import collect
 from fer_bench.report.html.gallery import FacesShown
 from fer_bench.report.html.render import render
-from fer_bench.report.html.site import write_site
+from fer_bench.report.html.site import without_page, write_site
 from fer_bench.report.shown import ALL, Shown
 from fer_bench.sweep.record import Sweep
 
-__all__ = ["write", "write_site"]
+__all__ = ["without_page", "write", "write_site"]
 
 
 def write(

@@ -110,6 +110,11 @@ def _asked(sweeps: Sequence[Sweep], plugins: Mapping[str, Plugin], shown: Shown)
     return [replace(shown, only=tuple(sorted(asked & mine))) if asked & mine else None for mine in keys]
 
 
+def without_page(sweeps: Sequence[Sweep], plugins: Mapping[str, Plugin], shown: Shown) -> list[str]:
+    """The names of the sweeps with none of the methods that are asked for: :func:`write_site` leaves them out."""
+    return [sweep.name for sweep, mine in zip(sweeps, _asked(sweeps, plugins, shown), strict=True) if mine is None]
+
+
 def _files(sweeps: Sequence[Sweep]) -> list[str]:
     """A file name for each sweep. Further sweeps of one name, from other folders, have numbers."""
     names = [sweep.name for sweep in sweeps]

@@ -385,6 +385,14 @@ def test_command_writes_a_site_or_a_file(tmp_path: Path) -> None:
     assert wrong.exit_code == 2 and "1 sweep has a file" in wrong.output
 
 
+def test_command_names_the_sweeps_without_a_page(tmp_path: Path) -> None:
+    first, second = seeds_of(tmp_path / "a", 1, ce=0.6, nla=0.9), seeds_of(tmp_path / "b", 1, ce=0.7)
+    folders = [str(sweep.folder) for sweep in (first, second)]
+    made = CliRunner().invoke(main, ["report", *folders, "--only", "nla", "--out", str(tmp_path)])
+    assert made.exit_code == 0 and made.output.endswith(f"{second.name}: no page, it has none of these methods\n")
+    assert [path.name for path in (tmp_path / "site").glob("sweep-*")] == [f"sweep-{first.name}.html"]
+
+
 # --- weights -------------------------------------------------------------------------------------------------------
 
 WEIGHED = """
