@@ -18,7 +18,7 @@ RUNS = {
     "reference-defaults": 27, "reference-face-weights": 4, "reference-faces": 38, "reference-ferplus": 40,
     "reference-grid": 342, "reference-imbalance": 114, "reference-kinds": 48, "reference-main": 36,
     "reference-nla-regulariser": 18, "reference-noise": 171, "reference-pretraining": 2,
-    "reference-pretraining-imagenet": 2, "tune-quick": 819,
+    "reference-pretraining-imagenet": 2, "tune-quick": 819, "tune-real": 20,
 }  # fmt: skip
 
 
