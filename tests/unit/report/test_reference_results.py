@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -45,6 +46,12 @@ def test_nineteen_methods_with_four_metrics_are_one_float_of_latex(monkeypatch: 
 def test_the_page_leaves_out_what_needs_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
     content = collect(sweep("reference-pretraining", monkeypatch), {})
     assert not content["folders"] and content["galleries"] == [] and len(content["runs"]) == 2
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_commands_name_no_folder_of_the_machine_that_ran_them(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = shlex.split(sweep(name, monkeypatch).content["command"])
+    assert not [word for word in words if Path(word).is_absolute()], "write DATA_ROOT in its place"
 
 
 def test_every_reference_sweep_is_here_and_they_are_small() -> None:
