@@ -132,7 +132,10 @@ class Har(Method):
         family="noise-and-imbalance",
         scaling="reg_weight is for batches of 128 and is multiplied by batch size / 128. The strengths are relative: "
         "the largest strength is 1 for any counts. Both stages are shares of the epochs. In a short training the "
-        "errors come from a network of few steps.",
+        "errors come from a network of few steps. At imbalance 50, the four trials of the sweep tune-quick with "
+        "drw=True reach 50 to 54 % mean accuracy on the test set, the default 50 % (drawn faces, 14 epochs, one seed). "
+        "Under symmetric noise of 0.4 they reach 36 to 70 %, the default 72 %. One setting serves all conditions. The "
+        "search keeps the default, which is 0.3 points better on the validation split over all of them.",
         arxiv="2006.15766",
         code="github.com/kaidic/HAR @ 188a463",
         deviations=(
