@@ -108,7 +108,7 @@ class Rul(Method):
         "tune-quick (drawn faces, 14 epochs, one seed), small values of classifier_lr do better under symmetric noise "
         "of 0.4: the four trials below 2.5 reach 65 to 73 % on the test set, the six from 3.4 to 10 reach 52 to 67 %, "
         "and cross-entropy reaches 66 %. The preset quick has 1.95. With it, RUL has 73.7 and cross-entropy 69.7 % on "
-        "the test set of reference-grid (three seeds), and 74.3 and 75.0 % on its validation split, which is 300 images.",
+        "the test set of reference-grid (three seeds), and 74.3 and 75.0 % on its validation split of 300 images.",
         code="github.com/zyh-uaiaaaa/Relative-Uncertainty-Learning @ 63b73f2",
         deviations=(
             "There is no relabelling, as in the official code. According to its authors (official issue 4), the "
