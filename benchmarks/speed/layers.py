@@ -7,7 +7,8 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -18,15 +19,15 @@ from benchmarks.speed.timing import alternate
 
 @dataclass(frozen=True)
 class Call:
-    """Calls that cost the same: the layer, what it is given, and which gradients flow back through it."""
+    """Passes that cost the same: the layer, what it is given, and which way it goes."""
 
     layer: str
     training: bool
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     dtype: torch.dtype
-    gradients: tuple[bool, bool]
-    """Of the input and of the parameters."""
+    backward: tuple[bool, bool] | None
+    """Whether a backward pass has gradients of the input and of the parameters; None for a forward pass."""
 
 
 class Layers:
@@ -57,38 +58,44 @@ class Layers:
         yield
         self._counts = counts
 
-    def _count(self, layer: nn.Module, inputs: tuple[object, ...], _output: object) -> None:
+    def _count(self, layer: nn.Module, inputs: tuple[object, ...], output: object) -> None:
         if self._counts is None or any(True for _ in layer.children()):
             return
         if len(inputs) != 1 or not isinstance(inputs[0], Tensor):
             return
-        x, on = inputs[0], torch.is_grad_enabled()
-        gradients = on and x.requires_grad, on and any(parameter.requires_grad for parameter in layer.parameters())
+        x = inputs[0]
         name = f"{type(layer).__name__} {layer!r}"
-        call = Call(name, layer.training, tuple(x.shape), x.stride(), x.dtype, gradients)
-        self._counts[call] += 1
-        if call not in self._seen:
-            self._seen[call] = copy.deepcopy(layer)
+        forward = Call(name, layer.training, tuple(x.shape), x.stride(), x.dtype, None)
+        self._add(forward, layer)
+        if isinstance(output, Tensor) and output.requires_grad:
+            trained = any(parameter.requires_grad for parameter in layer.parameters())
+            back = replace(forward, backward=(x.requires_grad, trained))
+            output.register_hook(partial(self._back, back, layer))
+
+    def _back(self, call: Call, layer: nn.Module, _gradient: Tensor) -> None:
+        if not torch.is_grad_enabled():  # it is where a gradient will itself be differentiated
+            self._add(call, layer)
+
+    def _add(self, call: Call, layer: nn.Module) -> None:
+        if self._counts is not None:
+            self._counts[call] += 1
+            if call not in self._seen:
+                self._seen[call] = copy.deepcopy(layer)
 
     def seconds(self, counts: Counter[Call], repeats: int) -> float:
-        """The processor time of these calls, forward and backward, each layer alone on random input."""
+        """The processor time of these passes, each layer alone on random input."""
         new = {f"{number}": call for number, call in enumerate(counts) if call not in self._seconds}
         measured = alternate({key: _bare(self._seen[call], call) for key, call in new.items()}, repeats)
         self._seconds |= {call: measured[key]["cpu"] for key, call in new.items()}
         return sum(count * self._seconds[call] for call, count in counts.items())
 
 
-def _bare(layer: nn.Module, call: Call) -> Callable[[], None]:
-    x = torch.empty_strided(call.shape, call.strides, dtype=call.dtype).normal_().requires_grad_(call.gradients[0])
-    leaves = [x] * call.gradients[0] + [p for p in layer.parameters() if p.requires_grad] * call.gradients[1]
-    back: list[Tensor] = []
-
-    def work() -> None:
-        with torch.set_grad_enabled(bool(leaves)):
-            out = layer(x)
-        if leaves:
-            if not back:
-                back.append(torch.randn_like(out))
-            torch.autograd.grad(out, leaves, back[0])
-
-    return work
+def _bare(layer: nn.Module, call: Call) -> Callable[[], object]:
+    x = torch.empty_strided(call.shape, call.strides, dtype=call.dtype)
+    x = x.normal_() if x.is_floating_point() else x.zero_()
+    if call.backward is None:
+        return torch.no_grad()(partial(layer, x))
+    of_input, of_parameters = call.backward
+    leaves = [x.requires_grad_()] * of_input + [p for p in layer.parameters() if p.requires_grad] * of_parameters
+    out = layer(x)
+    return partial(torch.autograd.grad, out, leaves, torch.randn_like(out), retain_graph=True)

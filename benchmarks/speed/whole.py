@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.speed.floor import Floor
 from benchmarks.speed.layers import Layers
@@ -46,7 +47,8 @@ def measure(method: str, backbone: str, size: int, batch: int, images: int, repe
     """Processor time of a training of ``images`` images for EPOCHS epochs, at 40 % symmetric noise, over its floor.
 
     ``passes`` are images forward and backward for each training image and epoch. ``work`` is what the method must do as
-    a multiple of the floor: its own layers and gradients of gradients, each measured alone.
+    a multiple of the floor, the larger of two low estimates: its floating-point operations, which leave out layers that
+    only move numbers; and the time of its layers and of gradients of gradients, measured alone.
     """
     recipe = Recipe(backbone=backbone, image_size=size, batch_size=batch, epochs=EPOCHS, schedule="cosine")
     with contained(recipe.threads):
@@ -55,10 +57,10 @@ def measure(method: str, backbone: str, size: int, batch: int, images: int, repe
         before = alternate(pieces, repeats)
         trained = _train(method, recipe, images)
         after = alternate(pieces, repeats)
-        work = _layers(method, recipe, {"forward": forward, "both": both}, repeats)
+        operations, layers = _own(method, recipe, {"forward": forward, "both": both}, repeats)
     bare = {name: (before[name]["cpu"] + after[name]["cpu"]) / 2 for name in pieces}
     floor = _total(trained, bare, batch)
-    work += trained.twice * (bare["twice"] - bare["both"]) / floor
+    work = max(operations, layers + trained.twice * (bare["twice"] - bare["both"]) / floor)
     passes = [count / (images * EPOCHS) for count in (trained.forward, trained.backward)]
     return {"passes": passes, "train": trained.seconds, "floor": floor, "work": work, "ratio": trained.seconds / floor}
 
@@ -69,17 +71,27 @@ def _total(trained: Trained, pieces: dict[str, float], batch: int) -> float:
     return (forward * pieces["forward"] + backward * pieces["both"]) / batch
 
 
-def _layers(method: str, recipe: Recipe, pieces: dict[str, Callable[[], None]], repeats: int) -> float:
-    """The bare cost of all layers that a training calls, over that of the layers of its floor."""
-    layers = Layers()
-    with layers.counting() as called:
-        trained = _train(method, recipe, COUNTED, layers.paused)
-    bare = {}
+def _own(method: str, recipe: Recipe, pieces: dict[str, Callable[[], None]], repeats: int) -> tuple[float, float]:
+    """The floating-point operations of a training, and the bare time of its layers, over those of its floor."""
+    layers, evaluated = Layers(), 0
+
+    @contextmanager
+    def evaluating() -> Iterator[None]:
+        nonlocal evaluated
+        before = counter.get_total_flops()
+        with layers.paused():
+            yield
+        evaluated += counter.get_total_flops() - before
+
+    with FlopCounterMode(display=False) as counter, layers.counting() as called:
+        trained = _train(method, recipe, COUNTED, evaluating)
+    operations, bare = {}, {}
     for name, piece in pieces.items():
-        with layers.counting() as counts:
+        with FlopCounterMode(display=False) as alone, layers.counting() as counts:
             piece()
-        bare[name] = layers.seconds(counts, repeats)
-    return layers.seconds(called, repeats) / _total(trained, bare, recipe.batch_size)
+        operations[name], bare[name] = alone.get_total_flops(), layers.seconds(counts, repeats)
+    by_operations = (counter.get_total_flops() - evaluated) / _total(trained, operations, recipe.batch_size)
+    return by_operations, layers.seconds(called, repeats) / _total(trained, bare, recipe.batch_size)
 
 
 def _train(
