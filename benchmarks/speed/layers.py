@@ -1,5 +1,4 @@
-"""What the layers of a training cost when each is called alone: the least that its passes take, the method's own layers
-included."""
+"""What the layers of a training cost when each is called alone, the method's own layers included."""
 
 from __future__ import annotations
 
@@ -55,8 +54,10 @@ class Layers:
     def paused(self) -> Iterator[None]:
         """Counts nothing for a while."""
         counts, self._counts = self._counts, None
-        yield
-        self._counts = counts
+        try:
+            yield
+        finally:
+            self._counts = counts
 
     def _count(self, layer: nn.Module, inputs: tuple[object, ...], output: object) -> None:
         if self._counts is None or any(True for _ in layer.children()):
