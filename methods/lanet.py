@@ -68,6 +68,8 @@ def exchange_sides(points: Tensor) -> Tensor:
 
 def landmark_loss(predicted: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     """L_lm: the mean adaptive wing loss of heatmaps [B, L, H, W], each entry times its weight; a scalar."""
+    # Landmarks last, as networks store maps on the CPU; reordering them costs more than the loss.
+    predicted, target, weights = (x.movedim(1, -1) for x in (predicted, target, weights))
     return (adaptive_wing(predicted, target) * weights).mean()
 
 
@@ -340,12 +342,10 @@ class Lanet(Method):
             slow_u, slow_map = self.slow(images)
             k_u, k_v = self.slow.project(slow_u.float(), slow_map.float().mean(dim=(2, 3)))
         q_u, q_v = fast.project(u, v)
-        temperature = self.config.temperature
         # Clones, because the queues change before the backward pass.
         queue_u, queue_v, ids = self.queue_u.clone(), self.queue_v.clone(), self.queue_label.clone()
-        loss = contrast(q_u, k_v, queue_v, labels, ids, temperature) + contrast(
-            q_v, k_u, queue_u, labels, ids, temperature
-        )
+        loss = contrast(q_u, k_v, queue_v, labels, ids, self.config.temperature)
+        loss = loss + contrast(q_v, k_u, queue_u, labels, ids, self.config.temperature)
         self.enqueue(k_u, k_v, labels)
         return loss
 

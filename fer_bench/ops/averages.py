@@ -32,8 +32,9 @@ def average_parameters(slow: nn.Module, fast: nn.Module, momentum: float) -> Non
     >>> slow.weight.item()
     0.25
     """
-    for mine, other in zip(slow.parameters(), fast.parameters(), strict=True):
-        mine.mul_(momentum).add_(other, alpha=1 - momentum)
+    if mine := tuple(slow.parameters()):  # torch refuses empty lists
+        torch._foreach_mul_(mine, momentum)
+        torch._foreach_add_(mine, tuple(fast.parameters()), alpha=1 - momentum)
 
 
 @torch.no_grad()
@@ -47,8 +48,8 @@ def follow(slow: nn.Module, fast: nn.Module, momentum: float) -> None:
     3.0
     """
     average_parameters(slow, fast, momentum)
-    for own, its in zip(slow.buffers(), fast.buffers(), strict=True):
-        own.copy_(its)
+    if own := tuple(slow.buffers()):
+        torch._foreach_copy_(own, tuple(fast.buffers()))
 
 
 def capped_momentum(step: int, momentum: float) -> float:

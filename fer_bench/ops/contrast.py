@@ -28,8 +28,9 @@ def contrast(q: Tensor, k: Tensor, queue: Tensor, labels: Tensor, queue_labels: 
     tensor(0.3133)
     """
     positive = (labels[:, None] == labels[None]).to(q.dtype)
-    negatives = (q @ queue.T / temperature).masked_fill(labels[:, None] == queue_labels[None], -1e10)
-    s = q @ k.T / temperature
+    q = q / temperature
+    negatives = (q @ queue.T).masked_fill(labels[:, None] == queue_labels[None], -1e10)
+    s = q @ k.T
     loss = torch.logaddexp(s, negatives.logsumexp(dim=1, keepdim=True)) - s
     return ((loss * positive).sum(dim=1) / positive.sum(dim=1)).mean()
 

@@ -84,5 +84,7 @@ class PairScore(nn.Module):
         first, second = self.fc_in(features).split(self.middle, dim=1)
         layer: Any = self.fc_out[0]
         # the first layer of concat(f1_i, f2_j), without making the B * B concatenations
-        a, b = F.linear(first, layer.weight[:, : self.middle]), F.linear(second, layer.weight[:, self.middle :])
-        return self.fc_out[1:](a[:, None] + b[None] + layer.bias).softmax(dim=-1)[..., 0]
+        a = F.linear(first, layer.weight[:, : self.middle])
+        b = F.linear(second, layer.weight[:, self.middle :], layer.bias)
+        out = self.fc_out[1:](a[:, None] + b[None])
+        return (out[..., 0] - out[..., 1]).sigmoid()  # the first of a softmax over two

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -49,3 +50,10 @@ def test_a_copy_follows_slowly_and_copies_buffers() -> None:
     assert torch.equal(slow.running_mean, fast.running_mean)
     follow(slow, fast, 0.0)
     assert torch.equal(slow.weight, fast.weight)
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(2, 2), nn.Identity()], ids=["no buffers", "no parameters"])
+def test_a_copy_may_lack_buffers_or_parameters(layer: nn.Module) -> None:
+    slow = copied(layer)
+    follow(slow, layer, 0.5)
+    torch.testing.assert_close(slow.state_dict(), layer.state_dict())
