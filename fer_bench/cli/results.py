@@ -114,6 +114,8 @@ def plot(
     for kind in kinds:
         require(kind in KINDS, f"--kinds: unknown kind {kind!r}{nearest(kind, KINDS)}")
     found = _finished(out, sweeps)
+    for sweep in found:
+        require(not (kinds and sweep.tuning), f"--kinds: {sweep.name} is a tuning; its only plot is that of its trials")
     outputs = outputs_of(*found, shown=shown, plugins=discover(plugin_folders(plugins)), to=to)
     for path in outputs.write_plots(kinds, redraw=True):
         echo(path)

@@ -16,6 +16,8 @@ from fer_bench.cli.run import checked_plan, show_totals, train
 from fer_bench.core.text import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.table import Table
 
     from fer_bench.api import Outcome
@@ -52,7 +54,7 @@ def tune(name: str | None, dry_run: bool, budget: float, studies: int, **options
         show_totals(planned, execution, prepared)
         return
     outcome = train(planned, execution, name)
-    _show_outcome(outcome)
+    _show_outcome(outcome, options["plugins"])
     if outcome.failed:
         sys.exit(1)
 
@@ -73,16 +75,17 @@ def _trial_counts(planned: Plan) -> Table:
     return table
 
 
-def _show_outcome(outcome: Outcome) -> None:
+def _show_outcome(outcome: Outcome, plugins: Sequence[str]) -> None:
     from rich.text import Text
 
     from fer_bench.cli.views.table import TableView
+    from fer_bench.plugins.registry import discover, plugin_folders
     from fer_bench.report.outputs import outputs_of
     from fer_bench.sweep.settings import SETTINGS
 
     screen, sweep = console(), outcome.sweep
     if sweep.records():
-        screen.print(TableView(outputs_of(sweep).table))
+        screen.print(TableView(outputs_of(sweep, plugins=discover(plugin_folders(plugins))).table))
     screen.print(Text.assemble("tables, runs.csv and plots: ", (str(sweep.folder), "bold")), soft_wrap=True)
     if outcome.failed:
         why = quoted("fer-bench", "status", sweep.name, "--out", sweep.out)

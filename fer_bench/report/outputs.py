@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from fer_bench.core.errors import require
 from fer_bench.core.files import write_atomically
 from fer_bench.plugins.registry import Plugin
 from fer_bench.report.arrange import distinct_names
@@ -81,16 +82,18 @@ def outputs_of(
 
     Args:
         sweeps: The sweeps.
-        view: What the table shows. A tuning has one view.
-        shown: Which methods are shown, and in which order. A tuning shows all.
+        view: What the table shows. A tuning has the default view alone.
+        shown: Which methods are shown, and in which order.
         plugins: Methods by key, for their names.
         to: Where the files go, if not to the folder of the sweep, or to ``<out>/tables/A+B`` for several.
 
     Raises:
-        SpecError: The sweeps cannot be joined, or a name in ``view`` or ``shown`` is unknown.
+        SpecError: The sweeps cannot be joined, a name in ``view`` or ``shown`` is unknown, or a tuning has another
+            view.
     """
     if len(sweeps) == 1 and sweeps[0].tuning:
-        return _of_tuning(sweeps[0], plugins, to)
+        require(view == DEFAULT_VIEW, f"{sweeps[0].name} is a tuning: its table has no other metrics, epochs or tests")
+        return _of_tuning(sweeps[0], shown, plugins, to)
     together = join(sweeps)
     runs = shown.arrange(together.records, together.classes, plugins, view)
 
@@ -140,8 +143,9 @@ def write_table(table: Table, runs: pd.DataFrame, folder: Path) -> list[Path]:
     return [folder / name for name in contents]
 
 
-def _of_tuning(sweep: Sweep, plugins: Mapping[str, Plugin], to: Path | None) -> Outputs:
-    trials = trials_of(sweep)
+def _of_tuning(sweep: Sweep, shown: Shown, plugins: Mapping[str, Plugin], to: Path | None) -> Outputs:
+    every = trials_of(sweep)
+    trials, order = shown.trials(every, sweep.classes, plugins)
     names = distinct_names({method: plugins[method].described.name for method in trials if method in plugins})
 
     def draw(folder: Path, _: Iterable[str], redraw: bool) -> list[Path]:
@@ -149,6 +153,13 @@ def _of_tuning(sweep: Sweep, plugins: Mapping[str, Plugin], to: Path | None) -> 
 
         return write(trials, names, folder, redraw)
 
-    table = replace(trial_table(trials, sweep.tuning, sweep.unfinished(), names), name=sweep.name)
+    table = trial_table(trials, sweep.tuning, sweep.unfinished(), names, order)
     stored = sweep if to is None else None
-    return Outputs(to or sweep.folder, table, sweep.finished(), draw, stored, tuned_settings(sweep, trials))
+    return Outputs(
+        to or sweep.folder,
+        replace(table, name=sweep.name),
+        sweep.finished(),
+        draw,
+        stored,
+        tuned_settings(sweep, every),
+    )

@@ -13,6 +13,7 @@ from fer_bench.plugins.registry import Plugin, choose
 from fer_bench.report.arrange import Runs, arrange
 from fer_bench.report.measures import BY_NAME, Metric, View
 from fer_bench.report.significance import find_row
+from fer_bench.sweep.trials import best
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from fer_bench.store.records import Record
+    from fer_bench.sweep.trials import Trials
 
 BY_KEY = "name"
 """The order of the names of methods, in place of a column."""
@@ -67,6 +69,29 @@ class Shown:
         keys = {record.spec["method"] for record in chosen}
         described = {key: plugins[key].described for key in keys if key in plugins}
         return self.order(arrange(chosen, classes, described), view)
+
+    def trials(
+        self, trials: Trials, classes: Mapping[str, Sequence[str]], plugins: Mapping[str, Plugin]
+    ) -> tuple[Trials, str]:
+        """The trials of the methods that are asked for, sorted by their tuned ones, and a sentence on the order.
+
+        Methods without a complete trial come last, and ``top`` leaves them out. Arguments and errors are those of
+        :meth:`arrange`.
+        """
+        wanted = self.methods(trials, plugins)
+        tuned = {method: best(trials[method], "val") for method in wanted}
+        records = [record for trial in tuned.values() if trial is not None for record in trial.records]
+        if not records:
+            return {method: trials[method] for method in wanted}, ""
+        runs = replace(self, top=None).arrange(records, classes, plugins, View())
+        top = len(trials) if self.top is None else self.top
+        methods = dict(zip(runs.frame["row"], runs.frame["method"], strict=True))
+        kept = [methods[row] for place, row in enumerate(runs.rows) if place < top or row in runs.baselines]
+        kept += [method for method, trial in tuned.items() if trial is None and self.top is None]
+        order = runs.order if self.sort == BY_KEY else runs.order.replace("Sorted by", "Sorted by the tuned settings:")
+        if len(kept) < len(trials):
+            order = f"{order} {counted(len(kept), 'method')} of {len(trials)} are shown."
+        return {method: trials[method] for method in kept}, order
 
     def methods(self, keys: Iterable[str], plugins: Mapping[str, Plugin]) -> list[str]:
         """Those of the methods ``keys`` that ``only`` asks for, sorted.

@@ -56,6 +56,7 @@ def trial_table(
     tuning: Mapping[str, Any],
     unfinished: Sequence[str] = (),
     names: Mapping[str, str] = MappingProxyType({}),
+    order: str = "",
 ) -> Table:
     """The table of a tuning.
 
@@ -67,6 +68,7 @@ def trial_table(
         tuning: ``budget`` and ``studies`` of the tuning.
         unfinished: Lines on runs that are missing; they come first in the notes.
         names: What methods are called, by key; the key itself where it is not among them.
+        order: How the methods are sorted, for a note.
     """
     outcomes = {method: outcome(each) for method, each in trials.items()}
     conditions = conditions_of([trial for each in trials.values() for trial in each])
@@ -79,9 +81,8 @@ def trial_table(
         f"Test results of {counted(len(outcomes), 'method')} with default settings, as tuned, and with the trial that "
         f"is best on the test set, after the last epoch: mean ± standard deviation over {studies}."
     )
-    return Table(
-        TITLE, tuple(blocks), caption, (*unfinished, *_notes(searched, tuning)), _numbers(outcomes, conditions)
-    )
+    notes = [*unfinished, *filter(None, [order]), *_notes(searched, tuning)]
+    return Table(TITLE, tuple(blocks), caption, tuple(notes), _numbers(outcomes, conditions))
 
 
 def _accuracy_block(outcomes: Mapping[str, Outcome], condition: str, measure: str) -> Block:

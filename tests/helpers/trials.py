@@ -17,11 +17,18 @@ TESTED = 1000
 
 
 def finish_trial(
-    out: Path, variant: Variant, noise: Noise, imbalance: Imbalance, study: int, val: float, test: float
+    out: Path,
+    variant: Variant,
+    noise: Noise,
+    imbalance: Imbalance,
+    study: int,
+    val: float,
+    test: float,
+    method: str = "alpha",
 ) -> RunFolder:
-    """A finished run of a trial of the method ``alpha``. Its mean accuracy is a tenth lower than its overall one."""
+    """A finished run of a trial. Its mean accuracy is a tenth lower than its overall one."""
     spec = RunSpec(
-        "faces", "f" * 64, "alpha", "c" * 12, {"weight": 1.0, **variant.settings}, noise, imbalance,
+        "faces", "f" * 64, method, "c" * 12, {"weight": 1.0, **variant.settings}, noise, imbalance,
         data_seed=study, seed=study, recipe=Recipe(epochs=2, **{"lr": 0.001, **variant.recipe}), validation="held-out",
     )  # fmt: skip
     epochs = [

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from fer_bench.core.spec import Imbalance, Noise
 from fer_bench.core.variant import Variant
 from fer_bench.report.outputs import outputs_of, write_outputs
 from fer_bench.report.plots.trials import sketches
+from fer_bench.report.shown import Shown
 from fer_bench.report.trials import trial_table
 from fer_bench.store.folder import RunFolder
 from fer_bench.sweep.archive import pack, unpack
@@ -41,10 +44,14 @@ Accuracy = tuple[float, float]
 
 @pytest.fixture
 def tuning(tmp_path: Path) -> Callable[..., Sweep]:
-    """``tuning({trial: (validation, test)})``: a finished tuning of ``alpha``; studies differ by a hundredth."""
+    """``tuning({trial: (validation, test)})``: a finished tuning of ``alpha``; studies differ by a hundredth.
+
+    ``methods`` says by how much each method is ahead of these accuracies.
+    """
 
     def make(
         accuracies: dict[int, Accuracy],
+        methods: Mapping[str, float] = MappingProxyType({"alpha": 0.0}),
         conditions: tuple[tuple[Noise, Imbalance], ...] = ((NOISY, Imbalance()),),
         unfinished: tuple[int, ...] = (),
         failed: tuple[int, ...] = (),
@@ -52,15 +59,13 @@ def tuning(tmp_path: Path) -> Callable[..., Sweep]:
         name: str = "tune",
     ) -> Sweep:
         runs: dict[str, Variant] = {}
-        for number, (val, test) in accuracies.items():
-            variant = VALUES[number]
-            for noise, imbalance in conditions:
-                for study in range(studies):
-                    more = study / 100
-                    folder = finish_trial(tmp_path, variant, noise, imbalance, 1000 + study, val + more, test + more)
-                    if study == studies - 1 and number in (*unfinished, *failed):
-                        spoil(folder, number in failed)
-                    runs[folder.path.relative_to(tmp_path).as_posix()] = variant
+        every = product(methods.items(), accuracies.items(), conditions, range(studies))
+        for (method, ahead), (number, (val, test)), (noise, imbalance), study in every:
+            variant, more = VALUES[number], ahead + study / 100
+            folder = finish_trial(tmp_path, variant, noise, imbalance, 1000 + study, val + more, test + more, method)
+            if study == studies - 1 and number in (*unfinished, *failed):
+                spoil(folder, number in failed)
+            runs[folder.path.relative_to(tmp_path).as_posix()] = variant
         content = {
             "name": name,
             "command": "fer-bench tune",
@@ -183,6 +188,50 @@ def test_the_table_and_the_plot_have_the_names_of_methods(tuning: Any) -> None:
     assert set(table.numbers["method"]) == {"coteaching"}
     (sketch,) = sketches(trials, names)
     assert [ax.get_title(loc="left") for ax in sketch.draw().axes] == ["Co-teaching"]
+
+
+@pytest.mark.parametrize(
+    ("options", "rows", "notes"),
+    [
+        ([], ["NLA", "Cross-entropy", "EAC"], ["Sorted by the tuned settings: overall accuracy (symmetric 0.4), best"]),
+        (["--sort", "name"], ["Cross-entropy", "EAC", "NLA"], ["Sorted by name."]),
+        (["--top", "1"], ["NLA", "Cross-entropy"], ["2 methods of 3 are shown."]),
+        (["--only", "eac,nla"], ["NLA", "EAC"], ["2 methods of 3 are shown."]),
+    ],
+    ids=["default", "sort", "top keeps the baseline", "only"],
+)
+def test_the_table_and_the_plot_of_a_tuning_show_the_methods_that_are_asked_for(
+    tuning: Any, tmp_path: Path, options: list[str], rows: list[str], notes: list[str]
+) -> None:
+    tuning(THREE, methods={"ce": 0.0, "eac": -0.2, "nla": 0.1})
+    command = ["tune", "--out", str(tmp_path), "--to", str(tmp_path / "to"), *options]
+    table = CliRunner().invoke(main, ["table", *command, "--format", "markdown"])
+    assert list(block(table.stdout, "Overall accuracy on test, last epoch (%): symmetric 0.4")) == rows
+    assert all(note in table.stdout for note in notes)
+    plot = CliRunner().invoke(main, ["plot", *command])
+    assert plot.exit_code == 0 and (tmp_path / "to" / "plots" / "trials.png").exists()
+
+
+def test_a_method_without_a_complete_trial_comes_last(tuning: Any) -> None:
+    sweep = tuning({0: (0.4, 0.6)}, methods={"zeta": 0.0})
+    waiting = tuning({0: (0.5, 0.7)}, methods={"alpha": 0.0}, unfinished=(0,), name="waiting")
+    trials = {**trials_of(waiting), **trials_of(sweep)}
+    assert list(Shown().trials(trials, sweep.classes, {})[0]) == ["zeta", "alpha"]
+    assert list(Shown(top=1).trials(trials, sweep.classes, {})[0]) == ["zeta"]
+
+
+@pytest.mark.parametrize(
+    ("command", "seen"),
+    [
+        (["table", "--metrics", "nll"], "tune is a tuning: its table has no other metrics, epochs or tests"),
+        (["table", "--only", "eca"], "--only: unknown method 'eca'; did you mean 'eac'?"),
+        (["plot", "--kinds", "joint"], "--kinds: tune is a tuning; its only plot is that of its trials"),
+    ],
+)
+def test_what_a_tuning_cannot_show_is_an_error(tuning: Any, tmp_path: Path, command: list[str], seen: str) -> None:
+    tuning(THREE, methods={"eac": 0.0})
+    result = CliRunner().invoke(main, [*command, "tune", "--out", str(tmp_path)])
+    assert result.exit_code == 2 and seen in " ".join(result.stderr.split())
 
 
 def test_the_settings_file_holds_what_was_chosen_and_how(tuning: Any) -> None:
