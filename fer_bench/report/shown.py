@@ -83,7 +83,7 @@ class Shown:
         records = [record for trial in tuned.values() if trial is not None for record in trial.records]
         if not records:
             return {method: trials[method] for method in wanted}, ""
-        runs = replace(self, top=None).arrange(records, classes, plugins, View())
+        runs = replace(self, only=None, top=None).arrange(records, classes, plugins, View())
         top = len(trials) if self.top is None else self.top
         methods = dict(zip(runs.frame["row"], runs.frame["method"], strict=True))
         kept = [methods[row] for place, row in enumerate(runs.rows) if place < top or row in runs.baselines]

@@ -201,15 +201,18 @@ def test_the_table_and_the_plot_have_the_names_of_methods(tuning: Any) -> None:
     ids=["default", "sort", "top keeps the baseline", "only"],
 )
 def test_the_table_and_the_plot_of_a_tuning_show_the_methods_that_are_asked_for(
-    tuning: Any, tmp_path: Path, options: list[str], rows: list[str], notes: list[str]
+    tuning: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], rows: list[str], notes: list[str]
 ) -> None:
     tuning(THREE, methods={"ce": 0.0, "eac": -0.2, "nla": 0.1})
     command = ["tune", "--out", str(tmp_path), "--to", str(tmp_path / "to"), *options]
     table = CliRunner().invoke(main, ["table", *command, "--format", "markdown"])
     assert list(block(table.stdout, "Overall accuracy on test, last epoch (%): symmetric 0.4")) == rows
     assert all(note in table.stdout for note in notes)
-    plot = CliRunner().invoke(main, ["plot", *command])
-    assert plot.exit_code == 0 and (tmp_path / "to" / "plots" / "trials.png").exists()
+    drawn: list[list[str]] = []
+    write = "fer_bench.report.plots.trials.write"
+    monkeypatch.setattr(write, lambda trials, names, *_: drawn.append([names[key] for key in trials]) or [])
+    assert CliRunner().invoke(main, ["plot", *command]).exit_code == 0
+    assert drawn == [rows]
 
 
 def test_a_method_without_a_complete_trial_comes_last(tuning: Any) -> None:
@@ -218,6 +221,7 @@ def test_a_method_without_a_complete_trial_comes_last(tuning: Any) -> None:
     trials = {**trials_of(waiting), **trials_of(sweep)}
     assert list(Shown().trials(trials, sweep.classes, {})[0]) == ["zeta", "alpha"]
     assert list(Shown(top=1).trials(trials, sweep.classes, {})[0]) == ["zeta"]
+    assert list(Shown(("alpha", "zeta")).trials(trials, sweep.classes, {})[0]) == ["zeta", "alpha"]
 
 
 @pytest.mark.parametrize(
