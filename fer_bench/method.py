@@ -51,7 +51,8 @@ class Info:
     """Where the defaults differ from the official code, each with its reason."""
     scaling: str = ""
     """How its settings scale: with the length of the training in epochs or steps, the batch size, the number of classes
-    and of images, and with networks from random or pre-trained weights. In plain sentences."""
+    and of images, and with networks from random or pre-trained weights. Also what experiments showed about the method.
+    In plain sentences."""
     ensemble: str = ""
     """How ``predict`` combines several networks ("mean of two networks"); tables mark it. "" for one network."""
     name: str = ""

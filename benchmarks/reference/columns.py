@@ -131,10 +131,8 @@ def table(columns: Sequence[tuple[str, Column]], ends: int | None = None) -> str
     middle = ordered[ends:-ends] if ends else []
     kept = [key for key in ordered if key not in middle or key == BASELINE]
     rows = tuple((names[key], tuple(column.cells.get(key, Cell()) for column in shown)) for key in kept)
-    text = Block("", "Method", headings, rows).markdown()
-    if len(kept) == len(ordered):
-        return text
-    return f"{text}\n\nThe first {ends} and the last {ends} of {len(ordered)} methods, and cross-entropy."
+    corner = "Method" if len(kept) == len(ordered) else f"First and last {ends} of {len(ordered)} methods"
+    return Block("", corner, headings, rows).markdown()
 
 
 def lines(corner: str, headings: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:

@@ -152,6 +152,16 @@ class Tuned:
         """The columns of the three trials."""
         return [self.column(measure, condition, which) for which in ("default", "tuned", "oracle")]
 
+    @cached_property
+    def searched(self) -> list[str]:
+        """Keys of the methods for which the budget allowed more than the default trial."""
+        return [key for key, trials in self.trials.items() if len(trials) > 1]
+
+    @cached_property
+    def unsearched(self) -> list[str]:
+        """Keys of the other methods."""
+        return [key for key in self.trials if key not in self.searched]
+
     def chosen(self, method: str) -> dict[str, Any]:
         """The values of the tuned trial."""
         trial = outcome(self.trials[method]).tuned

@@ -18,6 +18,7 @@ from benchmarks.reference.validation import PROMISES
 from fer_bench.core.errors import require
 from fer_bench.core.text import counted
 from fer_bench.plugins.registry import Plugin, discover
+from fer_bench.report.footnotes import NOISE_RATE
 from fer_bench.reproduce import definition
 from fer_bench.sweep.record import Sweep
 
@@ -102,11 +103,20 @@ class Page:
         return f"![{alt}](../results/sweeps/{path})"
 
     def names(self, keys: Iterable[str], column: Column | None = None) -> str:
-        """Names of methods: "A, B and C"; with what a column shows of each: "A (81.20), B (79.10) and C (78.00)"."""
+        """Names of methods: "A, B and C"; with what a column shows of each: "A (81.20), B (79.10) and C (78.00)".
+
+        † marks those that are given the noise rate: an order of methods must say so.
+        """
         values = {} if column is None else {key: f" ({cell.text})" for key, cell in column.cells.items()}
-        named = {key: self.plugins[key].described.name if key in self.plugins else key for key in keys}
+        named = {key: self._name(key) for key in keys}
         *most, last = [name + values.get(key, "") for key, name in named.items()] or ["none"]
         return f"{', '.join(most)} and {last}" if most else last
+
+    def _name(self, key: str) -> str:
+        if key not in self.plugins:
+            return key
+        method = self.plugins[key].load()
+        return method.info.name + NOISE_RATE * method.needs(method.Config()).noise_rate
 
 
 def claim(holds: bool, caller: Callable[[], str]) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @main.command()
 @request_options
 @click.option("--budget", type=float, default=15, show_default=True,
-              help="Images per method and study, forward and backward, in runs of cross-entropy.")  # fmt: skip
+              help="Images per method, condition and study, in runs of cross-entropy.")  # fmt: skip
 @click.option("--studies", type=int, default=3, show_default=True,
               help="Repetitions, each with another noise draw, hold-out and seed.")  # fmt: skip
 @OUT

@@ -25,8 +25,8 @@ from fer_bench.sweep.settings import settings_file
 OTHERS, BROKEN = "Others", "Broken"
 """Headings of the methods that name no family, and of those that cannot be used."""
 
-HINT = """cost: images forwarded for each training image
-golden: cases computed with the official code that the method reproduces; stale: its code has changed since
+HINT = """cost: forward passes that the method declares for each image of a batch; sweeps measure what it really costs
+golden: cases that the method reproduces, computed with the code that its card names; stale: its code has changed since
 one method in full: fer-bench methods KEY; a family: fer-bench run --methods family:losses"""
 
 
@@ -92,7 +92,7 @@ def method_card(plugin: Plugin, published: Iterable[Number] = ()) -> RenderableT
     where = [f"arXiv {info.arxiv}" if info.arxiv else "", info.code]
     parts: list[RenderableType] = [
         Text("  ".join(filter(None, (plugin.key, info.name, info.title))), style="bold"),
-        Text(f"{info.authors}. {info.venue}, {info.year}. {' · '.join(filter(None, where))}"),
+        *([Text(f"{info.authors}. {info.venue}, {info.year}. {' · '.join(filter(None, where))}")] * bool(info.authors)),
         Padding(Text(info.idea.strip()), (1, 2)),
         Text(
             f"against: {info.kind} · family: {info.family or 'none'} · networks: {needs.networks} · "
@@ -100,11 +100,14 @@ def method_card(plugin: Plugin, published: Iterable[Number] = ()) -> RenderableT
             f"uses the noise rate: {'yes' if needs.noise_rate else 'no'}"
         ),
         Text(f"golden: {_golden(plugin)}"),
-        _settings(method.Config, plugin),
+        *_settings(method.Config, plugin),
         *_searched(plugin),
     ]
     if info.scaling:
-        parts += [Text("\nHow its settings scale", style="bold"), Padding(Text(info.scaling), (0, 2))]
+        parts += [
+            Text("\nHow its settings scale, and what experiments showed", style="bold"),
+            Padding(Text(info.scaling), (0, 2)),
+        ]
     if info.deviations:
         parts.append(Text("\nDifferences between the default and the official code", style="bold"))
         parts += [Padding(Text(f"- {deviation}"), (0, 2)) for deviation in info.deviations]
@@ -123,7 +126,8 @@ def _published(key: str, numbers: Iterable[Number]) -> list[RenderableType]:
     parts: list[RenderableType] = [Text("\nPublished numbers (accuracy in %)", style="bold")]
     doubts: dict[str, str] = {}  # each said once, below
     for source, group in by_source.items():
-        table = Table("row", "data", "noise", "overall", "mean", "", box=None, header_style="dim", padding=(0, 2, 0, 0))
+        headings = ("row", "data", "noise", "network", "overall", "mean", "")
+        table = Table(*headings, box=None, header_style="dim", padding=(0, 2, 0, 0))
         for number in group:
             sign = doubts.setdefault(number.doubt, f"[{len(doubts) + 1}]") if number.doubt else ""
             table.add_row(*map(Text, (*_published_row(number), sign)))
@@ -132,11 +136,11 @@ def _published(key: str, numbers: Iterable[Number]) -> list[RenderableType]:
     return parts
 
 
-def _published_row(number: Number) -> tuple[str, str, str, str, str]:
+def _published_row(number: Number) -> tuple[str, ...]:
     noise = f"{number.noise_type} {number.noise_rate:g}" if number.noise_rate else "none"
     overall, mean = ("" if value is None else f"{value:.2f}" for value in (number.overall_acc, number.mean_acc))
     spread = f" ± {number.std:.2f}" if overall and number.std is not None else ""
-    return number.method, number.dataset, noise, overall + spread, mean
+    return number.method, number.dataset, noise, number.backbone, overall + spread, mean
 
 
 def is_method(written: str, key: str) -> bool:
@@ -145,21 +149,26 @@ def is_method(written: str, key: str) -> bool:
     return re.sub(r"[^a-z0-9]", "", first) == key.replace("_", "")
 
 
-def _settings(config: type, plugin: Plugin) -> RenderableType:
+def _settings(config: type, plugin: Plugin) -> list[RenderableType]:
     """A line for each setting, with its source below: four columns would be too narrow on a usual terminal."""
+    if not fields(config):
+        return []
     title = "settings (--set KEY.SETTING=VALUE)"
     table = Table("setting", "meaning, source", title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
 
     def add(name: str, value: Any, meaning: str, source: str) -> None:
         table.add_row(Text(f"{name} = {value!r}"), Text.assemble(meaning, (f"\n{source}" if source else "", "dim")))
 
+    defaults = {entry.name: "" if entry.default is MISSING else entry.default for entry in fields(config)}
     for entry in fields(config):
-        default = entry.default if entry.default is not MISSING else ""
-        add(entry.name, default, entry.metadata.get("doc", ""), entry.metadata.get("source", ""))
+        add(entry.name, defaults[entry.name], entry.metadata.get("doc", ""), entry.metadata.get("source", ""))
     for dataset, values in plugin.presets().items():
-        for name, value in _flat(values):
+        others = [(name, value) for name, value in _flat(values) if value["value"] != defaults.get(name)]
+        for name, value in others:
             add(name, value["value"], f"preset for {dataset}", value.get("source", ""))
-    return table
+        if not others:
+            table.add_row("", f"preset for {dataset}: the defaults")
+    return [table]
 
 
 def _searched(plugin: Plugin) -> list[RenderableType]:
@@ -173,7 +182,12 @@ def _searched(plugin: Plugin) -> list[RenderableType]:
     compared = "" if found.default_validation is None else f"; the defaults have {100 * found.default_validation:.1f} %"
     chosen = f"trial {found.trial} is the best: {score}{compared}"
     if not found.trial:
-        chosen = f"none of the others is better: {score}"
+        why = (
+            "none of the others is better"
+            if (found.trials or 0) > 1
+            else "the budget allows no other than the defaults"
+        )
+        chosen = f"{why}: {score}"
     return [
         Text("\nSettings of the preset quick (--settings default leaves them out)", style="bold"),
         Padding(
