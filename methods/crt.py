@@ -171,6 +171,7 @@ class Crt(Method):
             "The recipe's learning-rate schedule starts again in the second stage. Officially it is a cosine, with a "
             "rate of 0 in the last epoch (lr_schedule='official').",
             "tau is fixed, or chosen on the training labels. Officially it is chosen on a validation set.",
+            "A feature of zeros keeps a distance to each class mean (variant 'ncm'). Officially it becomes NaN.",
         ),
     )
 

@@ -164,8 +164,11 @@ class Pes(Method):
         self.block = [resolution_stages(self.net)[-1][1]] if self.renew == "block" else []
 
     def late_parts(self, stage: str) -> list[nn.Module]:
-        """The parts that a refinement resets and trains, and that the last stage does not train."""
-        return [*(self.block if stage != "refine_2" else []), self.net.get_classifier()]
+        """The parts that a refinement resets and trains; of another stage those that any refinement resets."""
+        names = [stage] if stage.startswith("refine") else [each.name for each in self.stages()]
+        block = self.block if "refine_1" in names else []
+        head = [self.net.get_classifier()] if {"refine_1", "refine_2"} & set(names) else []
+        return [*block, *head]
 
     @property
     def warm_up(self) -> float:

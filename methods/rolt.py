@@ -272,7 +272,10 @@ class Rolt(Method):
         """(weights [T], labels [T, B]) of the faces ``index`` [B] with given labels [B] in a 0-based epoch."""
         c, classes = self.config, self.task.num_classes
         if self.deferred(epoch):
-            return pseudo_labels(self.kept[index], given, [(c.surrogate, self.surrogate[index])], classes)
+            fixed = self.surrogate[index]
+            weights, labels = pseudo_labels(self.kept[index], given, [(c.surrogate, fixed)], classes)
+            labels[0] = fixed  # a surrogate does not follow today's mask
+            return weights, labels
         if epoch < self.warmup_epochs:
             return [1.0], given[None]
         guess, nearest = (a[index].argmax(dim=1) for a in (self.average_logits, self.average_distance))

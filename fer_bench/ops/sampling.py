@@ -132,7 +132,8 @@ def _complete_draw(classes: int, size: int, least: int, generator: torch.Generat
 def class_budget(counts: Sequence[int], epoch: int, epochs: int) -> list[int]:
     """Samples of each class in an epoch, which go from the natural counts to equal ones over the training.
 
-    ceil(((1 - e / E) n_c / N + (e / E) / C) N), and the rest, at least 0, for the last class.
+    ceil(((1 - e / E) n_c / N + (e / E) / C) N), and the rest for the last class. After rounding up, the rest
+    can be negative.
 
     Args:
         counts: n_c, training images of each class.
@@ -147,7 +148,7 @@ def class_budget(counts: Sequence[int], epoch: int, epochs: int) -> list[int]:
     """
     total, classes, share = sum(counts), len(counts), epoch / epochs
     budget = [math.ceil(((1 - share) * (n / total) + share * (1 / classes)) * total) for n in counts[:-1]]
-    return [*budget, max(0, total - sum(budget))]
+    return [*budget, total - sum(budget)]
 
 
 def budget_rows(labels: Tensor, budget: Mapping[int, int], generator: torch.Generator) -> Tensor:
@@ -155,7 +156,7 @@ def budget_rows(labels: Tensor, budget: Mapping[int, int], generator: torch.Gene
 
     Args:
         labels: int64 [N].
-        budget: Samples of each class that has any.
+        budget: Samples of each class that has any; a negative number is none.
         generator: On the CPU, as are the labels.
 
     Returns:
@@ -166,7 +167,8 @@ def budget_rows(labels: Tensor, budget: Mapping[int, int], generator: torch.Gene
     tensor([1, 3])
     """
     rows = []
-    for c, wanted in budget.items():
+    for c, number in budget.items():
+        wanted = max(0, number)
         mine = (labels == c).nonzero().squeeze(1)
         rest = mine[torch.randperm(len(mine), generator=generator)][: wanted % len(mine)]
         rows += [mine.repeat(wanted // len(mine)), rest]

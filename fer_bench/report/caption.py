@@ -44,6 +44,20 @@ def data_text(frame: pd.DataFrame) -> str:
     return f"{names[0]} ({short_sizes(next(iter(sizes.values())))})"
 
 
+def means_text(frame: pd.DataFrame) -> str:
+    """What a point of a figure is, for its notes: "mean over 3 seeds", or "one run".
+
+    Args:
+        frame: Runs with the columns row, condition and data_seed.
+    """
+    sizes = frame.groupby(["row", "condition"]).size()
+    low, high = int(sizes.min()), int(sizes.max())
+    if high == 1:
+        return "one run"
+    what = "seeds" if frame["data_seed"].nunique() == 1 else "runs"
+    return f"mean over {high if low == high else f'{low} to {high}'} {what}"
+
+
 def images_note(records: Iterable[Record]) -> str:
     """How many images were trained, selected and tested on, for the notes of a figure; "" where no run stored it."""
     sizes = {Path(name).name: short_sizes(each) for name, each in split_sizes(records).items()}

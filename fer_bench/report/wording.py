@@ -50,3 +50,11 @@ def no_reference_note(datasets: Iterable[str]) -> str:
 def sentence_case(text: str) -> str:
     """The text with a capital first letter; the rest stays as it is."""
     return text[:1].upper() + text[1:]
+
+
+def signed(number: float, form: str) -> str:
+    """A number with a real minus; zero has no sign."""
+    text = format(number, form)
+    if not text.strip("+-0.e"):
+        text = text.lstrip("+-")
+    return text.replace("-", "\N{MINUS SIGN}")

@@ -68,6 +68,7 @@ SEEN = {
     "dataset": "RAF-DB",
     "noise_type": "symmetric",
     "noise_rate": 0.1,
+    "backbone": "ResNet-18",
     "overall_acc": 88.75,
     "mean_acc": None,
     "std": 0.11,

@@ -104,6 +104,20 @@ def test_what_is_trained(stage: str, late: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("skipped", "trained"),
+    [
+        ({"refine_1": 0.0}, {"stem", "block1", "block2"}),
+        ({"refine_2": 0.0}, {"stem", "block1"}),
+        ({"refine_1": 0.0, "refine_2": 0.0}, {"stem", "block1", "block2", "fc"}),
+    ],
+)
+def test_the_last_stage_trains_what_no_refinement_renewed(skipped: dict[str, float], trained: set[str]) -> None:
+    method = build(**skipped)
+    method.optimizers("selected", sgd)
+    assert {n.partition(".")[0] for n, p in method.net.named_parameters() if p.requires_grad} == trained
+
+
+@pytest.mark.parametrize(
     ("stage", "steps", "epochs", "rate"),
     [("refine_1", 352, 7, 1e-4), ("refine_2", 352, 5, 1e-4), ("refine_1", 50, 1, 0.0049), ("refine_2", 4, 1, 0.01)],
 )

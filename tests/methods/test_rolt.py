@@ -166,7 +166,10 @@ def test_phases() -> None:
     method.clean(features.flip(0), random(8, N, C), given, 2)
     assert torch.equal(method.surrogate, before), "surrogates stay, the mask moves"
     weights, labels = method.targets(torch.arange(N), given, 16)
-    assert weights == [0.5] + [0.5 / C] * C and torch.equal(labels[0], torch.where(method.kept, given, before))
+    assert weights == [0.5] + [0.5 / C] * C and torch.equal(labels[0], before), "a surrogate does not follow the mask"
+    for c, label in enumerate(labels[1:]):
+        assert torch.equal(label, torch.where(method.kept, given, torch.full_like(given, c)))
+    assert (method.kept & (before != given)).any(), "a face that was far is near now"
 
 
 def test_a_class_without_members() -> None:

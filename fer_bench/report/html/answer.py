@@ -16,9 +16,10 @@ from fer_bench.report.groups import Groups
 from fer_bench.report.measures import BY_NAME, Metric, View
 from fer_bench.report.significance import Family, p_equation, p_text
 from fer_bench.report.statistics import ALPHA, MIN_PAIRS, Comparison, blocks, smallest_p
+from fer_bench.report.wording import signed
 
-COSTS = {"images_forward": "Images forward", "images_backward": "backward", "seconds": "time"}
-"""Costs that the first screen names."""
+COSTS = {"images_forward": "Images forward", "images_backward": "backward"}
+"""Costs that the first screen names. Seconds are not among them: they depend on the machine and on what else it did."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ def _line(found: Standing, row: str, name: str) -> Line:
 
 def points(difference: float, metric: Metric) -> str:
     """A difference in points with its sign."""
-    return f"{difference * metric.scale:+.{metric.digits}f}".replace("-", "\N{MINUS SIGN}")
+    return signed(difference * metric.scale, f"+.{metric.digits}f")
 
 
 def _times(value: float) -> str:
@@ -189,12 +190,12 @@ def _times(value: float) -> str:
 def _interval(found: Comparison, metric: Metric) -> str:
     if found.low is None or found.high is None or found.pairs < MIN_PAIRS:
         return ""
-    low, high = (f"{value * metric.scale:+.1f}".replace("-", "\N{MINUS SIGN}") for value in (found.low, found.high))
+    low, high = (signed(value * metric.scale, f"+.{metric.digits}f") for value in (found.low, found.high))
     return f"[{low}, {high}]"
 
 
 def _who(found: Standing) -> Fact:
-    value = f"{found.order[found.best] * found.metric.scale:.1f} %"
+    value = f"{found.order[found.best] * found.metric.scale:.1f} % {found.metric.title.lower()}"
     return Fact(
         "Who wins?",
         found.runs.name(found.best),
@@ -218,9 +219,8 @@ def _cost(found: Standing) -> Fact:
     if best == found.base or best not in costs.index:
         seconds = found.runs.tested.set_index("row").loc[[best], "seconds"].astype(float).mean()
         return Fact("At what cost?", f"{seconds:,.0f} s a run", f"{found.runs.name(best)}, mean over conditions.")
-    # images first: seconds also depend on what else the machine did
-    forward, backward, time = (_times(costs.at[best, name]) for name in COSTS)
-    text = f"of {found.runs.name(found.base)} forward, {backward} backward. {time} the time, other work included."
+    forward, backward = (_times(costs.at[best, name]) for name in COSTS)
+    text = f"of {found.runs.name(found.base)} forward, {backward} backward."
     return Fact("At what cost?", f"{forward} the images", text)
 
 

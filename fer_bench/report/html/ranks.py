@@ -39,7 +39,7 @@ def _diagram(table: pd.DataFrame, higher: bool, rows: tuple[str, ...]) -> dict[s
     # rows that are not shown are ranked with the others
     order = ranked.mean[ranked.mean.index.isin(rows)].sort_values(kind="stable")
     return {
-        "ranks": [[rows.index(str(row)), rounded(rank, 3)] for row, rank in order.items()],
+        "ranks": [[rows.index(str(row)), rounded(rank, 8)] for row, rank in order.items()],
         "p": ranked.p,
         "blocks": ranked.blocks,
         "groups": _groups(nemenyi(table).loc[order.index, order.index]),

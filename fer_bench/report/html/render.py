@@ -75,7 +75,9 @@ def render_index(entries: Any, columns: Any, families: Any) -> str:
     theme = (
         "document.documentElement.dataset.theme = matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light'"
     )
-    return _page("index.html", [theme], title="fer-bench", entries=entries, columns=columns, families=families)
+    ranked = any(row.rank for rows in families.values() for row in rows)
+    values = {"entries": entries, "columns": columns, "families": families, "ranked": ranked}
+    return _page("index.html", [theme], title="fer-bench", **values)
 
 
 def _page(name: str, scripts: list[str], **values: Any) -> str:

@@ -14,6 +14,7 @@ from fer_bench.core.files import write_atomically
 from fer_bench.core.text import counted
 from fer_bench.plugins.registry import Plugin
 from fer_bench.report import palette
+from fer_bench.report.footnotes import SETTINGS
 from fer_bench.report.groups import OTHERS, groups
 from fer_bench.report.html.answer import Answer, Standing, points, standing
 from fer_bench.report.html.collect import arranged, collect
@@ -97,7 +98,8 @@ def write_site(
         if found := standing(runs, groups(runs)):
             compared[quote(file)] = found
     columns = [entry for entry in entries if entry.link in compared]
-    write_atomically(folder / INDEX, render_index(entries, columns, _rows(list(compared.values()))).encode())
+    rows = _rows([_marked(found) for found in compared.values()])
+    write_atomically(folder / INDEX, render_index(entries, columns, rows).encode())
     yield folder / INDEX
 
 
@@ -127,6 +129,19 @@ def _entry(sweep: Sweep, link: str, content: Mapping[str, Any]) -> Entry:
     counts = ((content["rows"], "method"), (content["conditions"], "condition"), (content["runs"], "run"))
     size = ", ".join(counted(len(values), name) for values, name in counts)
     return Entry(sweep.name, link, data, size, content["answer"])
+
+
+def _marked(found: Standing) -> Standing:
+    """The same, with ◊ behind the rows whose settings come from a file: with its defaults, a method is another row."""
+    frame = found.runs.frame
+    tuned = set(frame.loc[frame["settings_from"] != "", "row"])
+    rows = {row: f"{row}{SETTINGS}" if row in tuned else row for row in found.known.rows}
+    known = replace(
+        found.known,
+        families={title: tuple(rows[row] for row in each) for title, each in found.known.families.items()},
+        names={rows[row]: found.known.name(row) + SETTINGS * (row in tuned) for row in rows},
+    )
+    return replace(found, known=known, order=found.order.rename(rows), base=rows.get(found.base, ""))
 
 
 def _rows(found: Sequence[Standing]) -> dict[str, tuple[Row, ...]]:

@@ -11,10 +11,11 @@ from fer_bench.core.errors import require
 from fer_bench.core.text import counted
 from fer_bench.plugins.registry import Plugin
 from fer_bench.report.arrange import Runs
-from fer_bench.report.html.rounding import rounded
+from fer_bench.report.html.rounding import percent
 from fer_bench.report.measures import View
 from fer_bench.report.shown import Shown
 from fer_bench.report.trials import Outcome, outcome, values_text
+from fer_bench.report.wording import signed
 from fer_bench.sweep.record import Sweep
 from fer_bench.sweep.trials import trials_of
 
@@ -83,13 +84,9 @@ def _gained(whole: Sequence[Sequence[float]]) -> str:
     default, tuned, oracle = (fmean(values) for values in zip(*whole, strict=True))
     return (
         f"Mean test accuracy of {counted(len(whole), 'method')}: {default:.1f} % with default settings, {tuned:.1f} % "
-        f"as tuned ({_signed(tuned - default)} points), {oracle:.1f} % for the oracle ({_signed(oracle - tuned)}). The "
-        "last gap is the cost of choosing by noisy validation labels."
+        f"as tuned ({signed(tuned - default, '+.1f')} points), {oracle:.1f} % for the oracle "
+        f"({signed(oracle - tuned, '+.1f')}). The last gap is the cost of choosing by noisy validation labels."
     )
-
-
-def _signed(difference: float) -> str:
-    return f"{difference:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _outcomes(sweep: Sweep) -> dict[str, Outcome]:
@@ -97,5 +94,5 @@ def _outcomes(sweep: Sweep) -> dict[str, Outcome]:
 
 
 def _line(name: str, found: Outcome) -> dict[str, Any]:
-    values = [rounded(100 * trial.score("test"), 4) if trial else None for trial in found.columns]
+    values = [percent(trial.score("test")) if trial else None for trial in found.columns]
     return {"name": name, "values": values, "chosen": [values_text(trial) for trial in found.columns]}

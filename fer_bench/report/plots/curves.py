@@ -38,6 +38,7 @@ class Panel:
         ticks: Places and texts of the ticks of the horizontal axis; () lets the plot choose.
         log: Whether the horizontal axis is logarithmic.
         marks: Single values beside the curves by row, for each name: (x, y).
+        ends: Whether rows are compared by their last value, and not by the mean over the places.
     """
 
     title: str
@@ -47,6 +48,7 @@ class Panel:
     ticks: Sequence[tuple[float, str]] = ()
     log: bool = False
     marks: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
+    ends: bool = False
 
     @property
     def limits_x(self) -> tuple[float, float]:
@@ -72,13 +74,15 @@ class Panel:
 
     @property
     def levels(self) -> dict[str, float]:
-        """The mean over the places of each row that has a value at all of them."""
+        """By what rows are compared: the last value, or the mean over the places of each row with a value at all."""
+        if self.ends:
+            return {row: float(each.mean[-1]) for row, each in self.curves.items()}
         most = max((len(each.x) for each in self.curves.values()), default=0)
         return {row: float(each.mean.mean()) for row, each in self.curves.items() if len(each.x) == most}
 
     @property
     def best(self) -> str:
-        """The row with the best mean over the places."""
+        """The row with the best of :attr:`levels`."""
         levels = self.levels
         return max(levels, key=lambda row: self.metric.better * levels[row])
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fer_bench.report.arrange import Runs, joined_text, unique
-from fer_bench.report.caption import images_note
+from fer_bench.report.caption import images_note, means_text
 from fer_bench.report.groups import Groups, groups
 from fer_bench.report.measures import BY_NAME, Metric
 from fer_bench.report.plots import KINDS
@@ -25,10 +25,6 @@ from fer_bench.report.wording import sentence_case
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-
-BANDS = "Lines: mean over seeds. Bands: range over seeds."
-
-DOTS = f"{BANDS} Small dots: single runs."
 
 TICKS = 5
 """Most places of an axis that all have a tick."""
@@ -61,7 +57,7 @@ def comparisons(runs: Runs, known: Groups) -> Sketches:
         return
     for metric in accuracies(runs):
         draw = partial(accuracy, runs, known, metric, f"{metric.label(runs.wrong)}{runs.data}, last epoch")
-        yield Sketch(joined_text("accuracy", _short(metric)), runs.frame, draw, known)
+        yield Sketch(joined_text("accuracy", _short(metric)), runs.frame, draw, (known, runs.rows, runs.order))
 
 
 def against_noise(runs: Runs, known: Groups) -> Sketches:
@@ -82,7 +78,7 @@ def against_noise(runs: Runs, known: Groups) -> Sketches:
                     name = joined_text(_short(metric), family if len(swept) > 1 else "")
                     panels[name] = partial(_noise_panel, runs, part, metric, family, fixed, len(swept) > 1)
         about = f"{swept[0]} label noise" if len(swept) == 1 else "label noise"
-        notes = f"{_runs_shown(group)} " if _several(group) else ""
+        notes = f"{_runs_shown(group)} "
         if fixed:
             notes += f"Hollow markers: {' and '.join(fixed)} labels, at the share of {runs.wrong} that they have."
         lines = Lines("noise", str(context), "Results", f"{runs.data} under {about}, last epoch", notes, group)
@@ -164,8 +160,14 @@ def _short(metric: Metric) -> str:
     return "" if metric.name == "overall" else metric.name
 
 
+def _lines(group: pd.DataFrame) -> str:
+    """What lines are, and what is around them."""
+    return f"Lines: {means_text(group)}." + " Bands: range over runs." * _several(group)
+
+
 def _runs_shown(group: pd.DataFrame) -> str:
-    return DOTS if group["row"].nunique() <= FEW else BANDS
+    dots = _several(group) and group["row"].nunique() <= FEW
+    return _lines(group) + " Small dots: single runs." * dots
 
 
 def _title(text: str, condition: str) -> str:
@@ -196,7 +198,7 @@ def against_imbalance(runs: Runs, known: Groups) -> Sketches:
         panels = {
             _short(metric): partial(_imbalance_panel, runs, group, metric, factors) for metric in accuracies(runs)
         }
-        notes = f"1 is the original data. {_runs_shown(group) if _several(group) else ''}".strip()
+        notes = f"1 is the original data. {_runs_shown(group)}"
         lines = Lines("imbalance", setting, "Results", f"{runs.data} under class imbalance, last epoch", notes, group)
         yield from lines.sketches(runs, known, panels)
 
@@ -259,7 +261,9 @@ def curves(runs: Runs, known: Groups) -> Sketches:
                     panels[joined_text(_short(metric), noise)] = partial(_epoch_panel, runs, part, metric, noise)
                 elif everything["memorised"].notna().any() and len(runs.rows) <= FEW:
                     panels[joined_text(_short(metric), noise)] = _no_panel
-        notes = BANDS if _several(everything) else ""
+        notes = _lines(everything)
+        if everything["memorised"].notna().any():
+            notes += " Memorised: of a sample of the training images; tables take all."
         lines = Lines("curves", context, "Learning curves", runs.data, notes, everything)
         yield from lines.sketches(runs, known, panels)
 
@@ -269,7 +273,7 @@ def _epoch_panel(runs: Runs, part: pd.DataFrame, metric: Metric, noise: str) -> 
         row: [[_read(metric.name, epoch) for epoch in record.epochs] for record in part[part["row"] == row]["record"]]
         for row in runs.present(part)
     }
-    return Panel(f"{metric.label(runs.wrong)}, {noise}", "Epoch", metric, by_epoch(values))
+    return Panel(f"{metric.label(runs.wrong)}, {noise}", "Epoch", metric, by_epoch(values), ends=True)
 
 
 def _no_panel() -> None:

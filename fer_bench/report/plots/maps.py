@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fer_bench.report.arrange import Runs
-from fer_bench.report.caption import images_note
+from fer_bench.report.caption import images_note, means_text
 from fer_bench.report.groups import Groups
 from fer_bench.report.measures import Metric
 from fer_bench.report.plots.multiples import Edges, tiles
@@ -27,6 +27,7 @@ from fer_bench.report.plots.style import (
     row_names,
     sheet,
 )
+from fer_bench.report.wording import sentence_case
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +68,8 @@ def joint_grid(runs: Runs, groups: Groups, part: pd.DataFrame, metric: Metric, t
         if edges.bottom:
             column_names(ax, box, factors, 6.5)
 
-    notes = f"Rows: {runs.wrong} (%). Columns: imbalance factor. {images_note(part['record'])}"
+    means = sentence_case(means_text(part))
+    notes = f"{means}. Rows: {runs.wrong} (%). Columns: imbalance factor. {images_note(part['record'])}"
     if base:
         name = groups.name(base)
         notes = (
@@ -92,7 +94,7 @@ def recall_map(runs: Runs, group: pd.DataFrame, title: str) -> Figure:
     # a class without test images has no recall in any run of a data set, and stays empty
     means = pd.DataFrame(values, [runs.name(row) for row in rows], names)
     means = means.loc[means.mean(axis=1).sort_values(ascending=False, kind="stable").index]
-    notes = f"Recall (%), mean over seeds, sorted by the mean over classes. {images_note(group['record'])}"
+    notes = f"Recall (%), {means_text(group)}, sorted by the mean over classes. {images_note(group['record'])}"
     figure, panels = sheet(
         1, 1, 0.19 * len(means), title=title, notes=notes, left=name_room(list(means.index)), right=0.15,
         top=0.1, bottom=0.75 * name_room(names),
@@ -105,7 +107,7 @@ def recall_map(runs: Runs, group: pd.DataFrame, title: str) -> Figure:
 
 
 def confusion_maps(runs: Runs, groups: Groups, group: pd.DataFrame, title: str) -> Figure:
-    """Confusion matrices of the test set, summed over seeds, each line in per cent.
+    """Confusion matrices of the test set, summed over seeds, each row in per cent.
 
     Of more than ``MATRICES`` rows only those with the best accuracies are shown, and the baseline.
     """
@@ -114,10 +116,11 @@ def confusion_maps(runs: Runs, groups: Groups, group: pd.DataFrame, title: str) 
     rows, shown = runs.present(group), _best(runs.present(group), groups.baseline, group)
     size = len(group["record"].iloc[0].epochs[-1]["test"]["confusion"])
     names = runs.class_names(group["dataset"].iloc[0], size)
-    notes = "Lines: true class. Columns: predicted class. Per cent of the true class."
+    pooled = " All runs of a method together." * bool(len(group) > len(rows))
+    notes = f"Rows: true class. Columns: predicted class. Per cent of the true class.{pooled}"
     if len(shown) < len(rows):
         other = f" and {groups.name(groups.baseline)}" if groups.baseline in shown else ""
-        notes += f" Of {len(rows)} rows, those with the highest accuracy{other}."
+        notes += f" Of {len(rows)} methods, the {len(shown) - bool(other)} with the highest accuracy{other}."
 
     notes = f"{notes} {images_note(group['record'])}"
 

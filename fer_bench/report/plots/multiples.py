@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 
 from fer_bench.report.groups import OTHERS, Groups
 from fer_bench.report.plots.curves import Panel
-from fer_bench.report.plots.style import SOFT, WIDTH, Box, canvas, name_room, panel_width, plain, sheet, signed
+from fer_bench.report.plots.style import SOFT, WIDTH, Box, canvas, name_room, panel_width, plain, sheet
+from fer_bench.report.wording import signed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,7 +98,6 @@ def tiles(
     height: float = HEIGHT,
     left: float = LEFT,
     below: float = 0.0,
-    beside: float = 0.0,
     x: str = "",
 ) -> Figure:
     """A figure with a panel for each row, its name above, and headings of families.
@@ -112,7 +112,6 @@ def tiles(
         height: Inches of a panel.
         left: Inches at the left of the panels.
         below: Inches below each panel for the names of its columns; 0 if they are below the last line alone.
-        beside: Inches beside each name for something else.
         x: Name of the horizontal axis.
     """
     across = min(across, max(3, len(rows)))
@@ -131,7 +130,7 @@ def tiles(
         draw(ax, box, spot.row, Edges(spot.column == 0, (spot.line + 1, spot.column) not in taken))
         high = box.bottom + box.height
         name = groups.name(spot.row)
-        ax.text(box.left, high + 0.045, plain(name), fontsize=_size(name, width - beside), fontweight="bold")
+        ax.text(box.left, high + 0.045, plain(name), fontsize=_size(name, width), fontweight="bold")
         if headed and spot.family:
             ax.plot([box.left, box.left + spot.span * (width + GAP) - GAP], [high + 0.21] * 2, color="#c4c8cf", lw=0.8)
             ax.text(box.left, high + 0.24, plain(spot.family), fontsize=7, color=SOFT)
@@ -141,19 +140,27 @@ def tiles(
 
 
 def _size(name: str, width: float) -> float:
-    """Size of a name in points, smaller where it would be wider than the room for it."""
-    return max(4.0, min(7.5, 7.5 * width / (0.066 * max(len(name), 1))))
+    """Size of a bold name in points, smaller where it would be wider than the room for it."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    taken = TextPath((0, 0), plain(name), size=7.5, prop=FontProperties(weight="bold")).get_extents().width / 72
+    return max(4.0, min(7.5, 7.5 * width / max(taken, 0.01)))
 
 
 def multiples(panel: Panel, groups: Groups, title: str, notes: str) -> Figure:
     """The figure of a panel with many rows: each row in its own axes, against the baseline and the best row."""
     best, base = panel.best, groups.baseline if groups.baseline in panel.curves else ""
-    grey = f"Grey, solid: {groups.name(best)}, the best mean" + (f"; dashed: {groups.name(base)}" if base else "")
+    what = "the best after the last epoch" if panel.ends else "the best mean"
+    grey = f"Grey, solid: {groups.name(best)}, {what}" + (f"; dashed: {groups.name(base)}" if base else "")
     notes = f"{grey}. {notes}".strip()
     if base:
-        notes += f" Small numbers: mean difference from {groups.name(base)}."
+        what = "difference after the last epoch" if panel.ends else "mean difference"
+        notes += f" Small numbers: {what} from {groups.name(base)}."
     levels = panel.levels
     grid = _Grid(panel)
+    # the numbers stand in the upper corner from which most lines stay away
+    rising = sum(curve.mean[-1] - curve.mean[0] for curve in panel.curves.values()) > 0
 
     def draw(ax: Axes, box: Box, row: str, edges: Edges) -> None:
         grid.draw(ax, box, edges)
@@ -165,11 +172,12 @@ def multiples(panel: Panel, groups: Groups, title: str, notes: str) -> Figure:
         _line(ax, box, grid, row, groups.colour(row))
         if base and row != base and {row, base} <= levels.keys():
             ax.text(
-                box.left + box.width, box.bottom + box.height + 0.045, signed(levels[row] - levels[base], "+.1f"),
-                ha="right", fontsize=6.5, color=SOFT,
+                box.left + (0.04 if rising else box.width - 0.02), box.bottom + box.height - 0.01,
+                signed(levels[row] - levels[base], "+.1f"), ha="left" if rising else "right", va="top", fontsize=6.5,
+                color=SOFT,
             )  # fmt: skip
 
-    return tiles(groups, list(panel.curves), draw, title=title, notes=notes, beside=0.28, x=panel.x)
+    return tiles(groups, list(panel.curves), draw, title=title, notes=notes, x=panel.x)
 
 
 class _Grid:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fer_bench.core.files import write_atomically
+from fer_bench.report.wording import signed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,7 +124,7 @@ def sheet(
 
     width = panel_width(columns, left, right, gap[0])
     heads = textwrap.wrap(title, int(WIDTH / 0.083))
-    smalls = textwrap.wrap(notes, int(WIDTH / 0.057))
+    smalls = textwrap.wrap(notes, int(WIDTH / 0.057), break_on_hyphens=False)
     head = 0.1 + 0.18 * len(heads) + 0.13 * len(smalls)
     total = head + top + rows * (height + gap[1]) - gap[1] + bottom
     figure = Figure(figsize=(WIDTH, total))
@@ -224,11 +225,6 @@ def column_names(ax: Axes, box: Box, names: Sequence[str], size: float = 7, colo
         look = {"ha": "right", "va": "top", "rotation": 40, "rotation_mode": "anchor"}
     for name, place in zip(names, box.x(np.arange(len(names)) + 0.5, (0, len(names))), strict=True):
         ax.text(place, box.bottom - 0.05, plain(str(name)), fontsize=size, color=color, **look)
-
-
-def signed(number: float, form: str) -> str:
-    """A number with a real minus."""
-    return format(number, form).replace("-", "\N{MINUS SIGN}")
 
 
 def luminance(colours: np.ndarray) -> np.ndarray:

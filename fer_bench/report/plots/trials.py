@@ -40,6 +40,7 @@ def sketches(trials: Trials, names: Mapping[str, str] = MappingProxyType({})) ->
     import pandas as pd
 
     shown = {method: [trial for trial in each if trial.complete] for method, each in trials.items()}
+    single = [names.get(method, method) for method, each in shown.items() if len(each) == 1]
     shown = {method: each for method, each in shown.items() if len(each) > 1}
     if shown:
         runs = [
@@ -49,26 +50,33 @@ def sketches(trials: Trials, names: Mapping[str, str] = MappingProxyType({})) ->
             for record in trial.records
         ]
         named = {method: names.get(method, method) for method in shown}
-        draw = partial(validation_against_test, shown, named)
-        yield Sketch("trials", pd.DataFrame(runs, columns=["row", "condition", "key"]), draw, named)
+        draw = partial(validation_against_test, shown, named, single)
+        yield Sketch("trials", pd.DataFrame(runs, columns=["row", "condition", "key"]), draw, (named, single))
 
 
-def validation_against_test(trials: Trials, names: Mapping[str, str]) -> Figure:
-    """A panel for each method. Both axes are what trials are chosen by: means over conditions and studies."""
+def validation_against_test(trials: Trials, names: Mapping[str, str], single: Sequence[str] = ()) -> Figure:
+    """A panel for each method. Both axes are what trials are chosen by: means over conditions and studies.
+
+    ``single`` names the methods with one trial, which have no panel.
+    """
     images = images_note(record for each in trials.values() for trial in each for record in trial.records)
     across = min(4 if len(trials) > 6 else 3, max(2, len(trials)))
     from matplotlib.lines import Line2D
 
+    without = f"One trial only, and no panel: {', '.join(single)}. " if single else ""
+    notes = f"Both axes: means over conditions and studies. {without}{images}"
     figure, boxes = sheet(
-        -(-len(trials) // across), across, 1.5, title="Trials: noisy validation against test accuracy", notes=images,
-        left=0.5, top=0.5, gap=(0.4, 0.6),
+        -(-len(trials) // across), across, 1.2, title="Trials: noisy validation against test accuracy", notes=notes,
+        left=0.62, top=0.5, gap=(0.45, 0.46),
     )  # fmt: skip
-    for box, (method, each) in zip([box for line in boxes for box in line], trials.items(), strict=False):
-        ax = box.axes(figure)
+    for place, (method, each) in enumerate(trials.items()):
+        ax = boxes[place // across][place % across].axes(figure)
         _panel(ax, each, outcome(each))
+        ax.set_ylabel("" if place % across else "Test (%)")
+        ax.set_xlabel("" if place + across < len(trials) else "Noisy validation (%)")
         ax.set_title(plain(names[method]), loc="left", fontweight="bold")
     handles = [Line2D([], [], linestyle="", **_handle(name), label=name) for name in POINTS]
-    top = 1 - (0.28 + 0.15 * bool(images)) / figure.get_figheight()
+    top = (boxes[0][0].bottom + boxes[0][0].height + 0.5) / figure.get_figheight()
     figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.0, top), ncols=len(POINTS), fontsize=7.5)
     return figure
 
@@ -81,9 +89,15 @@ def _panel(ax: Axes, trials: Sequence[Trial], found: Outcome) -> None:
         if trial is not None:
             x, y = points[trial.number]
             ax.scatter([x], [y], zorder=3, **look)
+    ax.set(xlim=_room(validation), ylim=_room(test))
+    ax.ticklabel_format(useOffset=False)
     ax.locator_params(nbins=4)
-    ax.set_xlabel("Noisy validation (%)")
-    ax.set_ylabel("Test (%)")
+
+
+def _room(values: Sequence[float]) -> tuple[float, float]:
+    """Limits of an axis: at least one percentage point, so that equal trials look equal."""
+    middle, half = (max(values) + min(values)) / 2, max(0.56 * (max(values) - min(values)), 0.5)
+    return middle - half, middle + half
 
 
 def _handle(name: str) -> dict[str, Any]:

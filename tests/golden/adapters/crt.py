@@ -110,8 +110,9 @@ def _shots(case: dict[str, Any]) -> dict[str, Any]:
     recall = metrics.classification(F.one_hot(preds, len(counts)).double(), labels)["recall"]
 
     def mean(group: Tensor) -> float:
-        chosen = [recall[c] for c in group.nonzero().squeeze(1).tolist()]
+        chosen = [recall[c] for c in group.nonzero().squeeze(1).tolist() if recall[c] is not None]
         return sum(chosen) / len(chosen) if chosen else 0.0
 
     many, few = counts > 100, counts < 20
-    return {"many": mean(many), "median": mean(~many & ~few), "low": mean(few), "per_class": recall}
+    tested = [each for each in recall if each is not None]
+    return {"many": mean(many), "median": mean(~many & ~few), "low": mean(few), "per_class": tested}

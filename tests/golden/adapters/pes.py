@@ -128,7 +128,9 @@ class _Net(nn.Module):
 
 def _training(case: dict[str, Any]) -> tuple[_Net, pes.Pes]:
     net = _Net(case)
-    method = _method(net, classes=case["params"]["num_classes"], refine_lr=case["params"]["PES_lr"])
+    params = case["params"]
+    skipped = {name: 0.0 for name, key in (("refine_1", "T2"), ("refine_2", "T3")) if params.get(key) == 0}
+    method = _method(net, classes=params["num_classes"], refine_lr=params["PES_lr"], **skipped)
     method.block = [net.block]
     return net.train(), method
 

@@ -109,7 +109,7 @@ section("imbalance", "Results against class imbalance", "Imbalance factor: size 
   if (!grid.children.length) absent(body, "This sweep has one imbalance factor, or no method is shown.");
 });
 
-const learning = section("curves", "Learning curves", `Lines: mean over seeds. Bands: range over seeds. Memorised ${DATA.wrong}: share of them that the network predicts.`, (body) => {
+const learning = section("curves", "Learning curves", `Lines: mean over seeds. Bands: range over seeds. Memorised ${DATA.wrong}: share that the network predicts, of a sample of the training images; tables take all.`, (body) => {
   const last = DATA.conditions.length - 1;
   const [field, chosen] = pick(learning, "condition", "Condition", conditionOptions(), String(last));
   body.append(h("div", { class: "row" }, field));
@@ -164,7 +164,7 @@ function besides(points, width, height, log) {
 const pareto = section("cost", "Results against cost", "The dashed line joins the Pareto-optimal methods: no other method is both better and cheaper.", (body) => {
   const [field, chosen] = pick(pareto, "condition", "Condition", conditionOptions(), String(DATA.conditions.length - 1));
   const costs = DATA.metrics.filter((metric) => metric.cost && metric.better && DATA.table.last.some((each) => each.values[metric.key]));
-  const [price, cost] = pick(pareto, "cost", "Cost", costs.map((metric) => [metric.key, metric.title]), "seconds");
+  const [price, cost] = pick(pareto, "cost", "Cost", costs.map((metric) => [metric.key, metric.title]), "images_forward");
   body.append(h("div", { class: "row" }, field, price));
   const points = shownRows().map((row) => ({ row, x: cell(row, Number(chosen), cost)?.[1], y: cell(row, Number(chosen), state.metric)?.[1] }))
     .filter((point) => point.x !== undefined && point.y !== undefined);

@@ -1,6 +1,6 @@
 // The critical-difference diagram, on its side: one line for each method, so that names never overlap.
 
-section("ranks", "Mean ranks", "Mean rank of each method over blocks (condition, draw of the data, training seed); 1 is best. Bars on the right join methods that do not differ significantly. Blocks that share a draw of the data are not independent. All methods are compared, also those that are not shown.", (body) => {
+section("ranks", "Mean ranks", "Mean rank of each method over blocks (condition, draw of the data, training seed); 1 is best. Bars on the right join methods that do not differ significantly. Blocks that share a draw of the data are not independent. All methods are compared, also those that are not shown. This test uses ranks, and the one at the top of the page differences, so they can disagree.", (body) => {
   const { alpha, least } = DATA.ranks;
   const metric = metricOf(state.metric);
   const found = DATA.ranks[state.selection][state.metric];
