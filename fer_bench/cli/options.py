@@ -80,7 +80,7 @@ VAL = click.option("--val", default=None, metavar="none|SHARE|N",
 
 _READING = (
     click.option("--columns", type=Names(), default=None, metavar="ROLE=COLUMN,…",
-                 help="Columns of a table: path, label, split, group, reference, id [default: by their names]."),
+                 help="Columns of a table: path, label, split, group, reference, id; votes=none [default: by name]."),
     click.option("--group-by", default=None, metavar="COLUMN|REGEX",
                  help="Names the person in an image, who is then in one split only; none for no groups "
                  "[default: a column, well-known file names or sub-folders]."),

@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 
 from fer_bench.core.errors import DataError, SpecError
 from fer_bench.core.seeds import uniform_by_id
 from fer_bench.data.dataset import Manifest
-from fer_bench.data.groups import whole_groups
+from fer_bench.data.groups import named_groups, whole_groups
 from fer_bench.data.names import class_name, fold_number, looks_like_split, splits_of
 from fer_bench.data.patterns import PATTERNS
 
@@ -47,6 +48,11 @@ def _with_split(manifest: Manifest) -> Manifest:
     group = manifest.group
     if group is None:
         test, how = _by_class(manifest.ids, manifest.label), "a fifth of each class"
+        if len(test) > 1 and not test.any():
+            raise DataError(
+                f"{manifest.name}: each of its {len(test):,} images has a class of its own, such as "
+                f"{manifest.classes[0]}, so there is no test split; is that what says the expression?"
+            )
     else:
         test = whole_groups(manifest.label, group, TEST_SHARE, "folder/split")
         how = f"{len(np.unique(group[test])):,} of {len(np.unique(group)):,} groups"
@@ -75,38 +81,47 @@ def _by_class(ids: np.ndarray, label: np.ndarray) -> np.ndarray:
 def _choose_groups(manifest: Manifest, group_by: str, derived: bool) -> tuple[np.ndarray | None, list[str]]:
     """The first kind of groups that the images can be divided by, or None; and what is to be said of it."""
     notes: list[str] = []
-    for group, origin in _candidates(manifest, group_by):
-        why = _useless(manifest, group, derived) or ("" if group_by else _unlikely(group))
+    for candidate in _candidates(manifest, group_by):
+        why = _useless(manifest, candidate.group, derived) if group_by else unfit(manifest, candidate.group, derived)
         if not why:
-            return group, [*notes, f"images of one group, by {origin}, stay together"]
+            used = f"images of one group, by {candidate.origin}, stay together"
+            return candidate.group, [*notes, *candidate.merged, used]
         if group_by:
-            raise DataError(f"{manifest.name}: its images cannot be divided by {origin}: {why}")
-        notes.append(f"{origin} not used to keep images of one person together: {why}")
+            raise DataError(f"{manifest.name}: its images cannot be divided by {candidate.origin}: {why}")
+        notes.append(f"{candidate.origin} not used to keep images of one person together: {why}")
     return None, notes
 
 
-def _candidates(manifest: Manifest, group_by: str) -> Iterator[tuple[np.ndarray, str]]:
-    """The group of each image, and what tells it: a column, an expression, names of files, sub-folders."""
+class _Candidate(NamedTuple):
+    """The group of each image, what tells it, and a sentence where groups are written in several ways."""
+
+    group: np.ndarray
+    origin: str
+    merged: tuple[str, ...] = ()
+
+
+def _candidates(manifest: Manifest, group_by: str) -> Iterator[_Candidate]:
+    """What may tell the group of each image: a column, an expression, names of files, sub-folders."""
     if group_by == "none":
         return
     if manifest.group is not None:
-        yield manifest.group, "the column of groups"
+        yield _Candidate(manifest.group, "the column of groups")
     elif group_by:
-        yield _by_regex(manifest.ids, group_by), f"--group-by {group_by}"
+        yield _by_regex(manifest.ids, group_by)
     if group_by:
         return
     stems = [PurePosixPath(name).name for name in manifest.ids]
     for pattern in PATTERNS:
         found = [pattern.person(stem) for stem in stems]
         if 2 * sum(name is not None for name in found) >= len(found):
-            yield _named(found, manifest.ids), f"file names as in {pattern.title}"
+            yield _named(found, manifest.ids, f"file names as in {pattern.title}")
             return
     folders = _folders(manifest)
     if len(set(folders) - {None}) > 1 and 10 * sum(name is not None for name in folders) >= 9 * len(folders):
-        yield _named(folders, manifest.ids), "sub-folders"
+        yield _named(folders, manifest.ids, "sub-folders")
 
 
-def _by_regex(ids: np.ndarray, regex: str) -> np.ndarray:
+def _by_regex(ids: np.ndarray, regex: str) -> _Candidate:
     try:
         pattern = re.compile(regex)
     except re.error as error:
@@ -114,12 +129,12 @@ def _by_regex(ids: np.ndarray, regex: str) -> np.ndarray:
     found = [match and match[min(1, pattern.groups)] for match in map(pattern.search, ids)]
     if not any(found):
         raise SpecError(f"--group-by {regex}: no column, and no id such as {ids[0]} matches it")
-    return _named(found, ids)
+    return _named(found, ids, f"--group-by {regex}")
 
 
-def _named(found: Sequence[str | None], ids: np.ndarray) -> np.ndarray:
-    """Names of groups; an image without one is its own group."""
-    return np.array([name or f"?{own}" for name, own in zip(found, ids, strict=True)], dtype=str)
+def _named(found: Sequence[str | None], ids: np.ndarray, origin: str) -> _Candidate:
+    group, merged = named_groups(found, ids)
+    return _Candidate(group, origin, merged)
 
 
 def _folders(manifest: Manifest) -> list[str | None]:
@@ -136,6 +151,17 @@ def _folders(manifest: Manifest) -> list[str | None]:
 
 def _is_split(name: str) -> bool:
     return bool(splits_of([name])) or looks_like_split(name)
+
+
+def unfit(manifest: Manifest, group: np.ndarray, derived: bool) -> str:
+    """Why groups that the user did not name cannot keep the images of one person together; "" if they can.
+
+    Args:
+        manifest: The images.
+        group: [N] str.
+        derived: Whether the test split is derived, too.
+    """
+    return _useless(manifest, group, derived) or _unlikely(group)
 
 
 def _unlikely(group: np.ndarray) -> str:

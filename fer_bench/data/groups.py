@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 import numpy as np
 
 from fer_bench.core.seeds import uniform_by_id
+from fer_bench.data.names import composed
+from fer_bench.data.readers.common import listed
 
 
 def whole_groups(label: np.ndarray, group: np.ndarray, share: float, purpose: str, seed: int = 0) -> np.ndarray:
@@ -50,3 +55,32 @@ def whole_groups(label: np.ndarray, group: np.ndarray, share: float, purpose: st
         if cost(best) < np.inf:
             add(best)
     return chosen[member]
+
+
+def named_groups(found: Sequence[str | None], ids: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The group of each image, and a sentence on groups that are written in several ways and are one.
+
+    Capital letters, blanks and the Unicode form make no difference, and numbers are compared by value: "Anna" and
+    "ANNA " are one, and "1", "01" and "1.0". All other groups keep their names.
+
+    Args:
+        found: Names of groups; an image without one is its own group.
+        ids: [N] str, of the images.
+
+    Returns:
+        [N] str, and at most one sentence.
+    """
+    written: dict[str, list[str]] = {}
+    for name in sorted({name for name in found if name}):
+        written.setdefault(_key(name), []).append(name)
+    chosen = {name: same[0] for same in written.values() for name in same}
+    group = np.array([chosen[name] if name else f"?{own}" for name, own in zip(found, ids, strict=True)], dtype=str)
+    several = [" = ".join(same) for same in written.values() if len(same) > 1]
+    return group, (f"groups that are written in several ways: {', '.join(listed(several))}",) if several else ()
+
+
+def _key(name: str) -> str:
+    """What is the same in all ways of writing a name."""
+    plain = composed(composed(" ".join(name.split())).casefold())
+    number = re.fullmatch(r"0*(\d+)(\.0+)?", plain)
+    return number[1] if number else plain

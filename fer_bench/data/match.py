@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from fer_bench.data.names import image_path, without_suffix
+from fer_bench.data.names import composed, image_path, without_suffix
 
 UNKNOWN, AMBIGUOUS = -1, -2
 """In place of a row: no image has the name, or several have it."""
@@ -16,7 +16,7 @@ class ImageIndex:
     """Finds images by their id, or by the end of a path: lists are written on other machines, in other folders.
 
     A name means the image whose id has the longest common end with it, part by part. Capital letters, the suffix of the
-    format and RAF-DB's ``_aligned`` may differ. An end that two images share means none of them.
+    format, RAF-DB's ``_aligned`` and the Unicode form may differ. An end that two images share means none of them.
 
     Args:
         ids: [N] str, the ids of all images of the data set.
@@ -41,6 +41,6 @@ class ImageIndex:
 
 
 def _ends(path: str) -> list[str]:
-    """The ends of a path in small letters, from the whole to its last part."""
-    parts = path.strip("/").lower().split("/")
+    """The ends of a path in small letters and in the form NFC, from the whole to its last part."""
+    parts = composed(path.strip("/").lower()).split("/")
     return ["/".join(parts[start:]) for start in range(len(parts))]

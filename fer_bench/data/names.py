@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
@@ -41,6 +42,11 @@ _FILLERS = {
 }  # fmt: skip
 
 
+def composed(text: str) -> str:
+    """The text in the Unicode form NFC, to compare names: Macs write "ä" as "a" and two dots, other systems as one."""
+    return unicodedata.normalize("NFC", text)
+
+
 def class_name(word: str) -> str:
     """The name of the class that a folder, a table or a list calls ``word``.
 
@@ -66,25 +72,41 @@ def emotion_in(name: str) -> str:
 def class_names(words: Iterable[str]) -> tuple[dict[str, str], tuple[str, ...]]:
     """The class of each word, by :func:`class_name`, and a sentence on each class that is written in several ways.
 
-    Words that differ in their letters' case only are one class. It is called as they are in small letters if one of
-    them is written so, else as the first one by the alphabet. A name with a number, such as "0_angry", is the class
-    "anger" if that is there, too, unless the numbers say something else, such as the strength of the expression.
+    Words that differ in their letters' case or in their Unicode form only are one class. It is called as they are in
+    small letters if one of them is written so, else as the first one by the alphabet, in the form NFC if there is one.
+    A name with a number, such as "0_angry", is the class "anger" if that is there, too, unless the numbers say
+    something else, such as the strength of the expression.
     """
     written = sorted(set(words))
     names = {word: class_name(word) for word in written}
     if _are_codes(names.values()):
         names = {word: emotion_in(name) if emotion_in(name) in names.values() else name for word, name in names.items()}
     spellings: dict[str, str] = {}
-    for name in names.values():
-        key = name.casefold()
-        spellings[key] = name if name == key else spellings.get(key, name)
-    found = {word: spellings[name.casefold()] for word, name in names.items()}
+    for name in sorted(names.values(), key=_unusual):
+        spellings.setdefault(_key(name), name)
+    found = {word: spellings[_key(name)] for word, name in names.items()}
     merged: dict[str, list[str]] = {}
     for word, name in found.items():
-        merged.setdefault(name, []).append(word if word == word.strip() else repr(word))
+        merged.setdefault(name, []).append(_written(word))
     return found, tuple(
         f"{', '.join(same[:-1])} and {same[-1]} are one class, {name}" for name, same in merged.items() if len(same) > 1
     )
+
+
+def _written(word: str) -> str:
+    """A word in a message, with what cannot be seen."""
+    word = word if word == word.strip() else repr(word)
+    return word if word == composed(word) else f"{word} (in another Unicode form)"
+
+
+def _key(name: str) -> str:
+    """What names of one class have in common."""
+    return composed(composed(name).casefold())
+
+
+def _unusual(name: str) -> tuple[bool, bool]:
+    """Sorts the spellings of a name: small letters first, and NFC before other forms."""
+    return name != name.casefold(), name != composed(name)
 
 
 def _are_codes(names: Iterable[str]) -> bool:

@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 def open_dataset(name_or_path: str, root: Path | None = None, options: ReadOptions = AS_IT_IS) -> Dataset:
     """Opens a data set. Its files are read if they are new or have changed; images are decoded when they are needed.
 
-    What the reader leaves out is logged as a warning, what it assumes as information.
+    What the reader leaves out is logged as a warning, as are classes without test images; what it assumes is logged as
+    information.
 
     Args:
         name_or_path: The name of a known data set, or the path of a folder of images or of a table.
@@ -42,8 +43,19 @@ def open_dataset(name_or_path: str, root: Path | None = None, options: ReadOptio
     """
     key = _key(location(name_or_path, root), options.text)
     dataset = _opened(key, partial(read_manifest, name_or_path, root, options))
-    _say_once(dataset.name, dataset.notes, dataset.assumed)
+    _say_once(dataset.name, (*dataset.notes, *_unmeasured(dataset)), dataset.assumed)
     return landmarks.added(dataset, name_or_path, root)
+
+
+def _unmeasured(dataset: Dataset) -> tuple[str, ...]:
+    """A sentence for each held-out split that has images, but none of some classes: means are over fewer classes."""
+    notes = []
+    for split, what in (("val", "validation"), ("test", "test")):
+        there = set(dataset.label[dataset.split == split].tolist())
+        absent = [name for number, name in enumerate(dataset.classes) if number not in there]
+        if there and absent:
+            notes.append(f"no {what} image of {', '.join(absent)}: means over classes are of the other {len(there)}")
+    return tuple(notes)
 
 
 def read_manifest(name_or_path: str, root: Path | None = None, options: ReadOptions = AS_IT_IS) -> Manifest:

@@ -11,6 +11,9 @@ from fer_bench.core.errors import nearest, require
 ROLES = ("path", "label", "split", "group", "reference", "id", "landmarks")
 """What a column of a table can be."""
 
+VOTES = "votes"
+"""Stands for all columns of votes, which are found by their names."""
+
 Ties = Literal["drop", "first", "distribution"]
 
 TIES = get_args(Ties)
@@ -25,7 +28,8 @@ class ReadOptions:
     """Options of reading a data set.
 
     Attributes:
-        columns: Columns of a table by role: the name of a column, its number from 1, or "none" for no column.
+        columns: Columns of a table by role: the name of a column, its number from 1, or "none" for no column. "votes"
+            can be "none" only.
         group_by: Who or what an image shows: a column of a table, or a regular expression on the ids of images, whose
             first group (or whole match) names it. "" looks for well-known columns, names of files and sub-folders;
             "none" does not.
@@ -43,8 +47,12 @@ class ReadOptions:
     dedup: Dedup = ""
 
     def __post_init__(self) -> None:
-        for role in self.columns:
-            require(role in ROLES, f"--columns {role}=…: no such role{nearest(role, ROLES)}")
+        for role, column in self.columns.items():
+            require(role in (*ROLES, VOTES), f"--columns {role}=…: no such role{nearest(role, (*ROLES, VOTES))}")
+            require(
+                role != VOTES or column == "none",
+                f"--columns votes={column}: columns of votes are found by the names of classes; votes=none uses none",
+            )
         require(self.ties in TIES, f"--ties {self.ties}{nearest(self.ties, TIES)}")
         require(self.dedup in DEDUP, f"--dedup {self.dedup}{nearest(self.dedup, DEDUP[1:])}")
 

@@ -13,13 +13,14 @@ from pathlib import Path
 from fer_bench.core.errors import DataError
 
 SYSTEM_FOLDERS = {
-    "__MACOSX", "@eaDir", "@Recycle", "@Recently-Snapshot", "#recycle", "#snapshot", "$RECYCLE.BIN",
-    "System Volume Information", "lost+found",
+    "__macosx", "__pycache__", "@eadir", "@__thumb", "@recycle", "@recently-snapshot", "#recycle", "#snapshot",
+    "$recycle.bin", "recycler", "recycled", "system volume information", "lost+found", "network trash folder",
+    "temporary items",
 }  # fmt: skip
-"""Folders that archives, network drives and operating systems add beside the data."""
+"""Folders that archives, network drives and operating systems add beside the data, in small letters."""
 
-SYSTEM_FILES = {"Thumbs.db", "desktop.ini", "Icon\r", "ehthumbs.db"}
-"""Files that operating systems add beside the images."""
+SYSTEM_FILES = {"thumbs.db", "desktop.ini", "icon\r", "ehthumbs.db"}
+"""Files that operating systems add beside the images, in small letters."""
 
 RESULTS_FOLDERS = ("reproduce", "runs", "sweeps")
 """Folders that fer-bench writes into its folder of results."""
@@ -68,7 +69,7 @@ def _split(folder: Path) -> tuple[list[Path], list[Path]]:
         with os.scandir(folder) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 path = Path(entry.path)
-                if entry.name.startswith(".") or entry.name in SYSTEM_FOLDERS | SYSTEM_FILES:
+                if entry.name.startswith(".") or entry.name.lower() in SYSTEM_FOLDERS | SYSTEM_FILES:
                     continue
                 if entry.is_symlink():
                     (links if path.is_dir() else files).append(path)

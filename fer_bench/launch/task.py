@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fer_bench.core.errors import DataError
-from fer_bench.core.files import checksum
+from fer_bench.data.noise.kinds import file_digest
 from fer_bench.launch.output import redirected
 from fer_bench.launch.work import Event
 from fer_bench.store.folder import RunFolder
@@ -147,7 +147,7 @@ def _same_file(path: Path | None, digest: str) -> Iterator[Path | None]:
         yield None
         return
     content = path.read_bytes()
-    if f"sha256:{checksum(content)}" != digest:
+    if file_digest(content) != digest:
         raise DataError(f"{path} {CHANGED}")
     with tempfile.TemporaryDirectory(prefix="fer-bench-") as folder:
         copy = Path(folder) / path.name

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from fer_bench.core.errors import SpecError, require
-from fer_bench.core.files import file_checksum
 from fer_bench.core.spec import Imbalance, Noise
 from fer_bench.sweep.request import Request
 
@@ -68,8 +67,8 @@ def distinct_seeds(seeds: Iterable[int], option: str) -> list[int]:
 
 
 def _noise_file(request: Request, kinds: Sequence[str]) -> str:
-    """``sha256:`` and the hash of the noise file, or nothing without one."""
-    from fer_bench.data.noise.kinds import KINDS
+    """The name of the noise file in keys, or nothing without one."""
+    from fer_bench.data.noise.kinds import KINDS, file_digest
 
     path = request.noise_file
     if path is None:
@@ -77,7 +76,7 @@ def _noise_file(request: Request, kinds: Sequence[str]) -> str:
     require(path.is_file(), f"--noise-file {path}: no such file")
     used = any(KINDS[kind].needs == "file" for kind in kinds)
     require(used, f"--noise-file {path}: none of {', '.join(kinds)} reads it")
-    return f"sha256:{file_checksum(path)}"
+    return file_digest(path.read_bytes())
 
 
 def _with_rates(kind: str, request: Request, file: str) -> list[Noise]:

@@ -58,7 +58,8 @@ def corrupt(dataset: Dataset, rows: np.ndarray, noise: Noise, seed: int = 0, fil
         return _listed(dataset, rows, file)
     if noise.kind == "instance-hard":
         assert file is not None
-        return hardest(labels, ids, read_probabilities(file, ids, classes), noise.rate)
+        among = (dataset.ids, dataset.ids[dataset.rows("train")])
+        return hardest(labels, ids, read_probabilities(file, ids, classes, among), noise.rate)
     counts = np.bincount(labels, minlength=len(classes))
     matrix = read_matrix(file, classes) if noise.kind == "confusion" and file is not None else None
     transition = transition_matrix(noise.kind, noise.rate, classes, counts=counts, matrix=matrix)

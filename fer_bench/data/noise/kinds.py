@@ -5,6 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fer_bench.core.errors import nearest
+from fer_bench.core.files import checksum
+
+READING = 2
+"""How files of label noise are read. It is raised where the same file gives other labels than before, so that no earlier
+run counts as one of now."""
+
+
+def file_digest(content: bytes) -> str:
+    """Names a file of label noise in the key of a run: the hash of its content, and how it is read."""
+    return f"sha256:{checksum(content)}, reading {READING}"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,22 +11,27 @@ import pandas as pd
 
 from fer_bench.core.errors import DataError
 from fer_bench.core.files import named
+from fer_bench.core.text import counted
 from fer_bench.data.dataset import Manifest
 from fer_bench.data.names import IMAGE_SUFFIXES, image_path
 from fer_bench.data.readers.common import (
     first_existing,
     images_under,
     inside,
+    listed,
     missing,
     other_files,
     require_files,
     unique_ids,
 )
-from fer_bench.data.readers.fer2013 import numbers, read_csv
+from fer_bench.data.readers.fer2013 import first_line, numbers, read_csv
 from fer_bench.data.sources import FileSource
 from fer_bench.data.walk import files_under
 
 CLASSES = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
+
+LAST = 10
+"""The last number of an expression: 8 to 10 are none, uncertain and no face."""
 
 EXPECTED: dict[int, dict[str, int]] = {7: {}, 8: {}}  # no count of a release was seen that could be stated here
 
@@ -47,17 +53,22 @@ RELEASED = (
 
 SHORT = ("subDirectory_filePath", "expression")
 
-_BOX = ("face_x", "face_y", "face_width", "face_height")
+BOX = ("face_x", "face_y", "face_width", "face_height")
+"""Columns with the place of the face, in pixels."""
 
 
 @dataclass
 class _Part:
-    """One split: ids, image files and labels of equal length, boxes [n, 4] int64 or None, and what it was read from."""
+    """One split: ids, image files and labels of equal length, boxes [n, 4] int64 or None, and what it was read from.
+
+    ``listed`` is its list, or None where there is none.
+    """
 
     ids: list[str]
     paths: list[Path]
     label: np.ndarray
     boxes: np.ndarray | None = None
+    listed: Path | None = None
     files: list[Path] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -80,6 +91,7 @@ def read(root: Path, classes: int = 8) -> Manifest:
         raise missing(base, LAYOUT)
     read_split = _folder_split if _part_folder(base, "train").is_dir() else _csv_split
     parts = [read_split(base, split, classes) for split in ("train", "test")]
+    _require_alike(base, parts)
     boxes = [part.boxes for part in parts if part.boxes is not None]
     return Manifest(
         name=f"affectnet{classes}",
@@ -89,7 +101,7 @@ def read(root: Path, classes: int = 8) -> Manifest:
         label=np.concatenate([part.label for part in parts]),
         source=FileSource(
             [path for part in parts for path in part.paths],
-            np.concatenate(boxes) if len(boxes) == len(parts) else None,
+            np.concatenate(boxes) if boxes else None,
         ),
         expected=EXPECTED[classes],
         files=[
@@ -106,15 +118,16 @@ def _csv_split(base: Path, split: str, classes: int) -> _Part:
     lists = [base / name, base / "Manually_Annotated_file_lists" / name]
     listed = first_existing(lists, LAYOUT)
     images = first_existing([base / "Manually_Annotated_Images"], LAYOUT)
-    header, notes = _header(listed)
-    table = read_csv(listed, ("subDirectory_filePath", "expression"), header)
+    header, note = _header(listed)
+    table = read_csv(listed, SHORT, header, BOX)
     label = numbers(table, "expression", listed)
+    notes = [*note, *_unknown(label, listed.name)]
     kept = (label >= 0) & (label < classes)
     table, label = table[kept].reset_index(drop=True), label[kept]
     ids = [image_path(name) for name in table["subDirectory_filePath"]]
     paths = [inside(images, name, str(listed)) for name in ids]
     require_files(paths, LAYOUT)
-    return _Part(ids, paths, label, _boxes(table, listed), files=[*lists, *paths], notes=notes)
+    return _Part(ids, paths, label, _boxes(table, listed), listed, files=[*lists, *paths], notes=notes)
 
 
 def _header(listed: Path) -> tuple[tuple[str, ...] | None, list[str]]:
@@ -122,8 +135,8 @@ def _header(listed: Path) -> tuple[tuple[str, ...] | None, list[str]]:
 
     None and no note for a list with a header. DataError where the columns cannot be told.
     """
-    with named(listed), listed.open(encoding="utf-8-sig", errors="replace") as lines:
-        fields = lines.readline().rstrip("\n").split(",")
+    with named(listed):
+        fields = first_line(listed).text.split(",")
     if Path(fields[0].strip().strip('"')).suffix.lower() not in IMAGE_SUFFIXES:
         return None, []
     columns = next((each for each in (RELEASED, SHORT) if len(each) == len(fields)), None)
@@ -135,11 +148,34 @@ def _header(listed: Path) -> tuple[tuple[str, ...] | None, list[str]]:
     return columns, [f"{listed.name} has no header; its columns are read as {','.join(columns)}"]
 
 
+def _unknown(label: np.ndarray, where: str) -> list[str]:
+    """A sentence that counts the images whose expression AffectNet does not have; none if there are no such images."""
+    other = label[(label < 0) | (label > LAST)]
+    what = f"{where}: {counted(len(other), 'image')} left out whose expression is not 0 to {LAST}"
+    return [f"{what}, such as {other[0]}"] if len(other) else []
+
+
 def _boxes(table: pd.DataFrame, listed: Path) -> np.ndarray | None:
-    if not set(_BOX) <= set(table.columns):
+    absent = [name for name in BOX if name not in table.columns]
+    if len(absent) == len(BOX):
         return None
-    left, top, width, height = (numbers(table, name, listed) for name in _BOX)
+    if absent:
+        found = ", ".join(str(name) for name in table.columns)
+        raise DataError(
+            f"{listed}: no column {absent[0]!r}, which the box of a face needs ({', '.join(BOX)}); found {found}"
+        )
+    left, top, width, height = (numbers(table, name, listed) for name in BOX)
     return np.stack([left, top, left + width, top + height], axis=1)
+
+
+def _require_alike(base: Path, parts: Sequence[_Part]) -> None:
+    """DataError where one list has boxes and the other has none: one split would show faces, and one whole images."""
+    lists = {part.boxes is None: part.listed.relative_to(base) for part in parts if part.listed}
+    if len(lists) > 1:
+        raise DataError(
+            f"{base}: {lists[False]} has the columns {', '.join(BOX)}, and {lists[True]} has none of them, so faces "
+            "would be cropped in one split only: add them, or delete them from the other list if its images are cropped"
+        )
 
 
 FOLDERS = {"train": ("train_set", "train"), "test": ("val_set", "val", "valid", "validation", "test")}
@@ -161,9 +197,16 @@ def _folder_split(base: Path, split: str, classes: int) -> _Part:
     kept = np.flatnonzero((labels >= 0) & (labels < classes))
     paths = [found[row] for row in kept]
     ids = [f"{folder.name}/{path.name}" for path in paths]
-    return _Part(
-        ids, paths, labels[kept], files=[*found, *marks], folders=[images], notes=other_files(files_under(images))
-    )
+    notes = [*other_files(files_under(images)), *_unknown(labels, folder.name), *_without_image(annotations, marks)]
+    return _Part(ids, paths, labels[kept], files=[*found, *marks], folders=[images], notes=notes)
+
+
+def _without_image(annotations: Path, used: Sequence[Path]) -> list[str]:
+    """A sentence that counts the annotations whose image is missing; none if there are no such annotations."""
+    there = {path for path in annotations.glob("*_exp.npy") if not path.name.startswith(".")}
+    lost = sorted(path.name for path in there.difference(used))
+    what = f"{counted(len(lost), 'annotation')} without an image left out"
+    return [f"{what}: {', '.join(listed(lost))}"] if lost else []
 
 
 def _expression(path: Path) -> int:

@@ -6,20 +6,24 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
-from pathlib import Path
 
 import numpy as np
 
-from fer_bench.core.errors import DataError
 from fer_bench.core.seeds import uniform_by_id
 from fer_bench.core.text import counted
 from fer_bench.data.dataset import LabelSource
-from fer_bench.data.names import class_name, class_names, class_order, doubtful_classes
+from fer_bench.data.names import class_names, class_order, doubtful_classes
 from fer_bench.data.options import Ties
 from fer_bench.data.readers.common import listed
 
-ABSENT = frozenset({"", "nan", "null", "nil", "none", "n/a", "#n/a", "<na>", "?", "-", "--"})
-"""Cells that hold no label, in small letters."""
+ABSENT = frozenset({
+    "", "nan", "na", "n.a.", "n.a", "n/a", "<na>", "#n/a", "#na", "#nv", "null", "<null>", "(null)", "\\n", "nil",
+    "none", "?", ".", "-", "--",
+})  # fmt: skip
+"""Cells that hold nothing, in small letters."""
+
+CODES = frozenset({-1.0, -9.0, -99.0, -999.0})
+"""Numbers that say in lists of numbers or words that something is missing."""
 
 
 @dataclass(frozen=True)
@@ -63,29 +67,49 @@ class Votes:
     counts: np.ndarray
     no_class: np.ndarray
 
+    @property
+    def several(self) -> bool:
+        """Whether at least half of the images have several votes."""
+        return bool((self.counts.sum(1) > 1).mean() >= 0.5)
 
-def read_votes(columns: Mapping[str, Sequence[str]], no_class: Sequence[Sequence[str]], path: Path) -> Votes | None:
-    """Votes from cells of text, by class; None where the numbers are no counts but shares or scores."""
+
+def read_votes(columns: Mapping[str, Sequence[str]], no_class: Sequence[Sequence[str]]) -> Votes:
+    """Votes from cells that are counts, by class."""
     names = class_order(columns)
-    table = np.array([[count(word) for word in columns[name]] for name in names]).T
-    others = np.array([[count(word) for word in column] for column in no_class]).sum(0)
-    if not np.isfinite(table).all() or (table < 0).any():
-        row = int(np.flatnonzero(~np.isfinite(table).all(1) | (table < 0).any(1))[0])
-        raise DataError(f"{path}, row {row + 1}: votes are counts, 0 or more")
-    if (table % 1 != 0).any():
-        return None
-    no_votes = np.zeros(len(table), dtype=np.int64)
-    return Votes(names, table.astype(np.int64), others.astype(np.int64) if len(no_class) else no_votes)
+    table = np.array([[count(word) for word in columns[name]] for name in names], dtype=np.int64).T
+    others = np.array([[count(word) for word in column] for column in no_class], dtype=np.int64)
+    return Votes(names, table, others.sum(0) if len(no_class) else np.zeros(len(table), dtype=np.int64))
 
 
 def count(word: str) -> float:
     """A cell as a number of votes: nothing is 0, and true and false are 1 and 0. ValueError for other words."""
-    return float({"": "0", "true": "1", "false": "0"}.get(word.casefold(), word))
+    plain = word.casefold()
+    return 0.0 if plain in ABSENT else float({"true": "1", "false": "0"}.get(plain, plain))
+
+
+def filled(words: Sequence[str]) -> np.ndarray:
+    """Which cells of a column say something: bool [N].
+
+    The numbers of :data:`CODES` say nothing, unless other negative numbers are there: then they are numbers like these.
+    """
+    says = np.array([word.casefold() not in ABSENT for word in words], dtype=bool)
+    negative = {word: value for word in set(compress(words, says)) if (value := _value(word)) < 0}
+    if negative and CODES.issuperset(negative.values()):
+        says &= np.array([word not in negative for word in words], dtype=bool)
+    return says
+
+
+def _value(word: str) -> float:
+    """A cell as a number; 0 for other words."""
+    try:
+        return float(word)
+    except ValueError:
+        return 0.0
 
 
 def count_rows(words: Sequence[str], image: np.ndarray, images: int) -> Votes:
     """Votes of the rows of a table, each of which is one vote on one of several ``images``; ``image`` is int64 [N]."""
-    there = [(word, place) for word, place in zip(words, image, strict=True) if word.casefold() not in ABSENT]
+    there = list(compress(zip(words, image, strict=True), filled(words)))
     names, _ = class_names(word for word, _ in there)
     classes = class_order(names.values())
     counts = np.zeros((images, len(classes)), dtype=np.int64)
@@ -114,7 +138,7 @@ def annotate(
         votes: Votes, or None.
         ties: What to do with an image with tied votes.
     """
-    several = votes is not None and bool((votes.counts.sum(1) > 1).mean() >= 0.5)
+    several = votes is not None and votes.several
     if reference is not None:
         found = _of_words(ids, reference, "reference")
     elif votes is not None:
@@ -133,13 +157,27 @@ def annotate(
     return replace(found, human=human, votes=counts, notes=tuple(notes))
 
 
+def differing_row(label: Sequence[str], votes: Votes) -> int | None:
+    """The first row, from 0, where the label and the only vote divide the images differently; None if there is none.
+
+    A label may be a number where the class has a name. Images that lack one of the two say nothing.
+    """
+    one = (votes.counts.sum(1) == 1) & filled(label)
+    names, _ = class_names([*votes.classes, *compress(label, one)])
+    name_of: dict[str, str] = {}
+    label_of: dict[str, str] = {}
+    for row in np.flatnonzero(one).tolist():
+        own, voted = names[label[row]], votes.classes[votes.counts[row].argmax()]
+        same = own == voted if own in votes.classes else name_of.setdefault(own, voted) == voted
+        if not same or label_of.setdefault(voted, own) != own:
+            return row
+    return None
+
+
 def _of_words(ids: np.ndarray, words: Sequence[str], source: LabelSource) -> Annotations:
     """Labels from words; images without one are left out."""
-    kept = np.array([word.casefold() not in ABSENT for word in words], dtype=bool)
-    without = {"-1", "-1.0"}  # lists in numbers mark images without a label so
-    if without & set(words) and all(word in without or class_name(word).isdecimal() for word in compress(words, kept)):
-        kept &= np.array([word not in without for word in words], dtype=bool)
-    there = [word for word, has in zip(words, kept, strict=True) if has]
+    kept = filled(words)
+    there = list(compress(words, kept))
     names, merged = class_names(there)
     classes = class_order(names.values())
     code = {word: classes.index(name) for word, name in names.items()}
@@ -182,7 +220,7 @@ def _of_votes(ids: np.ndarray, votes: Votes, ties: Ties, source: LabelSource) ->
 
 def _second(words: Sequence[str], found: Annotations) -> tuple[np.ndarray, list[str]]:
     """The second label of the images that are kept: int64 [n], -1 where it is none of the classes."""
-    names, _ = class_names([*found.classes, *(word for word in words if word.casefold() not in ABSENT)])
+    names, _ = class_names([*found.classes, *compress(words, filled(words))])
     code = {word: found.classes.index(name) for word, name in names.items() if name in found.classes}
     human = np.array([code.get(word, -1) for word, kept in zip(words, found.kept, strict=True) if kept], dtype=np.int64)
     others = Counter(word for word, kept in zip(words, found.kept, strict=True) if kept and word not in code)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fer_bench.core.errors import DataError
-from fer_bench.data.names import EMOTIONS, class_name, splits_of
-from fer_bench.data.options import ROLES
-from fer_bench.data.readers.annotations import count
+from fer_bench.data.names import composed, splits_of
+from fer_bench.data.options import ROLES, VOTES
+from fer_bench.data.readers.common import listed
 from fer_bench.data.readers.sheet import Sheet, is_image, is_pixels, plain
+from fer_bench.data.readers.votes import NO_VOTES, VoteColumns, find_votes
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "path": (
@@ -24,8 +25,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     ),
     "split": ("split", "usage", "set", "fold", "subset", "partition", "phase", "istrain", "istraining", "istest"),
     "group": (
-        "subject", "person", "identity", "user", "group", "subjectid", "personid", "identityid", "userid", "groupid",
-        "participant", "participantid", "actor", "actorid",
+        "subject", "person", "identity", "subjectid", "personid", "identityid", "participant", "participantid", "actor",
+        "actorid", "user", "userid", "group", "groupid",
     ),
     "reference": ("reference", "referencelabel", "groundtruth", "truelabel", "goldlabel", "consensus"),
     "id": ("id",),
@@ -36,8 +37,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 PERSON = r"(subject|person|participant|identity|user|actor)(no|nr|num|number|code|key|index|idx|name|label)"
 """Further names of columns that say who is in an image, as :func:`fer_bench.data.readers.sheet.plain` writes them."""
 
-NO_CLASS = ("unknown", "nf", "noface", "notaface", "uncertain", "none")
-"""Columns of votes for no class."""
+OTHERS = re.compile(r"(user|group).*")
+"""Columns that may say something else than who is in an image, such as who labelled it."""
 
 PIXELS = "pixels"
 
@@ -55,17 +56,32 @@ class Columns:
 
     Attributes:
         roles: Column of each role that the table has.
-        votes: Columns with counts of votes, by class; None where there are none.
-        no_class: Columns with counts of votes that no class gets.
+        found: The roles that were recognised, not told.
+        groups: Columns that may say who is in an image, the most probable one first; ``roles`` has that one.
+        votes: Columns with counts of votes.
         pixels: Column with the pixels of the images; None where the images are files.
-        assumed: What was recognised, one sentence.
     """
 
     roles: Mapping[str, int]
-    votes: Mapping[str, int] | None = None
-    no_class: tuple[int, ...] = ()
+    found: frozenset[str] = frozenset()
+    groups: tuple[int, ...] = ()
+    votes: VoteColumns = NO_VOTES
     pixels: int | None = None
-    assumed: tuple[str, ...] = ()
+
+    def grouped_by(self, number: int) -> Columns:
+        """The same with another column that says who is in an image."""
+        return replace(self, roles={**self.roles, "group": number})
+
+    def sentence(self, sheet: Sheet) -> tuple[str, ...]:
+        """One sentence on columns that are not called by their role; none if there are none."""
+        names = {role: sheet.names[self.roles[role]] for role in ROLES if role in self.found and role in self.roles}
+        parts = [f"{role} = {name!r}" for role, name in names.items() if plain(name) != role]
+        if self.votes.classes:
+            parts.append(f"votes = {', '.join(self.votes.classes)}")
+        if self.votes.unread:
+            parts.append(f"not read as votes: {', '.join(listed(self.votes.unread))}")
+        kind = "columns" if sheet.has_header else "columns by number, as there is no header"
+        return (f"{kind}: {'; '.join(parts)}",) if parts else ()
 
 
 def find_columns(sheet: Sheet, told: Mapping[str, str]) -> Columns:
@@ -84,21 +100,31 @@ def find_columns(sheet: Sheet, told: Mapping[str, str]) -> Columns:
         pixels = next((number for number in range(len(sheet.names)) if is_pixels(sheet.column(number)[0])), None)
     open_roles = [role for role in ROLES if role not in told]
     found = _recognised(sheet, open_roles) if sheet.has_header else _by_content(sheet, open_roles, roles)
+    groups = [roles["group"]] if "group" in roles else []
+    if sheet.has_header and "group" in open_roles:
+        groups = _groups(sheet)
+        found |= {"group": groups[0]} if groups else {}
+    labels = "chosen" if "label" in roles else ""
     roles = found | roles
     if pixels is not None and "path" not in told:
         roles.pop("path", None)
-    votes = _votes(sheet, set(roles.values())) if sheet.has_header else {}
-    if len(votes) < 2:
-        votes = {}
-    no_class = [number for number, name in enumerate(sheet.names) if votes and plain(name) in NO_CLASS]
-    _require(sheet, roles, bool(votes), pixels)
-    called = {role: number for role, number in found.items() if plain(sheet.names[number]) != role}
-    unusual = {role: called[role] for role in ROLES if role in called and role in roles}
-    return Columns(roles, votes or None, tuple(no_class), pixels, _said(sheet, unusual, votes))
+    if "path" not in roles and pixels is None:
+        raise _missing(sheet, "path")
+    _require_apart(sheet, roles, pixels)
+    votes = NO_VOTES
+    labels = labels or ("there" if {"label", "reference"} & roles.keys() else "")
+    if sheet.has_header and VOTES not in told:
+        taken = {*roles.values(), *groups}
+        free = [number for number, name in enumerate(sheet.names) if number not in taken and plain(name) not in KNOWN]
+        votes = find_votes(sheet, free, labels)
+    if not labels and not votes.classes:
+        raise _missing(sheet, "label")
+    return Columns(roles, frozenset(found), tuple(groups), votes, pixels)
 
 
 def _told_column(sheet: Sheet, role: str, name: str) -> int:
     """The column that ``--columns`` names: as it is written, in other letters, or by its number."""
+    name = composed(name)
     for same in (str.strip, str.casefold, plain):
         matches = [number for number, each in enumerate(sheet.names) if same(each) == same(name)]
         if len(matches) == 1:
@@ -122,8 +148,6 @@ def _recognised(sheet: Sheet, roles: list[str]) -> dict[str, int]:
                     f"{sheet.path}: two columns are called {written!r}; choose with --columns {role}=NUMBER"
                 )
         columns = [names.index(name) for name in NAMES[role] if name in names]
-        if role == "group" and not columns:
-            columns = [number for number, name in enumerate(names) if re.fullmatch(PERSON, name)]
         if role == "path":
             columns = sorted(columns, key=lambda number: not is_image(sheet.column(number)[0]))
         if role == "label" and len(columns) > 1:
@@ -131,6 +155,25 @@ def _recognised(sheet: Sheet, roles: list[str]) -> dict[str, int]:
         if columns:
             found[role] = columns[0]
     return found
+
+
+def _groups(sheet: Sheet) -> list[int]:
+    """Columns that are called like the person in an image, those that may mean somebody else last."""
+    names = [plain(name) for name in sheet.names]
+    columns = [names.index(name) for name in NAMES["group"] if name in names]
+    columns += [number for number, name in enumerate(names) if re.fullmatch(PERSON, name)]
+    return sorted(columns, key=lambda number: bool(OTHERS.fullmatch(names[number])))
+
+
+def _require_apart(sheet: Sheet, roles: Mapping[str, int], pixels: int | None) -> None:
+    """DataError where the column of the images shall say what they show, too: then no two images have one class."""
+    images = roles.get("path", pixels)
+    for role in ("label", "reference", "split"):
+        if images is not None and roles.get(role) == images:
+            raise DataError(
+                f"{sheet.path}: the column {sheet.names[images]!r} cannot be both the images and the {role}; choose "
+                f"another with --columns {role}=COLUMN"
+            )
 
 
 def _require_same_classes(sheet: Sheet, columns: list[int]) -> None:
@@ -165,34 +208,6 @@ def _fits(words: list[str], role: str) -> bool:
     return all(map(is_image, words[:100])) if role == "path" else len(splits_of(set(words))) == len(set(words))
 
 
-def _votes(sheet: Sheet, taken: set[int]) -> dict[str, int]:
-    """Columns of numbers that are named like a class."""
-    free = {number: class_name(name) for number, name in enumerate(sheet.names) if number not in taken}
-    found = {name: number for number, name in free.items() if name in EMOTIONS}
-    if not found:  # one column for each class as other tools write it: emotion_angry, emotion_happy
-        parts = {number: re.fullmatch(r"(.*[ _.:/-])([^ _.:/-]+)", name) for number, name in free.items()}
-        prefixes = {match[1] for match in parts.values() if match and class_name(match[2]) in EMOTIONS}
-        if len(prefixes) == 1:
-            found = {class_name(match[2]): number for number, match in parts.items() if match and match[1] in prefixes}
-    return {name: number for name, number in found.items() if all(map(_is_number, sheet.column(number)))}
-
-
-def _is_number(word: str) -> bool:
-    try:
-        count(word)
-    except ValueError:
-        return False
-    return True
-
-
-def _require(sheet: Sheet, roles: Mapping[str, int], votes: bool, pixels: int | None) -> None:
-    """DataError where there are no images or no labels."""
-    if "path" not in roles and pixels is None:
-        raise _missing(sheet, "path")
-    if not (votes or {"label", "reference"} & roles.keys()):
-        raise _missing(sheet, "label")
-
-
 def _missing(sheet: Sheet, role: str) -> DataError:
     if not sheet.has_header:
         return DataError(
@@ -213,12 +228,3 @@ def _there(sheet: Sheet) -> str:
     more = f" and {len(sheet.names) - SHOWN:,} more" if len(sheet.names) > SHOWN else ""
     found = ", ".join(name[:40] for name in sheet.names[:SHOWN])
     return f"found {found}{more}" if sheet.has_header else f"it has {len(sheet.names)}"
-
-
-def _said(sheet: Sheet, roles: Mapping[str, int], votes: Mapping[str, int]) -> tuple[str, ...]:
-    """One sentence on columns that are not called by their role."""
-    parts = [f"{role} = {sheet.names[number]!r}" for role, number in roles.items()]
-    if votes:
-        parts.append(f"votes = {', '.join(votes)}")
-    kind = "columns" if sheet.has_header else "columns by number, as there is no header"
-    return (f"{kind}: {'; '.join(parts)}",) if parts else ()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -78,24 +80,31 @@ def load(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return label, usage(table, path), frames
 
 
-def read_csv(path: Path, columns: tuple[str, ...], header: tuple[str, ...] | None = None) -> pd.DataFrame:
+def read_csv(
+    path: Path, columns: tuple[str, ...], header: tuple[str, ...] | None = None, optional: tuple[str, ...] = ()
+) -> pd.DataFrame:
     """A csv file as text (copies in circulation have a blank before each name); raises naming an absent column.
 
-    ``header`` names the columns of a file without a header. Capital letters in names make no difference.
+    Capital letters in names make no difference. Empty lines at the beginning are skipped.
+
+    Args:
+        path: The file.
+        columns: Columns that it must have.
+        header: Names of the columns of a file without a header.
+        optional: Columns that it may have.
     """
-    form: dict[str, Any] = {} if header is None else {"header": None, "names": list(header)}
+    start = first_line(path)
+    form: dict[str, Any] = {"encoding": start.encoding, "skiprows": start.number, "dtype": str}
+    form["sep"] = "," if "," in start.text else max(";\t", key=start.text.count)
     try:
-        with path.open("rb") as file:
-            first = file.readline()
-        form["encoding"] = "utf-16" if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
-        form["sep"] = "," if b"," in first else max(";\t", key=lambda each: first.count(each.encode()))
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, low_memory=False, **form)
+        names = header or pd.read_csv(path, header=None, nrows=1, keep_default_na=False, **form).iloc[0].tolist()
+        named = {"header": None, "names": list(header)} if header else {}
+        table = pd.read_csv(path, keep_default_na=False, low_memory=False, **form, **named)
     except (ValueError, pd.errors.ParserError) as error:
         raise DataError(f"{path}: is not a csv file ({error})") from error
-    written = {name.casefold(): name for name in columns}
-    table.columns = table.columns.str.strip().map(
-        lambda name: name if name in columns else written.get(name.casefold(), name)
-    )
+    _require_once(path, names, (*columns, *optional))
+    written = {name.casefold(): name for name in (*columns, *optional)}
+    table.columns = table.columns.str.strip().map(lambda name: written.get(name.casefold(), name))
     absent = [name for name in columns if name not in table.columns]
     if absent:
         found = [str(name) for name in table.columns]
@@ -104,6 +113,37 @@ def read_csv(path: Path, columns: tuple[str, ...], header: tuple[str, ...] | Non
         shown = ", ".join(name[:40] for name in listed(found))
         raise DataError(f"{path}: no column {absent[0]!r}; found {shown}")
     return table
+
+
+@dataclass(frozen=True)
+class FirstLine:
+    """The first line of a csv file that is not empty; ``number`` lines are before it."""
+
+    text: str
+    number: int
+    encoding: str
+
+
+def first_line(path: Path) -> FirstLine:
+    """The first line of a csv file that holds something besides blanks and separators."""
+    with path.open("rb") as file:
+        is_utf16 = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    encoding = "utf-16" if is_utf16 else "utf-8-sig"
+    with path.open(encoding=encoding, errors="replace") as lines:
+        for number, line in enumerate(lines):
+            if line.strip(" \t\r\n,;"):
+                return FirstLine(line.rstrip("\n"), number, encoding)
+    return FirstLine("", 0, encoding)
+
+
+def _require_once(path: Path, names: Iterable[object], columns: Iterable[str]) -> None:
+    """DataError where two columns have one of the names: nobody can know which is meant."""
+    found = [str(name).strip() for name in names]
+    for column in columns:
+        same = [name for name in found if name.casefold() == column.casefold()]
+        if len(same) > 1:
+            shown = " and ".join(map(repr, same))
+            raise DataError(f"{path}: {len(same)} columns are called {column!r}: {shown}; rename or delete all but one")
 
 
 def usage(table: pd.DataFrame, path: Path) -> np.ndarray:

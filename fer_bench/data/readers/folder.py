@@ -23,7 +23,7 @@ from fer_bench.data.names import (
 )
 from fer_bench.data.readers import codes
 from fer_bench.data.readers.common import images_under, listed, missing, other_files, printable, unique_ids
-from fer_bench.data.readers.layout import inner_classes, tables_there
+from fer_bench.data.readers.layout import inner_classes, is_class, tables_there
 from fer_bench.data.sources import FileSource
 from fer_bench.data.walk import files_under, folders_in
 
@@ -82,6 +82,7 @@ def read(root: Path, ask: bool = True) -> Manifest:
         images.splits += [each.split] * len(paths)
         images.classes += [names[each.folder.name] for _ in paths]
     _require_sorted(root, images, classes)
+    _require_known(root, images)
     ids = unique_ids((path.relative_to(root).as_posix() for path in images.paths), root)
     label = np.array([classes.index(name) for name in images.classes], dtype=np.int64)
     return Manifest(
@@ -110,6 +111,26 @@ def _require_sorted(root: Path, images: _Images, classes: Sequence[str]) -> None
             f"{root}: its images are in {_slashed(classes)} and not in one folder for each class."
             f"{tables_there(root)} {_expected()}"
         )
+
+
+def _require_known(root: Path, images: _Images) -> None:
+    """DataError where a folder in train/ only is called like no expression, and all others are: it may be no class.
+
+    Such folders, _unsorted or Thumbnails, hold images of all classes.
+    """
+    splits: dict[str, set[str]] = {}
+    for name, split in zip(images.classes, images.splits, strict=True):
+        splits.setdefault(name, set()).add(split)
+    doubtful = [name for name, found in splits.items() if found == {"train"} and not is_class(name)]
+    others = sorted(splits.keys() - set(doubtful))
+    if not doubtful or not others or not all(map(is_class, others)):
+        return
+    first = next(path for path, name in zip(images.paths, images.classes, strict=True) if name == doubtful[0])
+    raise DataError(
+        f"{root}: {_slashed(doubtful)} {'are' if len(doubtful) > 1 else 'is'} in the training split only, such as "
+        f"{first.relative_to(root)}, and called like no expression, unlike {', '.join(listed(others))}. If it is no "
+        "class, move it elsewhere; if it is one, the test split needs images of it"
+    )
 
 
 def _expected() -> str:
@@ -157,13 +178,16 @@ def _refuse_affectnet(root: Path, folders: Sequence[Path]) -> None:
 
 
 def _class_folders(part: Path) -> list[Path]:
-    """The class folders of a split. DataError where its images are in no class folder."""
+    """The class folders of a split, perhaps in train/images/. DataError where its images are in no class folder."""
     folders = folders_in(part)
     unsorted = not folders or (len(folders) == 1 and folders[0].name.lower() in NO_CLASSES)
+    inner = folders_in(folders[0]) if folders and unsorted else []
+    if len(inner) > 1 and not {folder.name.lower() for folder in inner} & NO_CLASSES:
+        return inner
     if unsorted and any(path.suffix.lower() in IMAGE_SUFFIXES for path in files_under(part)):
-        inner = folders[0] if folders else part
+        place = folders[0] if folders else part
         raise DataError(
-            f"{inner}: its images are not in one folder for each class.{tables_there(part.parent)} {_expected()}"
+            f"{place}: its images are not in one folder for each class.{tables_there(part.parent)} {_expected()}"
         )
     return folders
 

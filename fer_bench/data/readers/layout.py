@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer_bench.core.errors import DataError
-from fer_bench.data.names import EMOTIONS, IMAGE_SUFFIXES, TABLE_SUFFIXES, class_name, emotion_in, fold_number
+from fer_bench.data.names import EMOTIONS, IMAGE_SUFFIXES, TABLE_SUFFIXES, class_name, composed, emotion_in, fold_number
 from fer_bench.data.readers.common import listed
 from fer_bench.data.walk import files_under, folders_in
 
@@ -46,7 +46,7 @@ def inner_classes(folders: Sequence[Path], split: str, ask: bool = True) -> tupl
     inner = {folder: found for folder, found in inner.items() if found is None or found}
     names = {name for found in inner.values() for name in found or ()}
     sorted_inside = len(inner) > 1 and all(inner.values())
-    if sorted_inside and not any(_is_class(folder.name) for folder in inner):
+    if sorted_inside and not any(is_class(folder.name) for folder in inner):
         folds = {folder: fold_number(folder.name) for folder in inner}
         if not split and len(set(folds.values()) - {None}) == len(folds) >= FOLDS:
             return _by_fold({folder: number or 0 for folder, number in folds.items()})
@@ -59,13 +59,14 @@ def inner_classes(folders: Sequence[Path], split: str, ask: bool = True) -> tupl
 
 
 def _images_inside(folder: Path) -> list[str] | None:
-    """Names of the folders in ``folder`` that hold images; None if there are images beside them."""
+    """Names of the folders in ``folder`` that hold images, in Unicode's form NFC; None if there are images beside."""
     images = (path for path in files_under(folder) if path.suffix.lower() in IMAGE_SUFFIXES)
     files = [path.relative_to(folder).parts for path in images]
-    return None if any(len(parts) == 1 for parts in files) else sorted({parts[0] for parts in files})
+    return None if any(len(parts) == 1 for parts in files) else sorted({composed(parts[0]) for parts in files})
 
 
-def _is_class(name: str) -> bool:
+def is_class(name: str) -> bool:
+    """Whether a folder is called like a class of expressions: by a word for one, or by a number."""
     return name.isdecimal() or class_name(name) in EMOTIONS or bool(emotion_in(name))
 
 

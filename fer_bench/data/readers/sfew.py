@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from fer_bench.core.text import counted
 from fer_bench.data.dataset import Manifest
-from fer_bench.data.names import class_name
-from fer_bench.data.readers.common import images_under, missing, unique_ids
+from fer_bench.data.names import IMAGE_SUFFIXES, class_name
+from fer_bench.data.readers.common import images_under, listed, missing, other_files, unique_ids
 from fer_bench.data.sources import FileSource
-from fer_bench.data.walk import folders_in
+from fer_bench.data.walk import files_under, folders_in
 
 FOLDERS = ("Angry", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise")
 
@@ -59,4 +61,16 @@ def read(root: Path) -> Manifest:
         expected=EXPECTED,
         files=paths,
         folders=[base],
+        notes=tuple(_left_out(base, paths)),
     )
+
+
+def _left_out(base: Path, used: Sequence[Path]) -> list[str]:
+    """What lies in the folder and is not read, besides the test set, whose labels are not public."""
+    there = [path for path in files_under(base) if not path.relative_to(base).parts[0].casefold().startswith("test")]
+    rest = sorted(set(there).difference(used))
+    strays = [path.relative_to(base).as_posix() for path in rest if path.suffix.lower() in IMAGE_SUFFIXES]
+    classes = {path.parent for path in used}
+    others = other_files(path for path in rest if not classes.isdisjoint(path.parents))
+    outside = f"{counted(len(strays), 'image')} outside of the class folders left out: {', '.join(listed(strays))}"
+    return [*([outside] if strays else []), *others]

@@ -13,10 +13,13 @@ import numpy as np
 import pandas as pd
 
 from fer_bench.core.errors import DataError
-from fer_bench.data.names import IMAGE_SUFFIXES, image_path
+from fer_bench.data.names import IMAGE_SUFFIXES, composed, image_path
 
 PIXELS = 64
 """Pixels that an image has at least that is in a cell."""
+
+LONGEST = 4096
+"""Bytes that a text in a cell has at most; longer ones are images."""
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
@@ -67,7 +70,7 @@ def read_sheet(path: Path, known: frozenset[str] = frozenset()) -> Sheet:
             table = pd.read_parquet(path)
         except Exception as error:  # pyarrow has no base class for a damaged file
             raise _damaged(path, error) from error
-        found = Sheet(path, tuple(str(name).strip() for name in table.columns), table)
+        found = Sheet(path, tuple(composed(str(name).strip()) for name in table.columns), table)
     else:
         found = _read_text(path, known)
     if found.cells.empty:
@@ -77,11 +80,28 @@ def read_sheet(path: Path, known: frozenset[str] = frozenset()) -> Sheet:
 
 def plain(name: str) -> str:
     """The name of a column without what people write differently: "User.ID" is "userid"."""
-    return "".join(letter for letter in name.casefold() if letter.isalnum())
+    return "".join(letter for letter in composed(name).casefold() if letter.isalnum())
+
+
+def whole(word: str) -> str:
+    """A whole number without its fraction: "1.0" is "1"; other words as they are."""
+    return re.sub(r"^(\d+)\.0+$", r"\1", word)
+
+
+def is_embedded(cell: object) -> bool:
+    """Whether a cell of Parquet holds an image itself: bytes that are no text, or a record."""
+    if not isinstance(cell, bytes):
+        return isinstance(cell, dict)
+    try:
+        return len(cell) > LONGEST or "\0" in cell.decode()
+    except UnicodeDecodeError:
+        return True
 
 
 def text(cell: object) -> str:
     """A cell as text: trimmed, whole numbers without a fraction, and "" for an absent value."""
+    if isinstance(cell, bytes) and not is_embedded(cell):
+        return cell.decode().strip()
     if cell is None or cell is pd.NA or (isinstance(cell, float) and np.isnan(cell)):
         return ""
     if isinstance(cell, float) and cell.is_integer():
@@ -96,12 +116,12 @@ def is_image(word: str) -> bool:
 
 def is_pixels(word: str) -> bool:
     """Whether a cell holds the pixels of an image."""
-    return len(word) > 3 * PIXELS and word.strip("[] ").replace(",", " ").replace(" ", "").isdecimal()
+    return len(word) > 3 * PIXELS and "".join(word.strip("[] ").replace(",", " ").split()).isdecimal()
 
 
 def _read_text(path: Path, known: frozenset[str]) -> Sheet:
     content, encoding = _decoded(path)
-    content = re.sub(r"\A\s*sep=.[ \t]*(\r\n|\r|\n)", "", content)  # Excel writes its separator so
+    content = _without_preface(content, known)
     first = next((line for line in content.splitlines() if line.strip()), "")
     if not first:
         raise DataError(f"{path}: cannot be read as a table (it is empty)")
@@ -118,8 +138,24 @@ def _read_text(path: Path, known: frozenset[str]) -> Sheet:
     if separator != "," and not spaces:
         assumed.append(f"its columns are separated by {SEPARATORS[separator]}")
     if has_header:
-        return Sheet(path, tuple(names), cells.iloc[1:], assumed=tuple(assumed))
+        return Sheet(path, tuple(map(composed, names)), cells.iloc[1:], assumed=tuple(assumed))
     return Sheet(path, tuple(str(number + 1) for number in range(cells.shape[1])), cells, False, tuple(assumed))
+
+
+def _without_preface(content: str, known: frozenset[str]) -> str:
+    """The text without what comes before the header: the separator, as Excel writes it, and lines of comments."""
+    content = re.sub(r"\A\s*(\"?)sep=.\1[ \t]*(\r\n|\r|\n)", "", content, flags=re.IGNORECASE)
+    while (line := content.lstrip().partition("\n")[0]).startswith("#") and not _is_row(line, known):
+        content = content.lstrip().partition("\n")[2]
+    return content
+
+
+def _is_row(line: str, known: frozenset[str]) -> bool:
+    """Whether a line that begins with "#" is the header or a row nevertheless."""
+    cells = [cell for separator in SEPARATORS for cell in _split(line, separator)]
+    words = line.strip("# \t\r").split()
+    named = any(plain(cell) in known for cell in cells) or (words and all(plain(word) in known for word in words))
+    return bool(named) or any(map(is_image, cells))
 
 
 def _decoded(path: Path) -> tuple[str, str]:

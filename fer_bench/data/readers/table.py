@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +12,26 @@ import numpy as np
 from fer_bench.core.errors import DataError
 from fer_bench.core.text import counted
 from fer_bench.data.dataset import Manifest, Source
-from fer_bench.data.names import TABLE_SUFFIXES, class_order, fold_number, image_path, looks_like_split, splits_of
+from fer_bench.data.derive import unfit
+from fer_bench.data.groups import named_groups
+from fer_bench.data.names import TABLE_SUFFIXES, composed, fold_number, image_path, looks_like_split, splits_of
 from fer_bench.data.options import AS_IT_IS, ReadOptions
-from fer_bench.data.readers.annotations import ABSENT, Annotations, Votes, annotate, count_rows, read_votes
+from fer_bench.data.readers.annotations import (
+    Annotations,
+    Votes,
+    annotate,
+    count_rows,
+    differing_row,
+    filled,
+    read_votes,
+)
 from fer_bench.data.readers.columns import KNOWN, Columns, find_columns
 from fer_bench.data.readers.common import listed, missing, unique_ids
 from fer_bench.data.readers.fer2013 import FILES, row_id
 from fer_bench.data.readers.locate import locate
 from fer_bench.data.readers.pixels import read_frames
 from fer_bench.data.readers.points import read_points
-from fer_bench.data.readers.sheet import Sheet, plain, read_sheet
+from fer_bench.data.readers.sheet import Sheet, is_embedded, plain, read_sheet, text, whole
 from fer_bench.data.sources import ArraySource, FileSource
 
 LAYOUT = """
@@ -36,6 +47,12 @@ LAYOUT = """
 
 FOLDS = 3
 """Distinct numbers from which on numbers in the column of splits are folds."""
+
+LIKE_SIZE = 2.0
+"""How many times the smallest part the largest is at most, if parts with numbers are folds."""
+
+YES, NO = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0"})
+"""Cells of a column such as ``is_train``, in small letters."""
 
 
 def read(root: Path, *also: Path, options: ReadOptions = AS_IT_IS) -> Manifest:
@@ -61,13 +78,12 @@ def read(root: Path, *also: Path, options: ReadOptions = AS_IT_IS) -> Manifest:
     labels = _annotations(sheet, columns, images, options)
     kept, first = labels.kept, images.first
     points, found = _landmarks(sheet, columns)
-    return Manifest(
+    manifest = Manifest(
         name=root.stem,
         classes=labels.classes,
         ids=images.ids[kept],
         split=split[kept],
         label=labels.label,
-        group=_groups(sheet, columns, images, kept),
         source=images.source(np.flatnonzero(kept)),
         files=[root, *images.files],
         folders=images.folders,
@@ -77,9 +93,11 @@ def read(root: Path, *also: Path, options: ReadOptions = AS_IT_IS) -> Manifest:
         votes=labels.votes,
         distribution=labels.distribution,
         label_source=labels.label_source,
-        assumed=(*sheet.assumed, *columns.assumed, *images.assumed, *split_note, *labels.assumed),
-        notes=(*images.notes, *labels.notes),
+        notes=(*images.notes, *columns.votes.notes, *labels.notes),
     )
+    columns, group, group_notes = _choose_groups(sheet, columns, images, kept, manifest)
+    said = (*sheet.assumed, *columns.sentence(sheet), *images.assumed, *split_note, *labels.assumed, *group_notes)
+    return replace(manifest, group=group, assumed=said)
 
 
 def _told(sheet: Sheet, options: ReadOptions) -> dict[str, str]:
@@ -87,7 +105,7 @@ def _told(sheet: Sheet, options: ReadOptions) -> dict[str, str]:
     told = dict(options.columns)
     if not options.group_by:
         return told
-    if options.group_by in sheet.names or plain(options.group_by) in map(plain, sheet.names):
+    if composed(options.group_by) in sheet.names or plain(options.group_by) in map(plain, sheet.names):
         told.setdefault("group", options.group_by)
     else:
         told.setdefault("group", "none")
@@ -133,7 +151,7 @@ def _read_images(sheet: Sheet, columns: Columns, also: Sequence[Path]) -> _Image
         assert columns.pixels is not None
         return _frames(sheet, columns.pixels)
     number = columns.roles["path"]
-    if isinstance(sheet.cells.iloc[0, number], (dict, bytes)):
+    if any(map(is_embedded, sheet.cells.iloc[:, number])):
         raise DataError(
             f"{sheet.path}: the column {sheet.names[number]!r} holds the images themselves; write them to files, and "
             "their names into the column"
@@ -168,7 +186,8 @@ def _frames(sheet: Sheet, column: int) -> _Images:
     if sheet.path.name in FILES:
         hint = f" --data-root {sheet.path.parent.parent}" if sheet.path.parent.name == "fer2013" else ""
         raise DataError(f"{sheet.path}: this is the csv file of FER2013: use --dataset fer2013{hint}")
-    frames = read_frames(sheet.column(column), sheet.path)
+    cells = [cell if isinstance(cell, (list, np.ndarray)) else text(cell) for cell in sheet.cells.iloc[:, column]]
+    frames = read_frames(cells, sheet.path)
     rows = np.arange(len(frames))
     return _Images(np.array([row_id(row) for row in range(len(frames))], dtype=str), rows, rows, frames=frames)
 
@@ -180,18 +199,9 @@ def _splits(sheet: Sheet, columns: Columns, images: _Images) -> tuple[np.ndarray
     """The split of each image, "" for all where the table does not say, and a sentence where the column holds folds."""
     if "split" not in columns.roles:
         return np.full(len(images.ids), "", dtype="<U5"), _beside(sheet.path)
-    words = sheet.column(columns.roles["split"])
-    note: tuple[str, ...] = ()
-    column, known = sheet.names[columns.roles["split"]], splits_of(set(words))
-    if plain(column).startswith("is") and {word.casefold() for word in words} <= {"true", "false", "1", "0"}:
-        yes, no = ("test", "train") if plain(column) == "istest" else ("train", "test")
-        known = {word: yes if word.casefold() in ("true", "1") else no for word in words}
-    numbers = {word: int(word) if word.isdecimal() else fold_number(word) for word in set(words)}
-    folds = {word: number for word, number in numbers.items() if number is not None}
-    if len(folds) == len(set(folds.values())) == len(numbers) >= FOLDS:
-        test = min(folds, key=lambda word: folds[word])
-        known = {word: "test" if word == test else "train" for word in folds}
-        note = (f"{column!r} holds {len(folds)} folds; {'fold ' if test.isdecimal() else ''}{test} is the test split",)
+    words = [whole(word) for word in sheet.column(columns.roles["split"])]
+    column = sheet.names[columns.roles["split"]]
+    known, note = _parts(column, words, sheet.path)
     for row, word in enumerate(words, 1):
         if word not in known:
             raise DataError(
@@ -215,6 +225,37 @@ def _splits(sheet: Sheet, columns: Columns, images: _Images) -> tuple[np.ndarray
     return split[images.first], note
 
 
+def _parts(column: str, words: Sequence[str], path: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The split of each word that means one, and a sentence where the words are folds."""
+    distinct = set(words)
+    if plain(column).startswith("is") and {word.casefold() for word in distinct} <= YES | NO:
+        yes, no = ("test", "train") if plain(column) == "istest" else ("train", "test")
+        return {word: yes if word.casefold() in YES else no for word in distinct}, ()
+    numbers = {word: int(word) if word.isdecimal() else fold_number(word) for word in distinct}
+    folds = {word: number for word, number in numbers.items() if number is not None}
+    if not len(folds) == len(set(folds.values())) == len(numbers) >= FOLDS:
+        return splits_of(distinct), ()
+    test, *others = sorted(folds, key=lambda word: folds[word])
+    if test.isdecimal():
+        _require_folds(column, [test, *others], words, path)
+    note = f"{column!r} holds {len(folds)} folds; {'fold ' if test.isdecimal() else ''}{test} is the test split"
+    return {test: "test"} | dict.fromkeys(others, "train"), (note,)
+
+
+def _require_folds(column: str, numbers: Sequence[str], words: Sequence[str], path: Path) -> None:
+    """DataError where numbers may stand for train, val and test: folds are called so, or have about the same size."""
+    sizes = Counter(words)
+    called = "fold" in plain(column) or plain(column).startswith("cv")
+    if called or max(sizes.values()) < LIKE_SIZE * min(sizes.values()):
+        return
+    shown = ", ".join(listed([f"{number} in {counted(sizes[number], 'row')}" for number in numbers]))
+    raise DataError(
+        f"{path}: the column {column!r} holds numbers ({shown}), and it is unclear what they mean: write train, val "
+        "and test if they are these; if they are folds of cross-validation, call the column 'fold'; --columns "
+        "split=none does not use it"
+    )
+
+
 def _beside(path: Path) -> tuple[str, ...]:
     """A sentence where a table is called like a split, and others beside it, which are not read, are so, too."""
     if not looks_like_split(path.stem):
@@ -224,14 +265,41 @@ def _beside(path: Path) -> tuple[str, ...]:
     return (f"not read: {', '.join(listed(others))}; one table with a column split holds all images",) if others else ()
 
 
-def _groups(sheet: Sheet, columns: Columns, images: _Images, kept: np.ndarray) -> np.ndarray | None:
-    """Who is in each image that is kept; an image without a name is its own group."""
-    if "group" not in columns.roles:
-        return None
-    words = sheet.column(columns.roles["group"])
-    names = [words[row] for row in images.first]
-    found = [f"?{own}" if name.casefold() in ABSENT else name for name, own in zip(names, images.ids, strict=True)]
-    return np.array(found, dtype=str)[kept]
+def _choose_groups(
+    sheet: Sheet, columns: Columns, images: _Images, kept: np.ndarray, manifest: Manifest
+) -> tuple[Columns, np.ndarray | None, tuple[str, ...]]:
+    """Who is in each image, by the first column that can keep persons together; the first of all if none can.
+
+    Args:
+        sheet: The table.
+        columns: Its columns.
+        images: Its images.
+        kept: [M] bool, those that have a label.
+        manifest: These images, without groups.
+
+    Returns:
+        The columns with the one that is used, [n] str, and sentences on columns that are not used and on groups that
+        are written in several ways.
+    """
+    if not columns.groups:
+        return columns, None, ()
+    found = {number: _groups(sheet, number, images, kept) for number in columns.groups}
+    derived = not (manifest.split != "").any()
+    notes: list[str] = []
+    for number, (group, merged) in found.items() if len(found) > 1 else ():
+        why = unfit(manifest, group, derived)
+        if not why:
+            return columns.grouped_by(number), group, (*notes, *merged)
+        notes.append(f"the column {sheet.names[number]!r} not used to keep images of one person together: {why}")
+    group, merged = found[columns.groups[0]]
+    return columns, group, (*notes[1:], *merged)
+
+
+def _groups(sheet: Sheet, column: int, images: _Images, kept: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Who is in each image that is kept by a column; an image without a name is its own group."""
+    words = sheet.column(column)
+    names = [word if says else None for word, says in zip(words, filled(words), strict=True)]
+    return named_groups([names[row] for row in images.first[kept]], images.ids[kept])
 
 
 # --- labels and landmarks --------------------------------------------------------------------------------------------
@@ -246,6 +314,8 @@ def _annotations(sheet: Sheet, columns: Columns, images: _Images, options: ReadO
             again = str(images.ids[np.bincount(images.image) > 1][0])
             raise DataError(f"{sheet.path}: {again!r} appears more than once, beside columns of votes or references")
         votes = count_rows(words.pop("label"), images.image, len(images.ids))
+    if votes and not votes.several and "label" in words and "reference" not in words:
+        _require_same_labels(sheet, columns.roles["label"], words["label"], votes)
     first = {role: [column[row] for row in images.first] for role, column in words.items()}
     found = annotate(images.ids, first.get("label"), first.get("reference"), votes, options.ties)
     if not found.kept.any():
@@ -254,17 +324,21 @@ def _annotations(sheet: Sheet, columns: Columns, images: _Images, options: ReadO
 
 
 def _votes(sheet: Sheet, columns: Columns) -> Votes | None:
-    if columns.votes is None:
+    if not columns.votes.classes:
         return None
-    counts = {name: sheet.column(number) for name, number in columns.votes.items()}
-    votes = read_votes(counts, [sheet.column(number) for number in columns.no_class], sheet.path)
-    if votes is None and not {"label", "reference"} & columns.roles.keys():
-        names = ", ".join(class_order(columns.votes))
+    counts = {name: sheet.column(number) for name, number in columns.votes.classes.items()}
+    return read_votes(counts, [sheet.column(number) for number in columns.votes.no_class])
+
+
+def _require_same_labels(sheet: Sheet, column: int, label: Sequence[str], votes: Votes) -> None:
+    """DataError where a column of labels and columns with one 1 for each image say different things."""
+    row = differing_row(label, votes)
+    if row is not None:
+        name, voted = sheet.names[column], votes.classes[votes.counts[row].argmax()]
         raise DataError(
-            f"{sheet.path}: the columns {names} hold no counts of votes, and no column holds labels: write "
-            "counts, or a column label"
+            f"{sheet.path}, row {row + 1}: the column {name!r} says {label[row]!r}, and the columns of the classes say "
+            f"{voted!r}; choose with --columns label={name} or --columns label=none"
         )
-    return votes
 
 
 def _landmarks(sheet: Sheet, columns: Columns) -> tuple[np.ndarray | None, np.ndarray | None]:

@@ -142,8 +142,8 @@ def test_another_known_order_is_found_and_said(
     with caplog.at_level(logging.WARNING):
         assert np.array_equal(labels(path, faces), wanted[train_rows(faces)])
         labels(path, faces)
-    titles = [name for name, order in ORDERS.items() if tuple(c for c in order if c in other) == other]
-    title = (*titles, "the alphabet")[0]
+    known = {"the alphabet": SEVEN} | ORDERS
+    title = next(name for name, order in known.items() if tuple(c for c in order if c in other) == other)
     found = [record.getMessage() for record in caplog.records if "in the order of" in record.getMessage()]
     assert len(found) == 1 and f"in the order of {title} ({other[0]}, " in found[0], "once, and which"
 

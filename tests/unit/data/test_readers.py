@@ -301,13 +301,13 @@ def test_table_csv(faces: Path) -> None:
         "\ufeffpath,label, split,landmarks\r\n"
         'faces/0.png,sad,train,"[[0.1, 0.2], [0.3, 0.4]]"\r\n'
         "faces\\1.png,Happy,TEST,\r\n"
-        'faces/2.png,NA,val,"[[0, 1], [1, 0]]"\r\n'
+        'faces/2.png,N,val,"[[0, 1], [1, 0]]"\r\n'
     )
     (faces / "mine.csv").write_bytes(text.encode())
     manifest = table.read(faces / "mine.csv")
     assert manifest.name == "mine"
-    assert manifest.classes == ("NA", "happiness", "sadness")
-    assert labels_by_id(manifest) == {"faces/0.png": "sadness", "faces/1.png": "happiness", "faces/2.png": "NA"}
+    assert manifest.classes == ("N", "happiness", "sadness")
+    assert labels_by_id(manifest) == {"faces/0.png": "sadness", "faces/1.png": "happiness", "faces/2.png": "N"}
     assert manifest.split.tolist() == ["train", "test", "val"]
     assert manifest.landmarks is not None and manifest.landmarks_ok is not None
     assert manifest.landmarks[0] == pytest.approx(np.array([[0.1, 0.2], [0.3, 0.4]]))

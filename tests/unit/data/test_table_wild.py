@@ -81,9 +81,11 @@ def test_marks_for_no_label_are_no_classes_and_are_named(faces: Path, mark: str)
     assert manifest.notes == (f"1 image (5.png) without a label ({mark}) left out",)
 
 
-def test_minus_one_among_words_is_a_class(faces: Path) -> None:
+def test_minus_one_among_words_is_no_class(faces: Path) -> None:
     text = rows("{n}.png,{c}").replace("5.png,sadness", "5.png,-1")
-    assert table.read(write(faces / "mine.csv", "path,label" + text)).classes == ("-1", *CLASSES)
+    manifest = table.read(write(faces / "mine.csv", "path,label" + text))
+    assert manifest.classes == CLASSES and len(manifest) == 11
+    assert manifest.notes == ("1 image (5.png) without a label (-1) left out",)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fer_bench.data.noise.kinds import file_digest
 from fer_bench.launch.task import Task, train_run
 from fer_bench.store.folder import RunFolder
 from fer_bench.sweep.plan import Plan, make_plan
@@ -47,6 +48,10 @@ def test_a_noise_file_that_was_edited_after_the_plan_is_refused(
     file = tmp_path / "noise.txt"
     file.write_text(text)
     plan = plan_of(methods="ce", noise_types="file", noise_file=file)
+    named = plan.runs[0].spec.noise.file
+    monkeypatch.setattr("fer_bench.data.noise.kinds.READING", 0)
+    assert file_digest(file.read_bytes()) != named, "a file that is read otherwise gives another key"
+    monkeypatch.undo()
     file.write_text(text.replace(" neutral\n", " anger\n", 3))
     event = train(plan, tmp_path / "out")
     assert event["state"] == "failed" and f"{file} was changed since the sweep was planned" in event["error"]
