@@ -76,10 +76,11 @@ def trial_table(
     searched = {names.get(method, method): each for method, each in trials.items()}
     blocks = [_accuracy_block(called, condition, measure) for measure in MEASURES for condition in conditions]
     blocks += [_choice_block(called), _search_block(searched, called)]
-    studies = f"{tuning['studies']} studies" if tuning["studies"] > 1 else "one study"
+    several = tuning["studies"] > 1
+    studies = f"mean ± standard deviation over {tuning['studies']} studies" if several else "one study"
     caption = (
         f"Test results of {counted(len(outcomes), 'method')} with default settings, as tuned, and with the trial that "
-        f"is best on the test set, after the last epoch: mean ± standard deviation over {studies}."
+        f"is best on the test set, after the last epoch: {studies}."
     )
     notes = [*unfinished, *filter(None, [order]), *_notes(searched, tuning)]
     return Table(TITLE, tuple(blocks), caption, tuple(notes), _numbers(outcomes, conditions))
@@ -147,7 +148,9 @@ def _notes(trials: Trials, tuning: Mapping[str, Any]) -> list[str]:
         "Oracle: the trial with the best test accuracy by the same rule. It needs the test labels, so it is an upper "
         "bound and not an estimate of performance.",
         f"Budget: images in forward and backward passes of {tuning['budget']:g} cross-entropy runs for each method, "
-        "condition and study. Validation images are held out of the training set, with labels of the same noise draw.",
+        "condition and study. The passes that a method declares decide how many trials it has. Its measured cost can "
+        "be higher, for example by a second training. Validation images are held out of the training set, with labels "
+        "of the same noise draw.",
         "Tuned columns are measured on the runs that the settings were chosen from. For results to report, run the "
         "settings file with other seeds: fer-bench run --settings settings.toml",
     ]

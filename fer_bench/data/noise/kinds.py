@@ -8,7 +8,7 @@ from fer_bench.core.errors import nearest
 from fer_bench.core.files import checksum
 
 READING = 2
-"""How files of label noise are read. It is raised where the same file gives other labels than before, so that no earlier
+"""How files of label noise are read. It is raised where the same file gives other labels than before, so that no old
 run counts as one of now."""
 
 

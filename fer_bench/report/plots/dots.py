@@ -60,7 +60,7 @@ def _dots(runs: Runs, groups: Groups, metric: Metric, table: pd.DataFrame, title
     means = means_text(runs.frame)
     bars = " Bars: its 95 % interval (Student's t); with an arrow, it is longer." * bool((stats["count"] > 1).any())
     dashed = f" Dashed line: {groups.name(base)}." if base in table.index else ""
-    notes = f"Dots: {means}.{bars}{dashed} {runs.order} {images_note(runs.frame['record'])}".replace("  ", " ")
+    notes = f"Dots: {means}.{bars}{dashed} {runs.order} {images_note(runs.frame['record'])}"
     figure, panels = sheet(
         1, table.shape[1], ROW * len(table) + 0.12, title=title, notes=notes, left=name_room(names), right=0.36,
         top=0.26, bottom=0.3, gap=(0.42, 0.0),
@@ -113,7 +113,7 @@ def _matrix(runs: Runs, groups: Groups, metric: Metric, table: pd.DataFrame, tit
     notes = f"{sentence_case(means_text(runs.frame))}. {runs.order}"
     if base:
         notes += f" Blue: better than {groups.name(base)}. Orange: worse."
-    notes = f"{notes} {images_note(runs.frame['record'])}".replace("  ", " ")
+    notes = f"{notes} {images_note(runs.frame['record'])}"
     limit = float(np.nanmax(np.abs(shades.to_numpy())))
     shading = Shading(float(np.nanmin(shades.to_numpy())), limit)
     if base:

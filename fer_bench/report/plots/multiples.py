@@ -184,7 +184,8 @@ class _Grid:
     """The axes that all panels of a figure share."""
 
     def __init__(self, panel: Panel) -> None:
-        self.panel, self.limits_y = panel, panel.limits_y
+        bottom, top = panel.limits_y
+        self.panel, self.limits_y = panel, (bottom, top + 0.16 * (top - bottom))  # room for the small numbers
         low, high = panel.limits_x
         self.limits_x = (np.log(low), np.log(high)) if panel.log else (low, high)
         ticks = panel.ticks or _round(panel.limits_x, True)

@@ -124,7 +124,7 @@ def sheet(
 
     width = panel_width(columns, left, right, gap[0])
     heads = textwrap.wrap(title, int(WIDTH / 0.083))
-    smalls = textwrap.wrap(notes, int(WIDTH / 0.057), break_on_hyphens=False)
+    smalls = textwrap.wrap(" ".join(notes.split()), int(WIDTH / 0.057), break_on_hyphens=False)
     head = 0.1 + 0.18 * len(heads) + 0.13 * len(smalls)
     total = head + top + rows * (height + gap[1]) - gap[1] + bottom
     figure = Figure(figsize=(WIDTH, total))
