@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from fer_bench.report.plots.style import (
     INK,
     SOFT,
     Shading,
+    broken,
     canvas,
     column_names,
     heat,
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 
 ROW = 0.165
 """Inches of a row."""
+
+NAME = 46
+"""Letters of a line of a name."""
 
 COLUMNS = 4
 """Conditions that are columns of dots. More of them are a heat map."""
@@ -54,7 +59,7 @@ def accuracy(runs: Runs, groups: Groups, metric: Metric, title: str) -> Figure:
 
 
 def _dots(runs: Runs, groups: Groups, metric: Metric, table: pd.DataFrame, title: str) -> Figure:
-    base, names = groups.baseline, [groups.name(row) for row in table.index]
+    base, names = groups.baseline, _names(groups, table)
     values = runs.frame.assign(value=metric.scale * runs.frame[metric.column("last")].astype(float))
     stats = values.groupby(["condition", "row"])["value"].agg(["count", "mean", "std"])
     means = means_text(runs.frame)
@@ -62,7 +67,7 @@ def _dots(runs: Runs, groups: Groups, metric: Metric, table: pd.DataFrame, title
     dashed = f" Dashed line: {groups.name(base)}." if base in table.index else ""
     notes = f"Dots: {means}.{bars}{dashed} {runs.order} {images_note(runs.frame['record'])}"
     figure, panels = sheet(
-        1, table.shape[1], ROW * len(table) + 0.12, title=title, notes=notes, left=name_room(names), right=0.36,
+        1, table.shape[1], _height(names) + 0.12, title=title, notes=notes, left=name_room(names), right=0.36,
         top=0.26, bottom=0.3, gap=(0.42, 0.0),
     )  # fmt: skip
     for number, (condition, box) in enumerate(zip(table, panels[0], strict=True)):
@@ -96,6 +101,16 @@ def _dots(runs: Runs, groups: Groups, metric: Metric, table: pd.DataFrame, title
     return figure
 
 
+def _names(groups: Groups, table: pd.DataFrame) -> list[str]:
+    """Names of the rows, in lines that leave room for the numbers."""
+    return [broken(groups.name(str(row)), NAME) for row in table.index]
+
+
+def _height(names: Sequence[str]) -> float:
+    """Inches of all rows; each has room for the name with the most lines."""
+    return ROW * len(names) * (0.4 + 0.6 * max(1 + name.count("\n") for name in names))
+
+
 def _limits(means: pd.Series, low: np.ndarray, high: np.ndarray) -> tuple[float, float]:
     """The ends of an axis. The interval of two runs can be wider than all means together, and goes on beyond it."""
     span = max(means.max() - means.min(), 1.0)
@@ -118,9 +133,9 @@ def _matrix(runs: Runs, groups: Groups, metric: Metric, table: pd.DataFrame, tit
     shading = Shading(float(np.nanmin(shades.to_numpy())), limit)
     if base:
         shading = Shading(-limit, limit, DIVERGING if metric.better > 0 else DIVERGING[::-1])
-    names, columns = [groups.name(row) for row in table.index], [str(condition) for condition in table]
+    names, columns = _names(groups, table), [str(condition) for condition in table]
     figure, panels = sheet(
-        1, 1, 0.17 * len(table), title=title, notes=notes, left=name_room(names), right=0.15, top=0.1,
+        1, 1, _height(names), title=title, notes=notes, left=name_room(names), right=0.15, top=0.1,
         bottom=0.72 * name_room(columns),
     )  # fmt: skip
     ax, box = canvas(figure), panels[0][0]

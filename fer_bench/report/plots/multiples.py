@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from fer_bench.report.groups import OTHERS, Groups
 from fer_bench.report.plots.curves import Panel
-from fer_bench.report.plots.style import SOFT, WIDTH, Box, canvas, name_room, panel_width, plain, sheet
+from fer_bench.report.plots.style import SOFT, WIDTH, Box, broken, canvas, name_room, panel_width, plain, sheet
 from fer_bench.report.wording import signed
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ HEIGHT = 0.72
 """Inches of a panel."""
 
 LEFT, GAP = 0.32, 0.14
+
+LETTER_OF_NAME, NAME_LINE = 0.045, 0.09
+"""Inches: the width of a letter of a long name above a panel, and the height of each further line of it."""
 
 REFERENCE = "#9aa0ab"
 """Colour of the lines that every panel repeats."""
@@ -118,7 +121,9 @@ def tiles(
     width = panel_width(across, left, 0.08, GAP)
     placed = spots(groups, rows, across, width + GAP)
     headed = bool({spot.family for spot in placed} - {"", OTHERS})
-    top = 0.44 if headed else 0.25
+    names = {row: broken(groups.name(row), int(width / LETTER_OF_NAME)) for row in rows}
+    more = NAME_LINE * max(name.count("\n") for name in names.values())
+    top = more + (0.44 if headed else 0.25)
     figure, boxes = sheet(
         1 + max(spot.line for spot in placed), across, height, title=title, notes=notes, left=left, right=0.08,
         top=top, bottom=below or (0.4 if x else 0.25), gap=(GAP, top + below),
@@ -129,22 +134,27 @@ def tiles(
         box = boxes[spot.line][spot.column]
         draw(ax, box, spot.row, Edges(spot.column == 0, (spot.line + 1, spot.column) not in taken))
         high = box.bottom + box.height
-        name = groups.name(spot.row)
-        ax.text(box.left, high + 0.045, plain(name), fontsize=_size(name, width), fontweight="bold")
+        ax.text(
+            box.left, high + 0.03, plain(names[spot.row]), fontsize=_size(names[spot.row], width), fontweight="bold",
+            va="bottom", linespacing=1.0,
+        )  # fmt: skip
         if headed and spot.family:
-            ax.plot([box.left, box.left + spot.span * (width + GAP) - GAP], [high + 0.21] * 2, color="#c4c8cf", lw=0.8)
-            ax.text(box.left, high + 0.24, plain(spot.family), fontsize=7, color=SOFT)
+            line, span = high + more + 0.21, spot.span * (width + GAP) - GAP
+            ax.plot([box.left, box.left + span], [line] * 2, color="#c4c8cf", lw=0.8)
+            size = 7 * min(1, span / (name_room([spot.family]) - 0.16))
+            ax.text(box.left, line + 0.03, plain(spot.family), fontsize=size, color=SOFT)
     if x:
         ax.text(WIDTH / 2, 0.07, plain(x), ha="center", fontsize=7.5, color=SOFT)
     return figure
 
 
 def _size(name: str, width: float) -> float:
-    """Size of a bold name in points, smaller where it would be wider than the room for it."""
+    """Size of a bold name in points, smaller where a line of it would be wider than the room for it."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 
-    taken = TextPath((0, 0), plain(name), size=7.5, prop=FontProperties(weight="bold")).get_extents().width / 72
+    longest = max(name.split("\n"), key=len)
+    taken = TextPath((0, 0), plain(longest), size=7.5, prop=FontProperties(weight="bold")).get_extents().width / 72
     return max(4.0, min(7.5, 7.5 * width / max(taken, 0.01)))
 
 

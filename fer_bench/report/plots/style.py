@@ -233,8 +233,13 @@ def luminance(colours: np.ndarray) -> np.ndarray:
 
 
 def name_room(names: Sequence[str]) -> float:
-    """Inches that the longest of some names takes."""
-    return 0.16 + LETTER * max(map(len, names), default=0)
+    """Inches that the longest line of some names takes."""
+    return 0.16 + LETTER * max((len(line) for name in names for line in name.split("\n")), default=0)
+
+
+def broken(name: str, letters: int) -> str:
+    """A name in lines of at most so many letters, broken between words: variants have long names."""
+    return "\n".join(textwrap.wrap(name, letters, break_on_hyphens=False)) or name
 
 
 def plain(text: str) -> str:
