@@ -46,15 +46,19 @@ def write(path: Path, faces: Dataset, given: np.ndarray, order: tuple[str, ...],
 # --- orders that are known ---
 
 
-@pytest.mark.parametrize("base", [0, 1])
-@pytest.mark.parametrize("classes", [SEVEN, EIGHT, FER], ids=["seven", "eight", "fer2013"])
-@pytest.mark.parametrize("rate", [0, 0.3])
-@pytest.mark.parametrize("title", ALL)
+KNOWN = [
+    pytest.param(title, classes, id=f"{title}, {name}")
+    for title, order in ALL.items()
+    for name, classes in (("seven", SEVEN), ("eight", EIGHT), ("fer2013", FER))
+    if set(classes) <= set(order)
+]
+
+
+@pytest.mark.parametrize(("base", "rate"), [(0, 0), (1, 0.3)])
+@pytest.mark.parametrize(("title", "classes"), KNOWN)
 def test_numbers_of_every_known_order_are_understood(
-    title: str, rate: float, classes: tuple[str, ...], base: int, tmp_path: Path
+    title: str, classes: tuple[str, ...], base: int, rate: float, tmp_path: Path
 ) -> None:
-    if not set(classes) <= set(ALL[title]):
-        pytest.skip("this order has fewer classes")
     faces = dataset(classes, 20)
     given = noisy(faces, "symmetric", rate)
     found = read_list(write(tmp_path / "list.txt", faces, given, ALL[title], base), faces)
