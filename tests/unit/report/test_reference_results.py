@@ -13,6 +13,7 @@ from fer_bench.plugins.registry import discover
 from fer_bench.report.html.collect import collect
 from fer_bench.report.outputs import outputs_of
 from fer_bench.sweep.record import Sweep, find_sweep
+from tests.helpers.committed import committed_results
 
 ROOT = Path(__file__).parents[3]
 RUNS = {
@@ -24,14 +25,19 @@ RUNS = {
 }  # fmt: skip
 
 
-def sweep(name: str, monkeypatch: pytest.MonkeyPatch) -> Sweep:
-    monkeypatch.chdir(ROOT)
+@pytest.fixture(autouse=True)
+def committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    committed_results(tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+
+def sweep(name: str) -> Sweep:
     return find_sweep(Path("results"), name)
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_tables_are_what_this_version_makes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = sweep(name, monkeypatch)
+def test_tables_are_what_this_version_makes(name: str) -> None:
+    found = sweep(name)
     assert len(found.records()) == RUNS[name] and found.unfinished() == []
     outputs = outputs_of(found, plugins=discover())
     again = f"fer-bench table {found.folder}"
@@ -39,19 +45,19 @@ def test_tables_are_what_this_version_makes(name: str, monkeypatch: pytest.Monke
     assert outputs.runs.to_csv(index=False, lineterminator="\n") == (found.folder / "runs.csv").read_text(), again
 
 
-def test_nineteen_methods_with_four_metrics_are_one_float_of_latex(monkeypatch: pytest.MonkeyPatch) -> None:
-    table = outputs_of(sweep("reference-noise", monkeypatch), plugins=discover()).table
+def test_nineteen_methods_with_four_metrics_are_one_float_of_latex() -> None:
+    table = outputs_of(sweep("reference-noise"), plugins=discover()).table
     assert table.latex().count(r"\begin{table}") == 1 and r"\label{tab:reference-noise}" in table.latex()
 
 
-def test_the_page_leaves_out_what_needs_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
-    content = collect(sweep("reference-face-weights", monkeypatch), {})
+def test_the_page_leaves_out_what_needs_arrays() -> None:
+    content = collect(sweep("reference-face-weights"), {})
     assert not content["folders"] and content["galleries"] == [] and len(content["runs"]) == 4
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_commands_name_no_folder_of_the_machine_that_ran_them(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = shlex.split(sweep(name, monkeypatch).content["command"])
+def test_commands_name_no_folder_of_the_machine_that_ran_them(name: str) -> None:
+    words = shlex.split(sweep(name).content["command"])
     assert not [word for word in words if Path(word).is_absolute()], "write DATA_ROOT in its place"
 
 
@@ -65,14 +71,14 @@ def test_every_reference_sweep_is_here_and_they_are_small() -> None:
     assert sum(path.stat().st_size for path in files) < 8_000_000
 
 
-def test_the_settings_of_quick_are_those_that_the_search_chose(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = sweep(quick_settings.SWEEP, monkeypatch)
+def test_the_settings_of_quick_are_those_that_the_search_chose() -> None:
+    found = sweep(quick_settings.SWEEP)
     again = "run: python -m benchmarks.reference settings"
     assert quick_settings.text(found) == quick_settings.FILE.read_text(encoding="utf-8"), again
 
 
-def test_methods_that_are_not_ahead_say_what_experiments_showed(monkeypatch: pytest.MonkeyPatch) -> None:
-    cells = validation.accuracies(sweep(validation.SWEEP, monkeypatch).records())
+def test_methods_that_are_not_ahead_say_what_experiments_showed() -> None:
+    cells = validation.accuracies(sweep(validation.SWEEP).records())
     built_in = {key: plugin.load().info for key, plugin in discover().items() if plugin.origin == "built in"}
     assert cells.keys() == built_in.keys()
     behind = [key for key in cells for column in validation.CONDITIONS
