@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fer_bench.core.seeds import uniform_by_id
-from fer_bench.data.names import composed
+from fer_bench.data.names import folded
 from fer_bench.data.readers.common import listed
 
 
@@ -81,6 +81,6 @@ def named_groups(found: Sequence[str | None], ids: np.ndarray) -> tuple[np.ndarr
 
 def _key(name: str) -> str:
     """What is the same in all ways of writing a name."""
-    plain = composed(composed(" ".join(name.split())).casefold())
+    plain = folded(" ".join(name.split()))
     number = re.fullmatch(r"0*(\d+)(\.0+)?", plain)
     return number[1] if number else plain

@@ -47,6 +47,11 @@ def composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def folded(text: str) -> str:
+    """The text in small letters and in the form NFC: equal for names that differ in these only."""
+    return composed(composed(text).casefold())
+
+
 def class_name(word: str) -> str:
     """The name of the class that a folder, a table or a list calls ``word``.
 
@@ -83,8 +88,8 @@ def class_names(words: Iterable[str]) -> tuple[dict[str, str], tuple[str, ...]]:
         names = {word: emotion_in(name) if emotion_in(name) in names.values() else name for word, name in names.items()}
     spellings: dict[str, str] = {}
     for name in sorted(names.values(), key=_unusual):
-        spellings.setdefault(_key(name), name)
-    found = {word: spellings[_key(name)] for word, name in names.items()}
+        spellings.setdefault(folded(name), name)
+    found = {word: spellings[folded(name)] for word, name in names.items()}
     merged: dict[str, list[str]] = {}
     for word, name in found.items():
         merged.setdefault(name, []).append(_written(word))
@@ -97,11 +102,6 @@ def _written(word: str) -> str:
     """A word in a message, with what cannot be seen."""
     word = word if word == word.strip() else repr(word)
     return word if word == composed(word) else f"{word} (in another Unicode form)"
-
-
-def _key(name: str) -> str:
-    """What names of one class have in common."""
-    return composed(composed(name).casefold())
 
 
 def _unusual(name: str) -> tuple[bool, bool]:

@@ -16,6 +16,12 @@ def save(path: Path, colour: tuple[int, int, int] = (10, 20, 30), size: tuple[in
     return path
 
 
+def save_numbered(folder: Path, count: int) -> None:
+    """Images 0.png, 1.png, … of different colours."""
+    for number in range(count):
+        save(folder / f"{number}.png", (number, 0, 0))
+
+
 def write(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")

@@ -16,7 +16,6 @@ from fer_bench.core.text import counted
 from fer_bench.data.dataset import Dataset
 from fer_bench.data.match import AMBIGUOUS, UNKNOWN, ImageIndex
 from fer_bench.data.noise.lines import Lines, parse
-from fer_bench.data.noise.numbers import ORDERS as ORDERS
 from fer_bench.data.noise.words import as_classes, read_words
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from fer_bench.core.errors import DataError
 from fer_bench.core.text import counted
-from fer_bench.data.names import IMAGE_SUFFIXES, composed
+from fer_bench.data.names import IMAGE_SUFFIXES, composed, folded
 from fer_bench.data.readers.common import inside, is_file, listed
 from fer_bench.data.walk import files_under
 
@@ -173,7 +173,7 @@ def _innermost(folder: Path, homes: Sequence[Path]) -> Path:
 def _bare(path: str) -> str:
     """A path without the suffix of its format, in small letters: lists often leave suffixes out."""
     plain = path.rpartition(".")[0] if PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES else path
-    return composed(composed(plain).casefold())
+    return folded(plain)
 
 
 def _same_ends(name: str, homes: Sequence[Path], spelled: Callable[[str], str]) -> list[Path]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from fer_bench.data import imbalance
 from fer_bench.data.noise import instance, summary, transition
-from fer_bench.data.noise.lists import ORDERS
+from fer_bench.data.noise.numbers import ORDERS
 
 RAF = np.array([1290, 281, 717, 4772, 1982, 705, 2524])
 """RAF-DB's training counts, in the order of RAF-DB (two outputs are stated for RAF-DB without giving them)."""

@@ -13,7 +13,7 @@ from fer_bench.core.spec import Noise
 from fer_bench.data import imbalance
 from fer_bench.data.dataset import Dataset
 from fer_bench.data.noise import apply, files, instance, kinds, transition
-from fer_bench.data.noise.lists import ORDERS
+from fer_bench.data.noise.numbers import ORDERS
 from fer_bench.data.noise.summary import summary
 
 RAF = np.array([1290, 281, 717, 4772, 1982, 705, 2524])

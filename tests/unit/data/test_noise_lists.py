@@ -16,7 +16,8 @@ from fer_bench.data.dataset import Dataset
 from fer_bench.data.match import AMBIGUOUS, UNKNOWN, ImageIndex
 from fer_bench.data.noise.apply import corrupt
 from fer_bench.data.noise.files import read_matrix, read_probabilities
-from fer_bench.data.noise.lists import ORDERS, read_list
+from fer_bench.data.noise.lists import read_list
+from fer_bench.data.noise.numbers import ORDERS
 from fer_bench.data.splits import make_splits
 
 RAF, FER, PLUS, AFFECTNET = ORDERS.values()

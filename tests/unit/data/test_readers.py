@@ -32,6 +32,7 @@ from tests.helpers.layouts import (
     lay_rafdb,
     lay_sfew,
     save,
+    save_numbered,
     write,
 )
 
@@ -291,8 +292,7 @@ def test_names_agree_between_data_sets() -> None:
 
 @pytest.fixture
 def faces(tmp_path: Path) -> Path:
-    for number in range(3):
-        save(tmp_path / "faces" / f"{number}.png", (number, 0, 0))
+    save_numbered(tmp_path / "faces", 3)
     return tmp_path
 
 

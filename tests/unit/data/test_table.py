@@ -13,13 +13,12 @@ from fer_bench.data.catalog import open_manifest
 from fer_bench.data.dataset import Manifest
 from fer_bench.data.options import ReadOptions
 from fer_bench.data.readers import table
-from tests.helpers.layouts import save, write
+from tests.helpers.layouts import save, save_numbered, write
 
 
 @pytest.fixture
 def faces(tmp_path: Path) -> Path:
-    for number in range(6):
-        save(tmp_path / "faces" / f"{number}.png", (number, 0, 0))
+    save_numbered(tmp_path / "faces", 6)
     return tmp_path
 
 

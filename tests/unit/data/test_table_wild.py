@@ -13,15 +13,14 @@ from fer_bench.data.catalog import open_manifest
 from fer_bench.data.names import class_name, image_path
 from fer_bench.data.options import ReadOptions
 from fer_bench.data.readers import table
-from tests.helpers.layouts import save, write
+from tests.helpers.layouts import save, save_numbered, write
 
 CLASSES = ("anger", "happiness", "sadness")
 
 
 @pytest.fixture
 def faces(tmp_path: Path) -> Path:
-    for number in range(12):
-        save(tmp_path / f"{number}.png", (number, 0, 0))
+    save_numbered(tmp_path, 12)
     return tmp_path
 
 
