@@ -26,9 +26,14 @@ def caption(runs: Runs, view: View, significance: Significance) -> str:
     rows = f"{len(runs.rows)} of " if len(runs.rows) < runs.tested["row"].nunique() else ""
     text = (
         f"Test results of {rows}{counted(runs.tested['row'].nunique(), 'method')} on {data_text(runs.frame)}, trained "
-        f"for {epochs_text(runs.frame)}: {_cells(runs, view)}, {' and '.join(titles)}."
+        f"for {epochs_text(runs.frame)}{_longer(runs.frame)}: {_cells(runs, view)}, {' and '.join(titles)}."
     )
     return f"{text} {significance.caption()}" if len(runs.rows) > 1 else text
+
+
+def _longer(frame: pd.DataFrame) -> str:
+    longer = (frame["test_epoch"].astype(float) > frame["epochs"]).any()
+    return " (more where a method trains in several stages)" if longer else ""
 
 
 def data_text(frame: pd.DataFrame) -> str:

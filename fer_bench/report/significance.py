@@ -246,7 +246,7 @@ def _comparison_block(
     columns: dict[str, Callable[[str], Cell]] = {"Mean": lambda row: _mean(complete, row, metric, row in bold)}
     if ranks:
         columns["Mean rank"] = lambda row: Cell(f"{ranks.mean[row]:.2f}")
-    other = footnotes.name(compared.baseline) if compared.baseline else "the best"
+    other = footnotes.name(compared.baseline or overall.leaders.best) + ", the best" * (not compared.baseline)
     columns |= {
         f"Difference from {other} [95 %]": lambda row: _difference(found.get(row), metric),
         "p (Holm)": lambda row: _p(found.get(row), row in compared.starred),

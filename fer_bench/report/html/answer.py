@@ -11,14 +11,17 @@ import pandas as pd
 from fer_bench.core.text import counted
 from fer_bench.report import palette
 from fer_bench.report.arrange import Runs
-from fer_bench.report.footnotes import footnotes
+from fer_bench.report.footnotes import NOISE_RATE, footnotes
 from fer_bench.report.groups import Groups
 from fer_bench.report.measures import BY_NAME, Metric, View
 from fer_bench.report.significance import Family, p_equation, p_text
 from fer_bench.report.statistics import ALPHA, MIN_PAIRS, Comparison, blocks, smallest_p
 from fer_bench.report.wording import signed
 
-COSTS = {"images_forward": "Images forward", "images_backward": "backward"}
+MOST_CONDITIONS = 4
+"""Conditions up to which the first screen names the best method of each."""
+
+COSTS = {"images_forward": "Images forward", "images_backward": "Images backward"}
 """Costs that the first screen names. Seconds are not among them: they depend on the machine and on what else it did."""
 
 
@@ -37,7 +40,7 @@ class Line:
         p: Corrected p-value of the difference.
         cost: Costs as multiples of the baseline's.
         best: Whether it has the best mean.
-        tied: Whether a test was made and does not find it worse than the best.
+        unclear: Whether a test was made and does not find it worse than the best.
     """
 
     name: str
@@ -50,7 +53,7 @@ class Line:
     p: str
     cost: tuple[str, ...]
     best: bool
-    tied: bool
+    unclear: bool
 
 
 class Fact(NamedTuple):
@@ -67,7 +70,9 @@ class Answer:
 
     Attributes:
         metric: What methods are compared by.
+        column: The same as a heading.
         blocks: How many blocks all methods have, in words.
+        shown: How many methods are shown, and of how many, in words.
         facts: Winner, lead, significance and cost.
         against: What differences are from.
         costs: Names of the costs.
@@ -75,7 +80,9 @@ class Answer:
     """
 
     metric: str
+    column: str
     blocks: str
+    shown: str
     facts: tuple[Fact, ...]
     against: str
     costs: tuple[str, ...]
@@ -108,6 +115,22 @@ class Standing:
     def best(self) -> str:
         """The row with the best mean."""
         return self.overall.leaders.best
+
+    @cached_property
+    def given_rate(self) -> frozenset[str]:
+        """Rows that are given the true noise rate."""
+        frame = self.runs.tested
+        return frozenset(frame.loc[frame["uses_noise_rate"].astype(bool), "row"])
+
+    def name(self, row: str) -> str:
+        """What a row is called; marked if it is given the noise rate."""
+        return self.runs.name(row) + NOISE_RATE * (row in self.given_rate)
+
+    @cached_property
+    def firsts(self) -> dict[str, str]:
+        """The row with the best mean in each condition."""
+        means = self.overall.table.groupby(level="condition", sort=False).mean()
+        return {str(condition): str(row) for condition, row in means.idxmax(axis=1).items()}
 
     @cached_property
     def costs(self) -> pd.DataFrame:
@@ -150,12 +173,18 @@ def answer(found: Standing) -> Answer:
     )
     return Answer(
         f"{found.metric.title} (%), last epoch",
+        f"{found.metric.title} (%)",
         counted(len(found.overall.table), "block"),
+        _shown(len(found.known.rows), len(found.order)),
         (_who(found), _how_much(found), _significance(found), _cost(found)),
         found.runs.name(found.base or found.best),
         tuple(COSTS.values()) if len(found.costs) else (),
         {title: tuple(_line(found, row, names.name(row)) for row in members[title]) for title in order},
     )
+
+
+def _shown(rows: int, known: int) -> str:
+    return "All methods" if rows >= known else f"{rows} of {known} methods"
 
 
 def _line(found: Standing, row: str, name: str) -> Line:
@@ -196,17 +225,22 @@ def _interval(found: Comparison, metric: Metric) -> str:
 
 def _who(found: Standing) -> Fact:
     value = f"{found.order[found.best] * found.metric.scale:.1f} % {found.metric.title.lower()}"
-    return Fact(
-        "Who wins?",
-        found.runs.name(found.best),
-        f"{value}, the best mean over {counted(len(found.overall.table), 'block')}.",
-    )
+    parts = [f"{value}, the best mean over {counted(len(found.overall.table), 'block')}."]
+    if found.best in found.given_rate:
+        parts.append(f"{NOISE_RATE} is given the true noise rate.")
+    if found.best not in found.known.rows:
+        parts.append("It is not among the methods below.")
+    if 1 < len(found.firsts) <= MOST_CONDITIONS:
+        firsts = "; ".join(f"{found.name(row)} ({condition})" for condition, row in found.firsts.items())
+        parts.append(f"First by condition: {firsts}.")
+    question = "Who wins?" if found.overall.leaders.tested else "Highest mean (not tested)"
+    return Fact(question, found.name(found.best), " ".join(parts))
 
 
 def _how_much(found: Standing) -> Fact:
     second = next(str(row) for row in found.order.index if row != found.best)
     lead = points(found.order[found.best] - found.order[second], found.metric)
-    over = f"over {found.runs.name(second)}, the second"
+    over = f"over {found.name(second)}, the second"
     if not found.base or found.base in (found.best, second):
         return Fact("By how much?", f"{lead} points", f"{over}.")
     gain = found.against.against[found.best]
@@ -218,7 +252,7 @@ def _cost(found: Standing) -> Fact:
     best, costs = found.best, found.costs
     if best == found.base or best not in costs.index:
         seconds = found.runs.tested.set_index("row").loc[[best], "seconds"].astype(float).mean()
-        return Fact("At what cost?", f"{seconds:,.0f} s a run", f"{found.runs.name(best)}, mean over conditions.")
+        return Fact("At what cost?", f"{seconds:,.0f} s a run", f"{found.name(best)}, mean over conditions.")
     forward, backward = (_times(costs.at[best, name]) for name in COSTS)
     text = f"of {found.runs.name(found.base)} forward, {backward} backward."
     return Fact("At what cost?", f"{forward} the images", text)
@@ -240,8 +274,10 @@ def _significance(found: Standing) -> Fact:
     compared = found.against.against.get(found.best) if found.base else None
     if compared and compared.corrected is not None:
         text = f"Against {found.runs.name(found.base)}: {p_equation(compared.corrected)}. "
-    others = [found.runs.name(str(row)) for row in found.order.index if row in leaders.rows and row != found.best]
+    draw = " All blocks are of one draw of the data." * (found.runs.tested["data_seed"].nunique() == 1)
+    others = [found.name(str(row)) for row in found.order.index if row in leaders.rows and row != found.best]
     if not others:
-        return Fact(question, "Yes", f"{text}Every other method is significantly worse (p < {ALPHA}, Holm).")
+        return Fact(question, "Yes", f"{text}Every other method is significantly worse (p < {ALPHA}, Holm).{draw}")
     names = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
-    return Fact(question, f"Tied with {counted(len(others), 'method')}", f"{text}Not significantly worse: {names}.")
+    short = f"Not over {counted(len(others), 'method')}"
+    return Fact(question, short, f"{text}Not significantly worse: {names}.{draw}")

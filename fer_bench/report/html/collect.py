@@ -69,6 +69,7 @@ def _of_runs(runs: Runs, plugins: Mapping[str, Plugin], faces: gallery.FacesShow
     known = groups(runs)
     data, table = draws(runs), comparison(runs)
     galleries, pictures, withheld = gallery.galleries(runs, faces)
+    place = standing(runs, known)
     return {
         "caption": table.caption,
         "notes": list(table.below),
@@ -77,7 +78,8 @@ def _of_runs(runs: Runs, plugins: Mapping[str, Plugin], faces: gallery.FacesShow
         **{f"one_{name}": singular(getattr(runs, name)) for name in ("wrong", "correct")},
         "metrics": summary.metrics(runs.wrong),
         "rows": _rows(runs, known),
-        "answer": answer(place) if (place := standing(runs, known)) else None,
+        "answer": answer(place) if place else None,
+        "metric": place.metric.name if place else "overall",
         "legend": list(table.legend),
         "conditions": _conditions(runs),
         "runs": [describe(run, runs.rows, runs.conditions) for run in runs.frame.to_dict("records")],

@@ -35,6 +35,7 @@ class Entry:
         link: The address of its page, relative to the index.
         data: Names of its data sets.
         size: Methods, conditions and runs, in words.
+        command: The command that made it.
         answer: What its page says first; None where no two methods share a block.
     """
 
@@ -42,6 +43,7 @@ class Entry:
     link: str
     data: str
     size: str
+    command: str
     answer: Answer | None
 
 
@@ -52,6 +54,19 @@ class Cell:
     value: str = ""
     difference: str = ""
     shade: int = 0
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A sweep beside others.
+
+    Attributes:
+        standing: How its methods stand.
+        searched: Its rows with settings that were searched: those of a file, or the tuned ones of a tuning.
+    """
+
+    standing: Standing
+    searched: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -96,9 +111,10 @@ def write_site(
         entries.append(_entry(sweep, quote(file), content))
         runs = arranged(sweep, plugins, mine)
         if found := standing(runs, groups(runs)):
-            compared[quote(file)] = found
+            searched = found.known.rows if sweep.tuning else runs.frame.loc[runs.frame["settings_from"] != "", "row"]
+            compared[quote(file)] = Compared(found, frozenset(searched))
     columns = [entry for entry in entries if entry.link in compared]
-    rows = _rows([_marked(found) for found in compared.values()])
+    rows = _rows(list(compared.values()))
     write_atomically(folder / INDEX, render_index(entries, columns, rows).encode())
     yield folder / INDEX
 
@@ -128,25 +144,13 @@ def _entry(sweep: Sweep, link: str, content: Mapping[str, Any]) -> Entry:
     data = ", ".join(dict.fromkeys(condition["data"] for condition in content["conditions"]))
     counts = ((content["rows"], "method"), (content["conditions"], "condition"), (content["runs"], "run"))
     size = ", ".join(counted(len(values), name) for values, name in counts)
-    return Entry(sweep.name, link, data, size, content["answer"])
+    return Entry(sweep.name, link, data, size, content["command"], content["answer"])
 
 
-def _marked(found: Standing) -> Standing:
-    """The same, with ◊ behind the rows whose settings come from a file: with its defaults, a method is another row."""
-    frame = found.runs.frame
-    tuned = set(frame.loc[frame["settings_from"] != "", "row"])
-    rows = {row: f"{row}{SETTINGS}" if row in tuned else row for row in found.known.rows}
-    known = replace(
-        found.known,
-        families={title: tuple(rows[row] for row in each) for title, each in found.known.families.items()},
-        names={rows[row]: found.known.name(row) + SETTINGS * (row in tuned) for row in rows},
-    )
-    return replace(found, known=known, order=found.order.rename(rows), base=rows.get(found.base, ""))
-
-
-def _rows(found: Sequence[Standing]) -> dict[str, tuple[Row, ...]]:
+def _rows(compared: Sequence[Compared]) -> dict[str, tuple[Row, ...]]:
     """The methods of all sweeps by family, those with the best mean rank first."""
     families: dict[str, dict[str, str]] = {}
+    found = [each.standing for each in compared]
     for each in found:
         for title, rows in each.known.families.items():
             families.setdefault(title, {}).update({row: each.known.name(row) for row in rows if row in each.order})
@@ -163,7 +167,7 @@ def _rows(found: Sequence[Standing]) -> dict[str, tuple[Row, ...]]:
                 names[row],
                 palette.LIGHT[colours[row]],
                 palette.DARK[colours[row]],
-                tuple(_cell(each, row, limit) for each in found),
+                tuple(_cell(each, row, limit) for each in compared),
                 f"{ranks[row]:.1f}" if row in ranks else "",
             )
             for row in sorted(families[title], key=lambda row: ranks.get(row, len(names)))
@@ -179,10 +183,11 @@ def _ranks(found: Sequence[Standing]) -> dict[str, float]:
     return {row: fmean(float(each[row]) for each in places) for row in common}
 
 
-def _cell(found: Standing, row: str, limit: float) -> Cell:
+def _cell(compared: Compared, row: str, limit: float) -> Cell:
+    found = compared.standing
     if row not in found.order:
         return Cell()
-    value = f"{found.order[row] * found.metric.scale:.{found.metric.digits}f}"
+    value = f"{found.order[row] * found.metric.scale:.{found.metric.digits}f}" + SETTINGS * (row in compared.searched)
     if not found.base or row == found.base:
         return Cell(value)
     difference = float(found.order[row] - found.order[found.base])

@@ -83,7 +83,7 @@ def joint_grid(runs: Runs, groups: Groups, part: pd.DataFrame, metric: Metric, t
 
 
 def recall_map(runs: Runs, group: pd.DataFrame, title: str) -> Figure:
-    """Recall of each class in per cent, mean over seeds; the row with the best mean first."""
+    """Recall of each class in per cent, mean over seeds."""
     import pandas as pd
 
     rows, values = runs.present(group), []
@@ -93,8 +93,7 @@ def recall_map(runs: Runs, group: pd.DataFrame, title: str) -> Figure:
     names = runs.class_names(group["dataset"].iloc[0], len(values[0]))
     # a class without test images has no recall in any run of a data set, and stays empty
     means = pd.DataFrame(values, [runs.name(row) for row in rows], names)
-    means = means.loc[means.mean(axis=1).sort_values(ascending=False, kind="stable").index]
-    notes = f"Recall (%), {means_text(group)}, sorted by the mean over classes. {images_note(group['record'])}"
+    notes = f"Recall (%), {means_text(group)}. {images_note(group['record'])}"
     figure, panels = sheet(
         1, 1, 0.19 * len(means), title=title, notes=notes, left=name_room(list(means.index)), right=0.15,
         top=0.1, bottom=0.75 * name_room(names),

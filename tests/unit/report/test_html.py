@@ -250,9 +250,17 @@ def test_the_first_screen_claims_no_more_than_the_tests(tmp_path: Path) -> None:
     assert facts(few)["Is it significant?"] == ("Too few runs", "2 blocks cannot be tested; 6 are needed.")
     tied = seeds_of(tmp_path / "tied", 8, ce=0.6, nla=0.9, coteaching=0.899)
     short, text = facts(tied)["Is it significant?"]
-    assert short == "Tied with 1 method" and "Not significantly worse:" in text
+    assert short == "Not over 1 method" and "Not significantly worse:" in text and "one draw of the data" in text
     alone = facts(seeds_of(tmp_path / "alone", 8, ce=0.9, nla=0.5))
     assert alone["By how much?"][1] == "over NLA, the second." and alone["At what cost?"][0] == "50 s a run"
+
+
+def test_the_first_screen_names_what_a_winner_was_given_and_who_is_first_where(tmp_path: Path) -> None:
+    for method, noise, skill in (("ce", CLEAN, 0.9), ("ce", NOISY, 0.5), ("nla", CLEAN, 0.8), ("nla", NOISY, 0.8)):
+        finish(tmp_path, method, noise, skill=skill, told=method == "nla")
+    question, short, text = collect(sweep_of(tmp_path), KNOWN)["answer"].facts[0]
+    assert (question, short) == ("Highest mean (not tested)", "NLA†") and "† is given the true noise rate." in text
+    assert text.endswith("First by condition: Cross-entropy (clean); NLA† (symmetric 0.2).")
 
 
 def test_one_method_has_no_first_screen(tmp_path: Path) -> None:
@@ -326,7 +334,9 @@ def test_a_tuning_has_a_part_for_each_setting(tuned: Sweep) -> None:
     assert f"{default:.1f} % with default settings, {chosen:.1f} % as tuned" in content["tuning"]["text"]
     assert f"{best:.1f} % for the oracle" in content["tuning"]["text"]
     text = render(content)
-    assert text.count("Who wins?") == 3 and text.count(" hidden>") == 4, "the other two are hidden, with what they are"
+    assert text.count("Highest mean (not tested)") == 3 and text.count(" hidden>") == 4, (
+        "the other two are hidden, with what they are"
+    )
     with pytest.raises(SpecError, match="unknown method 'nobody'"):
         collect(tuned, KNOWN, shown=Shown(only=("nobody",)))
 
@@ -350,7 +360,21 @@ def test_several_sweeps_have_an_index_that_compares_them(tmp_path: Path) -> None
         for name, line in re.findall(r"</i>(.*?)</th>(.*?)</tr>", text, re.S)
     }
     assert lines["Co-teaching"][1:] == ["–", ""], "it is not in the second sweep"
+    assert "fer-bench run" in text and "◊</td>" not in text
     assert (lines["NLA"][-1], lines["Cross-entropy"][-1]) == ("1.0", "2.0"), "among those that are in both"
+
+
+def test_methods_have_one_row_across_sweeps_with_a_mark_at_searched_settings(tmp_path: Path) -> None:
+    default = seeds_of(tmp_path / "a", 1, ce=0.6, nla=0.9)
+    searched = seeds_of(tmp_path / "b", 1, ce=0.6, nla=0.9)
+    file = searched.folder / "sweep.json"
+    variants = {run.key: {"note": "s.toml"} for run in searched.records()}
+    file.write_text(json.dumps({**searched.content, "variants": variants}))
+    list(page.write_site([default, find_sweep(tmp_path / "b", "made")], tmp_path / "site", KNOWN))
+    text = (tmp_path / "site" / "index.html").read_text()
+    (line,) = re.findall(r"</i>NLA</th>(.*?)</tr>", text, re.S)
+    first, second, rank = re.findall(r"<td.*?>(.*?)</td>", line)
+    assert "◊" not in first and "◊" in second and rank
 
 
 def test_a_sweep_without_the_methods_that_are_asked_for_has_no_page(tmp_path: Path) -> None:
@@ -667,9 +691,10 @@ def test_every_section_draws_without_error_or_network(browser: Any, written: Pat
         "return [...document.querySelectorAll('main section')].map(s => [s.id, s.querySelectorAll('.main-svg').length])"
     )
     bare = {name for name, count in plots if not count}
-    assert bare == {"table", "metrics", "winners", "weights", "gallery", "runs"}, (
-        "tables, and what these runs have no data for"
-    )
+    assert bare == {"table", "metrics", "winners", "gallery", "runs", "lacking"}, "there is no baseline for maps"
+    lacking = shown.run("return document.getElementById('lacking').innerText")
+    assert "Sample weights:" in lacking and "Runs" not in lacking
+    assert not shown.run("return document.querySelector('nav a[href=\"#weights\"]')")
     assert shown.run("return document.querySelectorAll('#content script, #content img[src=x]').length") == 0
     assert shown.run("return document.querySelector('#recall svg').textContent").count("<script>alert(1)</script>") == 0
     assert "<img src=x" in shown.run("return document.querySelector('#labels .ytick, #labels').textContent")
@@ -750,6 +775,8 @@ def test_selection_changes_numbers_and_marks_the_oracle(shown: Screen, sweep: Sw
         names = shown.column("table", 0)
         return float(shown.column("table", place)[names.index("alpha")].split()[0])
 
+    assert number() == pytest.approx(100 * mine.test_mean.mean(), abs=0.006), "the metric of the first screen"
+    shown.choose("metric", "overall")
     assert number() == pytest.approx(100 * mine.test_overall.mean(), abs=0.006)
     assert shown.run("return document.getElementById('oracle').hidden")
     shown.choose("selection", "best_test")
@@ -786,6 +813,53 @@ def test_settings_of_a_tuning_are_switched_everywhere(browser: Any, tuned: Sweep
     assert "upper bound" in shown.run("return document.getElementById('oracle').innerText")
     assert shown.run("return document.documentElement.scrollWidth") <= 390
     assert shown.driver.get_log("browser") == []
+
+
+def test_maps_show_what_each_method_gains_where_noise_and_imbalance_meet(browser: Any, tmp_path: Path) -> None:
+    for method, skill in (("ce", 0.6), ("nla", 0.8)):
+        for noise in (CLEAN, NOISY):
+            for factor in (1.0, 10.0):
+                finish(tmp_path, method, noise, Imbalance("exp", factor), skill=skill)
+    sweep = sweep_of(tmp_path)
+    means = 100 * sweep.finished().pivot_table("test_mean", ["noise_rate", "imbalance_factor"], "method")
+    shown = Screen(browser)
+    shown.open(page.write(sweep, tmp_path / "page.html"))
+    shown.wait(lambda: shown.bring("winners"))
+    drawn = shown.run("return [...document.querySelectorAll('#winners .js-plotly-plot')].map((p) => p.data[0].z)")
+    assert np.allclose(drawn, [(means["nla"] - means["ce"]).to_numpy().reshape(2, 2)], atol=1e-3), (
+        "none for the baseline"
+    )
+    shown.choose("metric", "worst")
+    assert shown.wait(lambda: shown.bring("winners")) and shown.driver.get_log("browser") == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_numbers_on_colours_can_be_read(shown: Screen, theme: str) -> None:
+    shown.run("setTheme(arguments[0])", theme)
+    for colours in ("scale()", "aroundZero()"):
+        stops = shown.run(f"return {colours}")
+        texts = shown.run(f"return [...Array(101).keys()].map((k) => readable({colours}, k / 100))")
+        for share, text in zip(np.linspace(0, 1, 101), texts, strict=True):
+            ground = [
+                np.interp(share, *zip(*((end, each[k]) for end, each in stops_of(stops)), strict=True))
+                for k in range(3)
+            ]
+            assert contrast(ground, rgb(text)) >= 4.5, (colours, share)
+
+
+def stops_of(stops: list[list[Any]]) -> list[tuple[float, list[float]]]:
+    return [(end, rgb(colour)) for end, colour in stops]
+
+
+def rgb(colour: str) -> list[float]:
+    return [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+
+
+def contrast(one: list[float], other: list[float]) -> float:
+    """The contrast ratio of WCAG 2."""
+    linear = [[c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour] for colour in (one, other)]
+    low, high = sorted(float(np.dot(colour, (0.2126, 0.7152, 0.0722))) for colour in linear)
+    return (high + 0.05) / (low + 0.05)
 
 
 def test_a_run_shows_its_settings_and_the_theme_can_be_switched(shown: Screen, sweep: Sweep) -> None:

@@ -5,13 +5,13 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 const settingNow = () => DATA.settings.find((each) => each.key === DATA.setting);
 if (DATA.settings) Object.assign(DATA, settingNow().part);
 
-const state = { selection: "last", metric: "overall", hidden: new Set(), theme: "light" };
+const state = { selection: "last", metric: DATA.metric, hidden: new Set(), theme: "light" };
 
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "triangle-down", "x", "cross", "pentagon", "star", "hexagon2",
   "triangle-left", "triangle-right", "star-square"];
 const DASHES = ["solid", "dash", "dot"];
 
-// A colour belongs to a method, in plots and on every page; markers and dashes tell methods of one colour apart.
+// A method has one colour in all plots of a page. Of many methods some share a colour: markers and dashes tell them apart.
 function look(row) {
   const colour = DATA.palette[state.theme][DATA.rows[row].colour];
   const turn = DATA.rows.slice(0, row).filter((other) => other.colour === DATA.rows[row].colour).length;
@@ -35,6 +35,23 @@ function ink(name) {
 
 function scale() {
   return state.theme === "dark" ? [[0, "#20242c"], [0.5, "#2f6ea8"], [1, "#9fd4ff"]] : [[0, "#f3f6fa"], [0.5, "#7fb2de"], [1, "#0a3f7a"]];
+}
+
+// Worse is orange, better is blue, and no difference is the colour of the page
+function aroundZero() {
+  return state.theme === "dark" ? [[0, "#f3a34f"], [0.25, "#8a5a20"], [0.5, "#20242c"], [0.75, "#2f6ea8"], [1, "#9fd4ff"]]
+    : [[0, "#b35806"], [0.25, "#f3b36b"], [0.5, "#f7f7f7"], [0.75, "#85b6dd"], [1, "#1f5f9e"]];
+}
+
+// Black or white, whichever has the better contrast (WCAG 2) on a share of a colour scale
+function readable(colours, share) {
+  const place = Math.max(1, colours.findIndex(([end]) => end >= share));
+  const [[start, first], [end, second]] = [colours[place - 1], colours[place]];
+  const channels = (colour) => [1, 3, 5].map((digit) => parseInt(colour.slice(digit, digit + 2), 16) / 255);
+  const [from, to, part] = [channels(first), channels(second), (share - start) / (end - start)];
+  const linear = from.map((value, k) => value + part * (to[k] - value)).map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4));
+  const luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+  return (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05) ? "#000000" : "#ffffff";
 }
 
 // --- elements: text is always added as text, never as markup ----------------------------------------------------------------
@@ -109,11 +126,19 @@ const watcher = new IntersectionObserver((entries) => {
 const drawSeen = () => sections.filter((each) => each.seen).forEach(refresh);
 window.addEventListener("beforeprint", () => sections.forEach(refresh)); // paper has no view
 
-// draw(body) fills an empty element and is called again after every change
-function section(id, title, about, draw) {
+// Sections that have nothing to show, and why
+const lacking = [];
+
+// draw(body) fills an empty element and is called again after every change. notes are lines below it. With a reason why
+// there is nothing to show, the section is only named at the end of the page.
+function section(id, title, about, draw, { notes = [], lacks = "" } = {}) {
+  if (lacks) {
+    lacking.push(`${title}: ${lacks}`);
+    return null;
+  }
   const body = h("div", { class: "body" });
   const element = h("section", { id, "aria-labelledby": `${id}-title` }, h("h2", { id: `${id}-title` }, title),
-    about ? h("p", { class: "about" }, about) : null, body);
+    about ? h("p", { class: "about" }, about) : null, body, remarks(notes));
   document.getElementById("content").append(element);
   const entry = { id, title, element, body, draw, drawn: false, seen: false };
   sections.push(entry);
@@ -153,6 +178,11 @@ function pick(entry, name, title, options, first) {
   return [field, kept[key]];
 }
 
+// Lines below a table or a plot
+function remarks(lines) {
+  return lines.length ? h("ul", { class: "note" }, ...lines.map((line) => h("li", {}, line))) : null;
+}
+
 function absent(body, text) {
   body.append(h("p", { class: "note absent" }, text));
 }
@@ -182,26 +212,32 @@ function panel(parent, title, traces, layout, options = {}) {
   return place;
 }
 
-// The numbers of a heat map, each in the colour with the better contrast
-function numbers(values, { low = 0, high = 100, digits = 0 }) {
+// The numbers of a heat map; differences have signs
+function numbers(values, colours, { low = 0, high = 100, digits = 0, signed = false }) {
   const shown = values.flatMap((line, y) => line.map((value, x) => ({ x, y, value }))).filter(({ value }) => value !== null);
-  const dark = (value) => (state.theme === "dark" ? (value - low) / (high - low) < 0.62 : (value - low) / (high - low) > 0.68);
-  return { type: "scatter", mode: "text", x: shown.map(({ x }) => x), y: shown.map(({ y }) => y), text: shown.map(({ value }) => value.toFixed(digits)),
-    textfont: { size: 11, color: shown.map(({ value }) => (dark(value) ? "#ffffff" : "#0b0f14")) }, hoverinfo: "skip" };
+  const share = (value) => Math.min(1, Math.max(0, (value - low) / (high - low)));
+  const text = (value) => {
+    const shown = Math.abs(value).toFixed(digits);
+    return signed && Number(shown) ? `${value < 0 ? "−" : "+"}${shown}` : shown;
+  };
+  return { type: "scatter", mode: "text", x: shown.map(({ x }) => x), y: shown.map(({ y }) => y), text: shown.map(({ value }) => text(value)),
+    textfont: { size: 11, color: shown.map(({ value }) => readable(colours, share(value))) }, hoverinfo: "skip" };
 }
 
 function heat(parent, title, values, columns, lines, options = {}) {
   const across = parent.clientWidth || 600;
   const few = columns.length <= 10 && across / columns.length > 30;
+  const colours = options.signed ? aroundZero() : scale();
+  const tall = lines.length > 15; // the names of columns stand above rows that reach beyond a screen
   return panel(parent, title, [{
     type: "heatmap", z: values, x: columns.map((_, place) => place), y: lines.map((_, place) => place),
-    colorscale: scale(), zmin: options.low ?? 0, zmax: options.high ?? 100, xgap: 1.5, ygap: 1.5, showscale: false, hoverongaps: false,
+    colorscale: colours, zmin: options.low ?? 0, zmax: options.high ?? 100, xgap: 1.5, ygap: 1.5, showscale: false, hoverongaps: false,
     customdata: values.map((line, y) => line.map((_, x) => `${plain(lines[y])} → ${plain(columns[x])}`)),
     hovertemplate: `%{customdata}: %{z:.1f}${options.unit || " %"}<extra></extra>`,
-  }, ...(few ? [numbers(values, options)] : [])], {
-    xaxis: { tickvals: columns.map((_, place) => place), ticktext: columns.map((name) => plain(name, 16)), tickangle: -40, showgrid: false,
+  }, ...(few ? [numbers(values, colours, options)] : [])], {
+    xaxis: { tickvals: columns.map((_, place) => place), ticktext: columns.map((name) => plain(name, 16)), tickangle: options.angle ?? -40, showgrid: false, side: tall ? "top" : "bottom",
       title: options.x ? { text: options.x, standoff: 8 } : undefined },
-    yaxis: { tickvals: lines.map((_, place) => place), ticktext: lines.map((name) => plain(name, 22)), autorange: "reversed", showgrid: false,
+    yaxis: { tickvals: lines.map((_, place) => place), ticktext: lines.map((name) => plain(name, 22)), range: [lines.length - 0.5, -0.5], showgrid: false,
       title: options.y ? { text: options.y, standoff: 8 } : undefined },
     margin: { l: 30, r: 8, t: 8, b: 30 },
   }, { height: options.height || 110 + 30 * lines.length });

@@ -1,5 +1,5 @@
 // Of many methods the leading ones are named
-const MANY = DATA.rows.length > FEW ? ` Of more than ${FEW} methods, the best ${LEADING} at the right end and the baseline are in colour; the others are pale, and named when you point at them.` : "";
+const MANY = DATA.rows.length > FEW ? [`Of more than ${FEW} methods, the best ${LEADING} at the right end and the baseline are in colour. The others are grey, and named when you point at them.`] : [];
 
 // Lines of methods: against noise, against imbalance, by epoch, and against cost.
 
@@ -16,11 +16,14 @@ function spread(row, found) {
   return { type: "data", array: found.map(([, , sd]) => sd ?? 0), visible: found.some(([, , sd]) => sd), color: look(row).colour, thickness: 1, width: 3 };
 }
 
-// A line of a method that is not one of the leading ones: pale, and named when it is pointed at
+// A line of a method that is not one of the leading ones: grey, and named when it is pointed at
 function pale(trace) {
-  const colour = ink("--rule");
-  return { ...trace, mode: "lines", line: { color: colour, width: 1.2 }, error_y: undefined };
+  const color = ink("--pale");
+  return { ...trace, mode: trace.x.length > 1 ? "lines" : "markers", line: { color, width: 1.2 }, marker: { color, size: 6 }, text: undefined, error_y: undefined };
 }
+
+// Letters of a name at the end of a line
+const LONGEST = 24;
 
 // Names at the right ends of lines, moved apart so that they do not cover each other
 function named(ends, height, range) {
@@ -31,7 +34,7 @@ function named(ends, height, range) {
   const over = (places[places.length - 1] ?? 0) - Math.max(range[1], (sorted[sorted.length - 1]?.y ?? 0));
   if (over > 0) for (let place = places.length - 1; place >= 0; place -= 1) places[place] = Math.min(places[place] - over, place < places.length - 1 ? places[place + 1] - room : Infinity);
   return sorted.map(({ row }, place) => ({ xref: "paper", x: 1, xanchor: "left", y: places[place], yanchor: "middle", showarrow: false, xshift: 6,
-    text: plain(rowName(row), 18), font: { size: 11, color: look(row).colour } }));
+    text: `<span style="color:${look(row).colour}">●</span> ${plain(rowName(row), LONGEST)}`, font: { size: 11, color: ink("--text") } }));
 }
 
 // A panel of lines: those of the leading rows in colour above the others, with their names
@@ -42,11 +45,11 @@ function lined(parent, title, lines, layout, better = 1, height = 320) {
   const first = leading(lines.map(({ row }) => row), value, better);
   const traces = [...lines.filter(({ row }) => !first.has(row)).map(({ trace }) => pale(trace)),
     ...lines.filter(({ row }) => first.has(row)).flatMap(({ trace, before = [], after = [] }) => [...before, trace, ...after])];
-  const all = traces.flatMap((trace) => trace.y).filter((y) => y !== null);
+  const all = traces.flatMap(({ y, error_y: bars }) => (bars?.visible ? y.flatMap((value, place) => [value - bars.array[place], value + bars.array[place]]) : y)).filter((y) => y !== null);
   const [low, high] = [Math.min(...all), Math.max(...all)];
   const room = 0.06 * (high - low || 1);
   const range = [low - room, high + room];
-  const names = Math.max(...[...first].map((row) => Math.min(18, rowName(row).length)));
+  const names = Math.max(...[...first].map((row) => Math.min(LONGEST, 2 + rowName(row).length)));
   panel(parent, title, traces, { ...layout, yaxis: { range, ...layout.yaxis }, margin: { l: 48, r: 16 + 7 * names, t: 8, b: 44 },
     annotations: named(ends.filter(({ row }) => first.has(row)), height - 52, range) }, { height });
 }
@@ -70,10 +73,9 @@ function against(parent, title, conditions, metric, x, axis, hollow = []) {
   lined(parent, title, lines, { xaxis: axis }, metricOf(metric).better);
 }
 
-section("noise", "Results against label noise", `Points: mean over seeds. Bars: one standard deviation. Hollow markers: kinds of noise without a rate, such as human labels.${MANY}`, (body) => {
-  const grid = h("div", { class: "panels" });
-  body.append(grid);
-  for (const context of new Set(DATA.conditions.map((each) => each.context))) {
+// The conditions of each plot against noise: clean ones, kinds with a rate, and those without (hollow)
+function noisePlots() {
+  return [...new Set(DATA.conditions.map((each) => each.context))].map((context) => {
     const mine = DATA.conditions.map((_, place) => place).filter((place) => DATA.conditions[place].context === context);
     const clean = mine.filter((place) => !DATA.conditions[place].family);
     const kinds = [...new Set(mine.map((place) => DATA.conditions[place].family).filter(Boolean))];
@@ -81,8 +83,15 @@ section("noise", "Results against label noise", `Points: mean over seeds. Bars: 
     const fixed = kinds.filter((kind) => of(kind).every((place) => !DATA.conditions[place].rate));
     const swept = kinds.filter((kind) => !fixed.includes(kind) && of(kind).length + clean.length > 1);
     const hollow = fixed.flatMap(of);
-    if (!swept.length && !(fixed.length && clean.length)) continue;
-    for (const kind of swept.length ? swept : [""]) {
+    return { context, mine, clean, of, hollow, kinds: swept.length ? swept : fixed.length && clean.length ? [""] : [] };
+  }).filter(({ kinds }) => kinds.length);
+}
+
+section("noise", "Results against label noise", "Points: mean over seeds; bars: one standard deviation. Hollow markers: kinds of noise without a rate, such as human labels.", (body) => {
+  const grid = h("div", { class: "panels" });
+  body.append(grid);
+  for (const { context, mine, clean, of, hollow, kinds } of noisePlots()) {
+    for (const kind of kinds) {
       const top = Math.max(...mine.map((place) => DATA.conditions[place].realised));
       const axis = { title: { text: `${sentence(DATA.wrong)} in the training set (%)`, standoff: 8 }, range: [-0.04 * top, 1.04 * top] };
       for (const metric of new Set([state.metric, "memorised"])) {
@@ -92,24 +101,29 @@ section("noise", "Results against label noise", `Points: mean over seeds. Bars: 
       }
     }
   }
-  if (!grid.children.length) absent(body, "This sweep has fewer than two noise rates, or no method is shown.");
-});
+  if (!grid.children.length) absent(body, "No method is shown.");
+}, { notes: MANY, lacks: noisePlots().length ? "" : "this sweep has fewer than two noise rates" });
 
-section("imbalance", "Results against class imbalance", "Imbalance factor: size of the largest class over the smallest; 1 is the original data. Points: mean over seeds. Bars: one standard deviation.", (body) => {
+// The conditions of each plot against imbalance
+function imbalancePlots() {
+  return [...new Set(DATA.conditions.map((each) => each.setting))].map((setting) => {
+    const mine = DATA.conditions.map((_, place) => place).filter((place) => DATA.conditions[place].setting === setting);
+    return { setting, mine, factors: [...new Set(mine.map((place) => DATA.conditions[place].factor))].sort((a, b) => a - b) };
+  }).filter(({ factors }) => factors.length > 1);
+}
+
+section("imbalance", "Results against class imbalance", "Imbalance factor: size of the largest class over the smallest; 1 is the original data. Points: mean over seeds; bars: one standard deviation.", (body) => {
   const grid = h("div", { class: "panels" });
   body.append(grid);
-  for (const setting of new Set(DATA.conditions.map((each) => each.setting))) {
-    const mine = DATA.conditions.map((_, place) => place).filter((place) => DATA.conditions[place].setting === setting);
-    const factors = [...new Set(mine.map((place) => DATA.conditions[place].factor))].sort((a, b) => a - b);
-    if (factors.length < 2) continue;
+  for (const { setting, mine, factors } of imbalancePlots()) {
     const axis = { title: { text: "Imbalance factor", standoff: 8 }, type: "log", tickvals: factors, ticktext: factors.map(String) };
     for (const metric of new Set([state.metric, "mean", "worst"]))
       against(grid, `${titled(metric)}: ${setting}`, mine, metric, (place) => DATA.conditions[place].factor, axis);
   }
-  if (!grid.children.length) absent(body, "This sweep has one imbalance factor, or no method is shown.");
-});
+  if (!grid.children.length) absent(body, "No method is shown.");
+}, { notes: MANY, lacks: imbalancePlots().length ? "" : "this sweep has one imbalance factor" });
 
-const learning = section("curves", "Learning curves", `Lines: mean over seeds. Bands: range over seeds. Memorised ${DATA.wrong}: share that the network predicts, of a sample of the training images; tables take all.`, (body) => {
+const learning = section("curves", "Learning curves", `Lines: mean over seeds; bands: range over seeds. Memorised ${DATA.wrong}: share that the network predicts, of a sample of the training images; tables take all.`, (body) => {
   const last = DATA.conditions.length - 1;
   const [field, chosen] = pick(learning, "condition", "Condition", conditionOptions(), String(last));
   body.append(h("div", { class: "row" }, field));
@@ -135,10 +149,10 @@ const learning = section("curves", "Learning curves", `Lines: mean over seeds. B
     lined(grid, title, lines, { xaxis: whole }, name === "overall" || name === "fit_clean" ? 1 : -1);
   }
   if (!grid.children.length) absent(body, "None of the methods shown has a run for this condition.");
-});
+}, { notes: MANY });
 
 // The side of each point on which its name is, so that names cover neither points nor each other; in pixels
-function besides(points, width, height, log) {
+function besides(named, points, width, height, log) {
   const at = (value, all, length) => {
     const [low, high] = [Math.min(...all), Math.max(...all)];
     return high === low ? length / 2 : ((value - low) / (high - low)) * length;
@@ -147,14 +161,14 @@ function besides(points, width, height, log) {
   const places = points.map((point) => ({ row: point.row, x: at(x(point.x), points.map((each) => x(each.x)), 0.85 * width), y: at(point.y, points.map((each) => each.y), 0.7 * height) }));
   const taken = places.map((place) => [place.x - 8, place.y - 8, place.x + 8, place.y + 8]);
   const chosen = new Map();
-  for (const place of places) {
+  for (const place of named.map(({ row }) => places.find((each) => each.row === row))) {
     const wide = 7.2 * Math.min(rowName(place.row).length, 24);
     const boxes = { "top center": [place.x - wide / 2, place.y + 9, place.x + wide / 2, place.y + 23], "bottom center": [place.x - wide / 2, place.y - 23, place.x + wide / 2, place.y - 9],
       "middle right": [place.x + 9, place.y - 7, place.x + 9 + wide, place.y + 7], "middle left": [place.x - 9 - wide, place.y - 7, place.x - 9, place.y + 7] };
     const free = ([left, low, right, high]) => left > -0.06 * width && right < 0.91 * width
       && taken.every(([a, b, c, d]) => right < a || c < left || high < b || d < low);
-    const side = Object.keys(boxes).find((name) => free(boxes[name])) ;
-    if (!side) continue; // the legend above names it
+    const side = Object.keys(boxes).find((name) => free(boxes[name]));
+    if (!side) continue; // it is named when you point at it
     chosen.set(place.row, side);
     taken.push(boxes[side]);
   }
@@ -172,14 +186,20 @@ const pareto = section("cost", "Results against cost", "The dashed line joins th
   const sign = metricOf(state.metric).better < 0 ? -1 : 1;
   const front = points.filter((a) => !points.some((b) => b !== a && b.x <= a.x && sign * b.y >= sign * a.y && (b.x < a.x || sign * b.y > sign * a.y)))
     .sort((a, b) => a.x - b.x);
-  const high = Math.max(...points.map((point) => point.x)) / Math.min(...points.map((point) => point.x)) > 20;
-  const sides = besides(points, body.clientWidth, 380, high);
+  const [least, most] = [Math.min(...points.map((point) => point.x)), Math.max(...points.map((point) => point.x))];
+  const ticks = [...Array(16).keys()].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** power)).filter((tick) => tick >= least / 2 && tick <= most * 2);
+  const high = most / least > 4;
+  const first = new Set([...front.map(({ row }) => row), ...leading(points.map(({ row }) => row), (row) => points.find((each) => each.row === row).y, sign)]);
+  const told = points.filter(({ row }) => first.has(row));
+  const sides = besides(told, points, body.clientWidth, 380, high);
   const traces = [{ type: "scatter", mode: "lines", x: front.map((point) => point.x), y: front.map((point) => point.y), hoverinfo: "skip",
     line: { color: ink("--soft"), dash: "dash", width: 1.5, shape: "hv" } },
-    ...points.map((point) => line(point.row, [point.x], [point.y], { mode: "markers+text", text: [sides.has(point.row) ? plain(rowName(point.row), 24) : ""], textposition: sides.get(point.row) || "top center",
+    ...points.filter(({ row }) => !first.has(row)).map((point) => pale(line(point.row, [point.x], [point.y]))),
+    ...told.map((point) => line(point.row, [point.x], [point.y], { mode: "markers+text", text: [sides.has(point.row) ? plain(rowName(point.row), 24) : ""], textposition: sides.get(point.row) || "top center",
       marker: { color: look(point.row).colour, symbol: look(point.row).symbol, size: 13, line: { color: ink("--card"), width: 1 } } }))];
   const grid = h("div", { class: "panels" });
   body.append(grid);
   panel(grid, `${titled(state.metric)}: ${DATA.conditions[chosen].name}`, traces,
-    { xaxis: { title: { text: ["seconds", "peak_memory_bytes"].includes(cost) ? titled(cost) : metricOf(cost).title, standoff: 8 }, type: high ? "log" : "linear" } }, { height: 380 });
-});
+    { xaxis: { title: { text: ["seconds", "peak_memory_bytes"].includes(cost) ? titled(cost) : metricOf(cost).title, standoff: 8 }, type: high ? "log" : "linear",
+      ...(high && most >= 10 ? { tickvals: ticks, tickformat: "~s" } : {}) } }, { height: 380 });
+}, { notes: DATA.rows.length > FEW ? [`Of more than ${FEW} methods, those on the line, the best ${LEADING} and the baseline are in colour. The others are grey, and named when you point at them.`] : [] });

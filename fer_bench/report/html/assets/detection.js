@@ -1,8 +1,9 @@
 // How well each method finds the wrong labels.
 
+const scored = (place) => DATA.runs.some((run) => run.condition === place && run.roc);
+
 const detection = section("detection", `Detection of ${DATA.wrong}`, `Every method ranks the training labels by a clean score: its own, or the loss of the trained network. ROC curves, mean over seeds: share of the ${DATA.wrong} found against the share of ${DATA.correct} suspected.`, (body) => {
-  const noisy = conditionOptions((place) => DATA.runs.some((run) => run.condition === place && run.roc));
-  if (!noisy.length) return absent(body, `No run has stored scores for both ${DATA.correct} and ${DATA.wrong}.${NO_ARRAYS}`);
+  const noisy = conditionOptions(scored);
   const [field, chosen] = pick(detection, "condition", "Condition", noisy, noisy[noisy.length - 1][0]);
   body.append(h("div", { class: "row" }, field));
   const found = shownRows().map((row) => ({ row, runs: runsOf(row, Number(chosen)).filter((run) => run.roc) })).filter(({ runs }) => runs.length);
@@ -20,4 +21,4 @@ const detection = section("detection", `Detection of ${DATA.wrong}`, `Every meth
     written(cell(row, Number(chosen), "detection_ap"), 2, mostRuns()), { text: runs[0].scored_by === "method" ? "own score" : "loss", order: runs[0].scored_by }]);
   for (const place of [1, 2]) shade(lines.map((each) => each[place]), 1);
   sortable(beside, "detection", `Detection of ${DATA.wrong}`, [{ title: "Method", text: true }, { title: "AUROC (%)" }, { title: "Average precision (%)" }, { title: "Ranked by", text: true }], lines, false);
-});
+}, { lacks: DATA.conditions.some((_, place) => scored(place)) ? "" : `no run has stored scores for both ${DATA.correct} and ${DATA.wrong}.${NO_ARRAYS}` });

@@ -1,7 +1,6 @@
 // The training faces whose labels a method trusts least.
 
 const gallery = section("gallery", "Suspected training faces", `The training faces whose labels are trusted least, lowest score first. Red frame: the face has a ${DATA.one_wrong}.`, (body) => {
-  if (!DATA.galleries.length) return absent(body, `No run has stored scores of its labels.${NO_ARRAYS}`);
   for (const line of DATA.withheld) body.append(h("p", { class: "note absent" }, line));
   const rows = [...new Set(DATA.galleries.map((each) => each.row))].map((row) => [String(row), DATA.rows[row].name]);
   const [method, row] = pick(gallery, "row", "Method", rows, rows[0][0]);
@@ -22,4 +21,4 @@ const gallery = section("gallery", "Suspected training faces", `The training fac
       h("b", {}, label), h("span", {}, bad ? `${DATA.is} ${truth}` : known ? DATA.one_correct.replace(" label", "") : ""),
       shown.suggested.length ? h("span", {}, `→ ${classes[shown.suggested[each]]}${shown.of > 1 ? ` ${shown.rows[each]}/${shown.of}` : ""}`) : "");
   })));
-});
+}, { lacks: DATA.galleries.length ? "" : `no run has stored scores of its labels.${NO_ARRAYS}` });

@@ -2,7 +2,9 @@
 
 const labelling = section("labels", "The training labels", `Left: noisy label of the images of each clean label (%); rows add up to 100 %. Right: share of ${DATA.correct} among those of each class.`, (body) => {
   const options = DATA.labels.map((each, place) => [String(place), `${DATA.conditions[each.condition].name}${DATA.labels.some((other) => other.condition === each.condition && other !== each) ? `, data seed ${each.data_seed}` : ""}`]);
-  const [field, chosen] = pick(labelling, "condition", "Condition", options, options[options.length - 1][0]);
+  const rates = DATA.labels.map((each) => each.rate ?? 0);
+  const noisiest = rates.indexOf(Math.max(...rates));
+  const [field, chosen] = pick(labelling, "condition", "Condition", options, String(noisiest));
   body.append(h("div", { class: "row" }, field));
   const draw = DATA.labels[chosen];
   const { classes } = draw;

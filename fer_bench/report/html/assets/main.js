@@ -73,6 +73,7 @@ const metricField = choice("Metric", DATA.metrics.filter((each) => DATA.table.la
   (value) => { state.metric = value; changed(); });
 metricField.querySelector("select").id = "metric";
 document.getElementById("controls").append(h("div", { class: "row" }, settingField, selectionField, metricField, themeButton), legend, oracle);
+if (lacking.length) document.getElementById("content").append(h("section", { id: "lacking" }, h("h2", {}, "Not on this page"), remarks(lacking)));
 // Sections grow when they are drawn, so those above a link's target are drawn before the page goes there
 document.getElementById("contents").append(h("nav", { "aria-label": "Sections" }, h("ul", {}, ...sections.map(({ id, title }, place) =>
   h("li", {}, h("a", { href: `#${id}`, onclick: () => sections.slice(0, place + 1).forEach(refresh) }, title))))));

@@ -1,6 +1,6 @@
 // The critical-difference diagram, on its side: one line for each method, so that names never overlap.
 
-section("ranks", "Mean ranks", "Mean rank of each method over blocks (condition, draw of the data, training seed); 1 is best. Bars on the right join methods that do not differ significantly. Blocks that share a draw of the data are not independent. All methods are compared, also those that are not shown. This test uses ranks, and the one at the top of the page differences, so they can disagree.", (body) => {
+section("ranks", "Mean ranks", "Mean rank of each method over blocks (condition, draw of the data, training seed); 1 is best. Bars on the right join methods that do not differ significantly.", (body) => {
   const { alpha, least } = DATA.ranks;
   const metric = metricOf(state.metric);
   const found = DATA.ranks[state.selection][state.metric];
@@ -19,4 +19,6 @@ section("ranks", "Mean ranks", "Mean rank of each method over blocks (condition,
     xaxis: { range: [0.8, worst + 0.4 + step * (found.groups.length + 1)], tickvals: found.ranks.map((_, place) => place + 1).filter((rank) => (rank - 1) % apart === 0), title: { text: "Mean rank (1 is best)", standoff: 8 } },
     yaxis: { tickvals: found.ranks.map((_, place) => place), ticktext: found.ranks.map(([row]) => plain(rowName(row), 22)), range: [worst - 0.4, -0.7], showgrid: true },
   }, { height: 90 + 38 * worst });
-});
+}, { notes: ["Blocks that share a draw of the data are not independent.", "All methods are compared, also those that are not shown.",
+  "This test uses ranks, and the one at the top of the page differences, so they can disagree."],
+lacks: DATA.selections.some(({ key }) => Object.keys(DATA.ranks[key]).length) ? "" : `no test was made: it needs three methods and ${DATA.ranks.least} blocks in which all of them have a run` });

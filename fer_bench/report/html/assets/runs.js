@@ -14,7 +14,7 @@ const everyRun = section("runs", "Runs", "Choose a run to see all its settings a
     const measured = run.measures[state.selection];
     const plainNumber = (value, digits = 2) => ({ text: number(value, digits), order: value });
     return [{ text: rowName(run.row), order: rowName(run.row), row: run.row }, { text: DATA.conditions[run.condition].name, order: DATA.conditions[run.condition].name },
-      plainNumber(run.seed, 0), plainNumber(measured?.overall), plainNumber(measured?.mean), { text: measured ? measured.epoch.join(", ") : "–", order: measured?.epoch[0] },
+      { text: String(run.seed), order: run.seed }, plainNumber(measured?.overall), plainNumber(measured?.mean), { text: measured ? measured.epoch.join(", ") : "–", order: measured?.epoch[0] },
       plainNumber(run.memorised), plainNumber(run.auroc), plainNumber(run.seconds, 0),
       { text: run.key, order: run.key, node: h("button", { class: "plain", type: "button", onclick: () => { show(run); place.scrollIntoView({ block: "nearest" }); } }, run.key) }];
   });

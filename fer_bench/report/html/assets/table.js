@@ -53,14 +53,14 @@ section("table", "Main table", null, (body) => {
   const metric = metricOf(state.metric);
   const conditions = DATA.conditions.map((_, place) => place)
     .filter((place) => DATA.rows.some((_, row) => cell(row, place, metric.key)));
-  body.append(h("p", { class: "about" }, `${titled(metric.key)}. ${mostRuns() > 1 ? `Mean ± standard deviation over ${mostRuns()} runs unless a cell says otherwise` : "One run per cell"}.`
-    + (metric.compared ? " Bold: the best mean of a column and, where this can be tested, all methods not significantly worse." : "")
-    + DATA.legend.map((meaning) => ` ${meaning}`).join("")));
+  body.append(h("p", { class: "about" }, `${titled(metric.key)}: ${mostRuns() > 1 ? `mean ± standard deviation over ${mostRuns()} runs unless a cell says otherwise` : "one run per cell"}.`
+    + (metric.compared ? " Bold: the best mean of a column and, where this can be tested, all methods not significantly worse." : "")));
   if (!conditions.length) return absent(body, `No run has this metric for “${selectionNow().label}”.`);
   const rows = shownRows();
   const lines = rows.map((row) => [{ text: rowName(row), order: rowName(row), row }, ...conditions.map((place) => written(cell(row, place, metric.key), metric.digits, mostRuns()))]);
   for (let place = 1; place <= conditions.length; place += 1) shade(lines.map((line) => line[place]), metric.better);
   sortable(body, "table", titled(metric.key), [{ title: "Method", text: true }, ...conditions.map((place) => ({ title: DATA.conditions[place].name }))], lines);
+  if (DATA.legend.length) body.append(remarks(DATA.legend));
 });
 
 // Lines of a table that has no box of its own to scroll in

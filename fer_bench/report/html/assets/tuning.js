@@ -8,6 +8,7 @@ if (DATA.tuning) section("tuning", "Tuning", DATA.tuning.about, (body) => {
     return [{ text: name, order: name, row }, ...[first, tuned].map((value) => ({ text: number(value), order: value })), points(tuned, first),
       { text: number(best), order: best }, points(best, tuned), { text: chosen[1], order: chosen[1] }];
   });
+  lines.sort((a, b) => (b[2].order ?? -1) - (a[2].order ?? -1)); // best first as tuned
   for (const place of [1, 2, 4]) shade(lines.map((line) => line[place]), 1);
   sortable(body, "tuning", "Tuning", [{ title: "Method", text: true }, { title: "Default (%)" }, { title: "Tuned (%)" }, { title: "Tuned − default" },
     { title: "Oracle (%)" }, { title: "Oracle − tuned" }, { title: "Tuned settings", text: true }], lines);

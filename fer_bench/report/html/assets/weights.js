@@ -1,7 +1,6 @@
 // Methods that weight a sample by the probability of its label and of the best other class.
 
 const weighing = section("weights", "Sample weights", `For methods that weight a sample by two probabilities: of its label (horizontal) and of the best other class (vertical). Dots: training faces. Crosses: with a ${DATA.one_wrong}.`, (body) => {
-  if (!DATA.surfaces.length) return absent(body, "No method of this sweep weights samples in this way, or its plugin was not found.");
   const options = DATA.surfaces.map((each, place) => [String(place), `${DATA.rows[each.row].name}, ${DATA.conditions[each.condition].name}, seed ${each.seed}`]);
   const [field, chosen] = pick(weighing, "run", "Run", options, options[options.length - 1][0]);
   const surface = { ...DATA.surfaces[chosen], grids: DATA.surfaces[DATA.surfaces[chosen].same].grids };
@@ -29,7 +28,7 @@ const weighing = section("weights", "Sample weights", `For methods that weight a
   body.append(grid);
   weightMap(start, surface, 0, top);
   draw(first);
-});
+}, { lacks: DATA.surfaces.length ? "" : "no method of this sweep weights samples in this way, or its plugin was not found" });
 
 function weightMap(parent, surface, number, top) {
   const weight = surface.grids[number];
