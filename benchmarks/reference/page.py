@@ -69,6 +69,10 @@ class Page:
         command = f"`{known.shown}`" if known else f"the command in [sweep.json]({folder}/sweep.json)"
         return f"{counted(len(records), 'run')} ({n}) by {command}. [Tables]({folder}/table.md)."
 
+    def sources(self, *names: str) -> str:
+        """The sweeps that a table is of, where another section has said how they were made."""
+        return f"Runs of {' and '.join(f'[`{name}`](../results/sweeps/{name}/table.md)' for name in names)}."
+
     def untrained(self, *names: str) -> str:
         """A line on those of these sweeps that have no finished run; "" if there are none."""
         missing = [references()[name] for name in names if trained(self.out, name) is None]
@@ -134,7 +138,7 @@ def text(page: Page | None = None) -> str:
     """The page as it should be now."""
     page = page or Page()
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
-    own = ("gains", "made", "untrained", "still_to_train", "made_for", "misses", "picture")
+    own = ("gains", "made", "sources", "untrained", "still_to_train", "made_for", "misses", "picture")
     environment.globals.update({name: getattr(page, name) for name in own})
     environment.globals.update(results=cache(page.results), tuning=cache(page.tuning), claim=claim)
     environment.globals.update({function.__name__: function for function in TABLES})

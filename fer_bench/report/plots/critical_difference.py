@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+MOST = 20
+"""Methods of a diagram: the names and lines of more cannot be told apart."""
+
+
 def critical_differences(runs: Runs, known: Groups, metrics: Iterable[Metric]) -> Iterator[Sketch]:
     """One diagram for each metric; none below three methods or six complete blocks."""
     for metric in metrics:
@@ -35,19 +40,27 @@ def critical_differences(runs: Runs, known: Groups, metrics: Iterable[Metric]) -
 def diagram(runs: Runs, known: Groups, metric: Metric, table: pd.DataFrame, ranks: Ranks) -> Figure:
     """Mean ranks of the methods, and a bar over those that Nemenyi's test does not find different at 0.05.
 
-    If Friedman's test finds no difference at all, one bar spans all methods. Rows that are not shown are ranked with
-    the others.
+    If Friedman's test finds no difference at all, one bar spans all methods. Of more than ``MOST`` rows only those with
+    the best ranks are shown, and the baseline. Rows that are not shown are ranked with the others.
     """
     import pandas as pd
 
     signs = footnotes(runs)
-    names = {row: plain(signs.name(row)) for row in runs.rows if row in ranks.mean}
+    ranked = [row for row in runs.rows if row in ranks.mean]
+    best = sorted(ranked, key=lambda row: ranks.mean[row])[:MOST]
+    names = {row: plain(signs.name(row)) for row in ranked if row in best or row == known.baseline}
     p = nemenyi(table).loc[list(names), list(names)].rename(index=names, columns=names)
     if ranks.p >= ALPHA:
         p = pd.DataFrame(1.0, p.index, p.columns)
     colours = {name: known.colour(row) for row, name in names.items()}
     title = f"Mean ranks by {metric.title[0].lower()}{metric.title[1:]}{runs.data}, last epoch"
-    return _draw(ranks.mean[list(names)].rename(names), p, colours, title, " ".join(_below(runs, ranks, signs.legend)))
+    return _draw(
+        ranks.mean[list(names)].rename(names),
+        p,
+        colours,
+        title,
+        " ".join(_below(runs, ranks, len(ranked), signs.legend)),
+    )
 
 
 def _draw(ranks: pd.Series, p: pd.DataFrame, colours: dict[str, str], title: str, notes: str) -> Figure:
@@ -73,15 +86,16 @@ def _draw(ranks: pd.Series, p: pd.DataFrame, colours: dict[str, str], title: str
     )
     for label in drawn["labels"]:
         label.set_color(INK)  # some colours of lines are too pale for text
-    ax.set_xlim(0.95, rows + 0.05)
-    ax.set_xticks(range(1, rows + 1, 1 + rows // 20))
+    last = max(rows, math.ceil(ranks.max()))
+    ax.set_xlim(0.95, last + 0.05)
+    ax.set_xticks(range(1, last + 1, 1 + last // 20))
     ax.set_xlabel("Mean rank (1 is best)")
     ax.xaxis.set_label_position("top")
     ax.grid(False)
     return figure
 
 
-def _below(runs: Runs, ranks: Ranks, legend: Sequence[str]) -> list[str]:
+def _below(runs: Runs, ranks: Ranks, known: int, legend: Sequence[str]) -> list[str]:
     """The sentences below the diagram."""
     frame = runs.frame
     bars = f"Bars join methods that Nemenyi's test does not find different at {ALPHA}."
@@ -95,6 +109,7 @@ def _below(runs: Runs, ranks: Ranks, legend: Sequence[str]) -> list[str]:
     return [
         f"Friedman's test over {counted(ranks.blocks, 'block')}: {p_equation(ranks.p)}.",
         bars,
+        *([f"Of {known} methods, the {MOST} with the best ranks and the baseline."] if known > MOST else []),
         f"Blocks: {', '.join(sizes)}. They are not independent.",
         images_note(frame["record"]),
         *legend,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,10 +18,11 @@ from fer_bench.plugins.described import Described
 from fer_bench.report import palette
 from fer_bench.report.arrange import Runs, arrange
 from fer_bench.report.groups import OTHERS, groups
-from fer_bench.report.plots import KINDS, figures, maps, overlay, sketch
+from fer_bench.report.plots import KINDS, critical_difference, figures, maps, overlay, sketch
 from fer_bench.report.plots.dots import ranked
 from fer_bench.report.plots.multiples import spots
 from fer_bench.report.plots.style import WIDTH, figure_style
+from fer_bench.report.statistics import blocks
 from tests.helpers.runs import CLASSES, CLEAN, HUMAN, NOISY, RECIPE, arranged, finish, records
 
 pytestmark = pytest.mark.filterwarnings("error")  # matplotlib warns where a layout collapses
@@ -247,6 +249,21 @@ def test_confusions_of_many_rows_are_the_best_and_the_baseline(tmp_path: Path) -
     best = {MANY[key].name for key in list(means.index)[: maps.MATRICES]}
     assert len(shown) == maps.MATRICES < len(MANY) and "Base" in shown
     assert len(best - set(shown)) <= 1
+
+
+@pytest.mark.slow
+def test_ranks_of_many_rows_are_the_best_and_the_baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(critical_difference, "MOST", 3)
+    runs = many(tmp_path, CLEAN, NOISY, seeds=3)
+    table = blocks(runs.tested, "test_overall").rank(axis=1, ascending=False).mean().sort_values()
+    found = texts(drawn(runs, "ranks")["critical-difference, overall"])
+    labels = [text for text in found if re.search(r"\d\.\d\d ", text)]
+    assert {row for row in table.index if any(runs.name(row) in text for text in labels)} == {
+        *table.index[:3],
+        *runs.baselines,
+    }
+    notes = " ".join(" ".join(found).split())
+    assert f"Of {len(table)} methods, the 3 with the best ranks and the baseline." in notes
 
 
 def test_everything_is_inside_the_figure(tmp_path: Path) -> None:
