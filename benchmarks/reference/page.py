@@ -71,7 +71,7 @@ class Page:
 
     def sources(self, *names: str) -> str:
         """The sweeps that a table is of, where another section has said how they were made."""
-        return f"Runs of {' and '.join(f'[`{name}`](../results/sweeps/{name}/table.md)' for name in names)}."
+        return f"Runs of {self.names(f'[`{name}`](../results/sweeps/{name}/table.md)' for name in names)}."
 
     def untrained(self, *names: str) -> str:
         """A line on those of these sweeps that have no finished run; "" if there are none."""
