@@ -154,10 +154,10 @@ class Face2Exp(Method):
         "the base network.",
         kind="imbalance",
         family="faces",
-        scaling="The predicting network learns from pseudo-labels alone. With fewer than some thousand steps it is "
-        "worse than the base network, whose predictions are stored with each run: with symmetric noise of 0.4 and an "
-        "imbalance factor of 50 it has 69 and 36 %, the base network 80 and 59 %, cross-entropy 70 and 54 % (test set, "
-        "reference-grid). The ramp and the range of the averaged copy are shares of the training.",
+        scaling="The predicting network learns from pseudo-labels alone. In trainings of a few hundred steps it is "
+        "worse than the base network, whose predictions are stored with each run: with symmetric noise of 0.4 it has "
+        "69 %, and separately with an imbalance factor of 50 36 %; the base network has 80 and 59 %, cross-entropy 70 "
+        "and 54 % (test set, reference-grid). The ramp and the range of the averaged copy are shares of the training.",
         code="github.com/CVExplorer/Face2Exp @ 195346f",
         deviations=(
             "The unlabelled faces are those of --unlabelled, or the training images with hidden labels, as in the "

@@ -64,9 +64,10 @@ class Jocor(Method):
         family="selection",
         scaling="With co_lambda = 0.9, agreement weighs nine times as much as cross-entropy. The authors give this "
         "value for CIFAR-10 and 200 epochs; for other networks, their README asks for a value between 0.5 and 0.9. "
-        "From random weights and in some hundred steps, 0.65 finds wrong labels better. The forget rate grows during "
-        "10 epochs, or during a quarter of the epochs if there are fewer than 40. The loss is a mean over the kept "
-        "images.",
+        "From random weights and in some hundred steps, smaller values find wrong labels better: in the sweep "
+        "tune-quick at symmetric noise of 0.4 (one seed), 0.37 to 0.64 reach an AUROC of 95 to 96, 0.9 reaches 81. The "
+        "forget rate grows during 10 epochs, or during a quarter of the epochs if there are fewer than 40. The loss is "
+        "a mean over the kept images.",
         arxiv="2003.02752",
         code="github.com/hongxin001/JoCoR @ 86db359",
         deviations=(

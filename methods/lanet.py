@@ -132,9 +132,9 @@ class Lanet(Method):
         family="faces",
         scaling="The slow copy covers the same share of a short training as of the official 7600 steps. The memory of "
         "distributions keeps 0.9 of itself in each visit, so the given label has a weight of 0.23 after 14 epochs and "
-        "of 0.002 after 60. neighbours must be smaller than the batch. At symmetric noise of 0.4, trials with larger "
-        "learning rates and sampler='natural' reach 69 and 71 %, the default 68 % (tune-quick, test set). They are "
-        "worse under imbalance, so the search keeps the default.",
+        "of 0.002 after 60. neighbours must be smaller than the batch. At symmetric noise of 0.4, other trials "
+        "reach 69, 70 and 71 %, the default 68 % (tune-quick, exact landmarks, test set). They are worse under "
+        "imbalance, so the search keeps the default.",
         arxiv="2307.09023",
         code="github.com/hw-tony/LA-Net @ 74bb121",
         deviations=(

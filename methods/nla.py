@@ -131,7 +131,7 @@ class Nla(Method):
         kind="both",
         family="faces",
         scaling="The gradient also passes through the weight w*. In the first steps, the network can therefore lower "
-        "its loss by confident wrong predictions. Under symmetric noise of 0.4 it needs about 250 steps to leave this "
+        "its loss by confident wrong predictions. Trainings of a few hundred steps can end in this "
         "state; later, the same gradient suppresses wrong labels well. Shorter trainings learn with detach_weight=true "
         "or reg='jsd_mean'. The schedule is a share of the epochs. The regulariser is 32 times the batch mean for any "
         "batch size. It is what helps under noise, and it costs accuracy under imbalance. On drawn faces with the "

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.reference.columns import Column, of_values
-from fer_bench.core.errors import SpecError
+from fer_bench.core.errors import SpecError, require
 from fer_bench.plugins.registry import Plugin
 from fer_bench.report.arrange import Runs, arrange
 from fer_bench.report.footnotes import footnotes
@@ -21,6 +21,7 @@ from fer_bench.report.measures import BY_NAME, DEFAULT, View
 from fer_bench.report.rendering import Cell, Table
 from fer_bench.report.shown import Shown
 from fer_bench.report.tables import comparison
+from fer_bench.report.training_data import draws
 from fer_bench.report.trials import COLUMNS, MEASURES, outcome, trial_table
 from fer_bench.reproduce.definition import Definition
 from fer_bench.sweep.record import Sweep, find_sweep
@@ -80,6 +81,12 @@ class Measured:
         about = BY_NAME[metric]
         return of_values(self._means(metric, condition), self._names, about.better, f".{about.digits}f")
 
+    def mean_of(self, column: str, condition: str) -> dict[str, float]:
+        """Means of a column of ``runs.csv`` that holds fractions, by row, in %."""
+        frame = self.runs.frame[self.runs.frame["condition"] == condition]
+        means = 100 * pd.to_numeric(frame[column]).groupby(frame["row"]).mean()
+        return {str(row): float(mean) for row, mean in means.items()}
+
     def texts(self, method: str, shown: Iterable[tuple[str, str]]) -> list[str]:
         """Cells of a method: metrics and conditions."""
         return [self.column(metric, condition).cells[method].text for metric, condition in shown]
@@ -94,6 +101,15 @@ class Measured:
         """Share of wrong labels in %."""
         frame = self.runs.frame
         return 100 * float(frame.loc[frame["condition"] == condition, "realised_rate"].iloc[0])
+
+    def most_confused(self, condition: str, label: str) -> tuple[str, float]:
+        """The class that images of a class are most often mislabelled as, and its share of their wrong labels in %."""
+        draw = next(each for each in draws(self.runs) if each.condition == condition)
+        place = list(draw.classes).index(label)
+        require(draw.confusion is not None, f"{condition}: the labels are not stored")
+        counts = {name: count for name, count in zip(draw.classes, draw.confusion[place], strict=True) if name != label}
+        name = max(counts, key=lambda each: counts[each])
+        return name, 100 * counts[name] / sum(counts.values())
 
     def setting(self, method: str, name: str) -> Any:
         """A setting of a method, in its first run."""
@@ -167,6 +183,10 @@ class Tuned:
         trial = outcome(self.trials[method]).tuned
         return {} if trial is None else values_of(trial)
 
+    def spent(self, method: str) -> float:
+        """The measured cost of all trials of a study, in cross-entropy runs."""
+        return sum(trial.cost for trial in self.trials[method])
+
     def default(self, method: str) -> dict[str, Any]:
         """The method's values in the default trial."""
         return dict(self.trials[method][0].records[0].spec["config"])
@@ -178,6 +198,19 @@ class Tuned:
         runs = arrange(records, methods={key: self.plugins[key].described for key in self.trials})
         signs = footnotes(runs)
         return {row: signs.name(row) for row in runs.rows}
+
+
+def between_devices(one: Measured, other: Measured) -> tuple[float, float]:
+    """How far the same runs differ between types of processor, in points of overall accuracy.
+
+    Returns:
+        The largest difference of a run that both have, and of the means of a row in a condition.
+    """
+    columns = ["key", "row", "condition", "device", "test_overall"]
+    both = one.runs.frame[columns].merge(other.runs.frame[columns], on=["key", "row", "condition"])
+    both = both[both["device_x"] != both["device_y"]]
+    gaps = 100 * (both["test_overall_x"] - both["test_overall_y"]).astype(float)
+    return float(gaps.abs().max()), float(gaps.groupby([both["row"], both["condition"]]).mean().abs().max())
 
 
 def gains(definition: Definition, runs: Path, data: str) -> dict[float, tuple[Column, Column]]:

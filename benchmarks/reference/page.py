@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 
 from benchmarks.reference import columns
 from benchmarks.reference.columns import Column
-from benchmarks.reference.measured import Measured, Tuned, gains, trained
+from benchmarks.reference.measured import Measured, Tuned, between_devices, gains, trained
 from benchmarks.reference.sweeps import references
 from benchmarks.reference.validation import PROMISES
 from fer_bench.core.errors import require
@@ -141,6 +141,7 @@ def text(page: Page | None = None) -> str:
     own = ("gains", "made", "sources", "untrained", "still_to_train", "made_for", "misses", "picture")
     environment.globals.update({name: getattr(page, name) for name in own})
     environment.globals.update(results=cache(page.results), tuning=cache(page.tuning), claim=claim)
+    environment.globals.update(between_devices=between_devices)
     environment.globals.update({function.__name__: function for function in TABLES})
     environment.filters["names"] = page.names
     return wrapped(environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render())

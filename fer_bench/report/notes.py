@@ -218,7 +218,7 @@ def _mixed(frame: pd.DataFrame) -> str:
     ]
     if not parts:
         return ""
-    text = f" The runs are of different {' and '.join(parts)}, which can change the last digits of a number."
+    text = f" The runs are of different {' and '.join(parts)}, which can move a short training by points."
     return f"{text} Times of different devices cannot be compared." if len(found["device"]) > 1 else text
 
 

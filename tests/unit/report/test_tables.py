@@ -446,7 +446,7 @@ def test_versions_of_torch_and_cpu_capabilities_that_differ_are_named(tmp_path: 
     table = comparison(arranged(tmp_path))
     assert table.notes[-1].endswith(
         "Trained on X. The runs are of different versions of PyTorch (2.5.1, 2.6.0) and CPU capabilities (AVX2, "
-        "AVX512), which can change the last digits of a number."
+        "AVX512), which can move a short training by points."
     )
     assert table.legend == ("ᵃ runs of one cell are of different versions of PyTorch; runs.csv lists them.",)
 
