@@ -429,8 +429,8 @@ def test_devices_that_differ_are_named(tmp_path: Path) -> None:
     finish(tmp_path, "alpha", NOISY, environment={"device": "Processor B"})
     table = comparison(arranged(tmp_path))
     assert table.notes[-1].endswith(
-        "Trained on Processor A and Processor B. The runs are of different devices, which can change the last "
-        "digits of a number. Times of different devices cannot be compared."
+        "Trained on Processor A and Processor B. The runs are of different devices, which can move a short training "
+        "by points. Times of different devices cannot be compared."
     )
     assert table.legend == (), "each cell is of one device"
     finish(tmp_path, "alpha", CLEAN, seed=1, environment={"device": "Processor B"})
