@@ -20,7 +20,7 @@ RUNS = {
     "reference-ablation": 30, "reference-ablation-long": 15, "reference-defaults": 198, "reference-draws": 216,
     "reference-face-weights": 4, "reference-face-weights-imagenet": 4, "reference-face-weights-random": 4,
     "reference-faces": 38, "reference-ferplus": 40, "reference-grid": 342,
-    "reference-kinds": 48, "reference-main": 36, "reference-nla-regulariser": 18,
+    "reference-kinds": 152, "reference-main": 36, "reference-nla-regulariser": 18,
     "reference-real": 6, "reference-real-defaults": 4, "tune-quick": 819, "tune-real": 20,
 }  # fmt: skip
 
