@@ -131,16 +131,16 @@ const lacking = [];
 
 // draw(body) fills an empty element and is called again after every change. notes are lines below it. With a reason why
 // there is nothing to show, the section is only named at the end of the page.
-function section(id, title, about, draw, { notes = [], lacks = "" } = {}) {
-  if (lacks) {
-    lacking.push(`${title}: ${lacks}`);
+function section(id, title, about, draw, { notes = [], lacks = () => "" } = {}) {
+  if (lacks()) {
+    lacking.push(`${title}: ${lacks()}`);
     return null;
   }
   const body = h("div", { class: "body" });
   const element = h("section", { id, "aria-labelledby": `${id}-title` }, h("h2", { id: `${id}-title` }, title),
     about ? h("p", { class: "about" }, about) : null, body, remarks(notes));
   document.getElementById("content").append(element);
-  const entry = { id, title, element, body, draw, drawn: false, seen: false };
+  const entry = { id, title, element, body, draw, lacks, drawn: false, seen: false };
   sections.push(entry);
   watcher.observe(element);
   return entry;
@@ -154,7 +154,8 @@ function refresh(entry) {
   entry.body.style.minHeight = `${entry.body.offsetHeight}px`; // the page does not jump while it is drawn again
   entry.body.replaceChildren();
   try {
-    entry.draw(entry.body);
+    if (entry.lacks()) absent(entry.body, sentence(entry.lacks())); // of the settings that are shown now
+    else entry.draw(entry.body);
   } catch (error) { // the other sections are drawn all the same
     absent(entry.body, `This section cannot be shown: ${error.message}`);
     console.error(error);

@@ -102,7 +102,7 @@ section("noise", "Results against label noise", "Points: mean over seeds; bars: 
     }
   }
   if (!grid.children.length) absent(body, "No method is shown.");
-}, { notes: MANY, lacks: noisePlots().length ? "" : "this sweep has fewer than two noise rates" });
+}, { notes: MANY, lacks: () => noisePlots().length ? "" : "this sweep has fewer than two noise rates" });
 
 // The conditions of each plot against imbalance
 function imbalancePlots() {
@@ -121,7 +121,7 @@ section("imbalance", "Results against class imbalance", "Imbalance factor: size 
       against(grid, `${titled(metric)}: ${setting}`, mine, metric, (place) => DATA.conditions[place].factor, axis);
   }
   if (!grid.children.length) absent(body, "No method is shown.");
-}, { notes: MANY, lacks: imbalancePlots().length ? "" : "this sweep has one imbalance factor" });
+}, { notes: MANY, lacks: () => imbalancePlots().length ? "" : "this sweep has one imbalance factor" });
 
 const learning = section("curves", "Learning curves", `Lines: mean over seeds; bands: range over seeds. Memorised ${DATA.wrong}: share that the network predicts, of a sample of the training images; tables take all.`, (body) => {
   const last = DATA.conditions.length - 1;

@@ -21,4 +21,4 @@ const detection = section("detection", `Detection of ${DATA.wrong}`, `Every meth
     written(cell(row, Number(chosen), "detection_ap"), 2, mostRuns()), { text: runs[0].scored_by === "method" ? "own score" : "loss", order: runs[0].scored_by }]);
   for (const place of [1, 2]) shade(lines.map((each) => each[place]), 1);
   sortable(beside, "detection", `Detection of ${DATA.wrong}`, [{ title: "Method", text: true }, { title: "AUROC (%)" }, { title: "Average precision (%)" }, { title: "Ranked by", text: true }], lines, false);
-}, { lacks: DATA.conditions.some((_, place) => scored(place)) ? "" : `no run has stored scores for both ${DATA.correct} and ${DATA.wrong}.${NO_ARRAYS}` });
+}, { lacks: () => DATA.conditions.some((_, place) => scored(place)) ? "" : `no run has stored scores for both ${DATA.correct} and ${DATA.wrong}.${NO_ARRAYS}` });

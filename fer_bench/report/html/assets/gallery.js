@@ -21,4 +21,4 @@ const gallery = section("gallery", "Suspected training faces", `The training fac
       h("b", {}, label), h("span", {}, bad ? `${DATA.is} ${truth}` : known ? DATA.one_correct.replace(" label", "") : ""),
       shown.suggested.length ? h("span", {}, `→ ${classes[shown.suggested[each]]}${shown.of > 1 ? ` ${shown.rows[each]}/${shown.of}` : ""}`) : "");
   })));
-}, { lacks: DATA.galleries.length ? "" : `no run has stored scores of its labels.${NO_ARRAYS}` });
+}, { lacks: () => DATA.galleries.length ? "" : `no run has stored scores of its labels.${NO_ARRAYS}` });

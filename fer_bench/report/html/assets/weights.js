@@ -28,7 +28,7 @@ const weighing = section("weights", "Sample weights", `For methods that weight a
   body.append(grid);
   weightMap(start, surface, 0, top);
   draw(first);
-}, { lacks: DATA.surfaces.length ? "" : "no method of this sweep weights samples in this way, or its plugin was not found" });
+}, { lacks: () => DATA.surfaces.length ? "" : "no method of this sweep weights samples in this way, or its plugin was not found" });
 
 function weightMap(parent, surface, number, top) {
   const weight = surface.grids[number];

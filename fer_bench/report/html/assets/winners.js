@@ -26,7 +26,7 @@ section("winners", "Noise and imbalance together", "The method with the best mea
     body.append(h("div", { class: "scroll" }, h("table", { class: "winners pinned" }, h("caption", { class: "hidden-text" }, "Best method of each cell"), h("thead", {}, head), h("tbody", {}, ...lines))));
     maps(body, rates, factors, at, metric);
   }
-}, { lacks: grids().length ? "" : "this sweep does not combine several noise rates with several imbalance factors" });
+}, { lacks: () => grids().length ? "" : "this sweep does not combine several noise rates with several imbalance factors" });
 
 // One map for each method: its values less the baseline's
 function maps(body, rates, factors, at, metric) {
